@@ -1,0 +1,87 @@
+"""How far is the share of heads from the bias of the coin? Two flows that share only a database.
+
+`toss` simulates and persists the outcomes; `evaluate` loads them and adds the metrics.
+"""
+
+import math
+import os
+
+from prefect import flow
+
+import mltraq_prefect as mltraq
+
+EXPERIMENT = "coin_toss"
+BIAS = 0.8
+
+
+def toss_coins(run):
+    """Toss N coins K times over, and keep how far each share of heads is from the bias."""
+    heads = run.rng.random((run.kwargs.K, run.params.N)) < run.kwargs.P
+    run.fields.n = run.params.N
+    run.fields.errors = abs(heads.mean(axis=1) - run.kwargs.P)
+
+
+def metrics(run):
+    """Estimate the expected error, and the standard error of that estimate."""
+    errors = run.fields.errors
+    run.fields.replicates = len(errors)
+    run.fields.error = float(errors.mean())
+    run.fields.standard_error = float(errors.std(ddof=1) / math.sqrt(len(errors)))
+
+
+@flow
+def toss(store: str | None = None):
+    """Generate: one run for each N."""
+    with mltraq.create_session(block=store) as session:
+        experiment = session.add_experiment(EXPERIMENT, description="share of heads as estimator")
+        experiment.add_runs(N=[1, 25, 50, 100])
+        experiment.execute(steps=toss_coins, kwargs={"P": BIAS, "K": 10_000})
+        experiment.persist(if_exists="merge")
+
+
+@flow
+def evaluate(experiment: str = EXPERIMENT, store: str | None = None):
+    """Evaluate: read the errors alone, and add columns to the same rows."""
+    with mltraq.create_session(block=store) as session:
+        stored = session.load(experiment, columns=["errors"])
+        stored.execute(steps=metrics)
+        stored.persist(if_exists="merge")
+
+
+def expected_error(n: int, p: float) -> float:
+    """Mean absolute deviation of a binomial share (De Moivre, Miscellanea Analytica, 1730)."""
+    v = math.floor(n * p) + 1
+    return 2 * v * (1 - p) * math.comb(n, v) * p**v * (1 - p) ** (n - v) / n
+
+
+QUERY = "SELECT n, replicates, error, standard_error FROM e_coin_toss ORDER BY n"
+
+
+def report() -> None:
+    """Print the stored metrics beside the exact values."""
+    with mltraq.create_session() as session:
+        rows = session.query(QUERY)
+    print(f"\n{'N':>5} {'replicates':>11} {'error':>10} {'std. error':>11} {'exact':>10} {'z':>6}")
+    for row in rows.itertuples():
+        exact = expected_error(row.n, BIAS)
+        z = (row.error - exact) / row.standard_error
+        print(
+            f"{row.n:>5} {row.replicates:>11} {row.error:>10.7f} {row.standard_error:>11.7f}"
+            f" {exact:>10.7f} {z:>6.2f}"
+        )
+
+
+if __name__ == "__main__":
+    url = os.environ.setdefault("MLTRAQ_DATABASE_URL", "sqlite:///mltraq.db")
+    print(
+        "Tossing and evaluating coins (without a running Prefect server, one is started first) ..."
+    )
+    toss()
+    evaluate()
+    report()
+    if url == "sqlite:///mltraq.db":
+        print("\nThe database is mltraq.db, in this folder. One statement to try:")
+        print(f'  .venv/bin/python -m mltraq_prefect query "{QUERY}"')
+    print("\nTo see the flow runs in the Prefect UI:")
+    print("  .venv/bin/prefect server start")
+    print("then open http://127.0.0.1:4200/runs")

@@ -1,0 +1,61 @@
+"""Experiments in plain SQL tables, orchestrated by Prefect.
+
+>>> import mltraq_prefect as mltraq
+>>> session = mltraq.create_session()
+>>> experiment = session.add_experiment("squares")
+>>> runs = experiment.add_runs(x=[1, 2, 3])
+"""
+
+from mltraq_prefect.errors import (
+    CorruptData,
+    ExperimentExists,
+    ExperimentNotFound,
+    FieldNotFound,
+    ForeignTable,
+    InvalidGrid,
+    InvalidInput,
+    InvalidName,
+    InvalidStep,
+    MltraqError,
+    NewerFormat,
+    QueryFailed,
+    ReadOnlyStore,
+    RunsFailed,
+    StorageFull,
+    StorageUnavailable,
+    StoreError,
+    UnsupportedType,
+    UntrustedPickle,
+)
+from mltraq_prefect.experiment import Experiment
+from mltraq_prefect.run import LedgerEntry, Namespace, Run, Runs
+from mltraq_prefect.session import Session, create_session
+
+__all__ = [
+    "CorruptData",
+    "Experiment",
+    "ExperimentExists",
+    "ExperimentNotFound",
+    "FieldNotFound",
+    "ForeignTable",
+    "InvalidGrid",
+    "InvalidInput",
+    "InvalidName",
+    "InvalidStep",
+    "LedgerEntry",
+    "MltraqError",
+    "Namespace",
+    "NewerFormat",
+    "QueryFailed",
+    "ReadOnlyStore",
+    "Run",
+    "Runs",
+    "RunsFailed",
+    "Session",
+    "StorageFull",
+    "StorageUnavailable",
+    "StoreError",
+    "UnsupportedType",
+    "UntrustedPickle",
+    "create_session",
+]

@@ -1,0 +1,164 @@
+"""The frame around a document and its buffers: magic, version, lengths, checksum, alignment.
+
+`docs/format.md` specifies it byte by byte.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import xxhash
+
+from mltraq_prefect.codecs.registry import Buffer, FormatError
+
+MAGIC = b"MLTQ"
+FORMAT_VERSION = 1
+PLAIN = 1
+COMPRESSED = 2
+ALIGNMENT = 64
+MAX_BYTES = 2**31 - 1
+MAX_EXPANSION = 1000
+FREE_EXPANSION = 2**20
+
+ALIGNMENT = 64
+MAX_BYTES = 2**31 - 1
+MAX_EXPANSION = 1000
+FREE_EXPANSION = 2**20
+
+_HEAD = struct.Struct("<4sHHQ")
+_SIZES = struct.Struct("<IIQ")
+_PRELUDE = struct.Struct("<4sHHQIIQ")
+PRELUDE_BYTES = _PRELUDE.size
+_SEED_BYTES = 8
+_ZEROS = memoryview(bytes(ALIGNMENT))
+
+
+def pack(document: bytes, buffers: list[Buffer], *, plain: bool, compress: bool) -> bytes:
+    """Return an envelope.
+
+    Args:
+        document: JSON in UTF-8.
+        buffers: What the document refers to by number; each is aligned to 64 bytes.
+        plain: Whether the document is free of tags.
+        compress: Whether to compress, if that makes it smaller.
+
+    Raises:
+        OverflowError: It would be larger than `MAX_BYTES`.
+    """
+    parts = _payload(document, buffers) if buffers else [document]
+    size = sum(map(len, parts))
+    if size > MAX_BYTES:
+        raise OverflowError(f"it takes {size:,} bytes; {MAX_BYTES:,} is the most a database holds")
+    sizes = _SIZES.pack(len(document), len(buffers), size)
+    squeezed = _compress(b"".join(parts)) if compress else None
+    flags = PLAIN * plain | COMPRESSED * (squeezed is not None)
+    head = _HEAD.pack(MAGIC, FORMAT_VERSION, flags, _checksum(flags, sizes, *parts))
+    if squeezed is not None:
+        return b"".join((head, sizes, squeezed))
+    return b"".join((head, sizes, *parts))
+
+
+def _payload(document: bytes, buffers: list[Buffer]) -> list[Buffer]:
+    lengths = struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
+    parts: list[Buffer] = [lengths, document]
+    end = PRELUDE_BYTES + len(lengths) + len(document)
+    for data in buffers:
+        padding = -end % ALIGNMENT
+        parts += (_ZEROS[:padding], data)
+        end += padding + len(data)
+    return parts
+
+
+def _checksum(flags: int, *parts: Buffer) -> int:
+    """XXH3, 64 bits; the seed is the first eight bytes of the envelope, as one number."""
+    seed = int.from_bytes(_HEAD.pack(MAGIC, FORMAT_VERSION, flags, 0)[:_SEED_BYTES], "little")
+    state = xxhash.xxh3_64(seed=seed)
+    for part in parts:
+        state.update(part)
+    return int(state.intdigest())
+
+
+def _compress(payload: bytes) -> bytes | None:
+    import pyarrow as pa
+
+    squeezed: bytes = pa.compress(payload, codec="zstd", asbytes=True)
+    worth_it = len(squeezed) < len(payload) <= _most(len(squeezed))
+    return squeezed if worth_it else None
+
+
+def _most(stored: int) -> int:
+    return FREE_EXPANSION + MAX_EXPANSION * stored
+
+
+def unpack(data: Any) -> tuple[bytes, list[memoryview], bool, bool]:
+    """Take an envelope apart.
+
+    Args:
+        data: The envelope, in any bytes-like object.
+
+    Returns:
+        The document; its buffers, views of `data` unless that is compressed; whether the document
+        is free of tags; whether the buffers may be written to.
+
+    Raises:
+        FormatError: It is not an envelope that `pack` can have made.
+    """
+    view = memoryview(data).cast("B")
+    if len(view) < PRELUDE_BYTES:
+        raise FormatError(f"{len(view)} bytes are too few for a stored value")
+    magic, version, flags, checksum, n_document, n_buffers, size = _PRELUDE.unpack_from(view)
+    _check_head(magic, version, flags, size)
+    payload = view[PRELUDE_BYTES:]
+    if flags & COMPRESSED:
+        payload = _decompress(payload, size)
+    if len(payload) != size:
+        raise FormatError(f"{size} bytes were declared, {len(payload)} are there")
+    if _checksum(flags, view[_HEAD.size : PRELUDE_BYTES], payload) != checksum:
+        raise FormatError("the checksum does not match")
+    document, buffers = _split(payload, n_document, n_buffers)
+    return document, buffers, bool(flags & PLAIN), not payload.readonly
+
+
+def _check_head(magic: bytes, version: int, flags: int, size: int) -> None:
+    if magic != MAGIC:
+        raise FormatError(f"it starts with {magic!r}, not with {MAGIC!r}")
+    if not 1 <= version <= FORMAT_VERSION:
+        raise FormatError(
+            f"it has format version {version}, this package reads up to version {FORMAT_VERSION}; "
+            "update the package"
+        )
+    if flags & ~(PLAIN | COMPRESSED):
+        raise FormatError(f"flags {flags:#06x} are unknown")
+    if size > MAX_BYTES:
+        raise FormatError(f"{size} bytes are declared; {MAX_BYTES} is the most there can be")
+
+
+def _decompress(stored: memoryview, size: int) -> memoryview:
+    if size > _most(len(stored)):
+        raise FormatError(f"{len(stored)} compressed bytes claim to expand to {size}")
+    import pyarrow as pa
+
+    try:
+        return memoryview(pa.decompress(stored, decompressed_size=size, codec="zstd")).cast("B")
+    except (OSError, ValueError) as error:
+        raise FormatError(f"compressed bytes: {error}") from error
+
+
+def _split(payload: memoryview, n_document: int, n_buffers: int) -> tuple[bytes, list[memoryview]]:
+    if not n_buffers and n_document == len(payload):
+        return bytes(payload), []
+    end = 8 * n_buffers + n_document
+    if end > len(payload):
+        raise FormatError("document and table of buffers are longer than the whole")
+    document = bytes(payload[8 * n_buffers : end])
+    buffers = []
+    for length in struct.unpack_from(f"<{n_buffers}Q", payload):
+        start = end + -(PRELUDE_BYTES + end) % ALIGNMENT
+        if any(payload[end:start]):
+            raise FormatError("padding is not zero")
+        end = start + length
+        buffers.append(payload[start:end])
+    if end != len(payload):
+        raise FormatError(f"parts of {end} bytes in a whole of {len(payload)}")
+    return document, buffers

@@ -1,0 +1,210 @@
+"""Values that JSON text keeps exactly: trees of dict, list, str, int, float, bool and None."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+
+from mltraq_prefect.codecs.registry import MAX_DEPTH, FormatError
+from mltraq_prefect.errors import CorruptData
+
+_PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
+_NESTED = frozenset((dict, list))
+_LEAVES = _PLAIN - _NESTED
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
+
+
+def to_json(value: Any, *, nul: bool = True) -> str | None:
+    """Return JSON text that restores the value exactly, or None if there is none.
+
+    Args:
+        value: Any value.
+        nul: Whether text may hold NUL, which some databases refuse.
+    """
+    text = dump(value)
+    if text is None or not (nul or _free_of_nul(text)):
+        return None
+    return text.decode()
+
+
+def dump(value: Any, *, pack_from: int | None = None) -> bytes | None:
+    """Return JSON in UTF-8 that restores a dict or list exactly, or None if there is none.
+
+    Args:
+        value: Any value.
+        pack_from: Length from which a list of numbers is better kept otherwise, so gives None.
+    """
+    if type(value) not in (dict, list) or not is_plain(value, pack_from=pack_from):
+        return None
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a lone surrogate
+        return None
+
+
+def is_plain(value: Any, *, pack_from: int | None = None) -> bool:
+    """Return whether a dict or list is a tree of exact JSON types, at most 100 levels deep."""
+    containers = [value]
+    for _ in range(MAX_DEPTH):
+        level = _below(containers, pack_from)
+        if level is None:
+            return False
+        kinds = set(map(type, level))
+        if not kinds <= _PLAIN or not _exact_numbers(level, kinds):
+            return False
+        if kinds.isdisjoint(_NESTED):
+            return True
+        containers = level if kinds <= _NESTED else [x for x in level if type(x) in _NESTED]
+    return False
+
+
+def _below(containers: list[Any], pack_from: int | None) -> list[Any] | None:
+    """Return what the containers hold, or None if a key is no text or a list too long."""
+    lists = [x for x in containers if type(x) is list]
+    dicts = [x for x in containers if type(x) is dict]
+    if dicts and not set(map(type, chain.from_iterable(dicts))) <= {str}:
+        return None
+    if lists and pack_from is not None and _has_long(lists, pack_from):
+        return None
+    return [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
+
+
+def _has_long(lists: list[list[Any]], length: int) -> bool:
+    if max(map(len, lists)) < length:
+        return False
+    return any(len(items) >= length and type(items[0]) in (float, int) for items in lists)
+
+
+def _exact_numbers(level: list[Any], kinds: set[type]) -> bool:
+    if int in kinds:
+        ints = _of(int, level, kinds)
+        if min(ints) < _MIN_INT or max(ints) > _MAX_INT:
+            return False
+    return float not in kinds or finite(_of(float, level, kinds))
+
+
+def _of(kind: type, level: list[Any], kinds: set[type]) -> list[Any]:
+    return level if len(kinds) == 1 else [value for value in level if type(value) is kind]
+
+
+def finite(floats: list[float]) -> bool:
+    """Return whether all floats are finite; a sum is only finite if they are, and faster."""
+    return math.isfinite(sum(floats)) or all(map(math.isfinite, floats))
+
+
+def _free_of_nul(text: bytes) -> bool:
+    if b"\\u0000" not in text:
+        return True
+    return b"\\u0000" not in text.replace(b"\\\\", b"")
+
+
+def from_json(text: str | bytes | memoryview) -> Any:
+    """Return the value of JSON text that `to_json` made.
+
+    A database may have changed its blanks, the form of its numbers and its escapes.
+
+    Raises:
+        CorruptData: It is not the text of such a value.
+    """
+    try:
+        raw = text.encode() if isinstance(text, str) else bytes(text)
+        value = parse(raw)
+    except (FormatError, ValueError, RecursionError) as error:
+        raise CorruptData(f"JSON: {error}") from error
+    return value
+
+
+def parse(text: bytes) -> Any:
+    """Return the value of JSON in UTF-8, with what `is_plain` asks of a dict or list.
+
+    Raises:
+        FormatError: The text is that of something else.
+        ValueError, RecursionError: The text is no JSON.
+    """
+    value = orjson.loads(text)
+    canonical = orjson.dumps(value) == text
+    if not canonical:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    if type(value) not in _NESTED:
+        raise FormatError(f"it holds {type(value).__name__}, not a dict or list")
+    deep = text.count(b"[") + text.count(b"{") > MAX_DEPTH
+    if (deep or not canonical) and not is_plain(value):
+        raise FormatError(f"numbers beyond 64 bits, or more than {MAX_DEPTH} levels")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise FormatError("a key occurs twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise FormatError(f"{name} is not JSON")
+
+
+def project_json(value: Any) -> str | None:
+    """Return the closest natural JSON text of a dict or list that `to_json` refuses, or None.
+
+    Tuples count as lists, NaN and infinities as null, NumPy scalars as what they hold, integers
+    beyond 64 bits as floats, and keys that are no text as their text.
+    """
+    if type(value) not in (dict, list, tuple):
+        return None
+    try:
+        return orjson.dumps(_project(value, 0)).decode()
+    except (TypeError, _NoProjectionError):
+        return None
+
+
+class _NoProjectionError(Exception):
+    pass
+
+
+def _project(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if depth > MAX_DEPTH:
+        raise _NoProjectionError
+    if kind is dict:
+        return _project_dict(value, depth)
+    if kind is list or kind is tuple:
+        return [_project(item, depth + 1) for item in value]
+    return _project_scalar(value)
+
+
+def _project_dict(value: dict[Any, Any], depth: int) -> dict[str, Any]:
+    found = {_project_key(key): _project(item, depth + 1) for key, item in value.items()}
+    if len(found) != len(value):
+        raise _NoProjectionError
+    return found
+
+
+def _project_key(key: Any) -> str:
+    text = _project_scalar(key)
+    return text if type(text) is str else orjson.dumps(text).decode()
+
+
+def _project_scalar(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    kind = type(value)
+    if kind not in _LEAVES:
+        raise _NoProjectionError
+    if kind is float and not math.isfinite(value):
+        return None
+    if kind is int and not _MIN_INT <= value <= _MAX_INT:
+        return _project_scalar(_to_float(value))
+    return value
+
+
+def _to_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

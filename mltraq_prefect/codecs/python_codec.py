@@ -1,0 +1,379 @@
+"""Codecs of Python's own types and of its standard library."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import functools
+import itertools
+import math
+import operator
+import re
+import struct
+import sys
+import uuid
+import zoneinfo
+from collections.abc import Collection
+from typing import Any
+
+import orjson
+
+from mltraq_prefect.codecs.registry import (
+    FormatError,
+    Node,
+    Reader,
+    RefusalError,
+    Writer,
+    expect,
+    register,
+    unpack,
+)
+
+PACK_FROM = 64
+INLINE_BYTES = 256
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
+_DOUBLE = struct.Struct(">d")
+_HEX = re.compile(r"-?[0-9a-f]+\Z")
+
+
+def _itself(value: Any, _: Any) -> Any:
+    return value
+
+
+def _write_int(value: int, _: Writer) -> Node:
+    return value if _MIN_INT <= value <= _MAX_INT else {"$int": f"{value:x}"}
+
+
+def _read_int(argument: Node, _: Reader) -> int:
+    if not _HEX.match(expect(argument, str)):
+        raise FormatError("hexadecimal digits expected")
+    return int(argument, 16)
+
+
+def _write_float(value: float, _: Writer) -> Node:
+    return value if math.isfinite(value) else {"$float": _DOUBLE.pack(value).hex()}
+
+
+def _read_float(argument: Node, _: Reader) -> float:
+    value: float = _DOUBLE.unpack(bytes.fromhex(expect(argument, str)))[0]
+    return value
+
+
+def _write_complex(value: complex, _: Writer) -> Node:
+    return {"$complex": (_DOUBLE.pack(value.real) + _DOUBLE.pack(value.imag)).hex()}
+
+
+def _read_complex(argument: Node, _: Reader) -> complex:
+    real, imag = struct.unpack(">dd", bytes.fromhex(expect(argument, str)))
+    return complex(real, imag)
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether the text is free of lone surrogates, which UTF-8 has no form for."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _write_str(value: str, _: Writer) -> Node:
+    return value if is_unicode(value) else write_text(value)
+
+
+def write_text(value: str) -> Node:
+    """Return the node of text with lone surrogates."""
+    return {"$str": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()}
+
+
+def _read_str(argument: Node, _: Reader) -> str:
+    return read_base64(argument).decode("utf-8", "surrogatepass")
+
+
+def read_base64(argument: Node) -> bytes:
+    """Return the bytes of base64 text (RFC 4648, section 4)."""
+    return base64.b64decode(expect(argument, str), validate=True)
+
+
+def _write_bytes(value: bytes, writer: Writer) -> Node:
+    if len(value) > INLINE_BYTES:
+        return {"$bytes": writer.buffer(value)}
+    return {"$bytes": base64.b64encode(value).decode()}
+
+
+def _read_bytes(argument: Node, reader: Reader) -> bytes:
+    if type(argument) is int:
+        return bytes(reader.buffer(argument))
+    return read_base64(argument)
+
+
+def _write_list(value: list[Any], writer: Writer) -> Node:
+    return _items(value, value, writer)
+
+
+def _items(container: Collection[Any], items: list[Any] | tuple[Any, ...], writer: Writer) -> Node:
+    if len(items) >= PACK_FROM and (packed := _write_packed(items, writer)):
+        return packed
+    return writer.nodes(container, items, _at_position)
+
+
+def _at_position(_: Any, position: int) -> str:
+    return f"[{position}]"
+
+
+_PACKED = {float: ("<f8", "d"), int: ("<i8", "q")}
+
+
+def _write_packed(items: list[Any] | tuple[Any, ...], writer: Writer) -> Node:
+    kind = type(items[0])
+    if kind not in _PACKED or operator.countOf(map(type, items), kind) != len(items):
+        return None
+    name, code = _PACKED[kind]
+    try:
+        data = struct.pack(f"<{len(items)}{code}", *items)
+    except struct.error:  # an integer beyond 64 bits
+        return None
+    return {"$list": [name, writer.buffer(data)]}
+
+
+def _read_packed(argument: Node, reader: Reader) -> list[Any]:
+    name, number = unpack(argument, str, int)
+    codes = [code for known, code in _PACKED.values() if known == name]
+    if not codes:
+        raise FormatError(f"lists of {name!r} are unknown")
+    data: Any = reader.buffer(number)
+    if len(data) % 8:
+        raise FormatError(f"{len(data)} bytes are no list of 8-byte numbers")
+    if sys.byteorder == "big":
+        return list(struct.unpack(f"<{len(data) // 8}{codes[0]}", data))
+    return data.cast(codes[0]).tolist()  # type: ignore[no-any-return]
+
+
+def _write_tuple(value: tuple[Any, ...], writer: Writer) -> Node:
+    return {"$tuple": _items(value, value, writer)}
+
+
+def read_items(argument: Node, reader: Reader) -> list[Any]:
+    """Return a list from its node, which may be packed."""
+    return expect(reader.value(argument), list)  # type: ignore[no-any-return]
+
+
+def _read_tuple(argument: Node, reader: Reader) -> tuple[Any, ...]:
+    return tuple(read_items(argument, reader))
+
+
+def _write_members(value: set[Any] | frozenset[Any], writer: Writer) -> Node:
+    """Sort the nodes by their text, so that equal sets get equal bytes in any process."""
+    return sorted(writer.nodes(value, value, _member), key=orjson.dumps)
+
+
+def _member(members: Any, position: int) -> str:
+    return f"{{{_short([*members][position])}}}"
+
+
+def _write_set(value: set[Any], writer: Writer) -> Node:
+    return {"$set": _write_members(value, writer)}
+
+
+def _write_frozenset(value: frozenset[Any], writer: Writer) -> Node:
+    return {"$frozenset": _write_members(value, writer)}
+
+
+def _read_set(argument: Node, reader: Reader) -> set[Any]:
+    members = reader.values(expect(argument, list))
+    found = set(members)
+    if len(found) != len(members):
+        raise FormatError("a member of a set occurs twice")
+    return found
+
+
+def _read_frozenset(argument: Node, reader: Reader) -> frozenset[Any]:
+    return frozenset(_read_set(argument, reader))
+
+
+def _write_dict(value: dict[Any, Any], writer: Writer) -> Node:
+    nodes = writer.nodes(value, value.values(), _at_key)
+    if _are_names(value, writer):
+        return dict(zip(value, nodes, strict=True))
+    names = writer.nodes(value, value, _key)
+    return {"$dict": [*itertools.chain.from_iterable(zip(names, nodes, strict=True))]}
+
+
+def _at_key(container: Any, position: int) -> str:
+    return f"[{_short([*container][position])}]"
+
+
+def _key(container: Any, position: int) -> str:
+    return f".keys(){_at_key(container, position)}"
+
+
+def _are_names(value: dict[Any, Any], writer: Writer) -> bool:
+    """Return whether the keys are those of a JSON object that is no tag."""
+    if operator.countOf(map(type, value), str) != len(value):
+        return False
+    if value.keys() <= writer.names:
+        return True
+    if not is_unicode("".join(value)) or (len(value) == 1 and next(iter(value)).startswith("$")):
+        return False
+    writer.names.update(key for key in value if not key.startswith("$"))
+    return True
+
+
+def _read_dict(argument: Node, reader: Reader) -> dict[Any, Any]:
+    items = reader.values(expect(argument, list))
+    keys = items[0::2]
+    found = dict(zip(keys, items[1::2], strict=True))
+    if len(found) != len(keys):
+        raise FormatError("a key of a dict occurs twice")
+    return found
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _write_decimal(value: decimal.Decimal, _: Writer) -> Node:
+    return {"$decimal": str(value)}
+
+
+def _read_decimal(argument: Node, _: Reader) -> decimal.Decimal:
+    value = decimal.Decimal(expect(argument, str))
+    if str(value) != argument:
+        raise FormatError(f"{argument[:40]!r} is not the form of a Decimal")
+    return value
+
+
+def _write_uuid(value: uuid.UUID, _: Writer) -> Node:
+    return {"$uuid": str(value)}
+
+
+def _read_uuid(argument: Node, _: Reader) -> uuid.UUID:
+    return uuid.UUID(expect(argument, str))
+
+
+def write_zone(zone: dt.tzinfo | None) -> Node:
+    """Return the node of a time zone: null, seconds with a name, or an IANA key.
+
+    Raises:
+        RefusalError: It is of another library.
+    """
+    if zone is None:
+        return None
+    if type(zone) is zoneinfo.ZoneInfo and zone.key is not None:
+        return zone.key
+    if type(zone) is dt.timezone:
+        return _write_offset(zone)
+    raise RefusalError(
+        zone, "only zoneinfo.ZoneInfo by key and datetime.timezone keep their identity"
+    )
+
+
+def _write_offset(zone: dt.timezone) -> Node:
+    offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]
+    return [offset.days, offset.seconds, offset.microseconds, *name]
+
+
+def read_zone(node: Node) -> dt.tzinfo | None:
+    """Return the time zone of a node; a key must be one that this machine knows."""
+    if node is None:
+        return None
+    if type(node) is str:
+        return _zone(node)
+    offset = expect(node, list)
+    if not 3 <= len(offset) <= 4:
+        raise FormatError("3 or 4 parts of a UTC offset expected")
+    days, seconds, microseconds = unpack(offset[:3], int, int, int)
+    delta = dt.timedelta(days, seconds, microseconds)
+    names = [expect(name, str) for name in offset[3:]]
+    return dt.timezone(delta, *names)
+
+
+@functools.lru_cache(maxsize=1024)
+def _zone(key: str) -> zoneinfo.ZoneInfo:
+    if key not in _known_zones():
+        raise FormatError(f"time zone {key[:60]!r} is unknown on this machine; install tzdata")
+    return zoneinfo.ZoneInfo(key)
+
+
+@functools.cache
+def _known_zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _write_datetime(value: dt.datetime, _: Writer) -> Node:
+    text = value.replace(tzinfo=None).isoformat()
+    if value.tzinfo is None and not value.fold:
+        return {"$datetime": text}
+    return {"$datetime": [text, value.fold, write_zone(value.tzinfo)]}
+
+
+def _read_datetime(argument: Node, _: Reader) -> Any:
+    if type(argument) is str:
+        return _naive(dt.datetime, argument)
+    text, fold, zone = unpack(argument, str, int, None)
+    return _naive(dt.datetime, text).replace(tzinfo=read_zone(zone), fold=fold)
+
+
+def _write_time(value: dt.time, _: Writer) -> Node:
+    text = value.replace(tzinfo=None).isoformat()
+    if value.tzinfo is None and not value.fold:
+        return {"$time": text}
+    return {"$time": [text, value.fold, write_zone(value.tzinfo)]}
+
+
+def _read_time(argument: Node, _: Reader) -> Any:
+    if type(argument) is str:
+        return _naive(dt.time, argument)
+    text, fold, zone = unpack(argument, str, int, None)
+    return _naive(dt.time, text).replace(tzinfo=read_zone(zone), fold=fold)
+
+
+def _naive(kind: Any, text: str) -> Any:
+    """Accept only what `isoformat` gives, of the many forms that `fromisoformat` reads."""
+    value = kind.fromisoformat(expect(text, str))
+    if value.isoformat() != text:
+        raise FormatError(f"{text[:40]!r} is not the ISO 8601 form that was written")
+    return value
+
+
+def _write_date(value: dt.date, _: Writer) -> Node:
+    return {"$date": value.isoformat()}
+
+
+def _read_date(argument: Node, _: Reader) -> dt.date:
+    return _naive(dt.date, argument)  # type: ignore[no-any-return]
+
+
+def _write_timedelta(value: dt.timedelta, _: Writer) -> Node:
+    return {"$timedelta": [value.days, value.seconds, value.microseconds]}
+
+
+def _read_timedelta(argument: Node, _: Reader) -> dt.timedelta:
+    return dt.timedelta(*unpack(argument, int, int, int))
+
+
+for _plain in (type(None), bool):
+    register(_plain, None, _itself, None)
+register(str, "$str", _write_str, _read_str)
+register(int, "$int", _write_int, _read_int)
+register(float, "$float", _write_float, _read_float)
+register(complex, "$complex", _write_complex, _read_complex)
+register(bytes, "$bytes", _write_bytes, _read_bytes)
+register(list, "$list", _write_list, _read_packed)
+register(tuple, "$tuple", _write_tuple, _read_tuple)
+register(set, "$set", _write_set, _read_set)
+register(frozenset, "$frozenset", _write_frozenset, _read_frozenset)
+register(dict, "$dict", _write_dict, _read_dict)
+register(decimal.Decimal, "$decimal", _write_decimal, _read_decimal)
+register(uuid.UUID, "$uuid", _write_uuid, _read_uuid)
+register(dt.datetime, "$datetime", _write_datetime, _read_datetime)
+register(dt.date, "$date", _write_date, _read_date)
+register(dt.time, "$time", _write_time, _read_time)
+register(dt.timedelta, "$timedelta", _write_timedelta, _read_timedelta)

@@ -1,0 +1,219 @@
+"""Every error that the package raises on purpose.
+
+::
+
+    MltraqError
+    ├── InvalidInput                 what the caller gave cannot be used (also a ValueError)
+    │   ├── InvalidName              an experiment name or a field key
+    │   ├── InvalidGrid              the params of runs
+    │   ├── InvalidStep              a step that is no function of one run
+    │   └── UnsupportedType          a value that the tables cannot keep exactly (also a TypeError)
+    ├── RunsFailed                   steps raised in some runs; the results of the others are kept
+    ├── StoreError                   the database cannot do what was asked
+    │   ├── ExperimentExists
+    │   ├── ExperimentNotFound       (also a LookupError)
+    │   ├── FieldNotFound            (also a LookupError)
+    │   ├── ForeignTable             a table of ours by name, but not by shape
+    │   ├── NewerFormat              written by a later version of the package
+    │   ├── QueryFailed              a user's SQL statement
+    │   ├── ReadOnlyStore
+    │   ├── StorageFull
+    │   └── StorageUnavailable
+    ├── CorruptData                  stored bytes that are not what was written
+    └── UntrustedPickle              a pickle without a valid signature; nothing was unpickled
+
+Messages name the object, the cause and what to do; what they name is also an attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MltraqError(Exception):
+    """Root of the package's errors."""
+
+
+class InvalidInput(MltraqError, ValueError):
+    """What the caller gave cannot be used; nothing was done."""
+
+
+class InvalidName(InvalidInput):
+    """An experiment name or field key that cannot be stored."""
+
+
+class InvalidGrid(InvalidInput):
+    """Params from which no runs can be made."""
+
+
+class InvalidStep(InvalidInput):
+    """A step that is not a function of one run."""
+
+
+class UnsupportedType(InvalidInput, TypeError):
+    """A value that the tables cannot keep exactly.
+
+    Codecs know only the path inside the value; storage adds run and experiment with `within`.
+
+    Attributes:
+        path: Where the value is, such as ``fields.scores[3]['a']``.
+        type_name: Qualified name of the value's type.
+        reason: What is wrong, and what to use instead.
+        experiment: Name of the experiment, once known.
+        run: Description of the run, once known.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        type_name: str,
+        reason: str,
+        *,
+        experiment: str | None = None,
+        run: str | None = None,
+    ) -> None:
+        self.path = path
+        self.type_name = type_name
+        self.reason = reason
+        self.experiment = experiment
+        self.run = run
+        place = _place(experiment, run)
+        super().__init__(f"{place}{path} is of type {type_name}, which cannot be stored: {reason}")
+
+    def within(self, experiment: str, run: str | None = None) -> UnsupportedType:
+        """Return the same error, naming experiment and run."""
+        return UnsupportedType(
+            self.path, self.type_name, self.reason, experiment=experiment, run=run
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        args = (self.path, self.type_name, self.reason, self.experiment, self.run)
+        return _unsupported, args
+
+
+def _unsupported(
+    path: str, type_name: str, reason: str, experiment: str | None, run: str | None
+) -> UnsupportedType:
+    return UnsupportedType(path, type_name, reason, experiment=experiment, run=run)
+
+
+class RunsFailed(MltraqError):
+    """Steps raised in some runs; the results of all other runs are kept.
+
+    Attributes:
+        experiment: Name of the experiment.
+        failed: Number of runs that failed.
+        total: Number of runs that were executed.
+        failures: Description, step and traceback of the first few failed runs.
+    """
+
+    SHOWN = 3
+
+    def __init__(
+        self, experiment: str, failed: int, total: int, failures: Sequence[tuple[str, str]]
+    ) -> None:
+        self.experiment = experiment
+        self.failed = failed
+        self.total = total
+        self.failures = list(failures)
+        super().__init__(experiment, failed, total, self.failures)
+
+    def __repr__(self) -> str:
+        return f"RunsFailed({self.experiment!r}, {self.failed} of {self.total})"
+
+    def __str__(self) -> str:
+        shown = self.failures[: self.SHOWN]
+        lines = [
+            f"experiment {self.experiment!r}: {self.failed} of {self.total} runs failed; "
+            "the results of the others are kept."
+        ]
+        lines += [f"\n{run}\n{error.rstrip()}" for run, error in shown]
+        if self.failed > len(shown):
+            lines.append(f"\n... and {self.failed - len(shown)} more.")
+        return "\n".join(lines)
+
+
+class StoreError(MltraqError):
+    """The database cannot do what was asked; it is as it was before."""
+
+
+class ExperimentExists(StoreError):
+    """An experiment of this name is in the database already."""
+
+
+class ExperimentNotFound(StoreError, LookupError):
+    """No experiment of this name is in the database."""
+
+
+class FieldNotFound(StoreError, LookupError):
+    """No run of the experiment has this field."""
+
+
+class ForeignTable(StoreError):
+    """A table has the name of one of ours, but another shape."""
+
+
+class NewerFormat(StoreError):
+    """The database was written by a later version of the package."""
+
+
+class QueryFailed(StoreError):
+    """The database refused a statement of the user."""
+
+
+class ReadOnlyStore(StoreError):
+    """The database cannot be written."""
+
+
+class StorageFull(StoreError):
+    """The disk of the database is full."""
+
+
+class StorageUnavailable(StoreError):
+    """The database cannot be reached."""
+
+
+class CorruptData(MltraqError, ValueError):
+    """Stored bytes that are not what was written.
+
+    Attributes:
+        reason: What is wrong with them.
+        experiment: Name of the experiment, once known.
+        run: Description of the run, once known.
+        field: Name of the field, once known.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        experiment: str | None = None,
+        run: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        self.reason = reason
+        self.experiment = experiment
+        self.run = run
+        self.field = field
+        place = _place(experiment, run)
+        what = f"field {field!r}" if field is not None else "a stored value"
+        super().__init__(f"{place}{what} is corrupt: {reason}")
+
+    def within(
+        self, experiment: str, run: str | None = None, field: str | None = None
+    ) -> CorruptData:
+        """Return the same error, naming experiment, run and field."""
+        return CorruptData(self.reason, experiment=experiment, run=run, field=field)
+
+
+class UntrustedPickle(MltraqError):
+    """A pickle without a valid signature; not a byte of it was unpickled."""
+
+
+def _place(experiment: str | None, run: str | None) -> str:
+    parts = []
+    if experiment is not None:
+        parts.append(f"experiment {experiment!r}")
+    if run is not None:
+        parts.append(f"run {run}")
+    return ", ".join(parts) + ": " if parts else ""

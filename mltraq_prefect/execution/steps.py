@@ -1,0 +1,138 @@
+"""What is executed: named functions of one run, each with a fingerprint of what decides it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from mltraq_prefect.errors import InvalidStep
+from mltraq_prefect.run import Run, canonical
+
+StepFunction = Callable[[Run], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an execution.
+
+    Attributes:
+        name: Name of the function; made unique within the execution.
+        function: What is called with each run; what it returns is ignored.
+        fingerprint: Hash of the function's code, the kwargs and the seed (16 hexadecimal digits).
+    """
+
+    name: str
+    function: StepFunction
+    fingerprint: str
+
+
+def as_steps(
+    steps: StepFunction | Iterable[StepFunction] | None, kwargs: Mapping[str, Any], seed: int
+) -> list[Step]:
+    """Check and name the steps of an execution.
+
+    Raises:
+        InvalidStep: A step cannot be called with one run.
+    """
+    if steps is None:
+        functions: list[Any] = []
+    else:
+        functions = [steps] if callable(steps) else _as_list(steps)
+    inputs = f"{_canonical_or_repr(kwargs)} {seed}"
+    named: dict[str, Step] = {}
+    for function in functions:
+        _check(function)
+        name = _unique(_name(function), named)
+        named[name] = Step(name, function, _digest(f"{_code(function)} {inputs}"))
+    return list(named.values())
+
+
+def _as_list(steps: object) -> list[Any]:
+    if not isinstance(steps, Iterable):
+        raise InvalidStep(f"steps must be a function of one run, or a list of them, not {steps!r}")
+    return list(steps)
+
+
+def _check(function: object) -> None:
+    if not callable(function):
+        raise InvalidStep(f"a step must be a function of one run, not {function!r}")
+    if inspect.iscoroutinefunction(function):
+        raise InvalidStep(f"step {_name(function)!r} is async; a step is a plain function")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise InvalidStep(
+            f"step {_name(function)!r} cannot be called with one run as its only argument: {error}"
+        ) from None
+    except ValueError:
+        return  # a builtin without a signature: calling it will tell
+
+
+def _name(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _unique(name: str, taken: Mapping[str, Step]) -> str:
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate
+
+
+def _code(function: Any) -> str:
+    """Return text that follows the code of a function, whatever its layout and comments."""
+    if isinstance(function, functools.partial):
+        arguments = _canonical_or_repr({"args": function.args, "kwargs": function.keywords})
+        return f"partial {_code(function.func)} {arguments}"
+    function = inspect.unwrap(function)
+    try:
+        return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function))))
+    except (OSError, TypeError, SyntaxError):
+        code = getattr(function, "__code__", None)
+        return _bytecode(code) if code is not None else _canonical_or_repr(type(function))
+
+
+def _bytecode(code: CodeType) -> str:
+    constants = [_bytecode(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"
+
+
+def _canonical_or_repr(value: Any) -> str:
+    try:
+        return canonical(value)
+    except TypeError:
+        return _stable_repr(value)
+
+
+def _stable_repr(value: Any) -> str:
+    """Describe a value without a canonical form by its type alone: reprs may hold addresses."""
+    if isinstance(value, Mapping):
+        return str({str(key): _canonical_or_repr(item) for key, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        return str([_canonical_or_repr(item) for item in value])
+    if isinstance(getattr(value, "__code__", None), CodeType):
+        return _code(value)
+    return _digest_of_pickle(value) or f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _digest_of_pickle(value: Any) -> str | None:
+    import cloudpickle
+
+    try:
+        return _digest(cloudpickle.dumps(value).hex())
+    except Exception:
+        return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,367 @@
+"""A run, the collection of an experiment's runs, and what identifies a run.
+
+A run's id is a UUIDv5 (RFC 9562, section 5.5) of the experiment's name, the canonical form of the
+run's params and a replicate number, so the same run has the same id wherever it is defined.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import functools
+import itertools
+import json
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+from zlib import crc32
+
+import numpy as np
+
+from mltraq_prefect.errors import InvalidGrid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_NAMESPACE = uuid.UUID("6d0f8f5e-2f0c-5b7e-9d55-6e1c7a0a4c11")
+
+State = Literal["pending", "completed", "failed"]
+
+
+class Namespace(dict[str, Any]):
+    """A dict whose items are attributes too: ``fields.error`` is ``fields["error"]``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            known = ", ".join(map(str, self)) or "none"
+            raise AttributeError(f"there is no {name!r} here; known: {known}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if hasattr(dict, name):
+            raise AttributeError(f"{name!r} is a method of dict; write [{name!r}] = ... instead")
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@dataclass(slots=True)
+class LedgerEntry:
+    """What the ledger says of one run.
+
+    Attributes:
+        state: ``pending``, ``completed`` or ``failed``.
+        steps: Completed steps, each with the fingerprint of what was executed.
+        error: Traceback of the last failure, or None.
+        attempts: How often a step of this run was tried in the last execution.
+        started_at: When its last execution started (UTC, aware), or None.
+        duration_s: Seconds of compute in its last execution, or None.
+        flow_run_id: Id of the Prefect flow run that executed it last, or None.
+        task_run_id: Id of the Prefect task run that executed it last, or None.
+        position: Place in the experiment's order; None until it is stored.
+    """
+
+    state: State = "pending"
+    steps: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    attempts: int = 0
+    started_at: datetime.datetime | None = None
+    duration_s: float | None = None
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+    position: int | None = None
+
+
+class Run:
+    """One point of the grid: what varies (params), what is tracked (fields), what is scratch.
+
+    Args:
+        id_run: UUID as text; random if None. Runs that an experiment adds get a deterministic one.
+        params: What varies between runs.
+        kwargs: What is fixed for an execution.
+        fields: What is tracked: the only values that the tables keep.
+        locals: Scratch values, kept in memory only.
+        seed: Seed of `rng`.
+    """
+
+    __slots__ = (
+        "_rng",
+        "_step",
+        "fields",
+        "id_run",
+        "kwargs",
+        "ledger",
+        "locals",
+        "params",
+        "seed",
+    )
+
+    def __init__(
+        self,
+        id_run: str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,  # noqa: A002
+        seed: int = 0,
+        ledger: LedgerEntry | None = None,
+    ) -> None:
+        self.id_run = str(uuid.uuid4()) if id_run is None else id_run
+        self.params = Namespace(params or {})
+        self.kwargs = Namespace(kwargs or {})
+        self.fields = Namespace(fields or {})
+        self.locals = Namespace(locals or {})
+        self.seed = seed
+        self.ledger = LedgerEntry() if ledger is None else ledger
+        self.begin("")
+
+    def begin(self, step: str) -> None:
+        """Start the random stream of a step."""
+        self._step = step
+        self._rng: np.random.Generator | None = None
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Random numbers that depend on seed, run and step, and on nothing else."""
+        if self._rng is None:
+            self._rng = np.random.default_rng(self.entropy())
+        return self._rng
+
+    def entropy(self) -> list[int]:
+        """Seed words of the current step: seed, id of the run, checksum of the step's name."""
+        return [self.seed, uuid.UUID(self.id_run).int, crc32(self._step.encode())]
+
+    def describe(self) -> str:
+        """The run for a person: its params, or its id if it has none."""
+        return describe(self.params) or self.id_run
+
+    def copy(self) -> Run:
+        """Return a run with the same values in dicts of its own."""
+        return Run(
+            self.id_run,
+            params=self.params,
+            kwargs=self.kwargs,
+            fields=self.fields,
+            locals=self.locals,
+            seed=self.seed,
+            ledger=replace(self.ledger, steps=dict(self.ledger.steps)),
+        )
+
+    def __getitem__(self, key: str) -> Any:
+        return self.fields[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.fields[key] = value
+
+    def __repr__(self) -> str:
+        return f"Run({self.describe()}, fields={list(self.fields)}, state={self.ledger.state!r})"
+
+    def df(self) -> pd.DataFrame:
+        """The fields of this run as a frame of one row."""
+        return Runs([self]).df()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (
+            self.id_run,
+            self.params,
+            self.kwargs,
+            self.fields,
+            self.locals,
+            self.seed,
+            self.ledger,
+        )
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        (
+            self.id_run,
+            self.params,
+            self.kwargs,
+            self.fields,
+            self.locals,
+            self.seed,
+            self.ledger,
+        ) = state
+        self.begin("")
+
+
+class Runs(dict[str, Run]):
+    """The runs of an experiment in the order in which they were defined, by `id_run`."""
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        super().__init__((run.id_run, run) for run in runs)
+
+    def add(self, *runs: Run | Runs) -> None:
+        """Add runs, or all runs of other collections; a run with a known id replaces it."""
+        for item in runs:
+            for run in item.values() if isinstance(item, Runs) else (item,):
+                self[run.id_run] = run
+
+    def next(self) -> Run:
+        """Make a run with a random id and without params, add it, and return it."""
+        run = Run()
+        self[run.id_run] = run
+        return run
+
+    def first(self) -> Run:
+        """Return the first run; raises LookupError if there is none."""
+        for run in self.values():
+            return run
+        raise LookupError("there are no runs; define some with add_run() or add_runs()")
+
+    def df(self) -> pd.DataFrame:
+        """Return a frame with `id_run` and the fields, one row a run, values as they are."""
+        import pandas as pd
+
+        keys = list(
+            dict.fromkeys(itertools.chain.from_iterable(run.fields for run in self.values()))
+        )
+        columns = {"id_run": list(self)} | {
+            key: _column([run.fields.get(key) for run in self.values()]) for key in keys
+        }
+        return pd.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        return f"Runs({len(self)})"
+
+
+def _column(values: list[Any]) -> Any:
+    import pandas as pd
+
+    plain = all(isinstance(value, (int, float, str, bool)) for value in values)
+    return values if plain else pd.Series(values, dtype=object)
+
+
+def expand_grid(grid: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the Cartesian product of a grid, the last param varying fastest.
+
+    Raises:
+        InvalidGrid: A param has no values, or something that is no collection of values.
+    """
+    axes = {}
+    for name, values in grid.items():
+        if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+            raise InvalidGrid(
+                f"param {name!r} of the grid is {values!r}, not a list of values; "
+                f"for a single value write {name}=[{values!r}]"
+            )
+        axes[name] = list(values)
+        if not axes[name]:
+            raise InvalidGrid(f"param {name!r} of the grid has no values, so it defines no runs")
+    return (dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values()))
+
+
+def run_ids(experiment: str, params: Mapping[str, Any], position: int) -> Iterator[str]:
+    """Yield the ids of replicate 0, 1, 2, ... of a run.
+
+    Args:
+        experiment: Name of the experiment.
+        params: What varies between its runs.
+        position: Stands in for params that have no canonical form.
+    """
+    try:
+        key = canonical(params)
+    except TypeError:
+        key = f"position {position}"
+    for replicate in itertools.count():
+        name = json.dumps([experiment, key, replicate])
+        yield str(uuid.uuid5(RUN_NAMESPACE, name))
+
+
+def canonical(value: Any) -> str:
+    """Return text that is equal for equal values in any process and on any machine.
+
+    NumPy scalars count as the Python values they hold, functions and classes by their import
+    path, and a `functools.partial` by its parts.
+
+    Raises:
+        TypeError: The value has no canonical form (a lambda, an array, an object).
+    """
+    return json.dumps(_canonical(value), ensure_ascii=True, separators=(",", ":"))
+
+
+_AS_TEXT = (
+    datetime.datetime,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    decimal.Decimal,
+    uuid.UUID,
+    complex,
+    bytes,
+)
+
+
+def _canonical(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return _plain_number(value)
+    if isinstance(value, np.generic):
+        item = value.item()
+        return (
+            [type(value).__name__, str(value)] if isinstance(item, np.generic) else _canonical(item)
+        )
+    if isinstance(value, _AS_TEXT):
+        return {type(value).__name__: repr(value) if isinstance(value, bytes) else str(value)}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return {"set": sorted(canonical(item) for item in value)}
+    if isinstance(value, Mapping):
+        return {"dict": sorted([canonical(key), _canonical(item)] for key, item in value.items())}
+    return {"ref": reference(value)}
+
+
+def _plain_number(value: Any) -> Any:
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return None
+
+
+def reference(value: Any) -> Any:
+    """Return the import path of a function or class; of a partial, its function and arguments.
+
+    Raises:
+        TypeError: The value cannot be imported by name.
+    """
+    if isinstance(value, functools.partial):
+        arguments = [_canonical(item) for item in value.args]
+        return [reference(value.func), arguments, _canonical(value.keywords)]
+    module = getattr(value, "__module__", None)
+    name = getattr(value, "__qualname__", None)
+    if module is None or name is None or "<" in name:
+        raise TypeError(f"{value!r} cannot be imported by name")
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not value:
+        raise TypeError(f"{value!r} cannot be imported by name")
+    return f"{module}.{name}"
+
+
+def describe(params: Mapping[str, Any]) -> str:
+    """Return params for a person: ``N=25, model=LogisticRegression``."""
+    return ", ".join(f"{name}={_short(value)}" for name, value in params.items())
+
+
+def _short(value: Any, limit: int = 40) -> str:
+    if isinstance(value, functools.partial):
+        parts = [*map(_short, value.args), describe(value.keywords)]
+        text = f"{_short(value.func)}({', '.join(filter(None, parts))})"
+    elif isinstance(value, float):
+        text = format(value, "g") if float(format(value, "g")) == value else repr(float(value))
+    elif isinstance(value, (str, datetime.date, datetime.time, np.generic)):
+        text = str(value)
+    else:
+        text = getattr(value, "__name__", None) or repr(value)
+    text = " ".join(str(text).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

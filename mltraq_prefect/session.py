@@ -1,0 +1,135 @@
+"""A session: one database and the experiments in it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.experiment import Experiment, IfExists, new_record, query_frame
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.pickles import unseal, user_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DATABASE_URL = "MLTRAQ_DATABASE_URL"
+
+
+def create_session(url: str | None = None, *, block: str | None = None) -> Session:
+    """Open a session on a database.
+
+    Args:
+        url: SQLAlchemy URL, such as ``sqlite:///mltraq.db`` or
+            ``postgresql+psycopg://user@host/database``. If None, the environment variable
+            ``MLTRAQ_DATABASE_URL``, else an in-memory SQLite database.
+        block: Name of a Prefect `ExperimentStore` block that holds the URL instead.
+
+    Raises:
+        StorageUnavailable: The database cannot be reached.
+        ForeignTable: It has a table of our name that is not ours.
+        NewerFormat: A later version of the package wrote it.
+    """
+    if url is not None and block is not None:
+        raise InvalidInput("give create_session either a url or a block, not both")
+    if block is not None:
+        from mltraq_prefect.orchestration import url_of_block
+
+        url = url_of_block(block)
+    return Session(url or os.environ.get(DATABASE_URL) or "sqlite://")
+
+
+class Session:
+    """A database and the experiments in it.
+
+    A session may be used by several threads. It owns its connections: `close` it, or use it as a
+    context manager, where that matters.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._store = Store(url)
+        self._store.check()
+
+    def __repr__(self) -> str:
+        return f"Session({self._store.url!r})"
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._store.close()
+
+    def add_experiment(self, name: str | None = None, **fields: Any) -> Experiment:
+        """Define an experiment; the database does not see it before it is persisted.
+
+        Args:
+            name: Any non-empty text; made up if None.
+            **fields: Fields of the experiment as a whole.
+
+        Raises:
+            InvalidName: The name is no text, or empty.
+        """
+        name = f"experiment_{uuid.uuid4().hex[:12]}" if name is None else name
+        return Experiment(self._store, new_record(name, fields))
+
+    def load(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        pending: str | None = None,
+        pickle: bool = False,
+    ) -> Experiment:
+        """Read an experiment from the database.
+
+        Args:
+            name: Its name.
+            columns: Only these fields of its runs are read; all if None.
+            pending: Only runs that have not completed the step of this name.
+            pickle: Read the signed pickle that ``persist(store_pickle=True)`` stored instead of
+                the tables: with locals, and as it was then.
+
+        Raises:
+            ExperimentNotFound: The database has no experiment of this name.
+            FieldNotFound: No run has one of the `columns`.
+            CorruptData: Something in the tables is not what was written.
+            UntrustedPickle: There is no pickle, or it was not signed with this user's key.
+        """
+        if pickle and (columns is not None or pending is not None):
+            raise InvalidInput("a pickle is loaded whole: leave out columns and pending")
+        if pickle:
+            sealed, id_experiment = self._store.read_pickle(name)
+            record = unseal(sealed, user_key(), (name, id_experiment))
+        else:
+            record = self._store.read(name, columns=columns, pending=pending)
+        return Experiment(self._store, record)
+
+    def persist(self, experiment: Experiment, if_exists: IfExists = "fail") -> Experiment:
+        """Write an experiment of any session to this session's database.
+
+        Returns:
+            The experiment as this session has it.
+        """
+        record = experiment.record()
+        record.snapshot = record.revision = None
+        return Experiment(self._store, record).persist(if_exists)
+
+    def ls(self, *, pending: str | None = None) -> pd.DataFrame:
+        """List the experiments of the database.
+
+        Args:
+            pending: Only those with runs that have not completed the step of this name.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._store.ls(pending=pending))
+
+    def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return the rows of an SQL statement; ``:x`` in it stands for the param `x`."""
+        return query_frame(self._store, sql, params, {})

@@ -1,0 +1,9 @@
+"""Experiments in SQL tables: what SQL sees is natural, what Python gets back is exact.
+
+Only this package writes SQL. It imports neither pandas nor pyarrow nor Prefect.
+"""
+
+from mltraq_prefect.storage.records import Mode, Record, Seen, Snapshot, Written
+from mltraq_prefect.storage.store import Store
+
+__all__ = ["Mode", "Record", "Seen", "Snapshot", "Store", "Written"]

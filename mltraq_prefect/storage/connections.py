@@ -1,0 +1,297 @@
+"""Connections and transactions; every driver error leaves here as one of the package's."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import (
+    InvalidInput,
+    MltraqError,
+    ReadOnlyStore,
+    StorageFull,
+    StorageUnavailable,
+    StoreError,
+)
+from mltraq_prefect.storage.dialects import DIALECTS, Dialect, Row, Trouble
+from mltraq_prefect.storage.layout import Kind
+
+T = TypeVar("T")
+
+RECONNECT_SECONDS = 30.0
+"""How long a database that was reachable is waited for."""
+
+REPEATED: frozenset[Trouble] = frozenset(("unavailable", "conflict", "moved"))
+"""After what an operation is tried again."""
+
+_SECRET = re.compile(r"pass|secret|token|pwd", re.IGNORECASE)
+
+
+class DriverError(StoreError):
+    """A driver's error inside a transaction, with what it means; never leaves the package."""
+
+    def __init__(self, trouble: Trouble, message: str) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+
+
+class Transaction:
+    """One open transaction. The SQL it is given marks parameters by ``?``."""
+
+    def __init__(self, connection: sa.Connection, dialect: Dialect) -> None:
+        self.connection = connection
+        self.dialect = dialect
+        self.quote = dialect.quote
+
+    def rows(self, sql: str, parameters: Row = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        cursor = self._cursor()
+        cursor.execute(self._marked(sql), tuple(parameters))
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        cursor.close()
+        return found
+
+    def run(self, sql: str, parameters: Row = ()) -> None:
+        """Run a statement that returns nothing."""
+        self.connection.exec_driver_sql(self._marked(sql), tuple(parameters))
+
+    def insert(self, table: str, columns: Mapping[str, Kind], rows: Iterable[Row]) -> None:
+        """Insert many rows, in bulk."""
+        cursor = self._cursor()
+        self.dialect.insert(cursor, table, columns, rows)
+        cursor.close()
+
+    def update(
+        self,
+        table: str,
+        columns: Mapping[str, Kind],
+        keys: Mapping[str, Kind],
+        rows: Iterable[Row],
+    ) -> None:
+        """Update many rows, each given as the new values followed by its keys."""
+        cursor = self._cursor()
+        self.dialect.update(cursor, table, columns, keys, rows)
+        cursor.close()
+
+    def has_table(self, table: str) -> bool:
+        """Return whether there is a table of this name."""
+        return sa.inspect(self.connection).has_table(table)
+
+    def columns(self, table: str) -> set[str]:
+        """Return the names of the columns of a table.
+
+        Not by reflection, which on PostgreSQL reads JSON: this connection keeps that as text.
+        """
+        sql = f"SELECT * FROM {self.dialect.quote(table)} WHERE 1 = 0"
+        return set(self.connection.exec_driver_sql(sql).keys())
+
+    def _cursor(self) -> Any:
+        return self.connection.connection.cursor()
+
+    def _marked(self, sql: str) -> str:
+        return sql.replace("?", self.dialect.placeholder)
+
+
+class Database:
+    """The connections to one database; safe to use from several threads.
+
+    A database in memory is one connection, which the threads use in turn.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = _parsed(url)
+        self.dialect = DIALECTS[parsed.get_backend_name()]
+        self.url = _masked(sa.make_url(url))
+        self._secrets = _secrets(parsed)
+        self._in_memory = parsed.get_backend_name() == "sqlite" and _is_memory(parsed)
+        self._turn = threading.RLock() if self._in_memory else nullcontext()
+        self._file = None if self._in_memory else _sqlite_file(parsed)
+        self._pid = os.getpid()
+        self._was_reached = False
+        self._engine = _engine(parsed, self.dialect, self._in_memory)
+
+    def close(self) -> None:
+        """Close all connections; the next use opens new ones, except to a database in memory."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that sees one state of the database."""
+        with self._transaction(None) as transaction:
+            yield transaction
+
+    @contextmanager
+    def writing(self, lock: str) -> Iterator[Transaction]:
+        """A transaction that no other with the same lock overlaps; commits unless it raises."""
+        with self._transaction(lock) as transaction:
+            yield transaction
+
+    def retry(self, operation: Callable[[], T]) -> T:
+        """Run an operation, which must be idempotent, until no conflict or lost connection ends it.
+
+        A database that was reached before is waited for, for a bounded time.
+
+        Raises:
+            StoreError: What has ended it for good.
+        """
+        deadline = None
+        pause = 0.05
+        while True:
+            try:
+                return operation()
+            except DriverError as error:
+                if error.trouble not in REPEATED or not self._was_reached:
+                    raise self._final(error) from None
+                now = time.monotonic()
+                deadline = now + RECONNECT_SECONDS if deadline is None else deadline
+                if now >= deadline or self.dialect.name == "sqlite":
+                    raise self._final(error) from None
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    @contextmanager
+    def _transaction(self, lock: str | None) -> Iterator[Transaction]:
+        self._after_fork()
+        with self._turn, self._translated():
+            if self._file is not None:
+                _create_private(self._file)
+            with self._engine.connect() as connection:
+                self._was_reached = True
+                try:
+                    yield from self._within(connection, lock)
+                except self._driver_errors as error:
+                    if self._trouble(error) == "unavailable":
+                        connection.invalidate()
+                    raise
+
+    def _within(self, connection: sa.Connection, lock: str | None) -> Iterator[Transaction]:
+        if lock is None:
+            with connection.begin() as outer:
+                self.dialect.begin(connection, write=False)
+                yield Transaction(connection, self.dialect)
+                outer.rollback()
+            return
+        try:
+            with connection.begin():
+                self.dialect.begin(connection, write=True)
+                self.dialect.lock(connection, lock)
+                yield Transaction(connection, self.dialect)
+        finally:
+            self._unlock(connection, lock)
+
+    def _unlock(self, connection: sa.Connection, lock: str) -> None:
+        try:
+            if not connection.invalidated:
+                self.dialect.unlock(connection, lock)
+        except self._driver_errors:
+            connection.invalidate()  # the lock goes with the connection
+
+    @property
+    def _driver_errors(self) -> tuple[type[BaseException], ...]:
+        return (sa.exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except MltraqError:
+            raise
+        except OSError as error:
+            raise DriverError("unavailable", self.scrub(str(error))) from None
+        except self._driver_errors as error:
+            text = self.scrub(str(getattr(error, "orig", error)))
+            raise DriverError(self._trouble(error), text) from None
+
+    def _trouble(self, error: BaseException) -> Trouble:
+        return self.dialect.trouble(getattr(error, "orig", None) or error)
+
+    def scrub(self, message: str) -> str:
+        """Return the first line of a driver's message, without secrets of the URL."""
+        line = next(iter(message.strip().splitlines()), "no reason given")
+        for secret in self._secrets:
+            line = line.replace(secret, "***")
+        return line
+
+    def _final(self, error: DriverError) -> StoreError:
+        where, why = f"the database {self.url}", str(error)
+        if error.trouble == "read-only":
+            return ReadOnlyStore(f"{where} cannot be written: {why}")
+        if error.trouble == "full":
+            return StorageFull(f"the disk of {where} is full, and nothing was written: {why}")
+        if error.trouble in ("unavailable", "conflict"):
+            return StorageUnavailable(f"{where} cannot be reached: {why}")
+        return StoreError(f"{where} refused: {why}")
+
+    def _after_fork(self) -> None:
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self._engine.dispose(close=False)
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except (sa.exc.ArgumentError, ValueError):
+        raise InvalidInput(
+            "the database URL cannot be parsed; write sqlite:///file.db, "
+            "postgresql://user@host/database or mysql://user@host/database"
+        ) from None
+    if backend not in DIALECTS:
+        raise InvalidInput(f"no support for {backend} databases; known: {', '.join(DIALECTS)}")
+    if "+" not in parsed.drivername:
+        parsed = parsed.set(drivername=f"{backend}+{DIALECTS[backend].driver}")
+    return parsed
+
+
+def _engine(url: sa.URL, dialect: Dialect, in_memory: bool) -> sa.Engine:
+    pool: dict[str, Any] = {"pool_pre_ping": True}
+    if dialect.name == "sqlite":
+        pool = {"poolclass": sa.pool.StaticPool if in_memory else sa.pool.NullPool}
+    try:
+        engine = sa.create_engine(
+            url, hide_parameters=True, connect_args=dialect.connect_args(url), **pool
+        )
+    except ModuleNotFoundError as error:
+        raise StorageUnavailable(
+            f"{dialect.name} databases need the package {error.name}; install "
+            f"mltraq-prefect[{dialect.name}]"
+        ) from None
+    sa.event.listen(engine, "connect", lambda connection, _record: dialect.prepare(connection))
+    return engine
+
+
+def _masked(url: sa.URL) -> str:
+    query = {key: "***" if _SECRET.search(key) else value for key, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)
+
+
+def _secrets(url: sa.URL) -> list[str]:
+    hidden = [value for key, value in url.query.items() if _SECRET.search(key)]
+    return [str(secret) for secret in (url.password, *hidden) if secret]
+
+
+def _is_memory(url: sa.URL) -> bool:
+    database = url.database or ":memory:"
+    return database == ":memory:" or url.query.get("mode") == "memory" or "mode=memory" in database
+
+
+def _sqlite_file(url: sa.URL) -> str | None:
+    if url.get_backend_name() != "sqlite" or str(url.database).startswith("file:"):
+        return None
+    return url.database
+
+
+def _create_private(path: str) -> None:
+    """Create the file for its owner alone; SQLite gives its journals the mode of the file."""
+    if not Path(path).exists():
+        flags = os.O_CREAT | os.O_WRONLY
+        os.close(os.open(path, flags, 0o600))

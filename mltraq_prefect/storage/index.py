@@ -1,0 +1,110 @@
+"""Rows of `experiments`: one an experiment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mltraq_prefect.codecs import decode, encode
+from mltraq_prefect.errors import CorruptData, NewerFormat
+from mltraq_prefect.storage import layout as layouts
+from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.layout import Layout
+from mltraq_prefect.storage.names import table_name
+from mltraq_prefect.storage.schema import EXPERIMENTS, FORMAT, package_version
+
+
+@dataclass(slots=True)
+class Entry:
+    """What the index holds of an experiment.
+
+    Attributes:
+        fields: Its fields as JSON that is close to them.
+        exact: Envelopes of all its fields by key.
+        table: The table that holds its runs now.
+        properties: Format, versions, times, and what the user added; `write` is the last write.
+    """
+
+    id_experiment: str
+    name: str
+    table: str
+    run_count: int
+    layout: Layout
+    fields: str
+    exact: dict[str, bytes]
+    properties: dict[str, Any]
+    revision: int
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the table of runs has not got its own name yet."""
+        return self.table != table_name(self.name)
+
+
+_COLUMNS = ", ".join(EXPERIMENTS)
+
+
+def find(transaction: Transaction, name: str) -> Entry | None:
+    """Return the entry of an experiment, or None if there is none."""
+    rows = transaction.rows(
+        f"SELECT {_COLUMNS} FROM experiments WHERE table_name = ?", (table_name(name),)
+    )
+    if not rows:
+        return None
+    entry = _entry(rows[0])
+    if entry.is_staged and not transaction.has_table(entry.table):
+        entry.table = table_name(name)  # a writer was killed between renaming and saying so
+    return entry
+
+
+def find_all(transaction: Transaction) -> list[Entry]:
+    """Return the entries of all experiments, by name."""
+    rows = transaction.rows(f"SELECT {_COLUMNS} FROM experiments")
+    return sorted(map(_entry, rows), key=lambda entry: entry.name)
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    id_experiment, name, table, count, columns, fields, residual, properties, revision = row
+    try:
+        known = json.loads(properties)
+        exact = {} if residual is None else decode(residual)
+    except ValueError as error:
+        raise CorruptData(f"its row in `experiments`: {error}", experiment=name) from None
+    if known.get("format", 0) > FORMAT:
+        raise NewerFormat(
+            f"experiment {name!r} has format {known['format']}, written by mltraq_prefect "
+            f"{known.get('package')}; this is mltraq_prefect {package_version()}, which reads "
+            f"formats up to {FORMAT}: upgrade it"
+        )
+    layout = layouts.parse(columns, name)
+    table = known.pop("table", table)
+    return Entry(id_experiment, name, table, count, layout, fields, exact, known, revision)
+
+
+def insert(transaction: Transaction, entry: Entry) -> None:
+    """Insert the row of an experiment."""
+    transaction.insert("experiments", EXPERIMENTS, [_row(entry)])
+
+
+def update(transaction: Transaction, entry: Entry) -> None:
+    """Update the row of an experiment."""
+    keys = {"id_experiment": EXPERIMENTS["id_experiment"]}
+    values = {name: kind for name, kind in EXPERIMENTS.items() if name not in keys}
+    id_experiment, *row = _row(entry)
+    transaction.update("experiments", values, keys, [(*row, id_experiment)])
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    staged = {"table": entry.table} if entry.is_staged else {}
+    return (
+        entry.id_experiment,
+        entry.name,
+        table_name(entry.name),
+        entry.run_count,
+        layouts.dump(entry.layout),
+        entry.fields,
+        encode(entry.exact, path="residual") if entry.exact else None,
+        json.dumps(entry.properties | staged, ensure_ascii=False),
+        entry.revision,
+    )

@@ -1,0 +1,118 @@
+"""Whole experiments as signed pickles: opt-in, and bound to experiment and user.
+
+Sealed bytes are ``MLTQPKL1``, an HMAC-SHA256 (RFC 2104) over all else, and a pickle. The signature
+covers name and id of the experiment, so that a row copied to another experiment is refused.
+`unseal` is the only function of the package that unpickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import pickle
+import secrets
+import stat
+from pathlib import Path
+from typing import Any
+
+from mltraq_prefect.errors import InvalidInput, StoreError, UntrustedPickle
+
+MAGIC = b"MLTQPKL1"
+KEY_VARIABLE = "MLTRAQ_PICKLE_KEY"
+_LEAST_KEY = 16
+_SIGNATURE = slice(len(MAGIC), len(MAGIC) + 32)
+
+
+def seal(obj: object, key: bytes, experiment: tuple[str, str]) -> bytes:
+    """Pickle an object and sign it.
+
+    Args:
+        obj: Anything that cloudpickle takes.
+        key: The user's key.
+        experiment: Name and id of the experiment that the pickle is stored with.
+    """
+    import cloudpickle
+
+    data: bytes = cloudpickle.dumps(obj)
+    return MAGIC + _signature(data, key, experiment) + data
+
+
+def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:
+    """Check the signature, and only then unpickle.
+
+    Raises:
+        UntrustedPickle: It was not sealed with this key for this experiment; nothing was unpickled.
+    """
+    body = data[_SIGNATURE.stop :]
+    if not data.startswith(MAGIC):
+        raise UntrustedPickle(f"the pickle of experiment {experiment[0]!r} is not signed")
+    if not hmac.compare_digest(data[_SIGNATURE], _signature(body, key, experiment)):
+        raise UntrustedPickle(
+            f"the pickle of experiment {experiment[0]!r} was not signed with your key, or was "
+            f"changed; set {KEY_VARIABLE} to the key of who stored it only if you trust them with "
+            "your account"
+        )
+    return pickle.loads(body)
+
+
+def _signature(data: bytes, key: bytes, experiment: tuple[str, str]) -> bytes:
+    parts = [part.encode("utf-8", "surrogatepass") for part in experiment]
+    head = b"".join(len(part).to_bytes(8) + part for part in parts)
+    return hmac.new(key, MAGIC + head + data, hashlib.sha256).digest()
+
+
+def user_key() -> bytes:
+    """Return the user's key: ``MLTRAQ_PICKLE_KEY``, or a file that is made on first use.
+
+    The file is ``mltraq/pickle.key`` in ``XDG_CONFIG_HOME`` or ``~/.config``, with mode 0600.
+
+    Raises:
+        InvalidInput: The variable holds fewer than 16 characters.
+        StoreError: Others can read the file, or it cannot be made.
+    """
+    text = os.environ.get(KEY_VARIABLE)
+    if text is not None:
+        if len(text) < _LEAST_KEY:
+            raise InvalidInput(f"{KEY_VARIABLE} is shorter than {_LEAST_KEY} characters")
+        return text.encode()
+    path = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mltraq/pickle.key"
+    try:
+        if not path.exists():
+            _make_key(path)
+        return _read_key(path)
+    except OSError as error:
+        raise StoreError(
+            f"the key that signs pickles cannot be kept in {path}: {error.strerror}; set "
+            f"{KEY_VARIABLE} to a secret of your own"
+        ) from None
+
+
+def _make_key(path: Path) -> None:
+    """Make the key file in one step, so that of two processes one wins and none sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()
+
+
+def _read_key(path: Path) -> bytes:
+    mode = path.stat().st_mode
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise StoreError(
+            f"the key that signs pickles can be read by others; run chmod 600 {path}, and delete "
+            "it if you do not trust them: pickles that it has signed are then refused"
+        )
+    key = path.read_bytes().strip()
+    if len(key) < _LEAST_KEY:
+        raise StoreError(f"the key file {path} is damaged; delete it, and a new one is made")
+    return key

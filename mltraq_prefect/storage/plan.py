@@ -1,0 +1,245 @@
+"""All that a write will send, encoded and checked before its first statement."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+from mltraq_prefect.codecs import encode
+from mltraq_prefect.errors import InvalidInput, InvalidName, StoreError, UnsupportedType
+from mltraq_prefect.run import Run
+from mltraq_prefect.storage.dialects import Dialect
+from mltraq_prefect.storage.layout import Column, Layout, Space
+from mltraq_prefect.storage.ledger import Exact, Params, StepTexts, ledger_mark
+from mltraq_prefect.storage.names import check_name
+from mltraq_prefect.storage.projection import (
+    MISSING,
+    Projected,
+    Projector,
+    field_path,
+    for_driver,
+    stored_marks,
+)
+from mltraq_prefect.storage.records import LedgerMark, Record, Seen, Snapshot, field_keys
+
+
+@dataclass(slots=True)
+class Plan:
+    """An experiment, ready to be written to one backend.
+
+    Attributes:
+        record: What it was made from.
+        base: The layout that the table had when this was made.
+        layout: The layout that it needs.
+        fields: What is to be written of each field.
+        ledger: Mark of each run's ledger row.
+        params_exact: Envelopes of the params of runs that JSON does not keep, by place.
+    """
+
+    record: Record
+    base: Layout
+    layout: Layout
+    fields: dict[str, Projected]
+    ledger: list[LedgerMark]
+    params_exact: dict[int, Exact]
+
+    def seen(self) -> list[Seen]:
+        """Return what the database will hold of each run."""
+        keys = tuple(self.fields)
+        marks: Iterable[tuple[Any, ...]] = zip(
+            *(f.marks for f in self.fields.values()), strict=True
+        )
+        rows = marks if keys else repeat((), len(self.ledger))
+        return list(map(Seen, repeat(keys), rows, self.ledger))
+
+    def exact_fields(self) -> dict[int, Exact]:
+        """Return the envelopes of values for the residual, by run and field."""
+        found: dict[int, Exact] = {}
+        for key, projected in self.fields.items():
+            for place, data in projected.exact.items():
+                found.setdefault(place, {})[key] = data
+        return found
+
+    def widened(self, old: Layout) -> set[str]:
+        """Return the keys of fields whose columns of integers become columns of floats."""
+        return {
+            key
+            for key, column in old.items()
+            if column.kind == "int" and self.layout[key].kind == "float"
+        }
+
+    def cells(self, dialect: Dialect) -> dict[str, list[Any]]:
+        """Return the cells for the driver by field, of the fields that have a column."""
+        return {
+            key: for_driver(dialect, projected.kind, projected.cells)
+            for key, projected in self.fields.items()
+            if self.layout[key].name is not None
+        }
+
+
+def make_plan(
+    record: Record,
+    base: Layout,
+    dialect: Dialect,
+    *,
+    narrow: Collection[str] = (),
+    limit: int = 10**9,
+) -> Plan:
+    """Project and encode an experiment.
+
+    Args:
+        record: The experiment; large values that its snapshot has are left out.
+        base: The layout of the table that it is merged into; empty for a new table.
+        dialect: The backend.
+        narrow: Keys of fields whose columns of integers must not become columns of floats.
+        limit: How many bytes the values of a run can take.
+
+    Raises:
+        UnsupportedType: A value has no codec.
+        InvalidName: A name or key cannot be stored.
+        StoreError: A value is larger than the backend can take.
+    """
+    check_name(record.name, "experiment name")
+    _check_ids(record)
+    fields = _project(record, base, dialect, record.snapshot, narrow)
+    ledger, params_exact = _ledger(record, dialect)
+    layout = _placed(fields, base, dialect)
+    plan = Plan(record, base, layout, fields, ledger, params_exact)
+    _move_overflow(plan)
+    _check_sizes(plan, dialect, limit)
+    return plan
+
+
+def _check_ids(record: Record) -> None:
+    for id_run in (run.id_run for run in record.runs):
+        if type(id_run) is not str or len(id_run) > 64 or not id_run.isascii() or not id_run:
+            raise InvalidName(
+                f"experiment {record.name!r}: id_run {id_run!r} is not a UUID as text"
+            )
+    if len({run.id_run for run in record.runs}) != len(record.runs):
+        raise InvalidInput(f"experiment {record.name!r}: two runs have the same id_run")
+
+
+def _project(
+    record: Record,
+    base: Layout,
+    dialect: Dialect,
+    snapshot: Snapshot | None,
+    narrow: Collection[str],
+) -> dict[str, Projected]:
+    projector = Projector(dialect, base, narrow)
+    found = {}
+    for key in _keys(record, base, snapshot):
+        values = [run.fields.get(key, MISSING) for run in record.runs]
+        seen = None if snapshot is None else _marks_of(snapshot, record.runs, key)
+        try:
+            found[key] = projector.project(key, values, seen)
+        except UnsupportedType as error:
+            raise _placed_error(error, record, key) from None
+    return found
+
+
+def _keys(record: Record, base: Layout, snapshot: Snapshot | None) -> list[str]:
+    keys = list(field_keys(run.fields for run in record.runs))
+    for key in keys:
+        try:
+            check_name(key, "field key")
+        except InvalidName as error:
+            run = next(run for run in record.runs if key in run.fields)
+            place = f"experiment {record.name!r}, run {run.describe()}"
+            raise InvalidName(f"{place}: {error}") from None
+    if snapshot is not None:
+        read = {fields for fields, _, _ in snapshot.runs.values()}
+        keys += [key for key in field_keys(dict.fromkeys(f) for f in read) if key in base]
+    return list(dict.fromkeys(keys))
+
+
+def _marks_of(snapshot: Snapshot, runs: Sequence[Run], key: str) -> list[Any]:
+    places: dict[tuple[str, ...], int | None] = {}
+    found: list[Any] = []
+    for run in runs:
+        seen = snapshot.runs.get(run.id_run)
+        if seen is None:
+            found.append(None)
+            continue
+        if seen.fields not in places:
+            places[seen.fields] = seen.fields.index(key) if key in seen.fields else None
+        place = places[seen.fields]
+        found.append(None if place is None else seen.marks[place])
+    return found
+
+
+def _placed_error(error: UnsupportedType, record: Record, key: str) -> UnsupportedType:
+    """Find the run whose value was refused; only errors pay for it."""
+    for run in record.runs:
+        if key in run.fields:
+            try:
+                encode(run.fields[key], path=field_path(key))
+            except UnsupportedType as found:
+                return found.within(record.name, run.describe())
+    return error.within(record.name)
+
+
+def _ledger(record: Record, dialect: Dialect) -> tuple[list[LedgerMark], dict[int, Exact]]:
+    params, steps = Params(dialect), StepTexts()
+    marks = []
+    exact = {}
+    for place, run in enumerate(record.runs):
+        text, kept = params.dump(run.params)
+        if kept:
+            exact[place] = kept
+        marks.append(ledger_mark(run.ledger, text, steps.dump(run.ledger.steps), dialect))
+    return marks, exact
+
+
+def _placed(fields: dict[str, Projected], base: Layout, dialect: Dialect) -> Layout:
+    layout = dict(base)
+    space = Space(base, dialect.max_columns, dialect.max_row, dialect.widths)
+    for key, projected in fields.items():
+        known = base.get(key)
+        name = space.place(key, projected.kind) if known is None else known.name
+        layout[key] = Column(name, projected.kind, projected.type)
+    return layout
+
+
+def _move_overflow(plan: Plan) -> None:
+    """Encode all values of the fields for which the table has no room."""
+    for key, projected in plan.fields.items():
+        if plan.layout[key].name is not None:
+            continue
+        for place, run in enumerate(plan.record.runs):
+            if key in run.fields:
+                data = encode(run.fields[key], path=field_path(key))
+                projected.exact[place] = data
+        projected.cells = [None] * len(plan.record.runs)
+        projected.marks = stored_marks(projected.kind, projected.cells, projected.exact)
+
+
+def _check_sizes(plan: Plan, dialect: Dialect, limit: int) -> None:
+    """Refuse runs whose values do not go into one row, before anything is sent."""
+    total = [0] * len(plan.record.runs)
+    for projected in plan.fields.values():
+        if projected.kind in ("text", "bytes", "json", "binary"):
+            for place, cell in enumerate(projected.cells):
+                if isinstance(cell, (str, bytes)):
+                    total[place] += len(cell)
+    for place, size in enumerate(total):
+        if size > limit // 4:
+            _check_size(plan, place, dialect, limit)
+
+
+def _check_size(plan: Plan, place: int, dialect: Dialect, limit: int) -> None:
+    cells = {key: projected.cells[place] for key, projected in plan.fields.items()}
+    sizes = {
+        key: dialect.sent(cell) for key, cell in cells.items() if isinstance(cell, (str, bytes))
+    }
+    if sum(sizes.values()) > limit:
+        largest = max(sizes, key=lambda key: sizes[key])
+        raise StoreError(
+            f"experiment {plan.record.name!r}, run {plan.record.runs[place].describe()}: its "
+            f"values take {sum(sizes.values()):,} bytes, {field_path(largest)} most of them; this "
+            f"{dialect.name} database takes {limit:,} bytes a row"
+            + ("; raise its max_allowed_packet" if dialect.name == "mariadb" else "")
+        )

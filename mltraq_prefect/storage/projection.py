@@ -1,0 +1,466 @@
+"""From the values of a field to what SQL sees of them, and back; docs/mapping.md states the rules.
+
+A field is projected as one column of values. Where its natural cell does not give a value back
+exactly, the exact value is encoded beside it, for the residual.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+import struct
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+from xxhash import xxh3_128_digest
+
+from mltraq_prefect.codecs import decode, encode, from_json, project_json, to_json
+from mltraq_prefect.storage.dialects import Dialect
+from mltraq_prefect.storage.layout import Column, Kind, Layout
+
+
+class _Sentinel(Enum):
+    MISSING = 1
+    UNCHANGED = 2
+
+
+MISSING: Any = _Sentinel.MISSING
+"""Stands for a field that a run does not have."""
+
+UNCHANGED: Any = _Sentinel.UNCHANGED
+"""Stands for the cell of a large value that is in the database already."""
+
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
+_EXACT_FLOAT = 2**53
+_LONG_TEXT = 64
+
+NO_TYPE = "none"
+"""Type of a column none of whose values is in a cell: they were all None, or special."""
+
+
+class Native(NamedTuple):
+    """A type whose values a column keeps, as far as the backend does.
+
+    Attributes:
+        kind: The kind of column.
+        type: Name of the type, as `run_columns` records it.
+        revive: Makes the value from its natural cell; None if it is the cell.
+    """
+
+    kind: Kind
+    type: str
+    revive: Callable[[Any], Any] | None
+
+
+_NUMPY: list[tuple[type, Kind]] = [
+    (np.bool_, "bool"),
+    *((np.dtype(code).type, "int") for code in "bhilqBHILQ"),
+    *((np.dtype(code).type, "float") for code in "efd"),
+    (np.str_, "text"),
+    (np.bytes_, "bytes"),
+]
+_NATIVES: dict[type, Native] = {
+    bool: Native("bool", "bool", None),
+    int: Native("int", "int", None),
+    float: Native("float", "float", None),
+    str: Native("text", "str", None),
+    bytes: Native("bytes", "bytes", None),
+    datetime.datetime: Native("datetime", "datetime", None),
+    datetime.date: Native("date", "date", None),
+    datetime.time: Native("time", "time", None),
+    uuid.UUID: Native("uuid", "uuid", None),
+    **{kind: Native(of, f"numpy.{kind.__name__}", kind) for kind, of in _NUMPY},
+}
+_REVIVE = {native.type: native.revive for native in _NATIVES.values()}
+_NUMERIC: dict[Kind | None, int] = {"bool": 0, "int": 1, "float": 2}
+
+
+class Guess(NamedTuple):
+    """What a single value looks like: kind, natural cell, and its type if the cell is exact."""
+
+    kind: Kind | None
+    cell: Any
+    type: str | None
+
+
+@dataclass(slots=True)
+class Projected:
+    """The values of one field.
+
+    Attributes:
+        kind: What SQL sees.
+        type: The exact type of values without a residual.
+        cells: Natural cell of each run; None if there is none, or `UNCHANGED`.
+        exact: Envelopes of the values that their cell does not keep exactly, by place.
+        marks: A mark of each run's value; None if the run does not have the field.
+    """
+
+    kind: Kind
+    type: str
+    cells: list[Any]
+    exact: dict[int, bytes]
+    marks: list[Any]
+
+
+class Projector:
+    """Projects the fields of one experiment for one backend.
+
+    Args:
+        dialect: The backend.
+        known: The columns of the experiment's table, which keep their kinds and types.
+        narrow: Keys of fields whose columns of integers cannot become columns of floats.
+    """
+
+    def __init__(self, dialect: Dialect, known: Layout, narrow: Collection[str] = ()) -> None:
+        self._dialect = dialect
+        self._known = known
+        self._narrow = narrow
+
+    def project(self, key: str, values: list[Any], seen: Sequence[Any] | None = None) -> Projected:
+        """Project the values of a field.
+
+        Args:
+            key: Its key.
+            values: Its value in each run, or `MISSING`.
+            seen: Marks of what the database holds of each run; a large value whose mark is the
+                same is not kept in memory.
+
+        Raises:
+            UnsupportedType: A value that has no codec.
+        """
+        places = [place for place, value in enumerate(values) if value is not MISSING]
+        if len(places) == len(values):
+            return self._dense(key, values, seen)
+        marks = None if seen is None else [seen[place] for place in places]
+        dense = self._dense(key, [values[place] for place in places], marks)
+        cells: list[Any] = [None] * len(values)
+        marks = [None] * len(values)
+        for place, cell, mark in zip(places, dense.cells, dense.marks, strict=True):
+            cells[place], marks[place] = cell, mark
+        exact = {places[place]: data for place, data in dense.exact.items()}
+        return Projected(dense.kind, dense.type, cells, exact, marks)
+
+    def _dense(self, key: str, values: list[Any], seen: Sequence[Any] | None) -> Projected:
+        column = self._settled(key, values)
+        found = self._uniform(values, column)
+        exact: dict[int, bytes] = {}
+        if found is None:
+            guesses = [self._guess(value) for value in values]
+            kind, type_ = _chosen(guesses, column)
+            if kind == "binary":
+                return self._binary(key, values, seen)
+            cells = [_fit(guess, kind) for guess in guesses]
+            wanted = [
+                place
+                for place, guess in enumerate(guesses)
+                if guess.type != type_ or not _keeps(guess, kind)
+            ]
+        else:
+            kind, type_, cells = found
+            wanted = []
+        held, irregular = self._held(kind, cells)
+        for place in sorted({*wanted, *irregular}):
+            exact[place] = encode(values[place], path=field_path(key))
+        marks = stored_marks(kind, held, exact)
+        return Projected(kind, type_, held, exact, marks)
+
+    def _settled(self, key: str, values: list[Any]) -> Column | None:
+        """Return the column whose kind and type the values have to take, if there is one."""
+        column = self._known.get(key)
+        if column is None or (column.type == NO_TYPE and any(v is not None for v in values)):
+            return None
+        if column.kind == "int" and key not in self._narrow and any(map(_is_real, values)):
+            return Column(column.name, "float", column.type)
+        return column
+
+    def _uniform(
+        self, values: list[Any], column: Column | None
+    ) -> tuple[Kind, str, list[Any]] | None:
+        """Project values of one native type by whole-column operations, if they are that."""
+        types = set(map(type, values))
+        native = _NATIVES.get(types.pop()) if len(types) == 1 else None
+        if native is None or (column and (column.kind, column.type) != (native.kind, native.type)):
+            return None
+        if native.revive is not None:
+            values = [value.item() for value in values]
+        if native.kind == "int" and not (min(values) >= _MIN_INT and max(values) <= _MAX_INT):
+            return None
+        if native.kind in ("datetime", "time") and any(map(_has_zone, values)):
+            return None
+        return native.kind, native.type, values
+
+    def _guess(self, value: Any) -> Guess:
+        if value is None:
+            return Guess(None, None, None)
+        native = _NATIVES.get(type(value))
+        if native is not None:
+            cell = value if native.revive is None else value.item()
+            return _guess_native(native, cell)
+        if type(value) in (list, dict, tuple):
+            return self._guess_json(value)
+        return _guess_foreign(value)
+
+    def _guess_json(self, value: Any) -> Guess:
+        text = to_json(value, nul=self._dialect.nul)
+        if text is not None:
+            return Guess("json", text, "json")
+        text = project_json(value)
+        if text is None or (not self._dialect.nul and "\\u0000" in text):
+            return Guess("binary", None, None)
+        return Guess("json", text, None)
+
+    def _binary(self, key: str, values: list[Any], seen: Sequence[Any] | None) -> Projected:
+        cells: list[Any] = []
+        exact: dict[int, bytes] = {}
+        marks: list[Any] = []
+        for place, value in enumerate(values):
+            data = encode(value, path=field_path(key))
+            mark: Any = xxh3_128_digest(data)
+            if value is None:
+                exact[place], mark, cell = data, (None, mark), None
+            else:
+                cell = UNCHANGED if seen is not None and seen[place] == mark else data
+            cells.append(cell)
+            marks.append(mark)
+        return Projected("binary", "binary", cells, exact, marks)
+
+    def _held(self, kind: Kind, cells: list[Any]) -> tuple[list[Any], list[int]]:
+        """Return what the backend keeps of cells, and the places of those that it changes."""
+        if kind == "float":
+            return self._held_floats(cells)
+        if kind == "text" or kind == "json":
+            return self._held_texts(cells)
+        if kind in ("datetime", "time"):
+            changed = [place for place, cell in enumerate(cells) if cell is not None and cell.fold]
+            return cells, changed
+        return cells, []
+
+    def _held_floats(self, cells: list[Any]) -> tuple[list[Any], list[int]]:
+        changed = []
+        for place in _irregular(cells):
+            cell = cells[place]
+            if cell == 0.0 and not self._dialect.negative_zero:
+                kept: float | None = 0.0
+            elif math.isnan(cell):
+                kept = cell if self._dialect.nan and _is_plain_nan(cell) else None
+            else:
+                kept = cell if self._dialect.infinity or math.isfinite(cell) else None
+            if kept is not cell:
+                changed.append(place)
+                cells = cells if len(changed) > 1 else list(cells)
+                cells[place] = kept
+        return cells, changed
+
+    def _held_texts(self, cells: list[Any]) -> tuple[list[Any], list[int]]:
+        whole = "".join(filter(None, cells))
+        if (self._dialect.nul or "\0" not in whole) and (whole.isascii() or _is_unicode(whole)):
+            return cells, []
+        kept = [None if cell is None else clean(cell, self._dialect) for cell in cells]
+        return kept, [place for place, cell in enumerate(cells) if kept[place] != cell]
+
+
+def clean(text: str, dialect: Dialect) -> str:
+    """Return text without what the backend's text cannot hold."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if dialect.nul else text.replace("\0", "\ufffd")
+
+
+def field_path(key: str) -> str:
+    """Return what error messages call a field."""
+    return f"fields.{key}" if key.isidentifier() else f"fields[{key!r}]"
+
+
+def _is_plain_nan(value: float) -> bool:
+    """Whether it is the one NaN that text can say; others differ in sign and payload."""
+    return struct.pack("<d", value) == struct.pack("<d", math.nan)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (float, np.floating))
+
+
+def _has_zone(value: Any) -> bool:
+    return value.tzinfo is not None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _guess_native(native: Native, cell: Any) -> Guess:
+    if native.kind == "int" and not _MIN_INT <= cell <= _MAX_INT:
+        return Guess("float", _float(cell), None)
+    if native.kind in ("datetime", "time") and cell.tzinfo is not None:
+        return Guess(native.kind, _without_zone(cell), None)
+    return Guess(native.kind, cell, native.type)
+
+
+def _guess_foreign(value: Any) -> Guess:
+    """Project a value of a type that no column keeps, by what it is a special case of."""
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        value = _from_numpy(value)
+    if isinstance(value, datetime.datetime):
+        return Guess("datetime", _without_zone(value), None) if value == value else _BINARY
+    if isinstance(value, datetime.timedelta):
+        return Guess("float", value.total_seconds(), None) if value == value else _BINARY
+    if isinstance(value, (decimal.Decimal, np.floating)):
+        return Guess("float", _float(value), None)
+    return _BINARY
+
+
+_BINARY = Guess("binary", None, None)
+
+
+def _from_numpy(value: np.datetime64 | np.timedelta64) -> Any:
+    """Return NumPy's time as Python's, cut to microseconds, or None if it has none."""
+    try:
+        unit = "datetime64[us]" if isinstance(value, np.datetime64) else "timedelta64[us]"
+        found = value.astype(unit).item()
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return found if isinstance(found, (datetime.datetime, datetime.timedelta)) else None
+
+
+def _without_zone(value: Any) -> Any:
+    """Return a time as the naive one that a column holds: in UTC, if it has a zone."""
+    if isinstance(value, datetime.time):
+        return value.replace(tzinfo=None, fold=0)
+    try:
+        moved = value.astimezone(datetime.UTC) if value.tzinfo is not None else value
+    except (OverflowError, ValueError):
+        return None
+    return datetime.datetime(
+        moved.year, moved.month, moved.day,
+        moved.hour, moved.minute, moved.second, moved.microsecond,
+    )  # fmt: skip
+
+
+def _float(value: Any) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    except ValueError:
+        return None
+
+
+def _chosen(guesses: Sequence[Guess], column: Column | None) -> tuple[Kind, str]:
+    """Choose kind and type of a column: the known ones, else those that most values have."""
+    if column is not None:
+        return column.kind, column.type
+    numeric = [guess.kind for guess in guesses if guess.kind in _NUMERIC]
+    widest = max(numeric, key=lambda kind: _NUMERIC[kind], default=None)
+    kinds: Counter[Kind] = Counter(
+        widest if widest and guess.kind in _NUMERIC else guess.kind
+        for guess in guesses
+        if guess.kind
+    )
+    if not kinds:
+        return "float", NO_TYPE
+    kind = kinds.most_common(1)[0][0]
+    types = Counter(guess.type for guess in guesses if guess.type and _keeps(guess, kind))
+    return kind, types.most_common(1)[0][0] if types else NO_TYPE
+
+
+def _keeps(guess: Guess, kind: Kind) -> bool:
+    """Whether a column of this kind gives the value of its type back."""
+    if guess.kind == "int" and kind == "float":
+        return bool(abs(guess.cell) <= _EXACT_FLOAT)
+    return guess.kind == kind
+
+
+def _fit(guess: Guess, kind: Kind) -> Any:
+    """Return the natural cell for a column of another kind: a number, or None."""
+    if guess.kind == kind or guess.cell is None:
+        return guess.cell if guess.kind == kind else None
+    if guess.kind in _NUMERIC and kind == "float":
+        return _float(guess.cell)
+    if guess.kind == "bool" and kind == "int":
+        return int(guess.cell)
+    return None
+
+
+def _irregular(cells: Sequence[Any]) -> list[int]:
+    """Return the places of NaN, infinities and negative zeros: what compares or stores badly."""
+    floats = np.array(cells, dtype=np.float64)
+    odd = ~np.isfinite(floats) | ((floats == 0.0) & np.signbit(floats))
+    places: list[int] = np.flatnonzero(odd).tolist() if odd.any() else []
+    return [place for place in places if cells[place] is not None]
+
+
+def _marks(kind: Kind, cells: list[Any]) -> list[Any]:
+    """Return marks of natural cells: short ones as they are, long ones by digest."""
+    if kind in ("binary", "bytes"):
+        return [None if cell is None else xxh3_128_digest(cell) for cell in cells]
+    if kind in ("text", "json"):
+        return [
+            cell if cell is None or len(cell) <= _LONG_TEXT else xxh3_128_digest(cell.encode())
+            for cell in cells
+        ]
+    if kind == "float":
+        places = _irregular(cells)
+        if places:
+            cells = list(cells)
+            for place in places:
+                cells[place] = ("float", repr(cells[place]))
+    return cells
+
+
+def stored_marks(kind: Kind, cells: list[Any], exact: dict[int, bytes]) -> list[Any]:
+    """Return the marks of what the database holds: natural cells, and envelopes by place."""
+    marks = _marks(kind, cells)
+    if exact:
+        marks = list(marks)
+        for place, data in exact.items():
+            marks[place] = (marks[place], xxh3_128_digest(data))
+    return marks
+
+
+def revive(column: Column, cells: list[Any]) -> list[Any]:
+    """Return the values of natural cells, or `MISSING` for those that are None.
+
+    Raises:
+        CorruptData: A cell is not what was written.
+    """
+    make = _maker(column)
+    if None not in cells:
+        return list(cells if make is None else map(make, cells))
+    if make is None:
+        return [MISSING if cell is None else cell for cell in cells]
+    return [MISSING if cell is None else make(cell) for cell in cells]
+
+
+def _maker(column: Column) -> Callable[[Any], Any] | None:
+    if column.kind == "json":
+        return from_json
+    if column.kind == "binary":
+        return decode
+    if column.kind == "float" and column.type in ("int", "bool"):
+        return int if column.type == "int" else bool
+    return _REVIVE.get(column.type)
+
+
+def natural(dialect: Dialect, kind: Kind, cells: Iterable[Any]) -> list[Any]:
+    """Return natural cells from what the driver gave."""
+    restore = dialect.restore.get(kind)
+    if restore is None:
+        return list(cells)
+    return [None if cell is None else restore(cell) for cell in cells]
+
+
+def for_driver(dialect: Dialect, kind: Kind, cells: list[Any]) -> list[Any]:
+    """Return what the driver takes for natural cells."""
+    adapt = dialect.adapt.get(kind)
+    if adapt is None:
+        return cells
+    return [None if cell is None else adapt(cell) for cell in cells]

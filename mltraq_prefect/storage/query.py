@@ -1,0 +1,113 @@
+"""Statements of users: bound parameters, and placeholders for the tables of experiments."""
+
+from __future__ import annotations
+
+import decimal
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import QueryFailed
+from mltraq_prefect.storage.connections import Transaction
+
+_PARTS = re.compile(
+    r"""
+    (?P<skip>
+        '(?:[^'\\]|''|\\.)*' | "(?:[^"]|"")*" | `[^`]*`       # literals and quoted names
+      | --[^\n]* | /\*.*?\*/                                  # comments
+      | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$                       # PostgreSQL's dollar quotes
+      | ::                                                    # PostgreSQL's casts
+    )
+  | :(?P<param>[A-Za-z_]\w*)
+  | \{(?P<name>[^{}]*)\}
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def run(
+    transaction: Transaction, sql: str, params: Mapping[str, Any], tables: Mapping[str, str]
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Run a statement that reads.
+
+    Args:
+        transaction: Where; nothing that the statement changes stays.
+        sql: ``:x`` stands for a param and ``{key}`` for a table, outside of literals and comments.
+        params: Values of the params.
+        tables: Physical table names of the placeholders.
+
+    Returns:
+        The names of the columns, and the rows.
+
+    Raises:
+        QueryFailed: A placeholder or param is unknown, or the statement returns no rows.
+    """
+    statement = sa.text(_translate(sql, params, tables, transaction))
+    result = transaction.connection.execute(statement, _plain(params, statement))
+    if not result.returns_rows:
+        raise QueryFailed(
+            "query() only reads, and this statement returns no rows; nothing was done"
+        )
+    rows = [tuple(map(_number, row)) for row in result]
+    return list(result.keys()), rows
+
+
+def _translate(
+    sql: str, params: Mapping[str, Any], tables: Mapping[str, str], transaction: Transaction
+) -> str:
+    parts = []
+    last = 0
+    for match in _PARTS.finditer(sql):
+        parts.append(_escaped(sql[last : match.start()]))
+        parts.append(_part(match, params, tables, transaction))
+        last = match.end()
+    return "".join([*parts, _escaped(sql[last:])])
+
+
+def _part(
+    match: re.Match[str],
+    params: Mapping[str, Any],
+    tables: Mapping[str, str],
+    transaction: Transaction,
+) -> str:
+    param, name = match["param"], match["name"]
+    if param is not None:
+        if param not in params:
+            raise QueryFailed(f"the statement asks for :{param}; given params: {_known(params)}")
+        return f":{param}"
+    if name is not None:
+        if name not in tables:
+            raise QueryFailed(
+                f"the statement has a placeholder {{{name}}}; known: {_known(tables)}"
+            )
+        return transaction.quote(tables[name])
+    return _escaped(match.group())
+
+
+def _escaped(sql: str) -> str:
+    return sql.replace("\\", "\\\\").replace(":", "\\:") if ":" in sql else sql
+
+
+def _known(names: Mapping[str, Any]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _plain(params: Mapping[str, Any], statement: sa.TextClause) -> dict[str, Any]:
+    return {
+        name: params[name].item() if isinstance(params[name], np.generic) else params[name]
+        for name in statement.compile().params
+    }
+
+
+def _number(value: Any) -> Any:
+    """Return a number of SQL's type NUMERIC, such as a sum of integers, as int or float."""
+    if not isinstance(value, decimal.Decimal):
+        return value
+    return (
+        int(value)
+        if value == value.to_integral_value() and value.as_tuple().exponent == 0
+        else float(value)
+    )

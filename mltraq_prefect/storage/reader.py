@@ -1,0 +1,263 @@
+"""Reading an experiment back, and listing what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import itemgetter
+from typing import Any
+
+from mltraq_prefect.codecs import decode
+from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
+from mltraq_prefect.run import Run
+from mltraq_prefect.storage import index, tables
+from mltraq_prefect.storage.connections import DriverError, Transaction
+from mltraq_prefect.storage.index import Entry
+from mltraq_prefect.storage.ledger import LEDGER, Exact, parse_residual, parse_steps, revive_run
+from mltraq_prefect.storage.projection import MISSING, revive, stored_marks
+from mltraq_prefect.storage.records import LedgerMark, Record, Seen, Snapshot
+
+_LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
+_POSITION, _STEPS = _LEDGER.index("position"), _LEDGER.index("steps")
+_MARK = itemgetter(*(_LEDGER.index(name) for name in LedgerMark._fields))
+
+
+def read(
+    transaction: Transaction,
+    name: str,
+    columns: Sequence[str] | None,
+    pending: str | None,
+    ids: Sequence[str] | None,
+) -> Record:
+    """Read an experiment; see `Store.read`."""
+    entry = found(transaction, name)
+    keys = list(entry.layout) if columns is None else _known(columns, entry)
+    rows = tables.read_ledger(transaction, entry.id_experiment, _LEDGER, ids)
+    rows.sort(key=lambda row: row[_POSITION])
+    steps = parse_steps(row[_STEPS] for row in rows)
+    if ids is not None:
+        wanted = frozenset(ids)
+        rows = [row for row in rows if row[0] in wanted]
+    if pending is not None:
+        rows = [row for row in rows if pending not in steps[row[_STEPS]]]
+    some = None if len(rows) == entry.run_count else [row[0] for row in rows]
+    runs, snapshot = _runs(transaction, entry, keys, rows, some, steps)
+    return Record(
+        name=entry.name,
+        id_experiment=entry.id_experiment,
+        fields={key: _decoded(data, entry, key) for key, data in entry.exact.items()},
+        runs=runs,
+        properties={key: value for key, value in entry.properties.items() if key != "write"},
+        revision=entry.revision,
+        snapshot=snapshot,
+    )
+
+
+def found(transaction: Transaction, name: str) -> Entry:
+    """Return the entry of an experiment.
+
+    Raises:
+        ExperimentNotFound: There is none of this name.
+    """
+    entry = index.find(transaction, name)
+    if entry is None:
+        raise ExperimentNotFound(f"there is no experiment {name!r} in the database")
+    return entry
+
+
+def _known(columns: Sequence[str], entry: Entry) -> list[str]:
+    for key in columns:
+        if key not in entry.layout:
+            known = ", ".join(map(repr, entry.layout)) or "none"
+            raise FieldNotFound(
+                f"no run of experiment {entry.name!r} has a field {key!r}; its fields: {known}"
+            )
+    return list(dict.fromkeys(columns))
+
+
+def _decoded(data: bytes, entry: Entry, key: str) -> Any:
+    try:
+        return decode(data)
+    except CorruptData as error:
+        raise error.within(entry.name, field=key) from None
+
+
+def _runs(
+    transaction: Transaction,
+    entry: Entry,
+    keys: list[str],
+    rows: list[tuple[Any, ...]],
+    ids: list[str] | None,
+    steps: dict[str, dict[str, str]],
+) -> tuple[list[Run], Snapshot]:
+    stored, cells = tables.read_cells(transaction, entry.table, entry.layout, keys, ids)
+    _check_complete(rows, stored)
+    residuals = _residuals(rows, entry)
+    exact = _by_field(keys, stored, residuals)
+    marks = _marks(entry, keys, cells, exact)
+    fields = _fields(entry, keys, stored, cells, exact)
+    by_id = dict(zip(stored, zip(fields, marks, strict=False), strict=True))
+    runs, seen, names = [], {}, tuple(keys)
+    for row in rows:
+        id_run = row[0]
+        own, mark = by_id[id_run]
+        params = residuals[id_run][1] if id_run in residuals else {}
+        runs.append(_run(row, own, params, steps, entry))
+        seen[id_run] = Seen(names, mark, LedgerMark(*_MARK(row)))
+    return runs, Snapshot(entry.id_experiment, seen)
+
+
+def _check_complete(rows: Iterable[tuple[Any, ...]], stored: Iterable[str]) -> None:
+    """Refuse a ledger whose runs have no rows: the table was replaced while it was read.
+
+    PostgreSQL shows a table that was made, or rewritten, after the snapshot as an empty one.
+    """
+    if not {row[0] for row in rows} <= set(stored):
+        raise DriverError("moved", "runs of the ledger have no rows in the experiment's table")
+
+
+def _residuals(rows: Iterable[tuple[Any, ...]], entry: Entry) -> dict[str, tuple[Exact, Exact]]:
+    found = {}
+    for row in rows:
+        if row[-1] is not None:
+            try:
+                found[row[0]] = parse_residual(row[-1])
+            except CorruptData as error:
+                raise error.within(entry.name, row[0], "residual") from None
+    return found
+
+
+def _by_field(
+    keys: Sequence[str], ids: Sequence[str], residuals: dict[str, tuple[Exact, Exact]]
+) -> dict[str, dict[int, bytes]]:
+    """Return the envelopes of exact values by field and place."""
+    found: dict[str, dict[int, bytes]] = {key: {} for key in keys}
+    if residuals:
+        for place, id_run in enumerate(ids):
+            for key, data in residuals.get(id_run, ({}, {}))[0].items():
+                if key in found:
+                    found[key][place] = data
+    return found
+
+
+def _marks(
+    entry: Entry,
+    keys: Sequence[str],
+    cells: dict[str, list[Any]],
+    exact: dict[str, dict[int, bytes]],
+) -> Iterable[tuple[Any, ...]]:
+    if not keys:
+        return repeat(())
+    marks = (stored_marks(entry.layout[key].kind, cells[key], exact[key]) for key in keys)
+    return zip(*marks, strict=True)
+
+
+def _fields(
+    entry: Entry,
+    keys: Sequence[str],
+    ids: Sequence[str],
+    cells: dict[str, list[Any]],
+    exact: dict[str, dict[int, bytes]],
+) -> list[dict[str, Any]]:
+    """Return the fields of each run."""
+    columns = [_values(entry, key, ids, cells[key], exact[key]) for key in keys]
+    if not keys:
+        return [{} for _ in ids]
+    rows = zip(*columns, strict=True)
+    if all(None not in cells[key] for key in keys):
+        return [dict(zip(keys, row, strict=True)) for row in rows]
+    return [
+        {key: cell for key, cell in zip(keys, row, strict=True) if cell is not MISSING}
+        for row in rows
+    ]
+
+
+def _values(
+    entry: Entry, key: str, ids: Sequence[str], cells: list[Any], exact: dict[int, bytes]
+) -> list[Any]:
+    """Return the values of a field; what the residual has counts, not its cell."""
+    if exact:
+        cells = list(cells)
+        for place in exact:
+            cells[place] = None
+    column = entry.layout[key]
+    try:
+        values = revive(column, cells)
+        for place, data in exact.items():
+            values[place] = decode(data)
+    except CorruptData:
+        raise _located(entry, key, ids, cells, exact) from None
+    return values
+
+
+def _located(
+    entry: Entry, key: str, ids: Sequence[str], cells: list[Any], exact: dict[int, bytes]
+) -> CorruptData:
+    """Find the run whose value cannot be read; only errors pay for it."""
+    column = entry.layout[key]
+    for place, (id_run, cell) in enumerate(zip(ids, cells, strict=True)):
+        try:
+            revive(column, [cell])
+            if place in exact:
+                decode(exact[place])
+        except CorruptData as error:
+            return error.within(entry.name, id_run, key)
+    raise AssertionError("the error did not come back")
+
+
+def _run(
+    row: tuple[Any, ...],
+    fields: dict[str, Any],
+    params: Exact,
+    steps: dict[str, dict[str, str]],
+    entry: Entry,
+) -> Run:
+    try:
+        return revive_run(row, fields, params, dict(steps[row[_STEPS]]))
+    except CorruptData as error:
+        raise error.within(entry.name, row[0], "params") from None
+
+
+def ls(transaction: Transaction, pending: str | None) -> list[dict[str, Any]]:
+    """List the experiments; see `Store.ls`."""
+    counts = _counts(transaction, pending)
+    listed = []
+    for entry in index.find_all(transaction):
+        states, waiting = counts.get(entry.id_experiment, ({}, 0))
+        if pending is None or waiting:
+            listed.append(_summary(entry, states))
+    return listed
+
+
+def _counts(transaction: Transaction, pending: str | None) -> dict[str, tuple[dict[str, int], int]]:
+    """Count runs by state, and those that have not completed a step, of each experiment."""
+    rows = transaction.rows(
+        "SELECT id_experiment, state, steps, count(*) FROM experiment_runs "
+        "GROUP BY id_experiment, state, steps"
+        if pending is not None
+        else "SELECT id_experiment, state, '{}', count(*) FROM experiment_runs "
+        "GROUP BY id_experiment, state"
+    )
+    steps = parse_steps(row[2] for row in rows)
+    found: dict[str, tuple[dict[str, int], int]] = {}
+    for id_experiment, state, text, count in rows:
+        states, waiting = found.get(id_experiment, ({}, 0))
+        states[state] = states.get(state, 0) + count
+        found[id_experiment] = states, waiting + count * (pending not in steps[text])
+    return found
+
+
+def _summary(entry: Entry, states: dict[str, int]) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "id_experiment": entry.id_experiment,
+        "table_name": entry.table,
+        "runs": entry.run_count,
+        "completed": states.get("completed", 0),
+        "failed": states.get("failed", 0),
+        "pending": states.get("pending", 0),
+        "fields": len(entry.layout),
+        "revision": entry.revision,
+        "created_at": entry.properties.get("created_at"),
+        "updated_at": entry.properties.get("updated_at"),
+    }

@@ -1,0 +1,127 @@
+"""What storage takes and gives: an experiment as a record, and what the database holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from mltraq_prefect.run import Run
+
+Mode = Literal["fail", "replace", "merge"]
+
+Mark = Any
+"""Stands for a stored value: equal marks, equal values. None if the run has no such field."""
+
+
+class LedgerMark(NamedTuple):
+    """What decides whether a run's ledger row has changed; times and attempts do not."""
+
+    params: str
+    state: str
+    steps: str
+    error: str | None
+
+
+class Seen(NamedTuple):
+    """What the database holds of one run.
+
+    Attributes:
+        fields: Keys of the fields that were read or written.
+        marks: A mark for each of them.
+        ledger: The mark of the run's ledger row.
+    """
+
+    fields: tuple[str, ...]
+    marks: tuple[Mark, ...]
+    ledger: LedgerMark
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What the database held of some runs when they were last read or written.
+
+    Attributes:
+        id_experiment: The experiment that they belong to.
+        runs: What was seen of each run, by `id_run`.
+    """
+
+    id_experiment: str
+    runs: dict[str, Seen] = field(default_factory=dict)
+
+    def update(self, other: Snapshot) -> None:
+        """Take over what a later read or write of some of the runs saw."""
+        if other.id_experiment != self.id_experiment:
+            self.id_experiment, self.runs = other.id_experiment, dict(other.runs)
+            return
+        for id_run, seen in other.runs.items():
+            known = self.runs.get(id_run)
+            self.runs[id_run] = seen if known is None else _joined(known, seen)
+
+
+def _joined(known: Seen, seen: Seen) -> Seen:
+    if known.fields == seen.fields:
+        return seen
+    marks = dict(zip(known.fields, known.marks, strict=True))
+    marks.update(zip(seen.fields, seen.marks, strict=True))
+    return Seen(tuple(marks), tuple(marks.values()), seen.ledger)
+
+
+@dataclass(slots=True)
+class Record:
+    """An experiment as storage sees it.
+
+    Attributes:
+        name: Name of the experiment.
+        id_experiment: Its id; a merge into an experiment that exists adopts the stored one.
+        fields: What is tracked of the experiment as a whole.
+        runs: Its runs, or some of them.
+        properties: Description and the like: values that JSON can carry.
+        revision: How often the experiment had been written when it was read; None if never.
+        snapshot: What the database held of the runs, if they were read from it.
+    """
+
+    name: str
+    id_experiment: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    properties: dict[str, Any] = field(default_factory=dict)
+    revision: int | None = None
+    snapshot: Snapshot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write did.
+
+    Attributes:
+        id_experiment: Id of the experiment in the database.
+        table: Name of the table of its runs.
+        revision: How often the experiment has been written.
+        runs: Number of runs that were inserted or changed.
+        columns: Keys of the fields that were written.
+        steps: Completed steps that the database did not list before for one of those runs.
+        changed: Whether anything was written at all.
+        snapshot: What the database holds now of the runs of the record.
+    """
+
+    id_experiment: str
+    table: str
+    revision: int
+    runs: int
+    columns: list[str]
+    steps: list[str]
+    changed: bool
+    snapshot: Snapshot
+
+
+def field_keys(fields: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the distinct keys of many dicts in the order in which they first appear."""
+    last: tuple[str, ...] | None = None
+    known: dict[str, None] = {}
+    for item in fields:
+        keys = tuple(item)
+        if keys != last:
+            known.update(dict.fromkeys(keys))
+            last = keys
+    return iter(known)

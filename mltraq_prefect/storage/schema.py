@@ -1,0 +1,143 @@
+"""The fixed tables: how they are made, recognised and versioned."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import ForeignTable, NewerFormat
+from mltraq_prefect.storage.connections import Database, Transaction
+from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.ledger import KEYS, LEDGER
+
+FORMAT = 1
+"""Version of the tables. A later one comes with a migration from this one."""
+
+SCHEMA_LOCK = "mltraq schema"
+
+EXPERIMENTS: dict[str, Kind] = {
+    "id_experiment": "key",
+    "name": "text",
+    "table_name": "key",
+    "run_count": "int",
+    "run_columns": "text",
+    "fields": "json",
+    "residual": "binary",
+    "properties": "json",
+    "revision": "int",
+}
+PICKLES: dict[str, Kind] = {"id_experiment": "key", "pickle": "binary"}
+FORMATS: dict[str, Kind] = {"version": "int", "package": "text", "applied_at": "datetime"}
+
+_TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
+    "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
+    "experiment_runs": (LEDGER, tuple(KEYS), ()),
+    "experiment_pickles": (PICKLES, ("id_experiment",), ()),
+    "experiment_format": (FORMATS, ("version",), ()),
+}
+"""Columns, primary key and unique columns of each."""
+
+
+def create_table(
+    transaction: Transaction,
+    table: str,
+    columns: Mapping[str, Kind],
+    key: Sequence[str],
+    unique: Sequence[str] = (),
+) -> None:
+    """Create a table with a primary key, and other columns whose values are unique."""
+    dialect, quote = transaction.dialect, transaction.quote
+    parts = [
+        f"{quote(name)} {dialect.types[kind]}{' NOT NULL' if name in key else ''}"
+        for name, kind in columns.items()
+    ]
+    parts.append(f"PRIMARY KEY ({', '.join(map(quote, key))})")
+    parts += [f"UNIQUE ({quote(name)})" for name in unique]
+    sql = f"CREATE TABLE {quote(table)} ({', '.join(parts)}) {dialect.table_options}"
+    transaction.connection.exec_driver_sql(sql)
+
+
+def exists(database: Database) -> bool:
+    """Return whether the database has our tables.
+
+    Raises:
+        ForeignTable: It has a table of our name, but not of our shape.
+        NewerFormat: A later version of the package made them.
+    """
+    with database.reading() as transaction:
+        found = _found(transaction)
+        _check_shapes(found, database.url)
+        if set(found) != set(_TABLES):
+            return False
+        _check_version(transaction, database.url)
+        return True
+
+
+def create(database: Database) -> None:
+    """Create the tables that are missing; another process may do the same at the same time."""
+    with database.writing(SCHEMA_LOCK) as transaction:
+        found = _found(transaction)
+        _check_shapes(found, database.url)
+        for table, (columns, key, unique) in _TABLES.items():
+            if table not in found:
+                create_table(transaction, table, columns, key, unique)
+        if not transaction.rows("SELECT version FROM experiment_format"):
+            row = (FORMAT, package_version(), utc_now().isoformat(" "))
+            transaction.run(
+                "INSERT INTO experiment_format (version, package, applied_at) VALUES (?, ?, ?)", row
+            )
+
+
+def _found(transaction: Transaction) -> dict[str, set[str]]:
+    inspector = sa.inspect(transaction.connection)
+    present = set(inspector.get_table_names()) | set(inspector.get_view_names())
+    return {table: transaction.columns(table) for table in _TABLES if table in present}
+
+
+def _check_shapes(found: dict[str, set[str]], url: str) -> None:
+    for table, names in found.items():
+        missing = set(_TABLES[table][0]) - names
+        if missing:
+            raise ForeignTable(
+                f"the database {url} has a table {table!r} that is not from mltraq_prefect: it "
+                f"lacks the columns {', '.join(sorted(missing))}; use another database or schema"
+            )
+
+
+def _check_version(transaction: Transaction, url: str) -> None:
+    ((newest, package),) = transaction.rows(
+        "SELECT version, package FROM experiment_format ORDER BY version DESC LIMIT 1"
+    )
+    if newest > FORMAT:
+        raise NewerFormat(
+            f"the database {url} has format {newest}, written by mltraq_prefect {package}; this "
+            f"is mltraq_prefect {package_version()}, which reads formats up to {FORMAT}: upgrade it"
+        )
+
+
+def package_version() -> str:
+    """Return the version of this package."""
+    try:
+        return version("mltraq-prefect")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+def utc_now() -> datetime.datetime:
+    """Return the time as the tables keep it: UTC, naive."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+def origin() -> dict[str, Any]:
+    """Return which software writes, for the properties of an experiment."""
+    return {
+        "format": FORMAT,
+        "package": package_version(),
+        "python": platform.python_version(),
+        "updated_at": utc_now().isoformat(" "),
+    }

@@ -1,0 +1,219 @@
+"""The database of experiments, as the layers above see it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from mltraq_prefect.errors import ExperimentNotFound, QueryFailed
+from mltraq_prefect.storage import index, query, reader, schema, tables
+from mltraq_prefect.storage.connections import Database, DriverError, Transaction
+from mltraq_prefect.storage.names import check_name, retired_name, staged_name, table_name
+from mltraq_prefect.storage.records import Mode, Record, Written
+from mltraq_prefect.storage.writer import Pickle, Writer
+
+T = TypeVar("T")
+
+
+class Store:
+    """A database of experiments.
+
+    Safe to use from several threads and after a fork. It owns its connections: they are opened
+    when they are needed and closed by `close`. A database in memory lives as long as its store.
+    Other processes make a store of their own: one cannot be pickled.
+
+    Args:
+        url: SQLAlchemy URL of a SQLite, PostgreSQL or MariaDB/MySQL database. Nothing connects
+            before it has to.
+
+    Attributes:
+        url: The URL without its secrets.
+        dialect: Name of the kind of database.
+
+    Raises:
+        InvalidInput: The URL cannot be parsed, or is of another kind of database.
+        StorageUnavailable: The driver of the database is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+        self._is_ready = False
+        self.url = self._database.url
+        self.dialect = self._database.dialect.name
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be pickled; make a Store of its URL where it is needed")
+
+    def check(self) -> None:
+        """Connect, and make the fixed tables if they are missing.
+
+        Raises:
+            StorageUnavailable: The database cannot be reached.
+            ForeignTable: A table has the name of one of ours, but another shape.
+            NewerFormat: A later version of the package wrote the database.
+            ReadOnlyStore: It has no tables, and none can be made.
+        """
+        if not self._is_ready:
+            self._database.retry(self._check)
+
+    def _check(self) -> None:
+        if not schema.exists(self._database):
+            schema.create(self._database)
+        self._is_ready = True
+
+    def write(self, record: Record, mode: Mode, *, pickle: Pickle | bytes | None = None) -> Written:
+        """Write an experiment in one transaction.
+
+        Args:
+            record: The experiment.
+            mode: What to do with an experiment that has its name: ``"fail"``; ``"replace"`` it; or
+                ``"merge"``: adopt its id, insert new runs, update the fields that differ from
+                the record's snapshot, and leave everything else as it is.
+            pickle: A sealed pickle to store with it, or what makes one for the id under which
+                it is stored. Without, a replaced experiment loses its pickle, a merged keeps it.
+
+        Raises:
+            UnsupportedType, InvalidName, InvalidInput: The record cannot be stored exactly.
+            ExperimentExists: With ``"fail"``, there is an experiment of this name.
+            StoreError: The database refused. In each case it is as it was before.
+        """
+        make = (lambda _id: pickle) if isinstance(pickle, bytes) else pickle
+        writer = Writer(self._database, record, mode, make, uuid.uuid4().hex)
+        self.check()
+        return self._database.retry(writer.write)
+
+    def read(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        pending: str | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> Record:
+        """Read an experiment.
+
+        Args:
+            name: Its name.
+            columns: Only these fields of its runs; all if None.
+            pending: Only runs whose ledger does not list this step as completed.
+            ids: Only the runs with these `id_run`.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+            FieldNotFound: No run has one of the `columns`.
+            CorruptData: Something stored is not what was written.
+        """
+        return self._reading(lambda t: reader.read(t, name, columns, pending, ids), missing=name)
+
+    def read_pickle(self, name: str) -> tuple[bytes, str]:
+        """Return the sealed pickle of an experiment, not verified, and the experiment's id.
+
+        Raises:
+            ExperimentNotFound: There is no experiment of this name, or it has no pickle.
+        """
+        return self._reading(lambda t: self._read_pickle(t, name), missing=name)
+
+    def _read_pickle(self, transaction: Transaction, name: str) -> tuple[bytes, str]:
+        entry = reader.found(transaction, name)
+        rows = transaction.rows(
+            "SELECT pickle FROM experiment_pickles WHERE id_experiment = ?", (entry.id_experiment,)
+        )
+        if not rows:
+            raise ExperimentNotFound(
+                f"experiment {name!r} has no pickle; persist it with store_pickle=True, or load it "
+                "with pickle=False"
+            )
+        return rows[0][0], entry.id_experiment
+
+    def ls(self, *, pending: str | None = None) -> list[dict[str, Any]]:
+        """List the experiments by name.
+
+        Args:
+            pending: Only those with runs whose ledger does not list this step as completed.
+        """
+        if not self._exists():
+            return []
+        return self._reading(lambda t: reader.ls(t, pending))
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is an experiment of this name."""
+        return self._exists() and self._reading(lambda t: index.find(t, name) is not None)
+
+    def delete(self, name: str) -> None:
+        """Delete an experiment with its runs and its pickle.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+        """
+        self.check()
+        self._database.retry(lambda: self._delete(name))
+
+    def _delete(self, name: str) -> None:
+        with self._database.writing(table_name(name)) as transaction:
+            entry = reader.found(transaction, name)
+            tables.clear(transaction, entry)
+            own = table_name(name)
+            tables.drop(transaction, own, staged_name(own), retired_name(own))
+
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run a statement that reads.
+
+        Args:
+            sql: ``:x`` in it stands for the param `x`, ``{key}`` for the table of an experiment;
+                in literals and comments both stand for themselves.
+            params: Values of the params.
+            names: Names of experiments by placeholder.
+
+        Returns:
+            The names of the columns and the rows. Nothing that the statement changes stays.
+
+        Raises:
+            QueryFailed: The database refused the statement, or a param or placeholder is unknown.
+        """
+        known = {key: self.table_of(name) for key, name in (names or {}).items()}
+        return self._database.retry(lambda: self._query(sql, params or {}, known))
+
+    def _query(
+        self, sql: str, params: Mapping[str, Any], known: Mapping[str, str]
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        try:
+            with self._database.reading() as transaction:
+                return query.run(transaction, sql, params, known)
+        except DriverError as error:
+            if error.trouble in ("unavailable", "conflict"):
+                raise
+            raise QueryFailed(f"the database {self.url} refused the statement: {error}") from None
+
+    def table_of(self, name: str) -> str:
+        """Return the name of the table that holds, or would hold, the runs of an experiment."""
+        return table_name(check_name(name, "experiment name"))
+
+    def close(self) -> None:
+        """Close the connections; a database in memory is gone then."""
+        self._database.close()
+
+    def _exists(self) -> bool:
+        if not self._is_ready:
+            self._is_ready = self._database.retry(lambda: schema.exists(self._database))
+        return self._is_ready
+
+    def _reading(self, read: Callable[[Transaction], T], missing: str | None = None) -> T:
+        if not self._exists():
+            raise ExperimentNotFound(
+                f"there is no experiment {missing!r} in the database {self.url}: it is empty"
+            )
+        return self._database.retry(lambda: self._read_once(read))
+
+    def _read_once(self, read: Callable[[Transaction], T]) -> T:
+        with self._database.reading() as transaction:
+            return read(transaction)

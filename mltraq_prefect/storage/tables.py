@@ -1,0 +1,237 @@
+"""The rows of runs: an experiment's own table and its part of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mltraq_prefect.storage import index
+from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.index import Entry
+from mltraq_prefect.storage.layout import Column, Kind, Layout
+from mltraq_prefect.storage.ledger import LEDGER, Exact, parse_residual
+from mltraq_prefect.storage.names import retired_name, table_name
+from mltraq_prefect.storage.projection import NO_TYPE, natural, stored_marks
+from mltraq_prefect.storage.records import LedgerMark
+from mltraq_prefect.storage.schema import create_table
+
+FEW = 1000
+"""Up to so many runs are asked for by id; for more the whole table is read."""
+
+_EXACT_FLOAT = 2**53
+
+
+def create(transaction: Transaction, table: str, layout: Layout) -> None:
+    """Create the table of an experiment's runs."""
+    kinds: dict[str, Kind] = {"id_run": "key"}
+    kinds |= {column.name: column.kind for column in layout.values() if column.name}
+    create_table(transaction, table, kinds, ("id_run",))
+
+
+def drop(transaction: Transaction, *tables: str) -> None:
+    """Drop tables of runs, those that there are."""
+    names = map(transaction.quote, tables)
+    for name in names:
+        transaction.run(f"DROP TABLE IF EXISTS {name}")
+
+
+def settle(transaction: Transaction, entry: Entry) -> Entry:
+    """Give a staged table its own name, in the place of the one that it has replaced.
+
+    Each statement but the update commits. Killed between any two, the entry still leads to the
+    new rows, and the next writer goes on from there.
+    """
+    own, retired = table_name(entry.name), retired_name(table_name(entry.name))
+    quote = transaction.quote
+    if transaction.has_table(entry.table) and entry.is_staged:
+        drop(transaction, retired)
+        moves = [(own, retired)] if transaction.has_table(own) else []
+        names = [f"{quote(old)} TO {quote(new)}" for old, new in [*moves, (entry.table, own)]]
+        transaction.run(f"RENAME TABLE {', '.join(names)}")
+    settled = replace(entry, table=own)
+    index.update(transaction, settled)
+    drop(transaction, retired)
+    return settled
+
+
+def clear(transaction: Transaction, entry: Entry) -> None:
+    """Delete everything of an experiment but the table of its runs."""
+    for table in ("experiment_runs", "experiment_pickles", "experiments"):
+        transaction.run(f"DELETE FROM {table} WHERE id_experiment = ?", (entry.id_experiment,))
+
+
+def empty(transaction: Transaction, table: str) -> None:
+    """Delete the rows of a table; readers of an older state keep seeing them."""
+    transaction.run(f"DELETE FROM {transaction.quote(table)}")
+
+
+def reshape(transaction: Transaction, table: str, old: Layout, new: Layout) -> None:
+    """Add the columns that a layout has gained, and change those whose kind is another now."""
+    if old == new:
+        return
+    if transaction.dialect.ddl_commits:
+        _drop_strays(transaction, table, old)
+    for key, column in new.items():
+        known = old.get(key)
+        if column.name is None or (known and known.name and known.kind == column.kind):
+            continue
+        if known is None or known.name is None:
+            _add(transaction, table, column)
+        else:
+            _retype(transaction, table, column, is_empty=known.type == NO_TYPE)
+
+
+def _drop_strays(transaction: Transaction, table: str, layout: Layout) -> None:
+    """Drop columns that a writer has added before it was killed."""
+    quote = transaction.quote
+    known = {"id_run", *(column.name for column in layout.values())}
+    for name in transaction.columns(table) - known:
+        transaction.run(f"ALTER TABLE {quote(table)} DROP COLUMN {quote(name)}")
+
+
+def _add(transaction: Transaction, table: str, column: Column) -> None:
+    quote, kind = transaction.quote, transaction.dialect.types[column.kind]
+    transaction.run(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(str(column.name))} {kind}")
+
+
+def _retype(transaction: Transaction, table: str, column: Column, *, is_empty: bool) -> None:
+    quote = transaction.quote
+    statements = transaction.dialect.retype(
+        quote(table), quote(str(column.name)), column.kind, is_empty=is_empty
+    )
+    for statement in statements:
+        transaction.run(statement)
+
+
+def exceeds_floats(transaction: Transaction, table: str, column: Column) -> bool:
+    """Whether a column of integers holds one that a float does not hold exactly."""
+    quote = transaction.quote
+    name = quote(str(column.name))
+    found = transaction.rows(
+        f"SELECT 1 FROM {quote(table)} WHERE {name} NOT BETWEEN ? AND ? LIMIT 1",
+        (-_EXACT_FLOAT, _EXACT_FLOAT),
+    )
+    return bool(found)
+
+
+def read_cells(
+    transaction: Transaction,
+    table: str,
+    layout: Layout,
+    keys: Sequence[str],
+    ids: Sequence[str] | None = None,
+) -> tuple[list[str], dict[str, list[Any]]]:
+    """Read natural cells of runs, column by column.
+
+    Args:
+        transaction: Where to read.
+        table: The table of runs.
+        layout: Its layout.
+        keys: The fields to read; those without a column are all None.
+        ids: The runs to read; all if None. Others may come, too.
+
+    Returns:
+        The ids of the runs, and for each key the cells in the same order.
+    """
+    quote, dialect = transaction.quote, transaction.dialect
+    placed = [key for key in keys if layout[key].name is not None]
+    names = ", ".join(quote(name) for name in ("id_run", *(str(layout[k].name) for k in placed)))
+    rows = _select(transaction, f"SELECT {names} FROM {quote(table)}", "WHERE", (), ids)
+    columns = list(zip(*rows, strict=True)) or [()] * (len(placed) + 1)
+    cells = {
+        key: natural(dialect, layout[key].kind, column)
+        for key, column in zip(placed, columns[1:], strict=True)
+    }
+    return list(columns[0]), {key: cells.get(key) or [None] * len(rows) for key in keys}
+
+
+def read_ledger(
+    transaction: Transaction,
+    id_experiment: str,
+    names: Sequence[str],
+    ids: Sequence[str] | None = None,
+    where: str = "",
+) -> list[tuple[Any, ...]]:
+    """Read the ledger rows of an experiment.
+
+    Args:
+        transaction: Where to read.
+        id_experiment: The experiment.
+        names: Columns of the ledger; the first one must be `id_run`.
+        ids: The runs to read; all if None. Others may come, too.
+        where: A further condition.
+    """
+    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{where}"
+    rows = _select(transaction, sql, "AND", (id_experiment,), ids)
+    restore = transaction.dialect.restore
+    if not any(LEDGER[name] in restore for name in names):
+        return rows
+    columns = zip(*rows, strict=True)
+    restored = [
+        natural(transaction.dialect, LEDGER[name], column)
+        for name, column in zip(names, columns, strict=False)
+    ]
+    return list(zip(*restored, strict=True))
+
+
+def _select(
+    transaction: Transaction,
+    sql: str,
+    word: str,
+    parameters: tuple[Any, ...],
+    ids: Sequence[str] | None,
+) -> list[tuple[Any, ...]]:
+    if ids is None or len(ids) > FEW:
+        return transaction.rows(sql, parameters)
+    if not ids:
+        return []
+    marks = ", ".join("?" * len(ids))
+    return transaction.rows(f"{sql} {word} id_run IN ({marks})", (*parameters, *ids))
+
+
+def read_states(
+    transaction: Transaction, entry: Entry, ids: Sequence[str]
+) -> dict[str, LedgerMark]:
+    """Return what decides whether ledger rows have changed, of those runs that there are."""
+    names = ("id_run", *LedgerMark._fields)
+    wanted = set(ids)
+    rows = read_ledger(transaction, entry.id_experiment, names, ids)
+    return {row[0]: LedgerMark(*row[1:]) for row in rows if row[0] in wanted}
+
+
+def read_residuals(
+    transaction: Transaction, entry: Entry, ids: Sequence[str]
+) -> dict[str, tuple[Exact, Exact]]:
+    """Return the exact values of fields and params of those runs that have some."""
+    wanted = set(ids)
+    rows = read_ledger(
+        transaction, entry.id_experiment, ("id_run", "residual"), ids, " AND residual IS NOT NULL"
+    )
+    return {id_run: parse_residual(data) for id_run, data in rows if id_run in wanted}
+
+
+def read_marks(
+    transaction: Transaction, entry: Entry, keys: Sequence[str], ids: Sequence[str]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the ids and marks of runs as they are in the database."""
+    residuals = read_residuals(transaction, entry, ids)
+    found, cells = read_cells(transaction, entry.table, entry.layout, keys, ids)
+    marks = []
+    for key in keys:
+        exact = {
+            place: residuals[id_run][0][key]
+            for place, id_run in enumerate(found)
+            if id_run in residuals and key in residuals[id_run][0]
+        }
+        marks.append(stored_marks(entry.layout[key].kind, cells[key], exact))
+    rows = zip(*marks, strict=True) if keys else iter([()] * len(found))
+    return zip(found, rows, strict=True)
+
+
+def last_position(transaction: Transaction, id_experiment: str) -> int:
+    """Return the position of the last run of an experiment; -1 if it has none."""
+    ((last,),) = transaction.rows(
+        "SELECT max(position) FROM experiment_runs WHERE id_experiment = ?", (id_experiment,)
+    )
+    return -1 if last is None else int(last)

@@ -1,0 +1,406 @@
+"""Writing an experiment: one transaction that may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mltraq_prefect.codecs import decode, encode
+from mltraq_prefect.errors import ExperimentExists, UnsupportedType
+from mltraq_prefect.run import Run
+from mltraq_prefect.storage import index, tables
+from mltraq_prefect.storage.changes import Changes, find_changes
+from mltraq_prefect.storage.connections import Database, Transaction
+from mltraq_prefect.storage.dialects import Row
+from mltraq_prefect.storage.index import Entry
+from mltraq_prefect.storage.layout import Kind, Layout
+from mltraq_prefect.storage.ledger import (
+    KEYS,
+    LEDGER,
+    STATE,
+    Exact,
+    Params,
+    dump_residual,
+    ledger_row,
+)
+from mltraq_prefect.storage.names import check_name, staged_name, table_name
+from mltraq_prefect.storage.plan import Plan, make_plan
+from mltraq_prefect.storage.projection import UNCHANGED, field_path, for_driver
+from mltraq_prefect.storage.records import LedgerMark, Mode, Record, Seen, Snapshot, Written
+from mltraq_prefect.storage.schema import PICKLES, origin
+
+Pickle = Callable[[str], bytes]
+"""Makes the sealed pickle of an experiment from the id under which it is stored."""
+
+SYSTEM_PROPERTIES = frozenset(("format", "package", "python", "created_at", "updated_at", "write"))
+
+
+class Writer:
+    """One write of one experiment.
+
+    Args:
+        database: Where to.
+        record: What.
+        mode: What to do if the name is taken.
+        pickle: Makes the pickle to store beside it, if any.
+        token: Identifies this write, so that a repetition after a lost acknowledgement
+            recognises what it has done already.
+    """
+
+    def __init__(
+        self, database: Database, record: Record, mode: Mode, pickle: Pickle | None, token: str
+    ) -> None:
+        self._database = database
+        self._dialect = database.dialect
+        self._record = replace(record, properties=_own(record.properties))
+        self._mode = mode
+        self._pickle = pickle
+        self._token = token
+        self._narrow: set[str] = set()
+        self._table = table_name(check_name(record.name, "experiment name"))
+
+    def write(self) -> Written:
+        """Plan, then write under the experiment's lock, until no other write came between."""
+        while True:
+            with self._database.reading() as transaction:
+                base = index.find(transaction, self._record.name)
+                limit = self._dialect.value_limit(transaction.connection)
+            self._refuse_existing(base)
+            prepared = self._prepare(base, limit)
+            with self._database.writing(self._table) as transaction:
+                written = self._attempt(transaction, prepared, base)
+            if written is not None:
+                return self._settled(written)
+
+    def _settled(self, written: Written) -> Written:
+        """Give a staged table its own name; until then readers find it under the other."""
+        if written.table == self._table:
+            return written
+        with self._database.writing(self._table) as transaction:
+            found = index.find(transaction, self._record.name)
+            if found is not None and found.is_staged:
+                tables.settle(transaction, found)
+        return replace(written, table=self._table)
+
+    def _prepare(self, base: Entry | None, limit: int) -> Prepared:
+        merged = base if self._mode == "merge" else None
+        record = replace(self._record, snapshot=self._snapshot_of(merged))
+        layout: Layout = {} if merged is None else merged.layout
+        plan = make_plan(record, layout, self._dialect, narrow=self._narrow, limit=limit)
+        id_experiment = record.id_experiment if merged is None else merged.id_experiment
+        sealed = None if self._pickle is None else self._pickle(id_experiment)
+        return Prepared(plan, self._experiment_fields(), id_experiment, sealed)
+
+    def _snapshot_of(self, merged: Entry | None) -> Snapshot | None:
+        """Return the record's snapshot if it is one of what it will be merged into."""
+        snapshot = self._record.snapshot
+        if merged is None or snapshot is None or snapshot.id_experiment != merged.id_experiment:
+            return None
+        return snapshot
+
+    def _experiment_fields(self) -> Exact:
+        exact = {}
+        for key, value in self._record.fields.items():
+            check_name(key, f"experiment {self._record.name!r}: field key")
+            try:
+                exact[key] = encode(value, path=field_path(key))
+            except UnsupportedType as error:
+                raise error.within(self._record.name) from None
+        return exact
+
+    def _refuse_existing(self, found: Entry | None) -> None:
+        if found is None or self._mode != "fail" or found.properties.get("write") == self._token:
+            return
+        raise ExperimentExists(
+            f"experiment {found.name!r} is in the database {self._database.url} already; to write "
+            'it nevertheless use if_exists="merge", which adds to what is there, or '
+            'if_exists="replace", which discards it'
+        )
+
+    def _attempt(
+        self, transaction: Transaction, prepared: Prepared, base: Entry | None
+    ) -> Written | None:
+        """Write if what was prepared still fits what is there; otherwise return None."""
+        found = index.find(transaction, self._record.name)
+        if found is not None and found.is_staged:
+            found = tables.settle(transaction, found)
+        if found is not None and found.properties.get("write") == self._token:
+            return self._result(found, prepared.plan, self._all(), _steps(self._record.runs))
+        self._refuse_existing(found)
+        if self._mode == "merge" and _shape(found) != _shape(base):
+            return None
+        if self._mode == "merge" and found is not None:
+            return self._merge(transaction, prepared, found)
+        return self._create(transaction, prepared, found)
+
+    # -- a new experiment, or one in the place of another ----------------------------------------
+
+    def _create(self, transaction: Transaction, prepared: Prepared, old: Entry | None) -> Written:
+        plan = prepared.plan
+        table = self._shaped(transaction, plan, old)
+        if old is not None:
+            tables.clear(transaction, old)
+            if old.layout == plan.layout:
+                tables.empty(transaction, table)
+        self._insert(transaction, prepared, self._all(), table, first=0)
+        entry = self._new_entry(prepared, table, old)
+        index.insert(transaction, entry)
+        self._put_pickle(transaction, prepared)
+        return self._result(entry, plan, self._all(), _steps(self._record.runs))
+
+    def _shaped(self, transaction: Transaction, plan: Plan, old: Entry | None) -> str:
+        """Return the name of a table of the right shape.
+
+        Where making a table commits, the one with the old rows stays until the new is complete.
+        """
+        if old is not None and old.layout == plan.layout:
+            return self._table
+        table = self._table
+        if old is not None and self._dialect.ddl_commits:
+            table = staged_name(table)
+        tables.drop(transaction, table)
+        tables.create(transaction, table, plan.layout)
+        return table
+
+    def _new_entry(self, prepared: Prepared, table: str, old: Entry | None) -> Entry:
+        now = origin()
+        properties = {"created_at": now["updated_at"], **self._record.properties, **now}
+        return Entry(
+            id_experiment=prepared.id_experiment,
+            name=self._record.name,
+            table=table,
+            run_count=len(self._record.runs),
+            layout=prepared.plan.layout,
+            fields=Params(self._dialect).dump(self._record.fields)[0],
+            exact=prepared.fields,
+            properties=properties | {"write": self._token},
+            revision=1 if old is None else old.revision + 1,
+        )
+
+    def _all(self) -> list[int]:
+        return list(range(len(self._record.runs)))
+
+    # -- a merge -------------------------------------------------------------------------------
+
+    def _merge(self, transaction: Transaction, prepared: Prepared, found: Entry) -> Written | None:
+        plan = prepared.plan
+        ids = [run.id_run for run in self._record.runs]
+        stored = tables.read_states(transaction, found, ids)
+        if self._lost(plan, stored):
+            self._record = replace(self._record, snapshot=None)
+            return None
+        if self._overflows(transaction, plan, found):
+            return None
+        changes = self._changes(transaction, plan, found, stored)
+        entry = self._merged_entry(prepared, found, changes)
+        places = sorted([*changes.new, *changes.places()])
+        if not places and entry == found and prepared.sealed is None:
+            return self._result(found, plan, [], [])
+        tables.reshape(transaction, found.table, found.layout, plan.layout)
+        self._insert(
+            transaction,
+            prepared,
+            changes.new,
+            found.table,
+            first=1 + tables.last_position(transaction, found.id_experiment),
+        )
+        self._update(transaction, plan, changes, found)
+        now = {"write": self._token, **origin()}
+        entry = replace(entry, properties=entry.properties | now, revision=found.revision + 1)
+        index.update(transaction, entry)
+        self._put_pickle(transaction, prepared)
+        return self._result(entry, plan, places, list(changes.steps), changes)
+
+    def _lost(self, plan: Plan, stored: dict[str, LedgerMark]) -> bool:
+        """Whether a run is gone of which the plan has left out what was there."""
+        gone = [place for place, run in enumerate(self._record.runs) if run.id_run not in stored]
+        return any(
+            projected.cells[place] is UNCHANGED
+            for projected in plan.fields.values()
+            for place in gone
+        )
+
+    def _overflows(self, transaction: Transaction, plan: Plan, found: Entry) -> bool:
+        """Whether a column cannot become one of floats, as it holds an integer that none holds."""
+        exceeding = {
+            key
+            for key in plan.widened(found.layout)
+            if tables.exceeds_floats(transaction, found.table, found.layout[key])
+        }
+        self._narrow |= exceeding
+        return bool(exceeding)
+
+    def _changes(
+        self, transaction: Transaction, plan: Plan, found: Entry, stored: dict[str, LedgerMark]
+    ) -> Changes:
+        snapshot = plan.record.snapshot
+        known = () if snapshot is None else snapshot.runs
+        unread = [id_run for id_run in stored if id_run not in known]
+        keys = tuple(key for key in plan.fields if key in found.layout)
+        fresh = {}
+        if unread:
+            marks = tables.read_marks(transaction, found, keys, unread)
+            fresh = {
+                id_run: Seen(keys, row, stored[id_run]) for id_run, row in marks if id_run in stored
+            }
+        return find_changes(plan, stored, snapshot, fresh)
+
+    def _merged_entry(self, prepared: Prepared, found: Entry, changes: Changes) -> Entry:
+        exact = found.exact | prepared.fields
+        fields = {key: decode(data) for key, data in exact.items()}
+        text = Params(self._dialect).dump(fields)[0]
+        return replace(
+            found,
+            run_count=found.run_count + len(changes.new),
+            layout=prepared.plan.layout,
+            fields=found.fields if exact == found.exact else text,
+            exact=exact,
+            properties=found.properties | self._record.properties,
+        )
+
+    def _update(self, transaction: Transaction, plan: Plan, changes: Changes, found: Entry) -> None:
+        cells = plan.cells(self._dialect)
+        for keys, places in changes.cells.items():
+            placed = [key for key in keys if key in cells]
+            if not placed:
+                continue
+            kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in placed}
+            columns = [[cells[key][place] for place in places] for key in placed]
+            ids = [self._record.runs[place].id_run for place in places]
+            rows = zip(*columns, ids, strict=True)
+            transaction.update(found.table, kinds, {"id_run": "key"}, rows)
+        self._update_ledger(transaction, plan, changes, found)
+
+    def _update_ledger(
+        self, transaction: Transaction, plan: Plan, changes: Changes, found: Entry
+    ) -> None:
+        runs, exact = self._record.runs, plan.exact_fields()
+        ids = [runs[place].id_run for place in changes.places()]
+        residuals = tables.read_residuals(transaction, found, ids)
+        full, residual_only = [], []
+        for keys, places in changes.cells.items():
+            for place in places:
+                run = runs[place]
+                fields, params = residuals.get(run.id_run, ({}, {}))
+                kept = {key: data for key, data in fields.items() if key not in keys}
+                new = {key: data for key, data in exact.get(place, {}).items() if key in keys}
+                residual = dump_residual(kept | new, plan.params_exact.get(place, params))
+                address = (found.id_experiment, run.id_run)
+                if run.ledger.state == "pending":
+                    residual_only.append((residual, *address))
+                else:
+                    row = ledger_row(run.ledger, changes.ledger[place], residual)
+                    full.append((*row, *address))
+        transaction.update("experiment_runs", STATE, KEYS, self._driver_rows(full, STATE))
+        only: dict[str, Kind] = {"residual": "binary"}
+        transaction.update("experiment_runs", only, KEYS, residual_only)
+
+    # -- both ------------------------------------------------------------------------------------
+
+    def _insert(
+        self,
+        transaction: Transaction,
+        prepared: Prepared,
+        places: Sequence[int],
+        table: str,
+        *,
+        first: int,
+    ) -> None:
+        if not places:
+            return
+        plan, runs = prepared.plan, self._record.runs
+        everything = len(places) == len(runs)
+        ids = [runs[place].id_run for place in places]
+        kinds: dict[str, Kind] = {"id_run": "key"}
+        columns: list[Sequence[Any]] = [ids]
+        for key, cells in plan.cells(self._dialect).items():
+            column = plan.layout[key]
+            kinds[str(column.name)] = column.kind
+            columns.append(cells if everything else [cells[place] for place in places])
+        transaction.insert(table, kinds, zip(*columns, strict=True))
+        exact = plan.exact_fields()
+        rows = [
+            (
+                prepared.id_experiment,
+                runs[place].id_run,
+                position,
+                *ledger_row(
+                    runs[place].ledger,
+                    plan.ledger[place],
+                    dump_residual(exact.get(place, {}), plan.params_exact.get(place, {})),
+                ),
+            )
+            for position, place in enumerate(places, first)
+        ]
+        transaction.insert("experiment_runs", LEDGER, self._driver_rows(rows, LEDGER))
+
+    def _driver_rows(self, rows: list[tuple[Any, ...]], kinds: dict[str, Kind]) -> Iterable[Row]:
+        """Return rows, whose first columns are of these kinds, as the driver takes them."""
+        if not rows or not any(kind in self._dialect.adapt for kind in kinds.values()):
+            return rows
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        for place, kind in enumerate(kinds.values()):
+            columns[place] = for_driver(self._dialect, kind, columns[place])
+        return zip(*columns, strict=True)
+
+    def _put_pickle(self, transaction: Transaction, prepared: Prepared) -> None:
+        if prepared.sealed is None:
+            return
+        id_experiment = prepared.id_experiment
+        transaction.run("DELETE FROM experiment_pickles WHERE id_experiment = ?", (id_experiment,))
+        transaction.insert("experiment_pickles", PICKLES, [(id_experiment, prepared.sealed)])
+
+    def _result(
+        self,
+        entry: Entry,
+        plan: Plan,
+        places: Sequence[int],
+        steps: list[str],
+        changes: Changes | None = None,
+    ) -> Written:
+        seen = dict(zip((run.id_run for run in self._record.runs), plan.seen(), strict=True))
+        if changes is None:
+            columns = list(plan.fields)
+        else:
+            touched = {key for keys in changes.cells for key in keys}
+            columns = [key for key in plan.fields if key in touched or changes.new]
+        return Written(
+            id_experiment=entry.id_experiment,
+            table=entry.table,
+            revision=entry.revision,
+            runs=len(places),
+            columns=columns,
+            steps=steps,
+            changed=entry.properties.get("write") == self._token,
+            snapshot=Snapshot(entry.id_experiment, seen),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is encoded before the first statement.
+
+    Attributes:
+        plan: The runs.
+        fields: Envelopes of the experiment's own fields.
+        id_experiment: The id under which it will be stored.
+        sealed: Its pickle, if there shall be one.
+    """
+
+    plan: Plan
+    fields: Exact
+    id_experiment: str
+    sealed: bytes | None
+
+
+def _own(properties: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in properties.items() if key not in SYSTEM_PROPERTIES}
+
+
+def _shape(entry: Entry | None) -> tuple[str, Any] | None:
+    return None if entry is None else (entry.id_experiment, entry.layout)
+
+
+def _steps(runs: Iterable[Run]) -> list[str]:
+    return list(dict.fromkeys(step for run in runs for step in run.ledger.steps))

@@ -1,0 +1,37 @@
+"""Every supported value comes back identical."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mltraq_prefect import codecs
+from tests import values
+
+STRATEGIES = {
+    "python scalars": values.python_scalars(),
+    "numpy scalars": values.numpy_scalars(),
+    "pandas scalars": values.pandas_scalars(),
+    "arrays": values.arrays(),
+    "arrays of strings": values.string_arrays(),
+    "pandas arrays": values.leaves(),
+    "series": values.series(),
+    "frames": values.frames(),
+    "nested": values.values(),
+    "json": values.json_values(),
+}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(data=st.data(), compress=st.booleans())
+def test_what_is_encoded_comes_back_identical(name: str, data: Any, compress: bool) -> None:
+    value = data.draw(STRATEGIES[name])
+    values.assert_identical(value, codecs.decode(codecs.encode(value, compress=compress)))

@@ -1,0 +1,35 @@
+"""Fixtures that every test may use: a Prefect server, a session on a database of its own."""
+
+import logging
+import os
+
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+for variable in [name for name in os.environ if name.startswith("MLTRAQ_DATABASE")]:
+    del os.environ[variable]
+
+import pytest
+
+import mltraq_prefect as mltraq
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """A real Prefect server with a database of its own, for the whole test session."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    logging.getLogger("prefect.server").setLevel(logging.CRITICAL)
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/mltraq.db"
+
+
+@pytest.fixture
+def session(url):
+    with mltraq.create_session(url) as opened:
+        yield opened

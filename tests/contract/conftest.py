@@ -1,0 +1,46 @@
+"""Each test of the contract runs on each backend, in an empty database of its own."""
+
+import contextlib
+
+import pytest
+
+from mltraq_prefect.storage import Store
+from tests import servers
+
+BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
+
+
+@contextlib.contextmanager
+def empty_database(backend, folder):
+    """Yield the URL of an empty database, and drop it afterwards."""
+    if backend == "sqlite-memory":
+        yield "sqlite://"
+    elif backend == "sqlite-file":
+        yield f"sqlite:///{folder}/store.db"
+    elif backend == "postgresql":
+        with servers.postgresql_database() as url:
+            yield url
+    else:
+        with servers.mariadb_database() as url:
+            yield url
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request, tmp_path):
+    with empty_database(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=[backend for backend in BACKENDS if backend != "sqlite-memory"])
+def shared_url(request, tmp_path):
+    """A database that several processes can use."""
+    with empty_database(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def store(url):
+    opened = Store(url)
+    opened.check()
+    yield opened
+    opened.close()

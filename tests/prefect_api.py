@@ -1,0 +1,57 @@
+"""What the Prefect server knows, read through its API; polled, for it learns a moment late."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.sorting import TaskRunSort
+
+T = TypeVar("T")
+
+
+def poll(read: Callable[[], T], until: Callable[[T], bool], seconds: float = 60) -> T:
+    """Read until the value is as it should be; the last value if it never is."""
+    end = time.monotonic() + seconds
+    while not until(value := read()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return value
+
+
+def flow_run(flow_run_id):
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(flow_run_id)
+
+
+def task_runs(flow_run_id, count):
+    """Return the task runs of a flow run by name, once there are `count` in a final state."""
+
+    def read():
+        with get_client(sync_client=True) as client:
+            chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+            order = TaskRunSort.NAME_ASC
+            return client.read_task_runs(flow_run_filter=chosen, sort=order, limit=200)
+
+    def complete(runs):
+        return len(runs) >= count and all(run.state and run.state.is_final() for run in runs)
+
+    found = poll(read, complete)
+    assert len(found) == count, sorted(run.name for run in found)
+    return {run.name: run for run in found}
+
+
+def logs(flow_run_id, until):
+    """Return the log records of a flow run, once `until` holds for their messages."""
+
+    def read():
+        with get_client(sync_client=True) as client:
+            chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
+            return client.read_logs(chosen, limit=200, offset=0)
+
+    return poll(read, lambda records: until([record.message for record in records]))

