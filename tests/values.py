@@ -76,8 +76,8 @@ def _by_repr(value: Any) -> tuple[str, str]:
 
 def _same_dict(left: dict[Any, Any], right: dict[Any, Any], path: str) -> None:
     _same_items(list(left), list(right), f"{path}.keys()")
-    for (key, a), b in zip(left.items(), right.values(), strict=True):
-        assert_identical(a, b, f"{path}[{key!r}]")
+    for i, pair in enumerate(zip(left.values(), right.values(), strict=True)):
+        assert_identical(*pair, f"{path}.values()[{i}]")
 
 
 def _same_zone(left: dt.tzinfo | None, right: dt.tzinfo | None, path: str) -> None:
@@ -127,7 +127,12 @@ def _same_array(left: np.ndarray, right: np.ndarray, path: str) -> None:
 def _same_memory(left: np.ndarray, right: np.ndarray, path: str) -> None:
     for name in left.dtype.names or ():
         _same_memory(left[name], right[name], f"{path}[{name!r}]")
-    if left.dtype.names is None:
+    if left.dtype.char in "gG":  # their bytes include padding, which is not part of the value
+        assert np.array_equal(left, right, equal_nan=True), f"{path}: {left!r} became {right!r}"
+        for part in ("real", "imag"):
+            signs = (np.signbit(getattr(side, part)) for side in (left, right))
+            assert np.array_equal(*signs), f"{path}: {left!r} became {right!r}"
+    elif left.dtype.names is None:
         assert left.tobytes() == right.tobytes(), f"{path}: {left!r} became {right!r}"
 
 
@@ -361,10 +366,10 @@ def simple_dtypes() -> st.SearchStrategy[np.dtype]:
     sized = st.builds(
         lambda kind, size: np.dtype(f"{kind}{size}"), st.sampled_from("SUV"), st.integers(1, 5)
     )
-    generic = st.sampled_from([np.dtype("M8"), np.dtype("m8")])
+    # Not those without a unit: NumPy cannot print them, and so neither can Hypothesis.
     return st.builds(
         lambda dtype, order: dtype.newbyteorder(order),
-        numeric | dates | sized | generic,
+        numeric | dates | sized,
         st.sampled_from("<>"),
     )
 
@@ -706,10 +711,9 @@ def hashables() -> st.SearchStrategy[Any]:
 
 def _is_hashable(value: Any) -> bool:
     try:
-        hash(value)
-    except (TypeError, ValueError):
+        return bool(repr((hash(value), value)))
+    except (TypeError, ValueError):  # a datetime64 of generic unit has no repr
         return False
-    return True
 
 
 def leaves() -> st.SearchStrategy[Any]:

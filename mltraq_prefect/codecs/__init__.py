@@ -10,19 +10,44 @@ from typing import Any
 
 import orjson
 
-from mltraq_prefect.codecs import envelope, numpy_codec, plain_json, python_codec  # noqa: F401
+from mltraq_prefect.codecs import containers, envelope, numpy_codec, plain_json  # noqa: F401
+from mltraq_prefect.codecs.collection import uncollected
 from mltraq_prefect.codecs.envelope import FORMAT_VERSION
 from mltraq_prefect.codecs.plain_json import from_json, project_json, to_json
-from mltraq_prefect.codecs.registry import Buffer, FormatError, Reader, RefusalError, Writer
+from mltraq_prefect.codecs.reader import Reader
+from mltraq_prefect.codecs.registry import MANY_ENCODERS, NESTED, FormatError, RefusalError
+from mltraq_prefect.codecs.writer import CarefulWriter, Writer
 from mltraq_prefect.errors import CorruptData, UnsupportedType
 
-__all__ = ["FORMAT_VERSION", "decode", "encode", "from_json", "project_json", "to_json"]
+__all__ = [
+    "FORMAT_VERSION",
+    "decode",
+    "encode",
+    "expanded",
+    "from_json",
+    "project_json",
+    "squeezed",
+    "to_json",
+]
 
-LONG_LIST = 1000
+LONG_DOCUMENT = 10_000
+
+
+def squeezed(data: bytes) -> bytes:
+    """Return what `encode` returned, compressed with Zstandard if that makes it smaller."""
+    return envelope.squeeze(data)
+
+
+def expanded(data: bytes) -> bytes:
+    """Return what `encode` returned before it was `squeezed`; other bytes as they are."""
+    try:
+        return envelope.expand(data)
+    except FormatError:
+        return data
 
 
 def encode(value: Any, *, path: str = "value", compress: bool = False) -> bytes:
-    """Return bytes from which `decode` makes an identical value.
+    """Return bytes from which `decode` makes an identical value; the same for identical values.
 
     Args:
         value: A value of the supported types, nested at will.
@@ -33,28 +58,29 @@ def encode(value: Any, *, path: str = "value", compress: bool = False) -> bytes:
         UnsupportedType: Some part of the value cannot be kept exactly; names which, and why.
     """
     try:
-        document = plain_json.dump(value, pack_from=LONG_LIST)
-        if document is not None:
-            return envelope.pack(document, [], plain=True, compress=compress)
-        document, buffers = _write(value)
-        return envelope.pack(document, buffers, plain=False, compress=compress)
-    except RefusalError as refusal:
-        raise _unsupported(refusal, path) from None
+        if type(value) in MANY_ENCODERS:
+            return uncollected(_write, value, Writer(), compress)
+        return _write(value, Writer(), compress)
+    except (RefusalError, TypeError):
+        return _write_carefully(value, path, compress)
     except OverflowError as error:
         raise _unsupported(RefusalError(value, str(error)), path) from None
 
 
-def _write(value: Any) -> tuple[bytes, list[Buffer]]:
-    writer = Writer(careful=False)
-    try:
-        return orjson.dumps(writer.node(value)), writer.buffers
-    except TypeError:  # text or an integer that JSON has no form for
-        writer = Writer(careful=True)
+def _write(value: Any, writer: Writer, compress: bool) -> bytes:
     node = writer.node(value)
+    plain = node is value and type(value) in NESTED
+    document = writer.document(node)
+    return envelope.pack(document, writer.buffers, plain=plain, compress=compress)
+
+
+def _write_carefully(value: Any, path: str, compress: bool) -> bytes:
     try:
-        return orjson.dumps(node), writer.buffers
-    except TypeError as error:
-        raise RefusalError(value, f"{error}; flatten it") from None
+        return _write(value, CarefulWriter(), compress)
+    except RefusalError as refusal:
+        raise _unsupported(refusal, path) from None
+    except (OverflowError, TypeError) as error:
+        raise _unsupported(RefusalError(value, f"{error}; flatten it"), path) from None
 
 
 def _unsupported(refusal: RefusalError, path: str) -> UnsupportedType:
@@ -86,26 +112,32 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
     """
     try:
         document, buffers, plain, writable = envelope.unpack(data)
-        if plain:
-            return _read_plain(document, buffers)
-        return _read(document, Reader(buffers, writable))
+        if len(document) < LONG_DOCUMENT:
+            return _read(document, buffers, plain, writable)
+        return uncollected(_read, document, buffers, plain, writable)
     except FormatError as error:
         raise CorruptData(str(error)) from None
     except Exception as error:
         raise CorruptData(f"{type(error).__name__}: {error}") from error
 
 
-def _read_plain(document: bytes, buffers: list[memoryview]) -> Any:
-    if buffers:
-        raise FormatError("a plain document has no buffers")
-    return plain_json.parse(document)
-
-
-def _read(document: bytes, reader: Reader) -> Any:
+def _read(document: bytes, buffers: list[memoryview], plain: bool, writable: bool) -> Any:
     node = orjson.loads(document)
     if orjson.dumps(node) != document:
         raise FormatError("the document is not in the form that was written")
+    if plain:
+        return _read_plain(node, document, buffers)
+    if type(node) not in NESTED and not buffers:
+        return node
+    reader = Reader(buffers, writable)
     value = reader.value(node)
     if reader.unused:
         raise FormatError("a buffer belongs to no value")
     return value
+
+
+def _read_plain(node: Any, document: bytes, buffers: list[memoryview]) -> Any:
+    if buffers:
+        raise FormatError("a plain document has no buffers")
+    plain_json.check_depth(node, document)
+    return node

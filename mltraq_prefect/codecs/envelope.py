@@ -21,16 +21,14 @@ MAX_BYTES = 2**31 - 1
 MAX_EXPANSION = 1000
 FREE_EXPANSION = 2**20
 
-ALIGNMENT = 64
-MAX_BYTES = 2**31 - 1
-MAX_EXPANSION = 1000
-FREE_EXPANSION = 2**20
-
-_HEAD = struct.Struct("<4sHHQ")
+_HEAD = struct.Struct("<8sQ")
 _SIZES = struct.Struct("<IIQ")
-_PRELUDE = struct.Struct("<4sHHQIIQ")
+_PRELUDE = struct.Struct("<8sQIIQ")
 PRELUDE_BYTES = _PRELUDE.size
-_SEED_BYTES = 8
+_FLAGS = (0, PLAIN, COMPRESSED, PLAIN | COMPRESSED)
+_STARTS = [struct.pack("<4sHH", MAGIC, FORMAT_VERSION, flags) for flags in _FLAGS]
+_SEEDS = [int.from_bytes(start, "little") for start in _STARTS]
+_KNOWN = dict(zip(_STARTS, zip(_FLAGS, _SEEDS, strict=True), strict=True))
 _ZEROS = memoryview(bytes(ALIGNMENT))
 
 
@@ -46,14 +44,18 @@ def pack(document: bytes, buffers: list[Buffer], *, plain: bool, compress: bool)
     Raises:
         OverflowError: It would be larger than `MAX_BYTES`.
     """
-    parts = _payload(document, buffers) if buffers else [document]
+    if not (buffers or compress) and len(document) <= MAX_BYTES:
+        rest = _SIZES.pack(len(document), 0, len(document)) + document
+        checksum = xxhash.xxh3_64_intdigest(rest, _SEEDS[plain])
+        return _HEAD.pack(_STARTS[plain], checksum) + rest
+    parts = _payload(document, buffers)
     size = sum(map(len, parts))
     if size > MAX_BYTES:
         raise OverflowError(f"it takes {size:,} bytes; {MAX_BYTES:,} is the most a database holds")
     sizes = _SIZES.pack(len(document), len(buffers), size)
     squeezed = _compress(b"".join(parts)) if compress else None
     flags = PLAIN * plain | COMPRESSED * (squeezed is not None)
-    head = _HEAD.pack(MAGIC, FORMAT_VERSION, flags, _checksum(flags, sizes, *parts))
+    head = _HEAD.pack(_STARTS[flags], _checksum(flags, sizes, *parts))
     if squeezed is not None:
         return b"".join((head, sizes, squeezed))
     return b"".join((head, sizes, *parts))
@@ -72,8 +74,7 @@ def _payload(document: bytes, buffers: list[Buffer]) -> list[Buffer]:
 
 def _checksum(flags: int, *parts: Buffer) -> int:
     """XXH3, 64 bits; the seed is the first eight bytes of the envelope, as one number."""
-    seed = int.from_bytes(_HEAD.pack(MAGIC, FORMAT_VERSION, flags, 0)[:_SEED_BYTES], "little")
-    state = xxhash.xxh3_64(seed=seed)
+    state = xxhash.xxh3_64(seed=_SEEDS[flags])
     for part in parts:
         state.update(part)
     return int(state.intdigest())
@@ -85,6 +86,36 @@ def _compress(payload: bytes) -> bytes | None:
     squeezed: bytes = pa.compress(payload, codec="zstd", asbytes=True)
     worth_it = len(squeezed) < len(payload) <= _most(len(squeezed))
     return squeezed if worth_it else None
+
+
+def squeeze(data: bytes) -> bytes:
+    """Return an envelope with its payload compressed, if that makes it smaller."""
+    start, _, *sizes = _PRELUDE.unpack_from(data)
+    flags, _ = _KNOWN[start]
+    payload = data[PRELUDE_BYTES:]
+    squeezed = None if flags & COMPRESSED else _compress(payload)
+    if squeezed is None:
+        return data
+    flags, tail = flags | COMPRESSED, _SIZES.pack(*sizes)
+    head = _HEAD.pack(_STARTS[flags], _checksum(flags, tail, payload))
+    return b"".join((head, tail, squeezed))
+
+
+def expand(data: bytes) -> bytes:
+    """Return an envelope as it was before `squeeze`; what is none, as it is.
+
+    Raises:
+        FormatError: The payload is not what was compressed.
+    """
+    if len(data) < PRELUDE_BYTES:
+        return data
+    start, _, *sizes = _PRELUDE.unpack_from(data)
+    flags, _ = _KNOWN.get(start, (0, 0))
+    if not flags & COMPRESSED:
+        return data
+    payload = _decompress(memoryview(data)[PRELUDE_BYTES:], sizes[-1])
+    flags, tail = flags & ~COMPRESSED, _SIZES.pack(*sizes)
+    return b"".join((_HEAD.pack(_STARTS[flags], _checksum(flags, tail, payload)), tail, payload))
 
 
 def _most(stored: int) -> int:
@@ -104,34 +135,53 @@ def unpack(data: Any) -> tuple[bytes, list[memoryview], bool, bool]:
     Raises:
         FormatError: It is not an envelope that `pack` can have made.
     """
-    view = memoryview(data).cast("B")
-    if len(view) < PRELUDE_BYTES:
-        raise FormatError(f"{len(view)} bytes are too few for a stored value")
-    magic, version, flags, checksum, n_document, n_buffers, size = _PRELUDE.unpack_from(view)
-    _check_head(magic, version, flags, size)
-    payload = view[PRELUDE_BYTES:]
+    if type(data) is not bytes:
+        data = memoryview(data).cast("B")
+    if len(data) < PRELUDE_BYTES:
+        raise FormatError(f"{len(data)} bytes are too few for a stored value")
+    start, checksum, n_document, n_buffers, size = _PRELUDE.unpack_from(data)
+    if start not in _KNOWN or size > MAX_BYTES:
+        raise FormatError(_what_is_wrong(start, size))
+    flags, seed = _KNOWN[start]
+    if n_buffers or flags & COMPRESSED:
+        return _with_buffers(memoryview(data), flags, checksum, n_document, n_buffers, size)
+    document = data[PRELUDE_BYTES:]
+    if not len(document) == size == n_document:
+        raise FormatError(f"{size} bytes were declared, {len(document)} are there")
+    if xxhash.xxh3_64_intdigest(data[_HEAD.size :], seed) != checksum:
+        raise FormatError("the checksum does not match")
+    return bytes(document), [], flags == PLAIN, False
+
+
+def _with_buffers(
+    data: memoryview, flags: int, checksum: int, n_document: int, n_buffers: int, size: int
+) -> tuple[bytes, list[memoryview], bool, bool]:
+    payload = data[PRELUDE_BYTES:]
     if flags & COMPRESSED:
         payload = _decompress(payload, size)
+        found = _checksum(flags, data[_HEAD.size : PRELUDE_BYTES], payload)
+    else:
+        found = xxhash.xxh3_64_intdigest(data[_HEAD.size :], _SEEDS[flags])
     if len(payload) != size:
         raise FormatError(f"{size} bytes were declared, {len(payload)} are there")
-    if _checksum(flags, view[_HEAD.size : PRELUDE_BYTES], payload) != checksum:
+    if found != checksum:
         raise FormatError("the checksum does not match")
     document, buffers = _split(payload, n_document, n_buffers)
     return document, buffers, bool(flags & PLAIN), not payload.readonly
 
 
-def _check_head(magic: bytes, version: int, flags: int, size: int) -> None:
+def _what_is_wrong(start: bytes, size: int) -> str:
+    magic, version, flags = struct.unpack("<4sHH", start)
     if magic != MAGIC:
-        raise FormatError(f"it starts with {magic!r}, not with {MAGIC!r}")
-    if not 1 <= version <= FORMAT_VERSION:
-        raise FormatError(
+        return f"it starts with {magic!r}, not with {MAGIC!r}"
+    if version != FORMAT_VERSION:
+        return (
             f"it has format version {version}, this package reads up to version {FORMAT_VERSION}; "
             "update the package"
         )
-    if flags & ~(PLAIN | COMPRESSED):
-        raise FormatError(f"flags {flags:#06x} are unknown")
-    if size > MAX_BYTES:
-        raise FormatError(f"{size} bytes are declared; {MAX_BYTES} is the most there can be")
+    if flags not in _FLAGS:
+        return f"flags {flags:#06x} are unknown"
+    return f"{size} bytes are declared; {MAX_BYTES} is the most there can be"
 
 
 def _decompress(stored: memoryview, size: int) -> memoryview:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import functools
 import math
 import re
 import sys
@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltraq_prefect.codecs.python_codec import is_unicode, read_base64, write_text
+from mltraq_prefect.codecs.python_codec import is_unicode, read_base64, write_base64, write_text
+from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
     FormatError,
     Node,
-    Reader,
     RefusalError,
-    Writer,
     expect,
     register,
     unpack,
 )
+from mltraq_prefect.codecs.writer import Writer
 
 Array = npt.NDArray[Any]
 
@@ -89,6 +89,7 @@ def read_dtype(node: Node, depth: int = 0) -> Any:
     return _read_fields(expect(node, dict), depth)
 
 
+@functools.lru_cache(maxsize=1024)
 def _read_simple(text: str) -> np.dtype[Any]:
     if not _SIMPLE.match(text):
         raise FormatError(f"dtype {text[:40]!r} is unknown")
@@ -116,7 +117,7 @@ def read_shape(node: Node) -> tuple[int, ...]:
     return shape
 
 
-def write_array(array: Array, writer: Writer) -> Node:
+def write_array(array: Array) -> Node:
     """Return ``[dtype, shape, order, buffer]`` of an array.
 
     An array that is contiguous in Fortran's order alone keeps it; any other gets C's.
@@ -130,7 +131,7 @@ def write_array(array: Array, writer: Writer) -> Node:
         raise RefusalError(array, f"{array.size:,} items of zero bytes; give its dtype a size")
     flat = np.ascontiguousarray(array.T if fortran else array).reshape(-1)
     data = flat.view(np.uint8).data if flat.nbytes else b""
-    return [dtype, list(array.shape), "F" if fortran else "C", writer.buffer(data)]
+    return [dtype, list(array.shape), "F" if fortran else "C", data]
 
 
 def read_array(node: Node, reader: Reader) -> Array:
@@ -169,7 +170,7 @@ def _check_items(array: Array) -> None:
 def _write_ndarray(array: Array, writer: Writer) -> Node:
     if array.dtype.kind == "T":
         return {"$np.strings": _write_strings(array, writer)}
-    return {"$np.array": write_array(array, writer)}
+    return {"$np.array": write_array(array)}
 
 
 def _write_strings(array: Array, writer: Writer) -> Node:
@@ -196,18 +197,19 @@ def _read_strings(argument: Node, reader: Reader) -> Array:
 
 
 def _write_scalar(value: np.generic, _: Writer) -> Node:
-    dtype = value.dtype
-    node = write_dtype(dtype)
-    return {"$np.scalar": [node, base64.b64encode(value.tobytes()).decode()]}
+    node = _NUMBERS.get(type(value)) or write_dtype(value.dtype)
+    return {"$np.scalar": [node, write_base64(value.tobytes())]}
 
 
 def _read_scalar(argument: Node, _: Reader) -> Any:
-    node, text = unpack(argument, None, str)
-    dtype = read_dtype(node)
-    raw = bytearray(read_base64(text))
+    node, text = expect(argument, list)
+    dtype = _read_simple(node) if type(node) is str else read_dtype(node)
+    raw = read_base64(text)
     if dtype.kind in "SU" or dtype.subdtype is not None or len(raw) != dtype.itemsize:
         raise FormatError(f"{len(raw)} bytes are no scalar of dtype {dtype}")
-    array: Array = np.ndarray((), dtype, buffer=raw)
+    if dtype.kind in "iufcmM":
+        return np.frombuffer(raw, dtype)[0]
+    array: Array = np.ndarray((), dtype, buffer=bytearray(raw))
     _check_items(array)
     return array[()]
 
@@ -222,7 +224,7 @@ def _read_np_str(argument: Node, reader: Reader) -> np.str_:
 
 
 def _write_np_bytes(value: np.bytes_, _: Writer) -> Node:
-    return {"$np.bytes": base64.b64encode(bytes(value)).decode()}
+    return {"$np.bytes": write_base64(bytes(value))}
 
 
 def _read_np_bytes(argument: Node, _: Reader) -> np.bytes_:
@@ -230,6 +232,12 @@ def _read_np_bytes(argument: Node, _: Reader) -> np.bytes_:
 
 
 _SCALARS = {np.dtype(code).type for code in np.typecodes["All"]} - {np.object_, np.str_, np.bytes_}
+
+_NUMBERS: dict[type, str] = {
+    kind: _describe_simple(np.dtype(kind))
+    for kind in _SCALARS
+    if issubclass(kind, (np.number, np.bool_)) and not issubclass(kind, np.timedelta64)
+}
 
 for _kind in _SCALARS:
     register(_kind, "$np.scalar", _write_scalar, _read_scalar)

@@ -12,16 +12,16 @@ from pandas.tseries.frequencies import to_offset
 from mltraq_prefect.codecs.arrow_codec import read_arrow, write_arrow
 from mltraq_prefect.codecs.numpy_codec import read_array, write_array
 from mltraq_prefect.codecs.python_codec import read_zone, write_zone
+from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
     FormatError,
     Node,
-    Reader,
     RefusalError,
-    Writer,
     expect,
     register,
     unpack,
 )
+from mltraq_prefect.codecs.writer import Writer
 
 MAX_FREQ = 64
 OBJECTS = "$objects"
@@ -131,7 +131,7 @@ def write_column(owner: Any, writer: Writer) -> Node:
 
 def _write_values(array: Any, writer: Writer, owner: Any) -> Node:
     if array.dtype != object:
-        return {"$np.array": write_array(array, writer)}
+        return {"$np.array": write_array(array)}
     return {OBJECTS: writer.nodes(owner, array.tolist(), lambda _, i: f".iloc[{i}]")}
 
 
@@ -152,10 +152,10 @@ def _objects(cells: list[Any]) -> np.ndarray[Any, np.dtype[np.object_]]:
     return values
 
 
-def _write_masked(value: Any, writer: Writer) -> Node:
+def _write_masked(value: Any, _: Writer) -> Node:
     """Values under the mask are written as zeros."""
     values = value.to_numpy(dtype=value.dtype.numpy_dtype, na_value=False)
-    return [write_array(values, writer), write_array(value.isna(), writer)]
+    return [write_array(values), write_array(value.isna())]
 
 
 _MASKED = {
@@ -175,7 +175,7 @@ def _read_masked(argument: Node, reader: Reader) -> Any:
 
 def _write_categorical(value: pd.Categorical, writer: Writer) -> Node:
     categories = writer.child(value, value.categories, ".categories")
-    return [write_array(value.codes, writer), categories, bool(value.ordered)]
+    return [write_array(value.codes), categories, bool(value.ordered)]
 
 
 def _read_categorical(argument: Node, reader: Reader) -> Any:
@@ -192,10 +192,10 @@ def read_index(node: Node, reader: Reader) -> pd.Index:
     return index
 
 
-def _write_datetimes(value: Any, writer: Writer) -> Node:
+def _write_datetimes(value: Any, _: Writer) -> Node:
     """Instants in UTC, zone."""
     instants = value.tz_convert("UTC").tz_localize(None) if value.tz is not None else value
-    array = write_array(instants.to_numpy(), writer)
+    array = write_array(instants.to_numpy())
     return [array, write_zone(value.tz)]
 
 
@@ -207,16 +207,16 @@ def _read_datetimes(argument: Node, reader: Reader) -> Any:
     return index.array
 
 
-def _write_timedeltas(value: Any, writer: Writer) -> Node:
-    return write_array(value.to_numpy(), writer)
+def _write_timedeltas(value: Any, _: Writer) -> Node:
+    return write_array(value.to_numpy())
 
 
 def _read_timedeltas(argument: Node, reader: Reader) -> Any:
     return pd.TimedeltaIndex(read_array(argument, reader), copy=False).array
 
 
-def _write_periods(value: Any, writer: Writer) -> Node:
-    return [write_array(value.asi8, writer), write_freq(value.freq)]
+def _write_periods(value: Any, _: Writer) -> Node:
+    return [write_array(value.asi8), write_freq(value.freq)]
 
 
 def _read_periods(argument: Node, reader: Reader) -> Any:
@@ -236,14 +236,14 @@ def _read_intervals(argument: Node, reader: Reader) -> Any:
     return pd.arrays.IntervalArray.from_arrays(*bounds, closed)
 
 
-def _write_strings(value: Any, writer: Writer) -> Node:
+def _write_strings(value: Any, _: Writer) -> Node:
     """Storage, missing value, Arrow array."""
     missing = "NA" if value.dtype.na_value is pd.NA else "nan"
     try:
         array = value.__arrow_array__()
     except UnicodeEncodeError:
         raise RefusalError(value, "lone surrogates in text; use a column of dtype object") from None
-    return [value.dtype.storage, missing, write_arrow(array, writer)]
+    return [value.dtype.storage, missing, write_arrow(array)]
 
 
 _MISSING: dict[str, Any] = {"NA": pd.NA, "nan": np.nan}
@@ -264,8 +264,8 @@ def _read_strings(argument: Node, reader: Reader) -> Any:
     return dtype.__from_arrow__(array)
 
 
-def _write_arrow(value: Any, writer: Writer) -> Node:
-    return write_arrow(value.__arrow_array__(), writer)
+def _write_arrow(value: Any, _: Writer) -> Node:
+    return write_arrow(value.__arrow_array__())
 
 
 def _read_arrow(argument: Node, reader: Reader) -> Any:

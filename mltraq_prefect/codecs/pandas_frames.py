@@ -15,16 +15,16 @@ from mltraq_prefect.codecs.pandas_arrays import (
     write_column,
     write_freq,
 )
+from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
     FormatError,
     Node,
-    Reader,
     RefusalError,
-    Writer,
     expect,
     register,
     unpack,
 )
+from mltraq_prefect.codecs.writer import Writer
 
 
 def _write_range(value: pd.RangeIndex, writer: Writer) -> Node:
@@ -40,7 +40,7 @@ def _read_range(argument: Node, reader: Reader) -> pd.RangeIndex:
 def _write_multi(value: Any, writer: Writer) -> Node:
     """Levels, codes, order of sorting."""
     levels = writer.nodes(value, value.levels, lambda _, i: f".levels[{i}]")
-    codes = [write_array(np.asarray(codes), writer) for codes in value.codes]
+    codes = [write_array(np.asarray(codes)) for codes in value.codes]
     return {"$pd.MultiIndex": [levels, codes, value.sortorder]}
 
 
@@ -105,7 +105,7 @@ def _read_extras(value: Any, attrs: Node, unique: bool, reader: Reader) -> Any:
 def _write_frame(value: pd.DataFrame, writer: Writer) -> Node:
     index = writer.child(value, value.index, ".index")
     columns = writer.child(value, value.columns, ".columns")
-    data = _write_block(value, writer) if _is_block(value) else _write_columns(value, writer)
+    data = _write_block(value) if _is_block(value) else _write_columns(value, writer)
     return {"$pd.DataFrame": [index, columns, data, *_write_extras(value, writer)]}
 
 
@@ -117,8 +117,8 @@ def _is_block(frame: pd.DataFrame) -> bool:
     return all(dtype == first for dtype in others)
 
 
-def _write_block(frame: pd.DataFrame, writer: Writer) -> Node:
-    return {"$np.array": write_array(frame.to_numpy().T, writer)}
+def _write_block(frame: pd.DataFrame) -> Node:
+    return {"$np.array": write_array(frame.to_numpy().T)}
 
 
 def _write_columns(frame: pd.DataFrame, writer: Writer) -> list[Node]:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mltraq_prefect.codecs.registry import MAX_DEPTH, FormatError
+from mltraq_prefect.codecs.registry import MAX_DEPTH, NESTED, FormatError
 from mltraq_prefect.errors import CorruptData
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
-_NESTED = frozenset((dict, list))
-_LEAVES = _PLAIN - _NESTED
+_LEAVES = _PLAIN - NESTED
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 
@@ -26,58 +25,42 @@ def to_json(value: Any, *, nul: bool = True) -> str | None:
         value: Any value.
         nul: Whether text may hold NUL, which some databases refuse.
     """
-    text = dump(value)
-    if text is None or not (nul or _free_of_nul(text)):
-        return None
-    return text.decode()
-
-
-def dump(value: Any, *, pack_from: int | None = None) -> bytes | None:
-    """Return JSON in UTF-8 that restores a dict or list exactly, or None if there is none.
-
-    Args:
-        value: Any value.
-        pack_from: Length from which a list of numbers is better kept otherwise, so gives None.
-    """
-    if type(value) not in (dict, list) or not is_plain(value, pack_from=pack_from):
+    if type(value) not in NESTED or not is_plain(value):
         return None
     try:
-        return orjson.dumps(value)
+        text = orjson.dumps(value)
     except TypeError:  # a lone surrogate
         return None
+    return text.decode() if nul or _free_of_nul(text) else None
 
 
-def is_plain(value: Any, *, pack_from: int | None = None) -> bool:
+def is_plain(value: Any) -> bool:
     """Return whether a dict or list is a tree of exact JSON types, at most 100 levels deep."""
     containers = [value]
     for _ in range(MAX_DEPTH):
-        level = _below(containers, pack_from)
-        if level is None:
+        if not _has_text_keys(containers):
             return False
+        level = _below(containers)
         kinds = set(map(type, level))
         if not kinds <= _PLAIN or not _exact_numbers(level, kinds):
             return False
-        if kinds.isdisjoint(_NESTED):
+        if kinds.isdisjoint(NESTED):
             return True
-        containers = level if kinds <= _NESTED else [x for x in level if type(x) in _NESTED]
+        # Each once: what contains itself twice doubles with each level.
+        containers = [*{id(x): x for x in level if type(x) in NESTED}.values()]
     return False
 
 
-def _below(containers: list[Any], pack_from: int | None) -> list[Any] | None:
-    """Return what the containers hold, or None if a key is no text or a list too long."""
+def _has_text_keys(containers: list[Any]) -> bool:
+    keys = chain.from_iterable(x for x in containers if type(x) is dict)
+    return {str}.issuperset(map(type, keys))
+
+
+def _below(containers: list[Any]) -> list[Any]:
+    """Return what lists and dicts hold."""
     lists = [x for x in containers if type(x) is list]
     dicts = [x for x in containers if type(x) is dict]
-    if dicts and not set(map(type, chain.from_iterable(dicts))) <= {str}:
-        return None
-    if lists and pack_from is not None and _has_long(lists, pack_from):
-        return None
     return [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
-
-
-def _has_long(lists: list[list[Any]], length: int) -> bool:
-    if max(map(len, lists)) < length:
-        return False
-    return any(len(items) >= length and type(items[0]) in (float, int) for items in lists)
 
 
 def _exact_numbers(level: list[Any], kinds: set[type]) -> bool:
@@ -113,29 +96,38 @@ def from_json(text: str | bytes | memoryview) -> Any:
     """
     try:
         raw = text.encode() if isinstance(text, str) else bytes(text)
-        value = parse(raw)
+        value = _parse(raw)
     except (FormatError, ValueError, RecursionError) as error:
         raise CorruptData(f"JSON: {error}") from error
     return value
 
 
-def parse(text: bytes) -> Any:
-    """Return the value of JSON in UTF-8, with what `is_plain` asks of a dict or list.
-
-    Raises:
-        FormatError: The text is that of something else.
-        ValueError, RecursionError: The text is no JSON.
-    """
+def _parse(text: bytes) -> Any:
     value = orjson.loads(text)
-    canonical = orjson.dumps(value) == text
-    if not canonical:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    if type(value) not in _NESTED:
-        raise FormatError(f"it holds {type(value).__name__}, not a dict or list")
-    deep = text.count(b"[") + text.count(b"{") > MAX_DEPTH
-    if (deep or not canonical) and not is_plain(value):
-        raise FormatError(f"numbers beyond 64 bits, or more than {MAX_DEPTH} levels")
+    if orjson.dumps(value) == text:
+        check_depth(value, text)
+        return value
+    value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    if type(value) not in NESTED or not is_plain(value):
+        raise FormatError(
+            f"no dict or list, numbers beyond 64 bits, or more than {MAX_DEPTH} levels"
+        )
     return value
+
+
+def check_depth(value: Any, text: bytes) -> None:
+    """Raise `FormatError` unless the value of some JSON is a dict or list of at most 100 levels."""
+    if type(value) not in NESTED:
+        raise FormatError(f"it holds {type(value).__name__}, not a dict or list")
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return
+    containers = [value]
+    for _ in range(MAX_DEPTH):
+        level = _below(containers)
+        if NESTED.isdisjoint(map(type, level)):
+            return
+        containers = [x for x in level if type(x) in NESTED]
+    raise FormatError(f"more than {MAX_DEPTH} levels")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

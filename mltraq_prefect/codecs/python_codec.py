@@ -1,38 +1,31 @@
-"""Codecs of Python's own types and of its standard library."""
+"""Codecs of Python's own scalars and of its standard library."""
 
 from __future__ import annotations
 
-import base64
+import binascii
 import datetime as dt
 import decimal
 import functools
-import itertools
 import math
-import operator
 import re
 import struct
-import sys
 import uuid
 import zoneinfo
-from collections.abc import Collection
 from typing import Any
 
-import orjson
-
+from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
     FormatError,
     Node,
-    Reader,
     RefusalError,
-    Writer,
     expect,
     register,
     unpack,
 )
+from mltraq_prefect.codecs.writer import Writer
 
-PACK_FROM = 64
 INLINE_BYTES = 256
-_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
+_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1  # what JSON's integers are here
 _DOUBLE = struct.Struct(">d")
 _HEX = re.compile(r"-?[0-9a-f]+\Z")
 
@@ -86,22 +79,27 @@ def _write_str(value: str, _: Writer) -> Node:
 
 def write_text(value: str) -> Node:
     """Return the node of text with lone surrogates."""
-    return {"$str": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()}
+    return {"$str": write_base64(value.encode("utf-8", "surrogatepass"))}
 
 
 def _read_str(argument: Node, _: Reader) -> str:
     return read_base64(argument).decode("utf-8", "surrogatepass")
 
 
+def write_base64(data: bytes) -> str:
+    """Return base64 text (RFC 4648, section 4)."""
+    return binascii.b2a_base64(data, newline=False).decode()
+
+
 def read_base64(argument: Node) -> bytes:
     """Return the bytes of base64 text (RFC 4648, section 4)."""
-    return base64.b64decode(expect(argument, str), validate=True)
+    return binascii.a2b_base64(expect(argument, str), strict_mode=True)
 
 
-def _write_bytes(value: bytes, writer: Writer) -> Node:
+def _write_bytes(value: bytes, _: Writer) -> Node:
     if len(value) > INLINE_BYTES:
-        return {"$bytes": writer.buffer(value)}
-    return {"$bytes": base64.b64encode(value).decode()}
+        return {"$bytes": value}
+    return {"$bytes": write_base64(value)}
 
 
 def _read_bytes(argument: Node, reader: Reader) -> bytes:
@@ -110,142 +108,18 @@ def _read_bytes(argument: Node, reader: Reader) -> bytes:
     return read_base64(argument)
 
 
-def _write_list(value: list[Any], writer: Writer) -> Node:
-    return _items(value, value, writer)
-
-
-def _items(container: Collection[Any], items: list[Any] | tuple[Any, ...], writer: Writer) -> Node:
-    if len(items) >= PACK_FROM and (packed := _write_packed(items, writer)):
-        return packed
-    return writer.nodes(container, items, _at_position)
-
-
-def _at_position(_: Any, position: int) -> str:
-    return f"[{position}]"
-
-
-_PACKED = {float: ("<f8", "d"), int: ("<i8", "q")}
-
-
-def _write_packed(items: list[Any] | tuple[Any, ...], writer: Writer) -> Node:
-    kind = type(items[0])
-    if kind not in _PACKED or operator.countOf(map(type, items), kind) != len(items):
-        return None
-    name, code = _PACKED[kind]
-    try:
-        data = struct.pack(f"<{len(items)}{code}", *items)
-    except struct.error:  # an integer beyond 64 bits
-        return None
-    return {"$list": [name, writer.buffer(data)]}
-
-
-def _read_packed(argument: Node, reader: Reader) -> list[Any]:
-    name, number = unpack(argument, str, int)
-    codes = [code for known, code in _PACKED.values() if known == name]
-    if not codes:
-        raise FormatError(f"lists of {name!r} are unknown")
-    data: Any = reader.buffer(number)
-    if len(data) % 8:
-        raise FormatError(f"{len(data)} bytes are no list of 8-byte numbers")
-    if sys.byteorder == "big":
-        return list(struct.unpack(f"<{len(data) // 8}{codes[0]}", data))
-    return data.cast(codes[0]).tolist()  # type: ignore[no-any-return]
-
-
-def _write_tuple(value: tuple[Any, ...], writer: Writer) -> Node:
-    return {"$tuple": _items(value, value, writer)}
-
-
-def read_items(argument: Node, reader: Reader) -> list[Any]:
-    """Return a list from its node, which may be packed."""
-    return expect(reader.value(argument), list)  # type: ignore[no-any-return]
-
-
-def _read_tuple(argument: Node, reader: Reader) -> tuple[Any, ...]:
-    return tuple(read_items(argument, reader))
-
-
-def _write_members(value: set[Any] | frozenset[Any], writer: Writer) -> Node:
-    """Sort the nodes by their text, so that equal sets get equal bytes in any process."""
-    return sorted(writer.nodes(value, value, _member), key=orjson.dumps)
-
-
-def _member(members: Any, position: int) -> str:
-    return f"{{{_short([*members][position])}}}"
-
-
-def _write_set(value: set[Any], writer: Writer) -> Node:
-    return {"$set": _write_members(value, writer)}
-
-
-def _write_frozenset(value: frozenset[Any], writer: Writer) -> Node:
-    return {"$frozenset": _write_members(value, writer)}
-
-
-def _read_set(argument: Node, reader: Reader) -> set[Any]:
-    members = reader.values(expect(argument, list))
-    found = set(members)
-    if len(found) != len(members):
-        raise FormatError("a member of a set occurs twice")
-    return found
-
-
-def _read_frozenset(argument: Node, reader: Reader) -> frozenset[Any]:
-    return frozenset(_read_set(argument, reader))
-
-
-def _write_dict(value: dict[Any, Any], writer: Writer) -> Node:
-    nodes = writer.nodes(value, value.values(), _at_key)
-    if _are_names(value, writer):
-        return dict(zip(value, nodes, strict=True))
-    names = writer.nodes(value, value, _key)
-    return {"$dict": [*itertools.chain.from_iterable(zip(names, nodes, strict=True))]}
-
-
-def _at_key(container: Any, position: int) -> str:
-    return f"[{_short([*container][position])}]"
-
-
-def _key(container: Any, position: int) -> str:
-    return f".keys(){_at_key(container, position)}"
-
-
-def _are_names(value: dict[Any, Any], writer: Writer) -> bool:
-    """Return whether the keys are those of a JSON object that is no tag."""
-    if operator.countOf(map(type, value), str) != len(value):
-        return False
-    if value.keys() <= writer.names:
-        return True
-    if not is_unicode("".join(value)) or (len(value) == 1 and next(iter(value)).startswith("$")):
-        return False
-    writer.names.update(key for key in value if not key.startswith("$"))
-    return True
-
-
-def _read_dict(argument: Node, reader: Reader) -> dict[Any, Any]:
-    items = reader.values(expect(argument, list))
-    keys = items[0::2]
-    found = dict(zip(keys, items[1::2], strict=True))
-    if len(found) != len(keys):
-        raise FormatError("a key of a dict occurs twice")
-    return found
-
-
-def _short(value: Any, limit: int = 60) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more digits than Python prints
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
 def _write_decimal(value: decimal.Decimal, _: Writer) -> Node:
-    return {"$decimal": str(value)}
+    return {"$decimal": _decimal_text(value)}
+
+
+def _decimal_text(value: decimal.Decimal) -> str:
+    """Return its text; whether that has a capital E is a matter of the decimal context."""
+    return str(value).replace("e", "E")
 
 
 def _read_decimal(argument: Node, _: Reader) -> decimal.Decimal:
     value = decimal.Decimal(expect(argument, str))
-    if str(value) != argument:
+    if _decimal_text(value) != argument:
         raise FormatError(f"{argument[:40]!r} is not the form of a Decimal")
     return value
 
@@ -366,11 +240,6 @@ register(int, "$int", _write_int, _read_int)
 register(float, "$float", _write_float, _read_float)
 register(complex, "$complex", _write_complex, _read_complex)
 register(bytes, "$bytes", _write_bytes, _read_bytes)
-register(list, "$list", _write_list, _read_packed)
-register(tuple, "$tuple", _write_tuple, _read_tuple)
-register(set, "$set", _write_set, _read_set)
-register(frozenset, "$frozenset", _write_frozenset, _read_frozenset)
-register(dict, "$dict", _write_dict, _read_dict)
 register(decimal.Decimal, "$decimal", _write_decimal, _read_decimal)
 register(uuid.UUID, "$uuid", _write_uuid, _read_uuid)
 register(dt.datetime, "$datetime", _write_datetime, _read_datetime)

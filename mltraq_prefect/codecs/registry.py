@@ -1,9 +1,9 @@
-"""The one table of codecs, and the two walkers that use it: value to document and back.
+"""The one table of codecs: which function writes a type, which reads a tag.
 
 A document is JSON (RFC 8259) in which an object with exactly one key, and that one starting with
 ``$``, is a tag: ``{"$tuple": [1, 2]}``. A dict of the user that would look like one is itself
 written with the tag ``$dict``, so a tag cannot be forged. Large binary parts are not in the
-document; it refers to them by their number.
+document; it refers to them by their number. `Writer` and `Reader` walk through values and nodes.
 
 The modules of foreign libraries that are slow to import register their codecs when the first of
 their values or tags is met.
@@ -12,22 +12,21 @@ their values or tags is met.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
 
 Node: TypeAlias = Any
 Buffer: TypeAlias = bytes | memoryview
-Memory: TypeAlias = npt.NDArray[np.uint8] | memoryview
-Encoder: TypeAlias = Callable[[Any, "Writer"], Node]
-Decoder: TypeAlias = Callable[[Any, "Reader"], Any]
+Encoder: TypeAlias = Callable[[Any, Any], Node]
+Decoder: TypeAlias = Callable[[Any, Any], Any]
 
 MAX_DEPTH = 100
+NESTED = frozenset((list, dict))
 
 ENCODERS: dict[type, Encoder] = {}
 DECODERS: dict[str, Decoder] = {}
+MANY_ENCODERS: dict[type, Encoder] = {}
+MANY_DECODERS: dict[str, Decoder] = {}
 
 _LAZY = {"pandas": "mltraq_prefect.codecs.pandas_frames"}
 _LAZY_TAGS = {"$pd.": "mltraq_prefect.codecs.pandas_frames"}
@@ -75,136 +74,18 @@ def register(
         DECODERS[tag] = decode
 
 
-class Writer:
-    """Turns values into nodes of a document, and collects their buffers.
+def register_many(kind: type, tag: str | None, encode: Encoder, decode: Decoder | None) -> None:
+    """Enter what reads and writes many values of one type at once, beside what `register` has.
 
     Args:
-        careful: Whether to check text and integers that JSON may have no form for one by one; if
-            not, making the JSON fails with a TypeError for them.
+        kind: Exact type of the values.
+        tag: Tag of all the arguments that `decode` takes.
+        encode: Maps a list of different objects to their nodes; itself if they are their nodes.
+        decode: Maps a list of arguments to their values.
     """
-
-    __slots__ = ("buffers", "depth", "names", "unchecked")
-
-    def __init__(self, *, careful: bool) -> None:
-        self.buffers: list[Buffer] = []
-        self.depth = 0
-        self.names: set[str] = set()
-        self.unchecked = _CONSTANTS if careful else _ATOMS
-
-    def node(self, value: Any) -> Node:
-        """Return the node of a value.
-
-        Raises:
-            RefusalError: The value cannot be kept exactly.
-        """
-        encode = ENCODERS.get(type(value)) or find_encoder(value)
-        return encode(value, self)
-
-    def nodes(
-        self, container: Any, values: Iterable[Any], segment: Callable[[Any, int], str]
-    ) -> list[Node]:
-        """Return the nodes of what a container holds.
-
-        Args:
-            container: The container, to recognise cycles.
-            values: What it holds.
-            segment: Gives the path from the container to its i-th value.
-        """
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise RefusalError(container, f"nested deeper than {MAX_DEPTH} levels; flatten it")
-        found: list[Node] = []
-        unchecked = self.unchecked
-        find = ENCODERS.get
-        try:
-            for value in values:
-                kind = type(value)
-                if kind in unchecked:
-                    found.append(value)
-                else:
-                    found.append((find(kind) or find_encoder(value))(value, self))
-        except RefusalError as refusal:
-            raise refusal.inside(container, segment(container, len(found))) from None
-        self.depth -= 1
-        return found
-
-    def child(self, container: Any, value: Any, segment: str) -> Node:
-        """Return the node of one part of a container, ``container{segment}``."""
-        return self.nodes(container, (value,), lambda _, __: segment)[0]
-
-    def buffer(self, data: Buffer) -> int:
-        """Add a buffer, and return its number."""
-        self.buffers.append(data)
-        return len(self.buffers) - 1
-
-
-_CONSTANTS = frozenset((type(None), bool))
-_ATOMS = _CONSTANTS | {str, int}
-
-
-class Reader:
-    """Turns nodes of a document into values; each buffer is used by exactly one of them.
-
-    Args:
-        buffers: The buffers that the document refers to.
-        writable: Whether arrays may lie in the memory of the buffers; if not, each is copied once.
-    """
-
-    __slots__ = ("buffers", "depth", "unused", "writable")
-
-    def __init__(self, buffers: list[memoryview], writable: bool) -> None:
-        self.buffers = buffers
-        self.unused = set(range(len(buffers)))
-        self.writable = writable
-        self.depth = 0
-
-    def value(self, node: Node) -> Any:
-        """Return the value of a node; the node itself, which is of use no more, if it is that."""
-        kind = type(node)
-        if kind is list:
-            return self.values(node)
-        if kind is not dict:
-            return node
-        if len(node) == 1:
-            [(tag, argument)] = node.items()
-            if tag.startswith("$"):
-                return find_decoder(tag)(argument, self)
-        if self.depth < MAX_DEPTH and _NESTED.isdisjoint(map(type, node.values())):
-            return node
-        return dict(zip(node, self.values([*node.values()]), strict=True))
-
-    def values(self, nodes: list[Node]) -> list[Any]:
-        """Return the values of some nodes."""
-        if self.depth >= MAX_DEPTH:
-            raise FormatError(f"nested deeper than {MAX_DEPTH} levels")
-        if _NESTED.isdisjoint(map(type, nodes)):
-            return nodes
-        self.depth += 1
-        value = self.value
-        found = [value(node) if type(node) in _NESTED else node for node in nodes]
-        self.depth -= 1
-        return found
-
-    def part(self, node: Node) -> Any:
-        """Return the value of one part of a container."""
-        return self.values([node])[0]
-
-    def buffer(self, number: Node) -> memoryview:
-        """Return a buffer as it lies in the stored bytes; what refers to it must copy."""
-        if type(number) is not int or number not in self.unused:
-            raise FormatError(f"there is no buffer {number!r}, or two values share it")
-        self.unused.remove(number)
-        return self.buffers[number]
-
-    def memory(self, number: Node) -> Memory:
-        """Return a buffer as memory that may be written to."""
-        stored = self.buffer(number)
-        if self.writable:
-            return stored
-        return np.frombuffer(stored, np.uint8).copy()
-
-
-_NESTED = frozenset((list, dict))
+    MANY_ENCODERS[kind] = encode
+    if tag is not None and decode is not None:
+        MANY_DECODERS[tag] = decode
 
 
 def expect(value: Node, kind: type) -> Any:
@@ -214,13 +95,15 @@ def expect(value: Node, kind: type) -> Any:
     return value
 
 
-def unpack(argument: Node, *kinds: type | None) -> Iterator[Any]:
-    """Yield the items of a list of fixed length and types; None stands for any type."""
-    items = expect(argument, list)
+def unpack(argument: Node, *kinds: type | None) -> list[Any]:
+    """Return a list of fixed length and exact types; None stands for any type."""
+    items: list[Any] = expect(argument, list)
     if len(items) != len(kinds):
         raise FormatError(f"{len(kinds)} items expected, {len(items)} found")
     for item, kind in zip(items, kinds, strict=True):
-        yield item if kind is None else expect(item, kind)
+        if kind is not None and type(item) is not kind:
+            expect(item, kind)
+    return items
 
 
 def find_decoder(tag: str) -> Decoder:
@@ -241,9 +124,10 @@ def find_encoder(value: Any) -> Encoder:
         RefusalError: There is none.
     """
     kind = type(value)
-    library = _LAZY.get(kind.__module__.partition(".")[0])
-    if library is not None:
-        importlib.import_module(library)
+    for base in kind.__mro__:
+        library = _LAZY.get(base.__module__.partition(".")[0])
+        if library is not None:
+            importlib.import_module(library)
     encode = ENCODERS.get(kind)
     if encode is None:
         raise RefusalError(value, hint(kind))

@@ -85,6 +85,10 @@ def seed_values() -> list[Any]:
         [np.float32(1), np.datetime64("2024-01-01", "D"), np.str_("a"), np.bytes_(b"a")],
         ([0.5] * 100, list(range(100))),
         [stamps[0].to_pydatetime(), dt.date(2024, 1, 1), dt.time(1, 2), dt.timedelta(1)],
+        [
+            {"x": (i, [0.5]), "y": np.float64(i), "z": [{"t": ()}]} if i % 4 else ((), {"a": 1})
+            for i in range(20)
+        ],
         uuid.UUID(int=1),
         [
             stamps[0],

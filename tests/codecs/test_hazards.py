@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 
 from mltraq_prefect import codecs
+from mltraq_prefect.codecs import envelope
+from mltraq_prefect.errors import UnsupportedType
 from tests import values
 from tests.values import assert_identical
 
@@ -55,6 +58,8 @@ def same(value: Any) -> Any:
         pd.Index([], dtype="float64"),
         pd.Index([True, False]),
         pd.Index(["a", None]),
+        pd.Series(["", ""]),
+        pd.Series(["\xe9", None, "\U0001f600"]),
         pd.date_range("2024-03-30", periods=4, freq="D", tz="Europe/Berlin"),
         pd.date_range("2024-01-01", periods=4, freq="D")[::2],
         pd.IntervalIndex.from_breaks(pd.date_range("2024", periods=3, tz="UTC")),
@@ -67,6 +72,8 @@ def same(value: Any) -> Any:
         np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2),
         np.broadcast_to(np.float64(1), (3, 2)),
         np.array(["NaT", "2024"], "M8[25s]"),
+        np.array([0, 5, np.iinfo("i8").min]).view("M8"),
+        np.array([0, 5, np.iinfo("i8").min]).view("m8"),
         np.array([np.nan, -0.0]).view(">f8"),
         np.zeros(3, "V0"),
         np.zeros(2, []),
@@ -101,6 +108,23 @@ def test_integers_of_more_digits_than_python_prints() -> None:
     huge = 10**5000
     for value in (huge, {huge}, {huge: [huge]}, {-huge: (huge,)}):
         assert (codecs.decode(codecs.encode(value)) == value) is True
+
+
+def test_decimals_do_not_depend_on_the_context() -> None:
+    with decimal.localcontext() as context:
+        context.capitals, context.prec = 0, 3
+        blob = codecs.encode(decimal.Decimal("1.23456E+99"))
+        assert codecs.decode(blob) == decimal.Decimal("1.23456E+99")
+    assert codecs.decode(blob).as_tuple() == decimal.Decimal("1.23456E+99").as_tuple()
+
+
+@pytest.mark.parametrize("value", ["x" * 200, [1] * 200, np.zeros(100), b"x" * 300])
+def test_values_too_large_for_any_database_are_refused(
+    value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envelope, "MAX_BYTES", 100)
+    with pytest.raises(UnsupportedType, match="100 is the most a database holds"):
+        codecs.encode(value)
 
 
 def test_flags_and_attrs_of_pandas_objects() -> None:
