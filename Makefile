@@ -4,13 +4,17 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_LOGGING_LEVEL=CRITICAL \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false
 
-.PHONY: help demo iris test lint types contracts check clean
+.PHONY: help demo iris deploy-demo test lint types contracts check fuzz soak bench clean
 
 help:
-	@echo "make demo    toss coins, evaluate them from the database, print a table"
-	@echo "make iris    the same with five classifiers on the iris data"
-	@echo "make test    run the test suite"
-	@echo "make check   lint, types, import contracts, test suite"
+	@echo "make demo          toss coins, evaluate them from the database, print a table"
+	@echo "make iris          the same with five classifiers on the iris data"
+	@echo "make deploy-demo   both flows as deployments, with server, worker and UI, until Ctrl-C"
+	@echo "make test          run the test suite"
+	@echo "make check         lint, types, import contracts, test suite"
+	@echo "make fuzz          a million mutated values, none of which may do harm"
+	@echo "make soak          hundreds of kills, on every backend"
+	@echo "make bench         speed beside pickle, drivers, MLTRAQ and MLflow, as ratios"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; say which: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
@@ -32,6 +36,9 @@ demo: .venv/demo
 iris: .venv/demo
 	@$(PREFECT_QUIET) $(BIN)/python flows/iris.py
 
+deploy-demo: .venv/demo
+	@$(PREFECT_QUIET) $(BIN)/python deployments/demo.py
+
 test: .venv/test
 	@$(BIN)/python -m pytest
 
@@ -47,5 +54,20 @@ contracts: .venv/test
 
 check: lint types contracts test
 
+fuzz: .venv/test
+	@$(BIN)/python -m tests.codecs.fuzz --cases 1000000
+
+soak: .venv/test
+	@$(BIN)/python -m tests.contract.soak
+	@$(BIN)/python -m tests.execution.soak
+
+.venv-peers/bin/python:
+	@echo "Installing what is measured beside us into .venv-peers ..."
+	@$(PYTHON) -m venv .venv-peers
+	@$@ -m pip install --quiet --disable-pip-version-check mltraq==0.1.165 mlflow joblib
+
+bench: .venv/test .venv-peers/bin/python
+	@MLTRAQ_PEERS_PYTHON=.venv-peers/bin/python $(BIN)/python -m benchmarks
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,12 +1,15 @@
 """How far is the share of heads from the bias of the coin? Two flows that share only a database.
 
-`toss` simulates and persists the outcomes; `evaluate` loads them and adds the metrics.
+`toss` simulates and persists the outcomes; `evaluate` loads them and adds the metrics. Deployed on
+a schedule, each slot of it adds its runs to the same experiment. For an experiment of your own
+copy this file, and change the steps and the grid.
 """
 
 import math
 import os
+from datetime import UTC, datetime
 
-from prefect import flow
+from prefect import flow, runtime
 
 import mltraq_prefect as mltraq
 
@@ -18,6 +21,7 @@ def toss_coins(run):
     """Toss N coins K times over, and keep how far each share of heads is from the bias."""
     heads = run.rng.random((run.kwargs.K, run.params.N)) < run.kwargs.P
     run.fields.n = run.params.N
+    run.fields.slot = run.params.slot
     run.fields.errors = abs(heads.mean(axis=1) - run.kwargs.P)
 
 
@@ -30,22 +34,24 @@ def metrics(run):
 
 
 @flow
-def toss(store: str | None = None):
-    """Generate: one run for each N."""
+def toss(store: str | None = None, slot: datetime | None = None):
+    """Generate: one run for each N; a slot of the schedule that was executed already adds none."""
+    moment = int((slot or runtime.flow_run.scheduled_start_time).timestamp())
     with mltraq.create_session(block=store) as session:
         experiment = session.add_experiment(EXPERIMENT, description="share of heads as estimator")
-        experiment.add_runs(N=[1, 25, 50, 100])
+        experiment.add_runs(N=[1, 25, 50, 100], slot=[datetime.fromtimestamp(moment, UTC)])
         experiment.execute(steps=toss_coins, kwargs={"P": BIAS, "K": 10_000})
         experiment.persist(if_exists="merge")
 
 
 @flow
 def evaluate(experiment: str = EXPERIMENT, store: str | None = None):
-    """Evaluate: read the errors alone, and add columns to the same rows."""
+    """Evaluate what has yet to be: read the errors alone, and add columns to the same rows."""
     with mltraq.create_session(block=store) as session:
-        stored = session.load(experiment, columns=["errors"])
-        stored.execute(steps=metrics)
-        stored.persist(if_exists="merge")
+        if experiment in set(session.ls(pending="metrics")["name"]):
+            stored = session.load(experiment, columns=["errors"], pending="metrics")
+            stored.execute(steps=metrics)
+            stored.persist(if_exists="merge", report=["error"])
 
 
 def expected_error(n: int, p: float) -> float:
@@ -54,20 +60,24 @@ def expected_error(n: int, p: float) -> float:
     return 2 * v * (1 - p) * math.comb(n, v) * p**v * (1 - p) ** (n - v) / n
 
 
-QUERY = "SELECT n, replicates, error, standard_error FROM e_coin_toss ORDER BY n"
+QUERY = (
+    "SELECT n, sum(replicates) AS replicates, avg(error) AS error, count(*) AS slots,"
+    " avg(standard_error * standard_error) AS variance FROM e_coin_toss GROUP BY n ORDER BY n"
+)
+SLOTS = "SELECT slot, n, error FROM e_coin_toss ORDER BY n, slot"
 
 
 def report() -> None:
-    """Print the stored metrics beside the exact values."""
+    """Print the stored metrics, pooled over the slots, beside the exact values."""
     with mltraq.create_session() as session:
         rows = session.query(QUERY)
     print(f"\n{'N':>5} {'replicates':>11} {'error':>10} {'std. error':>11} {'exact':>10} {'z':>6}")
     for row in rows.itertuples():
         exact = expected_error(row.n, BIAS)
-        z = (row.error - exact) / row.standard_error
+        standard_error = math.sqrt(row.variance / row.slots)
         print(
-            f"{row.n:>5} {row.replicates:>11} {row.error:>10.7f} {row.standard_error:>11.7f}"
-            f" {exact:>10.7f} {z:>6.2f}"
+            f"{row.n:>5} {row.replicates:>11} {row.error:>10.7f} {standard_error:>11.7f}"
+            f" {exact:>10.7f} {(row.error - exact) / standard_error:>6.2f}"
         )
 
 
@@ -81,7 +91,7 @@ if __name__ == "__main__":
     report()
     if url == "sqlite:///mltraq.db":
         print("\nThe database is mltraq.db, in this folder. One statement to try:")
-        print(f'  .venv/bin/python -m mltraq_prefect query "{QUERY}"')
+        print(f'  .venv/bin/python -m mltraq_prefect query "{SLOTS}"')
     print("\nTo see the flow runs in the Prefect UI:")
     print("  .venv/bin/prefect server start")
     print("then open http://127.0.0.1:4200/runs")

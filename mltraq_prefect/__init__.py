@@ -59,3 +59,17 @@ __all__ = [
     "UntrustedPickle",
     "create_session",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs Prefect when it is asked for: `ExperimentStore`, its block type."""
+    if name == "ExperimentStore":
+        from mltraq_prefect.orchestration.blocks import ExperimentStore
+
+        return ExperimentStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List that too, for `prefect block register` goes by it."""
+    return [*globals(), "ExperimentStore"]

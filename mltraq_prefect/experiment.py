@@ -1,4 +1,4 @@
-"""An experiment: a named set of runs, and fields of its own."""
+"""An experiment: a named set of runs with fields of its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from mltraq_prefect.checkpoints import Checkpoint, CheckpointedResults, Resumed, Shelf, joined
 from mltraq_prefect.errors import InvalidInput, InvalidName, RunsFailed
-from mltraq_prefect.run import Namespace, Run, Runs, expand_grid, run_ids
+from mltraq_prefect.grid import points
+from mltraq_prefect.results import Results, start
+from mltraq_prefect.run import Namespace, Run, Runs, run_ids
 from mltraq_prefect.storage import Record, Store, Written
 from mltraq_prefect.storage.pickles import seal, user_key
+from mltraq_prefect.storage.records import Snapshot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +47,8 @@ class Experiment:
         self.id_experiment = record.id_experiment
         self.fields = Namespace(record.fields)
         self.runs = Runs(record.runs)
+        self._shelf = Shelf(store, record.name, self.runs, self._remember)
+        self._unannounced: Written | None = None
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}, runs={len(self.runs)}, store={self._store.url!r})"
@@ -54,20 +60,31 @@ class Experiment:
 
         Another run of the same params is a replicate: a run of its own.
         """
-        position = len(self.runs)
-        ids = run_ids(self.name, params, position)
-        id_run = next(id_run for id_run in ids if id_run not in self.runs)
+        return self._add(params)
+
+    def _add(self, params: Mapping[str, Any]) -> Run:
+        ids = run_ids(self.name, params, len(self.runs))
+        id_run = first = next(ids)
+        if first in self.runs:
+            ids = self._replicates.setdefault(first, ids)
+            id_run = next(id_run for id_run in ids if id_run not in self.runs)
         self.runs[id_run] = run = Run(id_run, params=params)
         return run
 
-    def add_runs(self, **grid: Iterable[Any]) -> Experiment:
+    def add_runs(self, rows: pd.DataFrame | None = None, /, **grid: Iterable[Any]) -> Experiment:
         """Add a run for each point of the Cartesian product of the params' values.
 
+        Args:
+            rows: A frame with a column for each param, such as what `Session.query` returns; each
+                of its rows is combined with all points of the grid.
+            **grid: Values of each param: a list, range, array or any other iterable.
+
         Raises:
-            InvalidGrid: A param has no values, or something that is no collection of values.
+            InvalidGrid: A param has no values, or something that is no collection of values; or
+                there are more points than a process should hold (`grid.MAX_POINTS`).
         """
-        for params in expand_grid(grid):
-            self.add_run(**params)
+        for params in points(rows, grid):
+            self._add(params)
         return self
 
     @contextmanager
@@ -110,7 +127,9 @@ class Experiment:
         runs_per_task: int | Literal["auto"] = "auto",
         retries: int = 0,
         retry_delay_seconds: float = 0,
+        timeout_seconds: float | None = None,
         on_error: Literal["raise", "keep"] = "raise",
+        checkpoint: Checkpoint = False,
         seed: int = 0,
     ) -> Experiment:
         """Execute steps on every run: as task runs of the current flow, or as a flow of its own.
@@ -121,13 +140,22 @@ class Experiment:
             n_jobs: Number of workers on this machine; -1 is one a core.
             backend: ``"processes"`` (default), ``"threads"``, or ``"local"``: one run after the
                 other in this process, without Prefect. Inside a task it is always ``"local"``.
-            task_runner: Any Prefect task runner, to execute batches elsewhere.
+            task_runner: Any Prefect task runner. With Dask or Ray, batches run on the cluster's
+                workers; with a `ThreadPoolTaskRunner`, steps run in its threads unless `backend`
+                is ``"processes"``.
             runs_per_task: Runs that one task run handles; ``"auto"`` makes at most 100 task runs
                 a step.
             retries: How often the failed runs of a task run are tried again.
             retry_delay_seconds: Pause before they are, in seconds.
+            timeout_seconds: How long a step may take for one run. The worker process that exceeds
+                it is killed and replaced; only that run fails.
             on_error: ``"raise"`` executes every run, keeps every success, then raises;
                 ``"keep"`` returns.
+            checkpoint: Whether to write each run as it completes, and to execute no run again that
+                completed these steps, with these kwargs and this seed, in an earlier execution.
+                Fields of written runs are released from memory, and read back when they are asked
+                for; locals are dropped. If what is stored was computed otherwise, ``"accept"``
+                keeps it, ``"replace"`` discards it, and True refuses to go on.
             seed: Seed of `run.rng`, together with the run's id and the step's name.
 
         Raises:
@@ -137,52 +165,113 @@ class Experiment:
         from mltraq_prefect.execution import as_steps, execute_serially
 
         _check_options(backend, on_error, runs_per_task, retries, seed)
+        _check_checkpoint(checkpoint, timeout_seconds)
         prepared = as_steps(steps, kwargs or {}, seed)
-        runs = self._prepared_runs(kwargs or {}, seed)
+        self._prepare_runs(kwargs or {}, seed)
+        results: Results
+        if checkpoint and prepared:
+            runs = self._begin_checkpoint(prepared, checkpoint)
+            results = CheckpointedResults(self.runs, prepared, self._write_some, self._shelf)
+        else:
+            runs, results = list(self.runs.values()), Results(self.runs)
+        start(runs)
         if backend == "local" or _inside_task():
-            execute_serially(prepared, runs, retries)
+            with results:
+                copies = (run.copy() for run in runs)
+                execute_serially(prepared, copies, results.collect, retries)
             self._raise_failures(runs, on_error)
-        elif prepared and runs:
+        elif prepared:
             self._execute_in_flow(
                 prepared,
+                kwargs or {},
                 runs,
+                results,
                 on_error,
-                backend=backend or "processes",
+                backend=backend,
                 n_jobs=n_jobs,
                 task_runner=task_runner,
                 runs_per_task=runs_per_task,
                 retries=retries,
                 retry_delay_seconds=retry_delay_seconds,
+                timeout_seconds=timeout_seconds,
             )
         return self
 
-    def _prepared_runs(self, kwargs: Mapping[str, Any], seed: int) -> list[Run]:
+    def _prepare_runs(self, kwargs: Mapping[str, Any], seed: int) -> None:
         if not self.runs and self._revision is None:
             self.add_run()
         shared = Namespace(kwargs)
-        runs = list(self.runs.values())
-        for run in runs:
-            entry = run.ledger
+        for run in self.runs.values():
             run.kwargs, run.seed = shared, seed
-            entry.state, entry.error = "pending", None
-            entry.started_at = entry.duration_s = None
+
+    def _begin_checkpoint(self, steps: Sequence[Step], checkpoint: Checkpoint) -> list[Run]:
+        """Return the runs that are to be executed; the database lists all runs afterwards."""
+        afresh = checkpoint == "replace" or not self._store.exists(self.name)
+        stored = None if afresh else self._store.read(self.name, columns=[])
+        resumed = Resumed(stored, steps, accept=checkpoint == "accept")
+        resumed.check(self.name, self.runs.values())
+        if stored is not None:
+            self.id_experiment, self._revision = stored.id_experiment, stored.revision
+            self._adopt(resumed)
+        runs = [run for run in self.runs.values() if not resumed.is_complete(run)]
+        resumed.forget(runs)
+        if checkpoint == "replace":
+            self._shelf.take_all()
+            self._write_some(list(self.runs.values()), "replace")
+        elif new := [run for run in runs if run.id_run not in resumed.entries]:
+            self._write_some(new)
         return runs
 
+    def _adopt(self, resumed: Resumed) -> None:
+        """Take over what the ledger says; fields that were never in memory stay in the database."""
+        seen = {} if self._snapshot is None else self._snapshot.runs
+        for run in self.runs.values():
+            entry = resumed.entries.get(run.id_run)
+            if entry is None:
+                continue
+            run.ledger = entry
+            if run.id_run not in self._shelf and run.id_run not in seen and not run.fields:
+                self._shelf.put([run])
+
+    def _write_some(self, runs: list[Run], mode: IfExists = "merge") -> None:
+        written = self._store.write(self.record(runs), mode)
+        self.id_experiment, self._revision = written.id_experiment, written.revision
+        self._unannounced = joined(self._unannounced, written)
+        if self._snapshot is not None:
+            for run in runs:
+                self._snapshot.runs.pop(run.id_run, None)
+
+    def _remember(self, seen: Snapshot) -> None:
+        if self._snapshot is None:
+            self._snapshot = seen
+        else:
+            self._snapshot.update(seen)
+
     def _execute_in_flow(
-        self, steps: Sequence[Step], runs: list[Run], on_error: str, **options: Any
+        self,
+        steps: Sequence[Step],
+        kwargs: Mapping[str, Any],
+        runs: list[Run],
+        results: Results,
+        on_error: str,
+        **options: Any,
     ) -> None:
-        from mltraq_prefect.orchestration import execute_in_tasks, in_flow
+        from mltraq_prefect.orchestration import (
+            Options,
+            ShownProgress,
+            execute_in_tasks,
+            in_flow,
+        )
+
+        table, resumed = self._store.table_of(self.name), len(self.runs) - len(runs)
+        progress = ShownProgress(self.name, table, len(self.runs), resumed)
 
         def body() -> None:
-            execute_in_tasks(steps, runs, self._collect, **options)
+            with results:
+                execute_in_tasks(steps, kwargs, runs, results, Options(**options), progress)
             self._raise_failures(runs, on_error)
 
         in_flow(f"{self.name}: {', '.join(step.name for step in steps)}", body)
-
-    def _collect(self, results: Iterable[Run]) -> None:
-        for result in results:
-            run = self.runs[result.id_run]
-            run.fields, run.locals, run.ledger = result.fields, result.locals, result.ledger
 
     def _raise_failures(self, runs: Sequence[Run], on_error: str) -> None:
         failed = [run for run in runs if run.ledger.state == "failed"]
@@ -193,13 +282,23 @@ class Experiment:
 
     # -- database --------------------------------------------------------------------------------
 
-    def persist(self, if_exists: IfExists = "fail", *, store_pickle: bool = False) -> Experiment:
+    def persist(
+        self,
+        if_exists: IfExists = "fail",
+        *,
+        store_pickle: bool = False,
+        report: bool | Sequence[str] = True,
+    ) -> Experiment:
         """Write the experiment to its session's database, in one transaction.
+
+        In a flow it is a task run, which emits the event `mltraq.experiment.persisted` and makes
+        a summary of the experiment as an artifact, if it has written anything.
 
         Args:
             if_exists: If the database has an experiment of this name: ``"fail"``; ``"replace"`` it;
                 or ``"merge"``: update and add runs and fields, and leave all others as they are.
             store_pickle: Also store the whole experiment, with locals, as a signed pickle.
+            report: Whether to make the summary, or the numeric fields to show in it.
 
         Raises:
             ExperimentExists: With ``"fail"``, the name is taken.
@@ -209,30 +308,64 @@ class Experiment:
         """
         if if_exists not in ("fail", "replace", "merge"):
             raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
+        if isinstance(report, str):
+            raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
         write = self._write_with_pickle if store_pickle else self._write
-        written = _in_task("persist", self.name, lambda: write(if_exists))
+
+        def body() -> Written:
+            written = write(if_exists)
+            self._announce(joined(self._unannounced, written), if_exists, report)
+            self._unannounced = None
+            return written
+
+        written = _in_task("persist", self.name, body)
         self.id_experiment = written.id_experiment
         self._revision, self._snapshot = written.revision, written.snapshot
         return self
 
     def _write(self, mode: IfExists) -> Written:
-        return self._store.write(self.record(), mode)
+        return self._store.write(self._record_for(mode), mode)
+
+    def _record_for(self, mode: IfExists) -> Record:
+        """Leave out of a merge what is in the database alone."""
+        if mode != "merge":
+            self._shelf.take_all()
+        return self.record([run for run in self.runs.values() if run.id_run not in self._shelf])
 
     def _write_with_pickle(self, mode: IfExists) -> Written:
-        record, key = self.record(), user_key()
+        record = self.record()
+        return self._store.write(
+            record, mode, pickle=lambda known_as: seal(record, signing_key(), (self.name, known_as))
+        )
 
-        def sealed(id_experiment: str) -> bytes:
-            return seal(record, key, (self.name, id_experiment))
+    def _announce(self, written: Written, mode: IfExists, report: bool | Sequence[str]) -> None:
+        if not written.changed or not _inside_run():
+            return
+        from mltraq_prefect.orchestration import Persisted, announce
 
-        return self._store.write(record, mode, pickle=sealed)
+        persisted = Persisted(
+            experiment=self.name,
+            id_experiment=written.id_experiment,
+            table=written.table,
+            mode=mode,
+            runs=min(written.runs, len(self.runs)),  # checkpoints write a run more than once
+            columns=written.columns,
+            revision=written.revision,
+            steps=written.steps,
+        )
+        announce(persisted, lambda most: self._store.numbers(self.name, most_runs=most), report)
 
-    def record(self) -> Record:
-        """Return the experiment as storage sees it."""
+    def record(self, runs: list[Run] | None = None) -> Record:
+        """Return the experiment as storage sees it.
+
+        Args:
+            runs: Some of its runs; all if None.
+        """
         return Record(
             name=self.name,
             id_experiment=self.id_experiment,
             fields=self.fields,
-            runs=list(self.runs.values()),
+            runs=list(self.runs.values()) if runs is None else runs,
             properties=self._properties,
             revision=self._revision,
             snapshot=self._snapshot,
@@ -244,6 +377,7 @@ class Experiment:
         Raises:
             ExperimentNotFound: The database does not have it.
         """
+        self._shelf.take_all()
         self._store.delete(self.name)
         self._revision = self._snapshot = None
 
@@ -266,6 +400,28 @@ class Experiment:
         return pd.DataFrame(
             {key: pd.Series([value], dtype=object) for key, value in values.items()}
         )
+
+    def links(self) -> pd.DataFrame:
+        """Return for each run the pages of its flow run and task run in the Prefect UI.
+
+        Returns:
+            A frame with the columns `id_run`, `run` (its params), `flow_run` and `task_run`: URLs,
+            or None for what no flow has executed, and if no Prefect server is configured.
+        """
+        import pandas as pd
+
+        from mltraq_prefect.orchestration import page_url
+
+        rows = [
+            {
+                "id_run": run.id_run,
+                "run": run.describe(),
+                "flow_run": page_url("flow-run", run.ledger.flow_run_id),
+                "task_run": page_url("task-run", run.ledger.task_run_id),
+            }
+            for run in self.runs.values()
+        ]
+        return pd.DataFrame(rows, columns=["id_run", "run", "flow_run", "task_run"], dtype=object)
 
     def info(self) -> pd.Series[Any]:
         """Return what there is to know at a glance: names, counts, the table."""
@@ -329,8 +485,34 @@ def _check_options(
         raise InvalidInput(f"seed is {seed!r}; use 0 or a positive integer")
 
 
+def _check_checkpoint(checkpoint: Checkpoint, timeout_seconds: float | None) -> None:
+    if checkpoint not in (True, False, "accept", "replace"):
+        raise InvalidInput(f'checkpoint is {checkpoint!r}; use True, False, "accept" or "replace"')
+    if timeout_seconds is not None and not timeout_seconds > 0:
+        raise InvalidInput(f"timeout_seconds is {timeout_seconds!r}; use a positive number or None")
+
+
 def _at_least(least: int, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def signing_key() -> bytes:
+    """Return the key that signs pickles: of the user or, inside a flow, of a Prefect block."""
+    if not _inside_run():
+        return user_key()
+    from mltraq_prefect.orchestration import pickle_key_of_block
+
+    return user_key(pickle_key_of_block)
+
+
+def _inside_run() -> bool:
+    import sys
+
+    if "prefect" not in sys.modules:
+        return False
+    from mltraq_prefect.orchestration import inside_run
+
+    return inside_run()
 
 
 def _inside_task() -> bool:

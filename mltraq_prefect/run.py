@@ -13,14 +13,12 @@ import itertools
 import json
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 import numpy as np
-
-from mltraq_prefect.errors import InvalidGrid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +92,7 @@ class Run:
     """
 
     __slots__ = (
+        "_read_back",
         "_rng",
         "_step",
         "fields",
@@ -123,7 +122,26 @@ class Run:
         self.locals = Namespace(locals or {})
         self.seed = seed
         self.ledger = LedgerEntry() if ledger is None else ledger
+        self._read_back: Callable[[str], Namespace] | None = None
         self.begin("")
+
+    def release(self, read_back: Callable[[str], Namespace]) -> None:
+        """Drop fields and locals from memory.
+
+        Args:
+            read_back: Returns the fields of the run with an id, when somebody asks for them.
+        """
+        self._read_back = read_back
+        del self.fields
+        self.locals = Namespace()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "fields" or self._read_back is None:
+                raise AttributeError(f"a run has no attribute {name!r}")
+            self.fields = self._read_back(self.id_run)
+            return self.fields
 
     def begin(self, step: str) -> None:
         """Start the random stream of a step."""
@@ -191,6 +209,7 @@ class Run:
             self.seed,
             self.ledger,
         ) = state
+        self._read_back = None
         self.begin("")
 
 
@@ -239,25 +258,6 @@ def _column(values: list[Any]) -> Any:
 
     plain = all(isinstance(value, (int, float, str, bool)) for value in values)
     return values if plain else pd.Series(values, dtype=object)
-
-
-def expand_grid(grid: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the Cartesian product of a grid, the last param varying fastest.
-
-    Raises:
-        InvalidGrid: A param has no values, or something that is no collection of values.
-    """
-    axes = {}
-    for name, values in grid.items():
-        if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-            raise InvalidGrid(
-                f"param {name!r} of the grid is {values!r}, not a list of values; "
-                f"for a single value write {name}=[{values!r}]"
-            )
-        axes[name] = list(values)
-        if not axes[name]:
-            raise InvalidGrid(f"param {name!r} of the grid has no values, so it defines no runs")
-    return (dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values()))
 
 
 def run_ids(experiment: str, params: Mapping[str, Any], position: int) -> Iterator[str]:

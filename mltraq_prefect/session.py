@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.experiment import Experiment, IfExists, new_record, query_frame
+from mltraq_prefect.experiment import (
+    Experiment,
+    IfExists,
+    new_record,
+    query_frame,
+    signing_key,
+)
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.pickles import unseal, user_key
+from mltraq_prefect.storage.pickles import unseal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +24,12 @@ if TYPE_CHECKING:
 DATABASE_URL = "MLTRAQ_DATABASE_URL"
 
 
-def create_session(url: str | None = None, *, block: str | None = None) -> Session:
+def create_session(
+    url: str | None = None,
+    *,
+    block: str | None = None,
+    compress: Collection[str] | bool = False,
+) -> Session:
     """Open a session on a database.
 
     Args:
@@ -26,6 +37,8 @@ def create_session(url: str | None = None, *, block: str | None = None) -> Sessi
             ``postgresql+psycopg://user@host/database``. If None, the environment variable
             ``MLTRAQ_DATABASE_URL``, else an in-memory SQLite database.
         block: Name of a Prefect `ExperimentStore` block that holds the URL instead.
+        compress: Keys of fields whose arrays, frames and other binary values are compressed with
+            Zstandard when they are written, or whether all are. Reading needs no option.
 
     Raises:
         StorageUnavailable: The database cannot be reached.
@@ -38,7 +51,9 @@ def create_session(url: str | None = None, *, block: str | None = None) -> Sessi
         from mltraq_prefect.orchestration import url_of_block
 
         url = url_of_block(block)
-    return Session(url or os.environ.get(DATABASE_URL) or "sqlite://")
+    if isinstance(compress, str):
+        raise InvalidInput(f"compress is {compress!r}; give a list of field keys, or True")
+    return Session(url or os.environ.get(DATABASE_URL) or "sqlite://", compress=compress)
 
 
 class Session:
@@ -48,8 +63,8 @@ class Session:
     context manager, where that matters.
     """
 
-    def __init__(self, url: str) -> None:
-        self._store = Store(url)
+    def __init__(self, url: str, *, compress: Collection[str] | bool = False) -> None:
+        self._store = Store(url, compress=compress)
         self._store.check()
 
     def __repr__(self) -> str:
@@ -105,7 +120,7 @@ class Session:
             raise InvalidInput("a pickle is loaded whole: leave out columns and pending")
         if pickle:
             sealed, id_experiment = self._store.read_pickle(name)
-            record = unseal(sealed, user_key(), (name, id_experiment))
+            record = unseal(sealed, signing_key(), (name, id_experiment))
         else:
             record = self._store.read(name, columns=columns, pending=pending)
         return Experiment(self._store, record)
@@ -128,7 +143,8 @@ class Session:
         """
         import pandas as pd
 
-        return pd.DataFrame(self._store.ls(pending=pending))
+        rows = self._store.ls(pending=pending)
+        return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["name"])
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return the rows of an SQL statement; ``:x`` in it stands for the param `x`."""

@@ -9,9 +9,17 @@ os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 for variable in [name for name in os.environ if name.startswith("MLTRAQ_DATABASE")]:
     del os.environ[variable]
 
+import hypothesis
 import pytest
 
 import mltraq_prefect as mltraq
+from tests.deployed import deployed as deployed
+from tests.deployed import tossed as tossed
+
+# New examples are for developers to find; what CI tests is what the commit says.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

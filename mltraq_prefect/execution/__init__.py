@@ -1,18 +1,21 @@
 """Execution of steps on runs, in this process or in worker processes; knows nothing of Prefect."""
 
-from mltraq_prefect.execution.batch import Batch, Outcome, execute_batch, split
+from mltraq_prefect.execution.batch import Batch, Outcome, split
+from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.serial import execute_serially
-from mltraq_prefect.execution.steps import Step, as_steps
-from mltraq_prefect.execution.workers import Workers, worker_count
+from mltraq_prefect.execution.steps import Step, as_steps, differences
+from mltraq_prefect.execution.workers import Workers, WorkersClosed, workers_of_this_process
 
 __all__ = [
     "Batch",
     "Outcome",
     "Step",
     "Workers",
+    "WorkersClosed",
     "as_steps",
-    "execute_batch",
+    "differences",
     "execute_serially",
     "split",
     "worker_count",
+    "workers_of_this_process",
 ]

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,16 +17,25 @@ from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.run import Run
 
 
-def attempt(step: Step, run: Run, *, seeded: bool) -> str | None:
+class Attempt(NamedTuple):
+    """What an attempt came to.
+
+    Attributes:
+        error: Traceback of what the step raised, or None.
+        returned: Type of what it returned, or None as it should be.
+    """
+
+    error: str | None
+    returned: str | None
+
+
+def attempt(step: Step, run: Run, *, seeded: bool) -> Attempt:
     """Execute a step on a run and note in its ledger entry what happened.
 
     Args:
         step: What to execute.
         run: Changed in place.
         seeded: Whether to seed `random` and `numpy.random` from the run first.
-
-    Returns:
-        None, or the traceback of what the step raised.
     """
     entry = run.ledger
     entry.started_at = entry.started_at or datetime.datetime.now(datetime.UTC)
@@ -34,22 +44,22 @@ def attempt(step: Step, run: Run, *, seeded: bool) -> str | None:
     if seeded:
         _seed_globals(run)
     start = time.perf_counter()
-    error = _call(step, run)
+    result = _call(step, run)
     entry.duration_s = (entry.duration_s or 0.0) + time.perf_counter() - start
-    if error is None:
+    if result.error is None:
         entry.state, entry.error = "completed", None
         entry.steps[step.name] = step.fingerprint
-    return error
+    return result
 
 
-def _call(step: Step, run: Run) -> str | None:
+def _call(step: Step, run: Run) -> Attempt:
     params = dict(run.params)
     try:
-        step.function(run)
+        value = step.function(run)
         _refuse_changed_params(step, params, run)
     except (Exception, SystemExit) as error:
-        return _traceback(step, error)
-    return None
+        return Attempt(_traceback(step, error), None)
+    return Attempt(None, None if value is None else type(value).__name__)
 
 
 def _refuse_changed_params(step: Step, before: dict[str, object], run: Run) -> None:
@@ -83,3 +93,11 @@ def global_generators_kept() -> Iterator[None]:
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+
+def useless_return(step: str, returned: str) -> str:
+    """Return what to tell about a step that returns values."""
+    return (
+        f"step {step!r} returned a value (of type {returned}), which is ignored: "
+        "track results in run.fields"
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 
@@ -68,4 +69,34 @@ def captured(level: int) -> Iterator[list[LogRecord]]:
     finally:
         lines.finish()
         root.setLevel(previous)
+        root.removeHandler(handler)
+
+
+class _Forwarder(logging.Handler):
+    def __init__(self, thread: int, log: Callable[[int, str], None], skip: str) -> None:
+        super().__init__(logging.INFO)
+        self._thread = thread
+        self._log = log
+        self._skip = skip
+
+    def emit(self, record: logging.LogRecord) -> None:
+        name = record.name.partition(".")[0]
+        if record.thread == self._thread and name != self._skip:
+            self._log(record.levelno, record.getMessage())
+
+
+@contextmanager
+def forwarded(log: Callable[[int, str], None], skip: str) -> Iterator[None]:
+    """Forward what this thread logs through the root logger.
+
+    Args:
+        log: Gets level and message of each record.
+        skip: Records of this logger, and of those under it, are not forwarded.
+    """
+    handler = _Forwarder(threading.get_ident(), log, skip)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
         root.removeHandler(handler)

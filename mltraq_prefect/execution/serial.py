@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 
-from mltraq_prefect.execution.attempt import attempt, global_generators_kept
+from mltraq_prefect.execution.attempt import attempt, global_generators_kept, useless_return
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.run import Run
 
 
-def execute_serially(steps: Sequence[Step], runs: Iterable[Run], retries: int = 0) -> None:
+def execute_serially(
+    steps: Sequence[Step],
+    runs: Iterable[Run],
+    collect: Callable[[list[Run]], None],
+    retries: int = 0,
+) -> None:
     """Execute all steps on each run; a run that fails a step skips the later ones.
 
     Args:
         steps: In the order in which they depend on each other.
         runs: Changed in place; a failed run is as it was before the step that failed.
+        collect: Gets each run when it has ended, completed or failed.
         retries: How often a failed step is tried again.
     """
+    returned: dict[str, str] = {}
     with global_generators_kept():
         for run in runs:
             for step in steps:
-                if not _completes(step, run, retries):
+                if not _completes(step, run, retries, returned):
                     break
+            collect([run])
+    for name, kind in returned.items():
+        logging.getLogger("mltraq_prefect").warning("%s", useless_return(name, kind))
 
 
-def _completes(step: Step, run: Run, retries: int) -> bool:
+def _completes(step: Step, run: Run, retries: int, returned: dict[str, str]) -> bool:
     before = run.copy()
     for _ in range(retries + 1):
-        error = attempt(step, run, seeded=True)
-        if error is None:
+        result = attempt(step, run, seeded=True)
+        if result.returned is not None:
+            returned.setdefault(step.name, result.returned)
+        if result.error is None:
             return True
         run.fields, run.locals = before.copy().fields, before.copy().locals
-        run.ledger.state, run.ledger.error = "failed", error
+        run.ledger.state, run.ledger.error = "failed", result.error
     return False

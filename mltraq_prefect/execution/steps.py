@@ -1,4 +1,9 @@
-"""What is executed: named functions of one run, each with a fingerprint of what decides it."""
+"""What is executed: named functions of one run, with a fingerprint of what decides its result.
+
+A fingerprint has three parts, ``<code>-<kwargs>-<seed>``, so that a difference can be named. The
+code is that of the function and of the functions of its own module that it calls, with defaults,
+captured values and constants; what other modules do is not looked at.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,8 @@ from mltraq_prefect.run import Run, canonical
 
 StepFunction = Callable[[Run], object]
 
+_CONSTANTS = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -25,7 +32,7 @@ class Step:
     Attributes:
         name: Name of the function; made unique within the execution.
         function: What is called with each run; what it returns is ignored.
-        fingerprint: Hash of the function's code, the kwargs and the seed (16 hexadecimal digits).
+        fingerprint: Hashes of code and kwargs, and the seed.
     """
 
     name: str
@@ -45,13 +52,19 @@ def as_steps(
         functions: list[Any] = []
     else:
         functions = [steps] if callable(steps) else _as_list(steps)
-    inputs = f"{_canonical_or_repr(kwargs)} {seed}"
+    inputs = f"{_digest(_canonical_or_repr(kwargs), 8)}-{seed}"
     named: dict[str, Step] = {}
     for function in functions:
         _check(function)
         name = _unique(_name(function), named)
-        named[name] = Step(name, function, _digest(f"{_code(function)} {inputs}"))
+        named[name] = Step(name, function, f"{_digest(_code(function), 12)}-{inputs}")
     return list(named.values())
+
+
+def differences(before: str, now: str) -> list[str]:
+    """Return what differs between two fingerprints: ``code``, ``kwargs``, ``seed``."""
+    parts = zip(("code", "kwargs", "seed"), before.split("-"), now.split("-"), strict=False)
+    return [name for name, old, new in parts if old != new]
 
 
 def _as_list(steps: object) -> list[Any]:
@@ -64,7 +77,9 @@ def _check(function: object) -> None:
     if not callable(function):
         raise InvalidStep(f"a step must be a function of one run, not {function!r}")
     if inspect.iscoroutinefunction(function):
-        raise InvalidStep(f"step {_name(function)!r} is async; a step is a plain function")
+        raise InvalidStep(
+            f"step {_name(function)!r} is async; steps are plain functions of one run"
+        )
     try:
         inspect.signature(function).bind(None)
     except TypeError as error:
@@ -89,17 +104,41 @@ def _unique(name: str, taken: Mapping[str, Step]) -> str:
     return candidate
 
 
-def _code(function: Any) -> str:
-    """Return text that follows the code of a function, whatever its layout and comments."""
+def _code(function: Any, seen: frozenset[Any] = frozenset()) -> str:
+    """Return text that changes when the code of a function does, but not with its layout."""
     if isinstance(function, functools.partial):
         arguments = _canonical_or_repr({"args": function.args, "kwargs": function.keywords})
-        return f"partial {_code(function.func)} {arguments}"
+        return f"partial {_code(function.func, seen)} {arguments}"
     function = inspect.unwrap(function)
+    return f"{_source(function)} {_surroundings(function, seen)}"
+
+
+def _source(function: Any) -> str:
     try:
         return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function))))
     except (OSError, TypeError, SyntaxError):
         code = getattr(function, "__code__", None)
         return _bytecode(code) if code is not None else _canonical_or_repr(type(function))
+
+
+def _surroundings(function: Any, seen: frozenset[Any]) -> str:
+    """Describe what a function takes from outside: defaults, captures, constants, helpers."""
+    if not inspect.isfunction(function) or function in seen:
+        return ""
+    seen |= {function}
+    try:
+        outside = inspect.getclosurevars(function)
+    except ValueError:
+        return ""
+    taken = {**outside.globals, **outside.nonlocals}
+    parts = [_canonical_or_repr([function.__defaults__, function.__kwdefaults__])]
+    for name, value in sorted(taken.items()):
+        if inspect.isfunction(value):
+            if value.__module__ == function.__module__:
+                parts.append(f"{name}: {_code(value, seen)}")
+        elif name in outside.nonlocals or isinstance(value, _CONSTANTS):
+            parts.append(f"{name}={_canonical_or_repr(value)}")
+    return " ".join(parts)
 
 
 def _bytecode(code: CodeType) -> str:
@@ -134,5 +173,5 @@ def _digest_of_pickle(value: Any) -> str | None:
         return None
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def _digest(text: str, length: int = 16) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]

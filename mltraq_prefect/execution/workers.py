@@ -1,79 +1,120 @@
-"""Warm worker processes, each leased to one batch at a time.
+"""Warm worker processes, each leased to one parcel at a time.
 
-One single-worker executor each rather than one shared pool: a worker that dies then names its
-batch, is replaced alone, and touches no other.
+Processes of our own rather than a shared pool: a worker tells where it is, so one that dies or
+hangs costs the run that it executed, is replaced alone, and touches no other.
 """
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from functools import cache
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
 
-import loky
-from loky.process_executor import BrokenProcessPool
-
-from mltraq_prefect.errors import InvalidInput
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from mltraq_prefect.execution.batch import Outcome, lost
+from mltraq_prefect.execution.parcels import Packed, opened, pack_runs
+from mltraq_prefect.execution.recorder import NO_RUN
+from mltraq_prefect.execution.worker import Worker, WorkerDied
+from mltraq_prefect.execution.worker_main import Job
 
 
-class WorkerDied(Exception):
-    """A worker process ended in the middle of a call (killed, out of memory, a crash in C code)."""
+class WorkersClosed(BaseException):
+    """The workers were closed while there was work: the execution was interrupted.
 
-
-def worker_count(n_jobs: int) -> int:
-    """Return the number of workers for `n_jobs`: -1 is one a usable core, -2 all but one, ...
-
-    Raises:
-        InvalidInput: `n_jobs` is 0 or no integer.
+    No `Exception`, as `KeyboardInterrupt` is none: nobody shall take it for a failure and retry.
     """
-    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
-        raise InvalidInput(f"n_jobs is {n_jobs!r}; use a positive number, or -1 for one a core")
-    cores: int = loky.cpu_count()
-    return n_jobs if n_jobs > 0 else max(1, cores + 1 + n_jobs)
 
 
 class Workers:
     """A set of worker processes; may be used by many threads, and is closed by who made it.
 
     Args:
-        count: Number of processes; each starts when it is first needed.
+        count: How many work at the same time; each starts when it is first needed. As many as
+            threads ask for one if None.
     """
 
-    def __init__(self, count: int) -> None:
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(count):
-            self._idle.put(None)
-        self._started: list[Any] = []
+    def __init__(self, count: int | None) -> None:
+        self._free = None if count is None else threading.Semaphore(count)
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._busy: set[Worker] = set()
+        self._is_closed = False
 
-    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in a worker process, waiting for one if all are busy.
+    def execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
+        """Execute a job on the runs of a parcel, waiting for a worker if all are busy.
+
+        A worker that dies or exceeds the time fails the run that it executed; another one goes on
+        with the rest.
+
+        Yields:
+            Outcomes, as they come; their counts add up to the number of runs.
 
         Raises:
-            WorkerDied: The process ended before it answered; another takes its place.
+            WorkersClosed: The workers were closed.
         """
-        executor = self._idle.get()
-        try:
-            if executor is None:
-                executor = loky.ProcessPoolExecutor(max_workers=1)
-                self._started.append(executor)
-            answer: T = executor.submit(function, *args, **kwargs).result()
-            return answer
-        except BrokenProcessPool as error:
-            self._started.remove(executor)
-            executor.shutdown(wait=False, kill_workers=True)
-            executor = None
-            raise WorkerDied(_cause(error)) from None
-        finally:
-            self._idle.put(executor)
+        if self._free is None:
+            yield from self._execute(job, parcel)
+            return
+        with self._free:
+            yield from self._execute(job, parcel)
+
+    def _execute(self, job: Job, parcel: Packed | None) -> Iterator[Outcome]:
+        while parcel is not None:
+            worker = self._lease()
+            handled = 0
+            try:
+                for outcome in worker.execute(job, parcel):
+                    handled += outcome.count
+                    yield outcome
+            except WorkerDied as death:
+                self._check_open()
+                outcome, parcel = _bury(parcel, handled, death)
+                yield outcome
+            else:
+                parcel = None
+                self._give_back(worker)
+            finally:
+                self._discard(worker)
+
+    def _lease(self) -> Worker:
+        with self._lock:
+            self._check_open()
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.is_ready():
+                    break
+                worker.close()
+            else:
+                worker = Worker()
+            self._busy.add(worker)
+            return worker
+
+    def _give_back(self, worker: Worker) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+            self._idle.append(worker)
+
+    def _discard(self, worker: Worker) -> None:
+        """Close a worker that was not given back: it died, or is in the middle of something."""
+        with self._lock:
+            if worker not in self._busy:
+                return
+            self._busy.discard(worker)
+        worker.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise WorkersClosed("the execution was interrupted")
 
     def close(self) -> None:
         """End all processes, busy ones too."""
-        for executor in list(self._started):
-            executor.shutdown(wait=True, kill_workers=True)
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+            for worker in self._busy:
+                worker.end()
+        for worker in idle:
+            worker.close()
 
     def __enter__(self) -> Workers:
         return self
@@ -87,11 +128,19 @@ class Workers:
         self.close()
 
 
-def _cause(error: BaseException) -> str:
-    text = str(error)
-    for signal in ("SIGKILL", "SIGSEGV", "SIGTERM", "SIGABRT"):
-        if signal in text:
-            return f"the worker process was ended by {signal}" + (
-                ", perhaps because the machine ran out of memory" if signal == "SIGKILL" else ""
-            )
-    return "the worker process ended"
+def _bury(parcel: Packed, handled: int, death: WorkerDied) -> tuple[Outcome, Packed | None]:
+    """Return what became of the run at which a worker died, and the runs that are left."""
+    runs = opened(parcel)[handled:]
+    if death.place == NO_RUN:
+        return lost(runs, str(death)), None
+    culprit = runs.pop(max(0, death.place - handled))
+    return lost([culprit], str(death)), pack_runs(runs) if runs else None
+
+
+@cache
+def workers_of_this_process() -> Workers:
+    """Return workers that stay: for a process of a cluster, which nobody tells when it is done.
+
+    They end when they have been idle for a while, or with this process.
+    """
+    return Workers(None)

@@ -1,14 +1,54 @@
-"""The only part of the package that imports Prefect: flows, task runs, and what they show."""
+"""The only part of the package that imports Prefect: flows, task runs, and what they show.
 
-from mltraq_prefect.orchestration.blocks import ExperimentStore, url_of_block
-from mltraq_prefect.orchestration.fanout import execute_in_tasks
-from mltraq_prefect.orchestration.flows import in_flow, in_task, inside_task
+What it exports is imported when it is asked for: Prefect imports `blocks` whenever it looks for
+types of blocks, and must not wait for the rest.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mltraq_prefect.orchestration.artifacts import announce, inside_run
+    from mltraq_prefect.orchestration.blocks import (
+        ExperimentStore,
+        pickle_key_of_block,
+        url_of_block,
+    )
+    from mltraq_prefect.orchestration.events import Persisted
+    from mltraq_prefect.orchestration.fanout import Options, execute_in_tasks
+    from mltraq_prefect.orchestration.flows import in_flow, in_task, inside_task
+    from mltraq_prefect.orchestration.links import page_url
+    from mltraq_prefect.orchestration.progress import ShownProgress
 
 __all__ = [
     "ExperimentStore",
+    "Options",
+    "Persisted",
+    "ShownProgress",
+    "announce",
     "execute_in_tasks",
     "in_flow",
     "in_task",
+    "inside_run",
     "inside_task",
+    "page_url",
+    "pickle_key_of_block",
     "url_of_block",
 ]
+
+_MODULES = {
+    "artifacts": ("announce", "inside_run"),
+    "blocks": ("ExperimentStore", "pickle_key_of_block", "url_of_block"),
+    "events": ("Persisted",),
+    "fanout": ("Options", "execute_in_tasks"),
+    "flows": ("in_flow", "in_task", "inside_task"),
+    "links": ("page_url",),
+    "progress": ("ShownProgress",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

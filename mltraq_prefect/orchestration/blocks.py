@@ -2,25 +2,83 @@
 
 from __future__ import annotations
 
-from typing import cast
+import warnings
+from typing import Any, cast
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr
+from prefect.blocks.system import Secret
+from pydantic import Field, HttpUrl, SecretStr
+
+from mltraq_prefect.errors import InvalidInput
+
+PICKLE_KEY_BLOCK = "mltraq-pickle-key"
+"""Name of the `Secret` block that may hold the key which signs pickles."""
 
 
 class ExperimentStore(Block):
-    """The database of experiments, by its SQLAlchemy URL."""
+    """The database of experiments, by its SQLAlchemy URL, which is kept as a secret."""
 
     _block_type_name = "Experiment Store"
     _block_type_slug = "experiment-store"
+    _description = "The database of mltraq_prefect's experiments."
+    _documentation_url = HttpUrl(
+        "https://github.com/mltraq-prefect/mltraq_prefect/blob/main/docs/deployments.md"
+    )
 
     url: SecretStr = Field(
         title="URL",
-        description="SQLAlchemy URL, such as postgresql+psycopg://user:password@host/database",
+        description="SQLAlchemy URL, such as postgresql+psycopg://user:password@host/database.",
     )
 
 
 def url_of_block(name: str) -> str:
-    """Return the URL in the `ExperimentStore` block of this name."""
-    block = cast(ExperimentStore, ExperimentStore.load(name))
-    return block.url.get_secret_value()
+    """Return the database URL that a block holds.
+
+    Args:
+        name: Name of an `ExperimentStore` block; or type and name of a block of prefect-sqlalchemy,
+            such as ``sqlalchemy-connector/results`` or ``database-credentials/results``.
+
+    Raises:
+        InvalidInput: There is no such block, or it holds no URL.
+    """
+    document = name if "/" in name else f"{ExperimentStore.get_block_type_slug()}/{name}"
+    block = _loaded(document)
+    if isinstance(block, ExperimentStore):
+        return block.url.get_secret_value()
+    url = _sqlalchemy_url(block)
+    if url is None:
+        raise InvalidInput(
+            f"the block {document!r} holds no database URL; use an ExperimentStore block, or a "
+            "SqlAlchemyConnector or DatabaseCredentials of prefect-sqlalchemy"
+        )
+    return url
+
+
+def _loaded(document: str) -> Block:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return cast(Block, Block.load(document))
+    except ValueError:
+        kind, _, name = document.partition("/")
+        raise InvalidInput(
+            f"Prefect has no block {document!r}; make one with "
+            f'mltraq_prefect.ExperimentStore(url="...").save({name!r}), or in the UI under Blocks'
+            if kind == ExperimentStore.get_block_type_slug()
+            else f"Prefect has no block {document!r}; make one in the UI, under Blocks"
+        ) from None
+
+
+def _sqlalchemy_url(block: Any) -> str | None:
+    """Return the URL of a block of prefect-sqlalchemy; both kinds keep it in the same attribute."""
+    url = getattr(block, "_rendered_url", None) or getattr(block, "rendered_url", None)
+    return None if url is None else str(url.render_as_string(hide_password=False))
+
+
+def pickle_key_of_block() -> str | None:
+    """Return the key in the `Secret` block ``mltraq-pickle-key``, or None if there is none."""
+    try:
+        secret = cast(Secret[Any], Secret.load(PICKLE_KEY_BLOCK))
+    except ValueError:
+        return None
+    return str(secret.get())

@@ -7,67 +7,140 @@ not started: memory holds what is in flight, and no step waits for another batch
 
 from __future__ import annotations
 
+import logging
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from prefect.utilities.annotations import allow_failure, opaque
+from prefect.utilities.annotations import allow_failure
 
-from mltraq_prefect.execution import Batch, Step, Workers, split, worker_count
-from mltraq_prefect.execution.batch import opened, pack_runs
-from mltraq_prefect.orchestration.step_tasks import StepTask, step_task
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution import (
+    Batch,
+    Outcome,
+    Step,
+    Workers,
+    split,
+    worker_count,
+    workers_of_this_process,
+)
+from mltraq_prefect.execution.attempt import useless_return
+from mltraq_prefect.execution.batch import execute_here
+from mltraq_prefect.execution.parcels import Packed, Parcel, opened, pack_runs
+from mltraq_prefect.execution.worker import make_job
+from mltraq_prefect.execution.worker_main import Job
+from mltraq_prefect.orchestration.flows import portable_flow
+from mltraq_prefect.orchestration.progress import ShownProgress
+from mltraq_prefect.orchestration.step_tasks import Deliver, Execute, StepTask, step_task
 from mltraq_prefect.run import Run
 
-Collect = Callable[[list[Run]], None]
 AnyRunner = TaskRunner[Any]
 
 WINDOW_ON_A_CLUSTER = 1_000
 
+TICK_SECONDS = 0.2
+
+
+class Collector(Protocol):
+    """Who gets the results, in the thread of the flow."""
+
+    def collect(self, runs: list[Run]) -> None:
+        """Take runs that have ended, completed or failed, with their ledger entries."""
+
+    def tick(self) -> None:
+        """Do what is due; called several times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How steps are executed.
+
+    Attributes:
+        backend: ``"processes"``, ``"threads"``, or None: threads for a `ThreadPoolTaskRunner` of
+            the user, else processes.
+        n_jobs: Number of workers on this machine; -1 is one a core.
+        task_runner: Where the task runs go; a thread pool of `n_jobs` if None, unless the flow has
+            a runner of another kind.
+        runs_per_task: Size of a batch, or ``"auto"``.
+        retries: How often Prefect retries a task run; only its failed runs are executed again.
+        retry_delay_seconds: Pause before a retry.
+        timeout_seconds: How long a step may take for one run, or None.
+    """
+
+    backend: str | None = None
+    n_jobs: int = -1
+    task_runner: AnyRunner | None = None
+    runs_per_task: int | str = "auto"
+    retries: int = 0
+    retry_delay_seconds: float = 0
+    timeout_seconds: float | None = None
+
 
 def execute_in_tasks(
     steps: Sequence[Step],
+    kwargs: Mapping[str, Any],
     runs: Sequence[Run],
-    collect: Collect,
-    *,
-    backend: str,
-    n_jobs: int,
-    task_runner: AnyRunner | None,
-    runs_per_task: int | str,
-    retries: int,
-    retry_delay_seconds: float,
+    collector: Collector,
+    options: Options,
+    progress: ShownProgress,
 ) -> None:
     """Execute steps on runs as task runs of the current flow run.
 
     Args:
         steps: In order; each becomes a task.
+        kwargs: What the runs have as `run.kwargs`.
         runs: Sent to the workers as they are.
-        collect: Gets runs as they end, completed or failed, with their ledger entries.
-        backend: ``"processes"`` or ``"threads"``.
-        n_jobs: Number of workers on this machine; -1 is one a core.
-        task_runner: Where the task runs go; a thread pool of `n_jobs` if None, unless the flow
-            has a runner of another kind.
-        runs_per_task: Size of a batch, or ``"auto"``.
-        retries: How often Prefect retries a task run; only its failed runs are executed again.
-        retry_delay_seconds: Pause before a retry.
+        collector: Gets the results.
+        options: How.
+        progress: Shows how far it is.
+
+    Raises:
+        CancelledRun: The flow run was cancelled.
+        InvalidInput: An option that cannot be used, or something that cannot be sent to a worker.
     """
-    count = worker_count(n_jobs)
+    count = worker_count(options.n_jobs)
+    in_threads = _in_threads(options)
     with ExitStack() as stack:
-        runner = _runner(stack, task_runner, count)
+        runner = _runner(stack, options.task_runner, count)
         local = isinstance(runner, ThreadPoolTaskRunner)
-        in_processes = backend == "processes"
-        workers = stack.enter_context(Workers(count)) if local and in_processes else None
-        packed = in_processes or not local
-        tasks = [step_task(step, workers, packed, retries, retry_delay_seconds) for step in steps]
-        batches = _batches(runs, runs_per_task, packed)
-        window = 2 * count if local else WINDOW_ON_A_CLUSTER
-        _Fanout(runner, tasks, batches, collect).run(window)
+        workers = stack.enter_context(Workers(count)) if local and not in_threads else None
+        stack.enter_context(progress)
+        fanout = _Fanout(runner, collector, progress)
+        deliver = fanout.deliver if local else None
+        tasks = []
+        for step in steps:
+            execute = _execution(step, kwargs, workers, in_threads, options.timeout_seconds)
+            is_last = step is steps[-1]
+            tasks.append(_task(step, execute, options, in_threads, deliver if is_last else None))
+        batches = _batches(runs, options.runs_per_task, packed=not in_threads)
+        if not local:
+            stack.enter_context(portable_flow())
+        fanout.run(tasks, batches, _window(runner, count))
+
+
+def _in_threads(options: Options) -> bool:
+    if options.backend is None:
+        in_threads = isinstance(options.task_runner, ThreadPoolTaskRunner)
+    else:
+        in_threads = options.backend == "threads"
+    if in_threads and options.timeout_seconds is not None:
+        raise InvalidInput(
+            "timeout_seconds needs worker processes, for a thread cannot be stopped; "
+            'use backend="processes", or time limits of what the step waits for'
+        )
+    return in_threads
 
 
 def _runner(stack: ExitStack, given: AnyRunner | None, count: int) -> AnyRunner:
+    if given is not None and not isinstance(given, TaskRunner):
+        raise InvalidInput(f"task_runner is {given!r}, not a Prefect task runner")
     context = FlowRunContext.get()
     of_flow = context.task_runner if context is not None else None
     if given is None and of_flow is not None and not isinstance(of_flow, ThreadPoolTaskRunner):
@@ -76,67 +149,142 @@ def _runner(stack: ExitStack, given: AnyRunner | None, count: int) -> AnyRunner:
     return stack.enter_context(fresh)
 
 
+def _window(runner: AnyRunner, count: int) -> int:
+    """Return how many batches are on their way: enough that no worker waits for this process."""
+    if not isinstance(runner, ThreadPoolTaskRunner):
+        return WINDOW_ON_A_CLUSTER
+    return 2 * min(max(count, runner._max_workers), WINDOW_ON_A_CLUSTER)
+
+
+def _execution(
+    step: Step,
+    kwargs: Mapping[str, Any],
+    workers: Workers | None,
+    in_threads: bool,
+    timeout_seconds: float | None,
+) -> Execute:
+    if in_threads:
+        return partial(execute_here, step)
+    level = min(logging.INFO, logging.getLogger().level or logging.INFO)
+    job = make_job(step, kwargs, level, timeout_seconds)
+    return partial(_execute_there, job) if workers is None else partial(workers.execute, job)
+
+
+def _execute_there(job: Job, parcel: Packed) -> Iterator[Outcome]:
+    """Execute a job on the machine of a cluster to which the task run was sent.
+
+    A process of a cluster may have several threads; in a worker process of its own, a run has the
+    global random generators, and a time limit, for itself.
+    """
+    return workers_of_this_process().execute(job, parcel)
+
+
+def _task(
+    step: Step, execute: Execute, options: Options, in_threads: bool, deliver: Deliver | None
+) -> StepTask:
+    return step_task(
+        step,
+        execute,
+        in_this_thread=in_threads,
+        deliver=deliver,
+        retries=options.retries,
+        retry_delay_seconds=options.retry_delay_seconds,
+    )
+
+
 def _batches(runs: Sequence[Run], runs_per_task: int | str, packed: bool) -> Iterator[Batch]:
     for label, members in split(runs, runs_per_task):
-        yield Batch(label, len(members), pack_runs(members) if packed else members)
+        parcel = pack_runs(members) if packed else [run.copy() for run in members]
+        yield Batch(label, len(members), [parcel])
 
 
 class _Fanout:
     """The task runs of one execution: which batch is in which step."""
 
-    def __init__(
-        self,
-        runner: AnyRunner,
-        tasks: Sequence[StepTask],
-        batches: Iterator[Batch],
-        collect: Collect,
-    ) -> None:
+    def __init__(self, runner: AnyRunner, collector: Collector, progress: ShownProgress) -> None:
         self._runner = runner
-        self._tasks = tasks
-        self._batches = batches
-        self._collect = collect
-        self._ended: queue.SimpleQueue[PrefectFuture[Batch]] = queue.SimpleQueue()
+        self._collector = collector
+        self._progress = progress
+        self._tasks: Sequence[StepTask] = ()
+        self._arrived: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._position: dict[Any, int] = {}
+        self._returning: set[str] = set()
         context = FlowRunContext.get()
         flow_run = context.flow_run if context is not None else None
         self._flow_run_id = str(flow_run.id) if flow_run is not None else None
 
-    def run(self, window: int) -> None:
-        while True:
-            while len(self._position) < window and (batch := next(self._batches, None)):
-                self._submit(0, batch, after=None)
-            if not self._position:
-                return
-            self._advance(self._ended.get())
+    def deliver(self, parcels: list[Parcel], task_run_id: str) -> None:
+        """Take completed runs; may be called by any thread."""
+        self._arrived.put(partial(self._gather, parcels, task_run_id))
+
+    def run(self, tasks: Sequence[StepTask], batches: Iterator[Batch], window: int) -> None:
+        """Submit and collect until all is done."""
+        self._tasks = tasks
+        try:
+            while True:
+                while len(self._position) < window and (batch := next(batches, None)):
+                    self._submit(0, batch, after=None)
+                if not self._position:
+                    return
+                self._wait()
+        finally:
+            self._drain()
+
+    def _wait(self) -> None:
+        try:
+            handle = self._arrived.get(timeout=TICK_SECONDS)
+        except queue.Empty:
+            pass
+        else:
+            handle()
+        self._collector.tick()
+        self._progress.tick()
+
+    def _drain(self) -> None:
+        """Keep what arrived before an interruption."""
+        while not self._arrived.empty():
+            handle = self._arrived.get()
+            if handle.func == self._gather:  # type: ignore[attr-defined]
+                handle()
 
     def _submit(self, position: int, batch: Batch, after: PrefectFuture[Batch] | None) -> None:
-        future = self._runner.submit(
-            self._tasks[position],
-            {"batch": opaque(batch)},
-            wait_for=None if after is None else [allow_failure(after)],  # type: ignore[list-item]
-        )
+        try:
+            future = self._runner.submit(
+                self._tasks[position],
+                {"batch": batch},
+                wait_for=None if after is None else [allow_failure(after)],  # type: ignore[list-item]
+            )
+        except Exception as error:
+            raise InvalidInput(
+                f"the task runner {type(self._runner).__name__} takes no task runs: {error}"
+            ) from error
         self._position[future.task_run_id] = position
-        future.add_done_callback(self._ended.put)
+        future.add_done_callback(lambda ended: self._arrived.put(partial(self._advance, ended)))
 
     def _advance(self, future: PrefectFuture[Batch]) -> None:
         position = self._position.pop(future.task_run_id)
         batch = future.result(raise_on_failure=False)
         if isinstance(batch, BaseException):
             raise batch
+        self._warn_of_return(self._tasks[position].name, batch)
         last = position + 1 == len(self._tasks)
         following = None if last else batch.next()
         if following is not None:
             self._submit(position + 1, following, after=future)
-        self._gather(batch, future, with_done=last)
+        self._gather(batch.todo + (batch.done if last else []), str(future.task_run_id))
+        # Prefect keeps every task's result until the flow run ends: let it keep an empty one.
+        batch.todo, batch.done = [], []
 
-    def _gather(self, batch: Batch, future: PrefectFuture[Batch], *, with_done: bool) -> None:
-        parcels = [batch.todo] if batch.todo is not None else []
-        parcels += batch.done if with_done else []
+    def _gather(self, parcels: list[Parcel], task_run_id: str) -> None:
         runs = [run for parcel in parcels for run in opened(parcel)]
         for run in runs:
             run.ledger.flow_run_id = self._flow_run_id
-            run.ledger.task_run_id = str(future.task_run_id)
-        # Prefect keeps every task's result until the flow run ends: let it keep an empty one.
-        batch.todo, batch.done = None, []
+            run.ledger.task_run_id = task_run_id
         if runs:
-            self._collect(runs)
+            self._progress.add(runs)
+            self._collector.collect(runs)
+
+    def _warn_of_return(self, step: str, batch: Batch) -> None:
+        if batch.returned is not None and step not in self._returning:
+            self._returning.add(step)
+            get_run_logger().warning("%s", useless_return(step, batch.returned))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.states import Failed
+from prefect.exceptions import CancelledRun
+from prefect.states import Cancelled, Failed
 
 from mltraq_prefect.errors import MltraqError
 
@@ -31,7 +33,7 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
     if FlowRunContext.get() is not None:
         return body()
 
-    failures: list[MltraqError] = []
+    failures: list[Exception] = []
 
     def execute() -> T | State[None]:
         try:
@@ -39,12 +41,35 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
         except MltraqError as error:
             failures.append(error)
             return Failed(message=str(error))
+        except CancelledRun as error:
+            failures.append(error)
+            return Cancelled(message=str(error))
 
     own: Flow[[], Any] = Flow(execute, name="mltraq-execute", flow_run_name=_plain(name))
     state: State[T] = own(return_state=True)  # type: ignore[assignment]
     if failures:
         raise failures[0]
     return state.result()
+
+
+@contextmanager
+def portable_flow() -> Iterator[None]:
+    """Let task runs be sent to other machines without what the flow's function refers to.
+
+    Prefect sends the flow with each of them, by value, and with it a session in a closure or in
+    ``__main__``, which belongs to this process.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow is None:
+        yield
+        return
+    flow: Flow[[], Any] = Flow(_nothing, name=context.flow.name)
+    with context.model_copy(update={"flow": flow, "parameters": {}}):
+        yield
+
+
+def _nothing() -> None:
+    pass
 
 
 def in_task(name: str, subject: str, body: Callable[[], T]) -> T:

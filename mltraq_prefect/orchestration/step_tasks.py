@@ -1,42 +1,53 @@
-"""A step as a Prefect task: attempts at a batch, their logs, and the state that tells of them."""
+"""A step as a Prefect task: one attempt at a batch, its logs, the state that tells the outcome."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, cast
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
-from mltraq_prefect.execution import Batch, Outcome, Step, Workers, execute_batch
-from mltraq_prefect.execution.batch import execute_batch_here, lost_batch, pack
-from mltraq_prefect.execution.workers import WorkerDied
+from mltraq_prefect.execution import Batch, Outcome, Step
+from mltraq_prefect.execution.logs import forwarded
+from mltraq_prefect.execution.parcels import Parcel
 
-Attempt = Callable[[Any], Outcome]
+Execute = Callable[[Any], Iterator[Outcome]]
+Deliver = Callable[[list[Parcel], str], None]
 StepTask = Task[[Batch], Any]
 
 TRACEBACKS_LOGGED = 3
 
 
 def step_task(
-    step: Step, workers: Workers | None, packed: bool, retries: int, retry_delay_seconds: float
+    step: Step,
+    execute: Execute,
+    *,
+    in_this_thread: bool,
+    deliver: Deliver | None,
+    retries: int,
+    retry_delay_seconds: float,
 ) -> StepTask:
     """Return the task of a step; its parameter `batch` is a `Batch`, and so is its result.
 
     Args:
         step: What each run of the batch is given to.
-        workers: Processes that execute it, or None to execute it where the task runs.
-        packed: Whether batches hold pickled runs.
+        execute: Executes it on the runs of a parcel.
+        in_this_thread: Whether that happens in the thread of the task run, whose log records then
+            have yet to be collected.
+        deliver: Gets parcels of completed runs as they come, with the id of the task run;
+            otherwise they are in the result.
         retries: How often Prefect retries a task run in which runs failed.
         retry_delay_seconds: Pause before a retry.
     """
-    _drop_empty_tracebacks()
-    attempt = partial(_attempt, _execution(step, workers, packed))
+    attempt = partial(_attempt, execute, in_this_thread, deliver)
 
     def body(batch: Batch) -> Batch | State[Batch]:
         return attempt(batch)
@@ -50,30 +61,23 @@ def step_task(
         persist_result=False,
         retries=retries,
         retry_delay_seconds=retry_delay_seconds,
-        log_prints=not packed,
+        log_prints=in_this_thread,
     )
     return cast(StepTask, task)
 
 
-def _execution(step: Step, workers: Workers | None, packed: bool) -> Attempt:
-    if not packed:
-        return partial(execute_batch_here, step)
-    level = min(logging.INFO, logging.getLogger().level or logging.INFO)
-    execute = partial(execute_batch, pack(step), level=level)
-    if workers is None:
-        return execute
-    return partial(workers.run, execute)
-
-
-def _attempt(execute: Attempt, batch: Batch) -> Batch | State[Batch]:
+def _attempt(
+    execute: Execute, in_this_thread: bool, deliver: Deliver | None, batch: Batch
+) -> Batch | State[Batch]:
+    _drop_empty_tracebacks()
     logger = get_run_logger()
-    try:
-        outcome = execute(batch.todo)
-    except WorkerDied as error:
-        outcome = lost_batch(batch, str(error))
-    for record in outcome.records:
-        logger.log(record.level, "%s", record.message)
-    batch.add(outcome)
+    with _logging(in_this_thread, logger):
+        for outcome in batch.attempt(execute):
+            for record in outcome.records:
+                logger.log(record.level, "%s", record.message)
+            if deliver is not None and batch.done:
+                deliver(batch.done, _task_run_id())
+                batch.done = []
     if not batch.failures:
         return batch
     for run, failure in batch.failures[:TRACEBACKS_LOGGED]:
@@ -81,10 +85,29 @@ def _attempt(execute: Attempt, batch: Batch) -> Batch | State[Batch]:
     return Failed(message=_summary(batch), data=batch)
 
 
+def _logging(
+    in_this_thread: bool, logger: logging.Logger | logging.LoggerAdapter[Any]
+) -> AbstractContextManager[None]:
+    if not in_this_thread:
+        return nullcontext()
+    return forwarded(lambda level, message: logger.log(level, "%s", message), skip="prefect")
+
+
+def _task_run_id() -> str:
+    context = TaskRunContext.get()
+    return "" if context is None else str(context.task_run.id)
+
+
 def _summary(batch: Batch) -> str:
     run, error = batch.failures[0]
-    first = f"{run}: {error.rstrip().splitlines()[-1]}"
+    first = f"{run}: {_headline(error)}"
     return f"{len(batch.failures)} of {batch.size} runs failed; {first}"
+
+
+def _headline(error: str) -> str:
+    """Return the line of an error that says most: the last of a traceback, else the first."""
+    lines = error.rstrip().splitlines()
+    return lines[-1] if "Traceback (most recent call last)" in lines[0] else lines[0]
 
 
 class _EmptyTraceback(logging.Filter):

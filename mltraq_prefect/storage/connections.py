@@ -152,7 +152,8 @@ class Database:
                     raise self._final(error) from None
                 now = time.monotonic()
                 deadline = now + RECONNECT_SECONDS if deadline is None else deadline
-                if now >= deadline or self.dialect.name == "sqlite":
+                local = error.trouble == "unavailable" and not self.dialect.reconnects
+                if now >= deadline or local:
                     raise self._final(error) from None
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
@@ -163,7 +164,7 @@ class Database:
         with self._turn, self._translated():
             if self._file is not None:
                 _create_private(self._file)
-            with self._engine.connect() as connection:
+            with self._connect() as connection:
                 self._was_reached = True
                 try:
                     yield from self._within(connection, lock)
@@ -171,6 +172,14 @@ class Database:
                     if self._trouble(error) == "unavailable":
                         connection.invalidate()
                     raise
+
+    def _connect(self) -> sa.Connection:
+        try:
+            return self._engine.connect()
+        except TypeError as error:
+            raise InvalidInput(
+                f"the driver refuses the options of {self.url}: {self.scrub(str(error))}"
+            ) from None
 
     def _within(self, connection: sa.Connection, lock: str | None) -> Iterator[Transaction]:
         if lock is None:
@@ -263,7 +272,7 @@ def _engine(url: sa.URL, dialect: Dialect, in_memory: bool) -> sa.Engine:
     except ModuleNotFoundError as error:
         raise StorageUnavailable(
             f"{dialect.name} databases need the package {error.name}; install "
-            f"mltraq-prefect[{dialect.name}]"
+            f"mltraq-prefect[{dialect.extra}]"
         ) from None
     sa.event.listen(engine, "connect", lambda connection, _record: dialect.prepare(connection))
     return engine

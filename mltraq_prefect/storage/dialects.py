@@ -35,6 +35,7 @@ class Dialect:
 
     name: ClassVar[str]
     driver: ClassVar[str]
+    extra: ClassVar[str] = ""
     types: ClassVar[dict[Kind, str]]
     widths: ClassVar[dict[Kind, int]]
     max_columns: ClassVar[int]
@@ -46,6 +47,9 @@ class Dialect:
     negative_zero: ClassVar[bool] = True
     nul: ClassVar[bool] = True
     ddl_commits: ClassVar[bool] = False
+    inline_bytes: ClassVar[int | None] = None
+    reconnects: ClassVar[bool] = True
+    limit_advice: ClassVar[str] = ""
     adapt: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}
     restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}
 
@@ -141,7 +145,9 @@ class SQLite(Dialect):
     name = "sqlite"
     driver = "pysqlite"
     placeholder = "?"
+    reconnects = False
     max_columns = 2000
+    inline_bytes = 16_384
     nan = False
     negative_zero = False
     types: ClassVar[dict[Kind, str]] = {
@@ -218,6 +224,7 @@ class PostgreSQL(Dialect):
 
     name = "postgresql"
     driver = "psycopg"
+    extra = "postgresql"
     max_columns = 1600
     max_row = 8000
     nul = False
@@ -335,7 +342,7 @@ _MARIADB_TROUBLES: dict[int, Trouble] = {
     **dict.fromkeys((0, 1040, 1044, 1045, 1049, 1053, 1698, 1927), "unavailable"),
     **dict.fromkeys((2002, 2003, 2006, 2013, 2014, 2055), "unavailable"),
     **dict.fromkeys((1205, 1213, 1020), "conflict"),
-    **dict.fromkeys((1054, 1146, 1412), "moved"),
+    **dict.fromkeys((1054, 1146, 1412, 1684), "moved"),
     **dict.fromkeys((1142, 1290, 1792, 1836), "read-only"),
     **dict.fromkeys((28, 1021, 1030, 1114), "full"),
 }
@@ -354,12 +361,14 @@ class MariaDB(Dialect):
 
     name = "mariadb"
     driver = "pymysql"
+    extra = "mysql"
     max_columns = 1017
     max_row = 8000
     nan = False
     infinity = False
     negative_zero = False
     ddl_commits = True
+    limit_advice = "; raise its max_allowed_packet"
     table_options = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     types: ClassVar[dict[Kind, str]] = {
         "bool": "BOOLEAN",

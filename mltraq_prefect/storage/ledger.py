@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
+
+import orjson
 
 from mltraq_prefect.codecs import decode, encode, from_json, project_json, to_json
 from mltraq_prefect.errors import CorruptData, UnsupportedType
-from mltraq_prefect.run import LedgerEntry, Run, describe, reference
+from mltraq_prefect.run import LedgerEntry, Namespace, Run, describe, reference
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.names import check_name
-from mltraq_prefect.storage.projection import clean
+from mltraq_prefect.storage.projection import clean, for_driver
 from mltraq_prefect.storage.records import LedgerMark
 
 Exact = dict[str, bytes]
@@ -33,6 +37,23 @@ STATE: dict[str, Kind] = {
     "residual": "binary",
 }
 LEDGER: dict[str, Kind] = {**KEYS, "position": "int", **STATE}
+
+
+def dump_params(
+    params: Sequence[Mapping[str, Any]], dialect: Dialect
+) -> tuple[list[str], dict[int, Exact]]:
+    """Return JSON of the params of runs, and by place the envelopes of what it does not keep.
+
+    Raises:
+        InvalidName: A param is not called by a string that can be stored.
+    """
+    plain = [dict(item) for item in params]
+    if to_json(plain, nul=dialect.nul) is not None:
+        return [orjson.dumps(item).decode() for item in plain], {}
+    maker = Params(dialect)
+    dumped = [maker.dump(item) for item in plain]
+    exact = {place: kept for place, (_, kept) in enumerate(dumped) if kept}
+    return [text for text, _ in dumped], exact
 
 
 class Params:
@@ -96,47 +117,45 @@ def _shown(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-class StepTexts:
-    """The completed steps of runs as JSON; most runs share theirs, so they are made once."""
-
-    def __init__(self) -> None:
-        self._texts: dict[tuple[tuple[str, str], ...], str] = {}
-
-    def dump(self, steps: Mapping[str, str]) -> str:
-        """Return JSON of the steps."""
-        key = tuple(steps.items())
-        text = self._texts.get(key)
-        if text is None:
-            text = self._texts[key] = json.dumps(dict(key), ensure_ascii=False)
-        return text
-
-
-def ledger_mark(entry: LedgerEntry, params: str, steps: str, dialect: Dialect) -> LedgerMark:
-    """Return what decides whether the row of a run has changed."""
-    error = None if entry.error is None else clean(entry.error, dialect)
-    return LedgerMark(params, entry.state, steps, error)
-
-
-def ledger_row(entry: LedgerEntry, mark: LedgerMark, residual: bytes | None) -> list[Any]:
-    """Return the natural cells of a row, in the order of `STATE`."""
-    return [
-        mark.params,
-        mark.state,
-        mark.steps,
-        mark.error,
-        entry.attempts,
-        _naive(entry.started_at),
-        entry.duration_s,
-        entry.flow_run_id,
-        entry.task_run_id,
-        residual,
+def ledger_marks(
+    entries: Sequence[LedgerEntry], params: Sequence[str], dialect: Dialect
+) -> list[LedgerMark]:
+    """Return what decides whether the rows of runs have changed."""
+    texts: dict[tuple[tuple[str, str], ...], str] = {}
+    steps = []
+    for entry in entries:  # most runs share their steps
+        key = tuple(entry.steps.items())
+        if key not in texts:
+            texts[key] = json.dumps(dict(key), ensure_ascii=False)
+        steps.append(texts[key])
+    states = [entry.state for entry in entries]
+    errors = [
+        entry.error if entry.error is None else clean(entry.error, dialect) for entry in entries
     ]
+    rows = zip(params, states, steps, errors, strict=True)
+    return list(map(tuple.__new__, repeat(LedgerMark), rows))
 
 
-def _naive(moment: datetime.datetime | None) -> datetime.datetime | None:
+_BOOKED = attrgetter("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
+
+
+def ledger_columns(
+    entries: Sequence[LedgerEntry],
+    marks: Sequence[LedgerMark],
+    residuals: Sequence[bytes | None],
+    dialect: Dialect,
+) -> list[Sequence[Any]]:
+    """Return what the driver takes for the columns of `STATE`."""
+    booked = zip(*map(_BOOKED, entries), strict=True)
+    attempts, started, *rest = map(list, booked)
+    moments = for_driver(dialect, "datetime", list(map(_naive, started)))
+    return [*zip(*marks, strict=True), attempts, moments, *rest, residuals]
+
+
+def _naive(moment: dt.datetime | None) -> dt.datetime | None:
     if moment is None or moment.tzinfo is None:
         return moment
-    return moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return moment.astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def dump_residual(fields: Exact, params: Exact) -> bytes | None:
@@ -165,29 +184,41 @@ def parse_residual(data: bytes | None) -> tuple[Exact, Exact]:
 
 
 def revive_run(
-    row: tuple[Any, ...], fields: dict[str, Any], params_exact: Exact, steps: dict[str, str]
+    row: tuple[Any, ...], params: dict[str, Any], fields: dict[str, Any], steps: dict[str, str]
 ) -> Run:
-    """Make a run of its ledger row and its fields.
+    """Make a run.
 
     Args:
         row: Natural cells, in the order of `LEDGER` without `id_experiment`.
+        params: Its params.
         fields: Its fields.
-        params_exact: Envelopes of params that JSON does not keep.
         steps: Its completed steps.
     """
-    id_run, position, params_text, state, _steps, error, attempts, started, *rest = row
-    params = from_json(params_text)
-    for key, data in params_exact.items():
-        params[key] = decode(data)
-    started_at = None if started is None else started.replace(tzinfo=datetime.UTC)
+    id_run, position, _params, state, _steps, error, attempts, started, *rest = row
     duration_s, flow_run_id, task_run_id, _residual = rest
+    started_at = None if started is None else started.replace(tzinfo=dt.UTC)
     entry = LedgerEntry(
         state, steps, error, attempts, started_at, duration_s, flow_run_id, task_run_id, position
     )
-    return Run(id_run, params=params, fields=fields, ledger=entry)
+    run = Run.__new__(Run)
+    values = (Namespace(params), Namespace(), Namespace(fields), Namespace())
+    run.__setstate__((id_run, *values, 0, entry))
+    return run
 
 
-def parse_steps(texts: Iterator[str]) -> dict[str, dict[str, str]]:
+def parse_params(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the params of many runs, parsed as one.
+
+    Raises:
+        CorruptData: A text is something else.
+    """
+    found = from_json(f"[{','.join(texts)}]")
+    if len(found) != len(texts) or set(map(type, found)) - {dict}:
+        raise CorruptData("the params of the ledger are no params")
+    return list(found)
+
+
+def parse_steps(texts: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the steps of each distinct JSON text.
 
     Raises:

@@ -2,7 +2,7 @@
 
 Sealed bytes are ``MLTQPKL1``, an HMAC-SHA256 (RFC 2104) over all else, and a pickle. The signature
 covers name and id of the experiment, so that a row copied to another experiment is refused.
-`unseal` is the only function of the package that unpickles.
+`unseal` is the only way from stored bytes to `unpickled`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import pickle
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput, StoreError, UntrustedPickle
+from mltraq_prefect.pickling import unpickled
 
 MAGIC = b"MLTQPKL1"
 KEY_VARIABLE = "MLTRAQ_PICKLE_KEY"
@@ -53,7 +54,7 @@ def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:
             f"changed; set {KEY_VARIABLE} to the key of who stored it only if you trust them with "
             "your account"
         )
-    return pickle.loads(body)
+    return unpickled(body)
 
 
 def _signature(data: bytes, key: bytes, experiment: tuple[str, str]) -> bytes:
@@ -62,19 +63,24 @@ def _signature(data: bytes, key: bytes, experiment: tuple[str, str]) -> bytes:
     return hmac.new(key, MAGIC + head + data, hashlib.sha256).digest()
 
 
-def user_key() -> bytes:
+def user_key(shared: Callable[[], str | None] = lambda: None) -> bytes:
     """Return the user's key: ``MLTRAQ_PICKLE_KEY``, or a file that is made on first use.
 
     The file is ``mltraq/pickle.key`` in ``XDG_CONFIG_HOME`` or ``~/.config``, with mode 0600.
 
+    Args:
+        shared: Asked for a key that a team shares if the variable is not set; None if it has none.
+
     Raises:
-        InvalidInput: The variable holds fewer than 16 characters.
+        InvalidInput: The variable or the shared key holds fewer than 16 characters.
         StoreError: Others can read the file, or it cannot be made.
     """
-    text = os.environ.get(KEY_VARIABLE)
+    text, source = os.environ.get(KEY_VARIABLE), KEY_VARIABLE
+    if text is None:
+        text, source = shared(), "the shared key for pickles"
     if text is not None:
         if len(text) < _LEAST_KEY:
-            raise InvalidInput(f"{KEY_VARIABLE} is shorter than {_LEAST_KEY} characters")
+            raise InvalidInput(f"{source} is shorter than {_LEAST_KEY} characters")
         return text.encode()
     path = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mltraq/pickle.key"
     try:

@@ -12,7 +12,7 @@ from mltraq_prefect.errors import InvalidInput, InvalidName, StoreError, Unsuppo
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Column, Layout, Space
-from mltraq_prefect.storage.ledger import Exact, Params, StepTexts, ledger_mark
+from mltraq_prefect.storage.ledger import Exact, dump_params, ledger_marks
 from mltraq_prefect.storage.names import check_name
 from mltraq_prefect.storage.projection import (
     MISSING,
@@ -52,7 +52,7 @@ class Plan:
             *(f.marks for f in self.fields.values()), strict=True
         )
         rows = marks if keys else repeat((), len(self.ledger))
-        return list(map(Seen, repeat(keys), rows, self.ledger))
+        return list(map(tuple.__new__, repeat(Seen), zip(repeat(keys), rows, self.ledger)))
 
     def exact_fields(self) -> dict[int, Exact]:
         """Return the envelopes of values for the residual, by run and field."""
@@ -85,6 +85,7 @@ def make_plan(
     dialect: Dialect,
     *,
     narrow: Collection[str] = (),
+    compressed: Collection[str] | bool = False,
     limit: int = 10**9,
 ) -> Plan:
     """Project and encode an experiment.
@@ -94,6 +95,7 @@ def make_plan(
         base: The layout of the table that it is merged into; empty for a new table.
         dialect: The backend.
         narrow: Keys of fields whose columns of integers must not become columns of floats.
+        compressed: Keys of fields whose binary values are compressed, or whether all are.
         limit: How many bytes the values of a run can take.
 
     Raises:
@@ -103,7 +105,8 @@ def make_plan(
     """
     check_name(record.name, "experiment name")
     _check_ids(record)
-    fields = _project(record, base, dialect, record.snapshot, narrow)
+    projector = Projector(dialect, base, narrow, compressed)
+    fields = _project(record, base, projector)
     ledger, params_exact = _ledger(record, dialect)
     layout = _placed(fields, base, dialect)
     plan = Plan(record, base, layout, fields, ledger, params_exact)
@@ -113,32 +116,39 @@ def make_plan(
 
 
 def _check_ids(record: Record) -> None:
-    for id_run in (run.id_run for run in record.runs):
-        if type(id_run) is not str or len(id_run) > 64 or not id_run.isascii() or not id_run:
-            raise InvalidName(
-                f"experiment {record.name!r}: id_run {id_run!r} is not a UUID as text"
-            )
-    if len({run.id_run for run in record.runs}) != len(record.runs):
+    ids = [run.id_run for run in record.runs]
+    if not all(map(_is_id, ids)):
+        id_run = next(id_run for id_run in ids if not _is_id(id_run))
+        raise InvalidName(f"experiment {record.name!r}: id_run {id_run!r} is not a UUID as text")
+    if len(set(ids)) != len(ids):
         raise InvalidInput(f"experiment {record.name!r}: two runs have the same id_run")
 
 
-def _project(
-    record: Record,
-    base: Layout,
-    dialect: Dialect,
-    snapshot: Snapshot | None,
-    narrow: Collection[str],
-) -> dict[str, Projected]:
-    projector = Projector(dialect, base, narrow)
+def _is_id(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= 64 and value.isascii()
+
+
+def _project(record: Record, base: Layout, projector: Projector) -> dict[str, Projected]:
+    snapshot = record.snapshot
     found = {}
+    columns = _columns(record.runs)
     for key in _keys(record, base, snapshot):
-        values = [run.fields.get(key, MISSING) for run in record.runs]
+        values = columns.get(key) or [run.fields.get(key, MISSING) for run in record.runs]
         seen = None if snapshot is None else _marks_of(snapshot, record.runs, key)
         try:
             found[key] = projector.project(key, values, seen)
         except UnsupportedType as error:
             raise _placed_error(error, record, key) from None
     return found
+
+
+def _columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return the values of each field if all runs have the same fields, else nothing."""
+    keys = set(map(tuple, (run.fields for run in runs)))
+    if len(keys) != 1:
+        return {}
+    values = zip(*(run.fields.values() for run in runs), strict=True)
+    return dict(zip(keys.pop(), map(list, values), strict=True))
 
 
 def _keys(record: Record, base: Layout, snapshot: Snapshot | None) -> list[str]:
@@ -183,15 +193,9 @@ def _placed_error(error: UnsupportedType, record: Record, key: str) -> Unsupport
 
 
 def _ledger(record: Record, dialect: Dialect) -> tuple[list[LedgerMark], dict[int, Exact]]:
-    params, steps = Params(dialect), StepTexts()
-    marks = []
-    exact = {}
-    for place, run in enumerate(record.runs):
-        text, kept = params.dump(run.params)
-        if kept:
-            exact[place] = kept
-        marks.append(ledger_mark(run.ledger, text, steps.dump(run.ledger.steps), dialect))
-    return marks, exact
+    texts, exact = dump_params([run.params for run in record.runs], dialect)
+    entries = [run.ledger for run in record.runs]
+    return ledger_marks(entries, texts, dialect), exact
 
 
 def _placed(fields: dict[str, Projected], base: Layout, dialect: Dialect) -> Layout:
@@ -219,14 +223,15 @@ def _move_overflow(plan: Plan) -> None:
 
 def _check_sizes(plan: Plan, dialect: Dialect, limit: int) -> None:
     """Refuse runs whose values do not go into one row, before anything is sent."""
-    total = [0] * len(plan.record.runs)
-    for projected in plan.fields.values():
-        if projected.kind in ("text", "bytes", "json", "binary"):
-            for place, cell in enumerate(projected.cells):
-                if isinstance(cell, (str, bytes)):
-                    total[place] += len(cell)
-    for place, size in enumerate(total):
-        if size > limit // 4:
+    long = [
+        [len(cell) if isinstance(cell, (str, bytes)) else 0 for cell in projected.cells]
+        for projected in plan.fields.values()
+        if projected.kind in ("text", "bytes", "json", "binary")
+    ]
+    if sum(map(max, filter(None, long))) <= limit // 4:
+        return
+    for place, sizes in enumerate(zip(*long, strict=True)):
+        if sum(sizes) > limit // 4:
             _check_size(plan, place, dialect, limit)
 
 
@@ -240,6 +245,5 @@ def _check_size(plan: Plan, place: int, dialect: Dialect, limit: int) -> None:
         raise StoreError(
             f"experiment {plan.record.name!r}, run {plan.record.runs[place].describe()}: its "
             f"values take {sum(sizes.values()):,} bytes, {field_path(largest)} most of them; this "
-            f"{dialect.name} database takes {limit:,} bytes a row"
-            + ("; raise its max_allowed_packet" if dialect.name == "mariadb" else "")
+            f"{dialect.name} database takes {limit:,} bytes a row{dialect.limit_advice}"
         )

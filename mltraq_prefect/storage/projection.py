@@ -20,7 +20,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from xxhash import xxh3_128_digest
 
-from mltraq_prefect.codecs import decode, encode, from_json, project_json, to_json
+from mltraq_prefect.codecs import (
+    decode,
+    encode,
+    expanded,
+    from_json,
+    project_json,
+    squeezed,
+    to_json,
+)
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Column, Kind, Layout
 
@@ -115,9 +123,17 @@ class Projector:
         dialect: The backend.
         known: The columns of the experiment's table, which keep their kinds and types.
         narrow: Keys of fields whose columns of integers cannot become columns of floats.
+        compressed: Keys of fields whose binary values are compressed, or whether all are.
     """
 
-    def __init__(self, dialect: Dialect, known: Layout, narrow: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        known: Layout,
+        narrow: Collection[str] = (),
+        compressed: Collection[str] | bool = False,
+    ) -> None:
+        self._compressed = compressed
         self._dialect = dialect
         self._known = known
         self._narrow = narrow
@@ -224,11 +240,16 @@ class Projector:
             mark: Any = xxh3_128_digest(data)
             if value is None:
                 exact[place], mark, cell = data, (None, mark), None
+            elif seen is not None and seen[place] == mark:
+                cell = UNCHANGED
             else:
-                cell = UNCHANGED if seen is not None and seen[place] == mark else data
+                cell = squeezed(data) if self._compresses(key) else data
             cells.append(cell)
             marks.append(mark)
         return Projected("binary", "binary", cells, exact, marks)
+
+    def _compresses(self, key: str) -> bool:
+        return self._compressed if isinstance(self._compressed, bool) else key in self._compressed
 
     def _held(self, kind: Kind, cells: list[Any]) -> tuple[list[Any], list[int]]:
         """Return what the backend keeps of cells, and the places of those that it changes."""
@@ -400,7 +421,9 @@ def _irregular(cells: Sequence[Any]) -> list[int]:
 
 def _marks(kind: Kind, cells: list[Any]) -> list[Any]:
     """Return marks of natural cells: short ones as they are, long ones by digest."""
-    if kind in ("binary", "bytes"):
+    if kind == "binary":  # a value has one mark, whether it is compressed or not
+        return [None if cell is None else xxh3_128_digest(expanded(cell)) for cell in cells]
+    if kind == "bytes":
         return [None if cell is None else xxh3_128_digest(cell) for cell in cells]
     if kind in ("text", "json"):
         return [

@@ -13,12 +13,19 @@ from mltraq_prefect.run import Run
 from mltraq_prefect.storage import index, tables
 from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
-from mltraq_prefect.storage.ledger import LEDGER, Exact, parse_residual, parse_steps, revive_run
+from mltraq_prefect.storage.ledger import (
+    LEDGER,
+    Exact,
+    parse_params,
+    parse_residual,
+    parse_steps,
+    revive_run,
+)
 from mltraq_prefect.storage.projection import MISSING, revive, stored_marks
 from mltraq_prefect.storage.records import LedgerMark, Record, Seen, Snapshot
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
-_POSITION, _STEPS = _LEDGER.index("position"), _LEDGER.index("steps")
+_POSITION, _PARAMS, _STEPS = map(_LEDGER.index, ("position", "params", "steps"))
 _MARK = itemgetter(*(_LEDGER.index(name) for name in LedgerMark._fields))
 
 
@@ -90,21 +97,23 @@ def _runs(
     ids: list[str] | None,
     steps: dict[str, dict[str, str]],
 ) -> tuple[list[Run], Snapshot]:
-    stored, cells = tables.read_cells(transaction, entry.table, entry.layout, keys, ids)
+    stored, cells = tables.read_cells(transaction, entry, keys, ids)
     _check_complete(rows, stored)
     residuals = _residuals(rows, entry)
     exact = _by_field(keys, stored, residuals)
     marks = _marks(entry, keys, cells, exact)
     fields = _fields(entry, keys, stored, cells, exact)
     by_id = dict(zip(stored, zip(fields, marks, strict=False), strict=True))
-    runs, seen, names = [], {}, tuple(keys)
-    for row in rows:
-        id_run = row[0]
-        own, mark = by_id[id_run]
-        params = residuals[id_run][1] if id_run in residuals else {}
-        runs.append(_run(row, own, params, steps, entry))
-        seen[id_run] = Seen(names, mark, LedgerMark(*_MARK(row)))
-    return runs, Snapshot(entry.id_experiment, seen)
+    mine = [by_id[row[0]] for row in rows]
+    params = _params(entry, rows, residuals)
+    runs = [
+        revive_run(row, own, fields_, dict(steps[row[_STEPS]]))
+        for row, own, (fields_, _) in zip(rows, params, mine, strict=True)
+    ]
+    ledger = map(tuple.__new__, repeat(LedgerMark), map(_MARK, rows))
+    seen = zip(repeat(tuple(keys)), (mark for _, mark in mine), ledger, strict=False)
+    snapshot = zip((row[0] for row in rows), map(tuple.__new__, repeat(Seen), seen), strict=True)
+    return runs, Snapshot(entry.id_experiment, dict(snapshot))
 
 
 def _check_complete(rows: Iterable[tuple[Any, ...]], stored: Iterable[str]) -> None:
@@ -205,17 +214,18 @@ def _located(
     raise AssertionError("the error did not come back")
 
 
-def _run(
-    row: tuple[Any, ...],
-    fields: dict[str, Any],
-    params: Exact,
-    steps: dict[str, dict[str, str]],
-    entry: Entry,
-) -> Run:
+def _params(
+    entry: Entry, rows: Sequence[tuple[Any, ...]], residuals: dict[str, tuple[Exact, Exact]]
+) -> list[dict[str, Any]]:
+    """Return the params of each run."""
     try:
-        return revive_run(row, fields, params, dict(steps[row[_STEPS]]))
+        params = parse_params([row[_PARAMS] for row in rows])
+        for row, own in zip(rows, params, strict=True):
+            if row[0] in residuals:
+                own |= {key: decode(data) for key, data in residuals[row[0]][1].items()}
     except CorruptData as error:
-        raise error.within(entry.name, row[0], "params") from None
+        raise error.within(entry.name, field="params") from None
+    return params
 
 
 def ls(transaction: Transaction, pending: str | None) -> list[dict[str, Any]]:

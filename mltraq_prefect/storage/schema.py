@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from mltraq_prefect.errors import ForeignTable, NewerFormat
 from mltraq_prefect.storage.connections import Database, Transaction
+from mltraq_prefect.storage.large import VALUES, VALUES_KEY
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.ledger import KEYS, LEDGER
 
@@ -38,6 +39,7 @@ _TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
     "experiment_runs": (LEDGER, tuple(KEYS), ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
+    "experiment_values": (VALUES, VALUES_KEY, ()),
     "experiment_format": (FORMATS, ("version",), ()),
 }
 """Columns, primary key and unique columns of each."""
@@ -74,8 +76,7 @@ def exists(database: Database) -> bool:
         _check_shapes(found, database.url)
         if set(found) != set(_TABLES):
             return False
-        _check_version(transaction, database.url)
-        return True
+        return _check_version(transaction, database.url)
 
 
 def create(database: Database) -> None:
@@ -109,15 +110,19 @@ def _check_shapes(found: dict[str, set[str]], url: str) -> None:
             )
 
 
-def _check_version(transaction: Transaction, url: str) -> None:
-    ((newest, package),) = transaction.rows(
+def _check_version(transaction: Transaction, url: str) -> bool:
+    rows = transaction.rows(
         "SELECT version, package FROM experiment_format ORDER BY version DESC LIMIT 1"
     )
+    if not rows:
+        return False  # another process has made the tables and is about to say so
+    ((newest, package),) = rows
     if newest > FORMAT:
         raise NewerFormat(
             f"the database {url} has format {newest}, written by mltraq_prefect {package}; this "
             f"is mltraq_prefect {package_version()}, which reads formats up to {FORMAT}: upgrade it"
         )
+    return True
 
 
 def package_version() -> str:

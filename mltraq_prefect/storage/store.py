@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from mltraq_prefect.errors import ExperimentNotFound, QueryFailed
+from mltraq_prefect.numbers import Numbers
 from mltraq_prefect.storage import index, query, reader, schema, tables
 from mltraq_prefect.storage.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.names import check_name, retired_name, staged_name, table_name
+from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.writer import Pickle, Writer
 
 T = TypeVar("T")
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Pause the collection of reference cycles, of which rows and runs have none.
+
+    Collections take most of the time in which 100,000 runs are made.
+    """
+    pause = gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
 
 
 class Store:
@@ -26,6 +46,7 @@ class Store:
     Args:
         url: SQLAlchemy URL of a SQLite, PostgreSQL or MariaDB/MySQL database. Nothing connects
             before it has to.
+        compress: Keys of fields whose binary values are compressed by zstd, or whether all are.
 
     Attributes:
         url: The URL without its secrets.
@@ -36,8 +57,9 @@ class Store:
         StorageUnavailable: The driver of the database is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, compress: Collection[str] | bool = False) -> None:
         self._database = Database(url)
+        self._compress = compress if isinstance(compress, bool) else frozenset(compress)
         self._is_ready = False
         self.url = self._database.url
         self.dialect = self._database.dialect.name
@@ -82,9 +104,10 @@ class Store:
             StoreError: The database refused. In each case it is as it was before.
         """
         make = (lambda _id: pickle) if isinstance(pickle, bytes) else pickle
-        writer = Writer(self._database, record, mode, make, uuid.uuid4().hex)
+        writer = Writer(self._database, record, mode, make, uuid.uuid4().hex, self._compress)
         self.check()
-        return self._database.retry(writer.write)
+        with without_collection():
+            return self._database.retry(writer.write)
 
     def read(
         self,
@@ -138,6 +161,18 @@ class Store:
         if not self._exists():
             return []
         return self._reading(lambda t: reader.ls(t, pending))
+
+    def numbers(self, name: str, *, most_runs: int) -> Numbers:
+        """Read the params and numeric fields of an experiment's runs in columns, for a report.
+
+        Args:
+            name: Its name.
+            most_runs: If it has more runs than this, only their states are counted.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+        """
+        return self._reading(lambda t: read_numbers(t, name, most_runs), missing=name)
 
     def exists(self, name: str) -> bool:
         """Return whether there is an experiment of this name."""
@@ -215,5 +250,5 @@ class Store:
         return self._database.retry(lambda: self._read_once(read))
 
     def _read_once(self, read: Callable[[Transaction], T]) -> T:
-        with self._database.reading() as transaction:
+        with self._database.reading() as transaction, without_collection():
             return read(transaction)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mltraq_prefect.storage import index
+from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.storage import index, large
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Column, Kind, Layout
@@ -57,7 +58,7 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
 
 def clear(transaction: Transaction, entry: Entry) -> None:
     """Delete everything of an experiment but the table of its runs."""
-    for table in ("experiment_runs", "experiment_pickles", "experiments"):
+    for table in ("experiment_runs", "experiment_values", "experiment_pickles", "experiments"):
         transaction.run(f"DELETE FROM {table} WHERE id_experiment = ?", (entry.id_experiment,))
 
 
@@ -117,8 +118,7 @@ def exceeds_floats(transaction: Transaction, table: str, column: Column) -> bool
 
 def read_cells(
     transaction: Transaction,
-    table: str,
-    layout: Layout,
+    entry: Entry,
     keys: Sequence[str],
     ids: Sequence[str] | None = None,
 ) -> tuple[list[str], dict[str, list[Any]]]:
@@ -126,24 +126,36 @@ def read_cells(
 
     Args:
         transaction: Where to read.
-        table: The table of runs.
-        layout: Its layout.
+        entry: The experiment.
         keys: The fields to read; those without a column are all None.
         ids: The runs to read; all if None. Others may come, too.
 
     Returns:
         The ids of the runs, and for each key the cells in the same order.
     """
-    quote, dialect = transaction.quote, transaction.dialect
+    quote, layout = transaction.quote, entry.layout
     placed = [key for key in keys if layout[key].name is not None]
     names = ", ".join(quote(name) for name in ("id_run", *(str(layout[k].name) for k in placed)))
-    rows = _select(transaction, f"SELECT {names} FROM {quote(table)}", "WHERE", (), ids)
+    rows = _select(transaction, f"SELECT {names} FROM {quote(entry.table)}", "WHERE", (), ids)
     columns = list(zip(*rows, strict=True)) or [()] * (len(placed) + 1)
+    found = list(columns[0])
     cells = {
-        key: natural(dialect, layout[key].kind, column)
+        key: _natural(transaction, entry, layout[key], found, column)
         for key, column in zip(placed, columns[1:], strict=True)
     }
-    return list(columns[0]), {key: cells.get(key) or [None] * len(rows) for key in keys}
+    return found, {key: cells.get(key) or [None] * len(rows) for key in keys}
+
+
+def _natural(
+    transaction: Transaction, entry: Entry, column: Column, ids: list[str], cells: Sequence[Any]
+) -> list[Any]:
+    held = natural(transaction.dialect, column.kind, cells)
+    if column.kind != "binary":
+        return held
+    try:
+        return large.get(transaction, entry.id_experiment, str(column.name), ids, held)
+    except CorruptData as error:
+        raise error.within(entry.name, error.run, column.name) from None
 
 
 def read_ledger(
@@ -216,7 +228,7 @@ def read_marks(
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield the ids and marks of runs as they are in the database."""
     residuals = read_residuals(transaction, entry, ids)
-    found, cells = read_cells(transaction, entry.table, entry.layout, keys, ids)
+    found, cells = read_cells(transaction, entry, keys, ids)
     marks = []
     for key in keys:
         exact = {

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import ExperimentExists, UnsupportedType
 from mltraq_prefect.run import Run
-from mltraq_prefect.storage import index, tables
+from mltraq_prefect.storage import index, large, tables
 from mltraq_prefect.storage.changes import Changes, find_changes
 from mltraq_prefect.storage.connections import Database, Transaction
-from mltraq_prefect.storage.dialects import Row
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Kind, Layout
 from mltraq_prefect.storage.ledger import (
@@ -22,11 +23,11 @@ from mltraq_prefect.storage.ledger import (
     Exact,
     Params,
     dump_residual,
-    ledger_row,
+    ledger_columns,
 )
 from mltraq_prefect.storage.names import check_name, staged_name, table_name
 from mltraq_prefect.storage.plan import Plan, make_plan
-from mltraq_prefect.storage.projection import UNCHANGED, field_path, for_driver
+from mltraq_prefect.storage.projection import UNCHANGED, field_path
 from mltraq_prefect.storage.records import LedgerMark, Mode, Record, Seen, Snapshot, Written
 from mltraq_prefect.storage.schema import PICKLES, origin
 
@@ -46,11 +47,19 @@ class Writer:
         pickle: Makes the pickle to store beside it, if any.
         token: Identifies this write, so that a repetition after a lost acknowledgement
             recognises what it has done already.
+        compressed: Keys of fields whose binary values are compressed, or whether all are.
     """
 
     def __init__(
-        self, database: Database, record: Record, mode: Mode, pickle: Pickle | None, token: str
+        self,
+        database: Database,
+        record: Record,
+        mode: Mode,
+        pickle: Pickle | None,
+        token: str,
+        compressed: Collection[str] | bool,
     ) -> None:
+        self._compressed = compressed
         self._database = database
         self._dialect = database.dialect
         self._record = replace(record, properties=_own(record.properties))
@@ -87,7 +96,14 @@ class Writer:
         merged = base if self._mode == "merge" else None
         record = replace(self._record, snapshot=self._snapshot_of(merged))
         layout: Layout = {} if merged is None else merged.layout
-        plan = make_plan(record, layout, self._dialect, narrow=self._narrow, limit=limit)
+        plan = make_plan(
+            record,
+            layout,
+            self._dialect,
+            narrow=self._narrow,
+            compressed=self._compressed,
+            limit=limit,
+        )
         id_experiment = record.id_experiment if merged is None else merged.id_experiment
         sealed = None if self._pickle is None else self._pickle(id_experiment)
         return Prepared(plan, self._experiment_fields(), id_experiment, sealed)
@@ -268,7 +284,8 @@ class Writer:
             kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in placed}
             columns = [[cells[key][place] for place in places] for key in placed]
             ids = [self._record.runs[place].id_run for place in places]
-            rows = zip(*columns, ids, strict=True)
+            held = self._beside(transaction, found.id_experiment, ids, kinds, columns, fresh=False)
+            rows = zip(*held, ids, strict=True)
             transaction.update(found.table, kinds, {"id_run": "key"}, rows)
         self._update_ledger(transaction, plan, changes, found)
 
@@ -276,25 +293,41 @@ class Writer:
         self, transaction: Transaction, plan: Plan, changes: Changes, found: Entry
     ) -> None:
         runs, exact = self._record.runs, plan.exact_fields()
-        ids = [runs[place].id_run for place in changes.places()]
-        residuals = tables.read_residuals(transaction, found, ids)
-        full, residual_only = [], []
-        for keys, places in changes.cells.items():
-            for place in places:
-                run = runs[place]
-                fields, params = residuals.get(run.id_run, ({}, {}))
+        places = changes.places()
+        old = tables.read_residuals(transaction, found, [runs[place].id_run for place in places])
+        residuals: dict[int, bytes | None] = {}
+        for keys, some in changes.cells.items():
+            for place in some:
+                fields, params = old.get(runs[place].id_run, ({}, {}))
                 kept = {key: data for key, data in fields.items() if key not in keys}
                 new = {key: data for key, data in exact.get(place, {}).items() if key in keys}
-                residual = dump_residual(kept | new, plan.params_exact.get(place, params))
-                address = (found.id_experiment, run.id_run)
-                if run.ledger.state == "pending":
-                    residual_only.append((residual, *address))
-                else:
-                    row = ledger_row(run.ledger, changes.ledger[place], residual)
-                    full.append((*row, *address))
-        transaction.update("experiment_runs", STATE, KEYS, self._driver_rows(full, STATE))
-        only: dict[str, Kind] = {"residual": "binary"}
-        transaction.update("experiment_runs", only, KEYS, residual_only)
+                residuals[place] = dump_residual(kept | new, plan.params_exact.get(place, params))
+        idle = [place for place in places if runs[place].ledger.state == "pending"]
+        executed = [place for place in places if runs[place].ledger.state != "pending"]
+        self._update_rows(
+            transaction, {"residual": "binary"}, idle, [[residuals[i] for i in idle]], found
+        )
+        if executed:
+            columns = ledger_columns(
+                [runs[place].ledger for place in executed],
+                [changes.ledger[place] for place in executed],
+                [residuals[place] for place in executed],
+                self._dialect,
+            )
+            self._update_rows(transaction, STATE, executed, columns, found)
+
+    def _update_rows(
+        self,
+        transaction: Transaction,
+        kinds: dict[str, Kind],
+        places: list[int],
+        columns: Sequence[Sequence[Any]],
+        found: Entry,
+    ) -> None:
+        if places:
+            ids = [self._record.runs[place].id_run for place in places]
+            rows = zip(*columns, repeat(found.id_experiment), ids, strict=False)
+            transaction.update("experiment_runs", kinds, KEYS, rows)
 
     # -- both ------------------------------------------------------------------------------------
 
@@ -312,37 +345,53 @@ class Writer:
         plan, runs = prepared.plan, self._record.runs
         everything = len(places) == len(runs)
         ids = [runs[place].id_run for place in places]
-        kinds: dict[str, Kind] = {"id_run": "key"}
-        columns: list[Sequence[Any]] = [ids]
+        kinds: dict[str, Kind] = {}
+        columns: list[Sequence[Any]] = []
         for key, cells in plan.cells(self._dialect).items():
             column = plan.layout[key]
             kinds[str(column.name)] = column.kind
             columns.append(cells if everything else [cells[place] for place in places])
-        transaction.insert(table, kinds, zip(*columns, strict=True))
+        id_experiment = prepared.id_experiment
+        held = self._beside(transaction, id_experiment, ids, kinds, columns, fresh=True)
+        transaction.insert(table, {"id_run": "key", **kinds}, zip(ids, *held, strict=True))
         exact = plan.exact_fields()
-        rows = [
-            (
-                prepared.id_experiment,
-                runs[place].id_run,
-                position,
-                *ledger_row(
-                    runs[place].ledger,
-                    plan.ledger[place],
-                    dump_residual(exact.get(place, {}), plan.params_exact.get(place, {})),
-                ),
-            )
-            for position, place in enumerate(places, first)
+        residuals = [
+            dump_residual(exact.get(place, {}), plan.params_exact.get(place, {}))
+            if place in exact or place in plan.params_exact
+            else None
+            for place in places
         ]
-        transaction.insert("experiment_runs", LEDGER, self._driver_rows(rows, LEDGER))
+        rows = zip(
+            repeat(prepared.id_experiment),
+            ids,
+            range(first, first + len(ids)),
+            *ledger_columns(
+                [runs[place].ledger for place in places],
+                [plan.ledger[place] for place in places],
+                residuals,
+                self._dialect,
+            ),
+            strict=False,
+        )
+        # In the order of the key, an index of random ids is written page by page.
+        transaction.insert("experiment_runs", LEDGER, sorted(rows, key=itemgetter(1)))
 
-    def _driver_rows(self, rows: list[tuple[Any, ...]], kinds: dict[str, Kind]) -> Iterable[Row]:
-        """Return rows, whose first columns are of these kinds, as the driver takes them."""
-        if not rows or not any(kind in self._dialect.adapt for kind in kinds.values()):
-            return rows
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        for place, kind in enumerate(kinds.values()):
-            columns[place] = for_driver(self._dialect, kind, columns[place])
-        return zip(*columns, strict=True)
+    def _beside(
+        self,
+        transaction: Transaction,
+        id_experiment: str,
+        ids: Sequence[str],
+        kinds: Mapping[str, Kind],
+        columns: Sequence[Sequence[Any]],
+        *,
+        fresh: bool,
+    ) -> list[Sequence[Any]]:
+        """Store large values beside the table of runs; return the columns that are left for it."""
+        found = dict(zip(kinds, columns, strict=True))
+        binary = {name: cells for name, cells in found.items() if kinds[name] == "binary"}
+        if not fresh:
+            large.drop(transaction, id_experiment, ids, binary)
+        return list((found | large.put(transaction, id_experiment, ids, binary)).values())
 
     def _put_pickle(self, transaction: Transaction, prepared: Prepared) -> None:
         if prepared.sealed is None:

@@ -5,7 +5,6 @@ import uuid
 
 from mltraq_prefect.run import LedgerEntry, Run
 from mltraq_prefect.storage import Record
-from tests.values import assert_identical
 
 NAMESPACE = uuid.UUID(int=1)
 
@@ -38,6 +37,8 @@ def with_values(*values, name="values"):
 
 def assert_same_runs(found, expected):
     """Fail unless the runs have the same ids, params, fields and ledger, in the same order."""
+    from tests.values import assert_identical  # the processes of the tests need no pandas
+
     assert [run.id_run for run in found] == [run.id_run for run in expected]
     for left, right in zip(expected, found, strict=True):
         assert_identical(dict(left.params), dict(right.params), "params")
@@ -54,7 +55,9 @@ def assert_same_marks(left, right):
     assert list(left.runs) == list(right.runs)
     for id_run, seen in left.runs.items():
         other = right.runs[id_run]
-        assert dict(zip(seen.fields, seen.marks, strict=True)) == dict(
-            zip(other.fields, other.marks, strict=True)
-        )
+        assert marks_of(seen) == marks_of(other)
         assert seen.ledger == other.ledger
+
+
+def marks_of(seen):
+    return dict(zip(seen.fields, seen.marks, strict=True))

@@ -151,8 +151,8 @@ def test_numbers_average(store):
     )
     store.write(record, "fail")
     _, rows = store.query(
-        "SELECT avg(error), sum(n), avg(share), count(error) FROM {e}"
-        " WHERE label LIKE 'a%' OR ok = :no",
+        "SELECT avg(error), sum(n), avg(share), count(error) FROM {e} "
+        "WHERE label LIKE 'a%' OR ok = :no",
         {"no": False},
         names={"e": "coin toss"},
     )

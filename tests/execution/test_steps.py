@@ -5,7 +5,7 @@ import functools
 import pytest
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.execution import as_steps
+from mltraq_prefect.execution import as_steps, differences
 
 
 def one(run):
@@ -14,6 +14,10 @@ def one(run):
 
 def scaled(run, factor):
     run.fields.x = factor
+
+
+def scaled_by_two(run):
+    run.fields.x = 2
 
 
 def fingerprint(step, kwargs=None, seed=0):
@@ -78,3 +82,46 @@ def test_a_step_that_changes_params_fails_by_name():
     experiment = mltraq.create_session().add_experiment("e").add_runs(N=[1])
     with pytest.raises(mltraq.RunsFailed, match=r"step 'rename' changed run.params\['N'\]"):
         experiment.execute(rename, backend="local")
+
+
+FACTOR = 2
+
+
+def helper(x):
+    return x + 1
+
+
+def uses_helper(run):
+    run.fields.x = helper(run.params.N) * FACTOR
+
+
+def test_the_fingerprint_follows_helpers_constants_and_captured_values(monkeypatch):
+    before = fingerprint(uses_helper)
+    monkeypatch.setitem(globals(), "FACTOR", 3)
+    other_constant = fingerprint(uses_helper)
+    monkeypatch.setitem(globals(), "helper", one)
+    assert len({before, other_constant, fingerprint(uses_helper)}) == 3
+
+    def capturing(offset):
+        def step(run):
+            run.fields.x = offset
+
+        return step
+
+    assert fingerprint(capturing(1)) == fingerprint(capturing(1))
+    assert fingerprint(capturing(1)) != fingerprint(capturing(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"step": scaled_by_two}, ["code"]),
+        ({"kwargs": {"P": 1}}, ["kwargs"]),
+        ({"seed": 1}, ["seed"]),
+        ({"kwargs": {"P": 1}, "seed": 1}, ["kwargs", "seed"]),
+        ({}, []),
+    ],
+)
+def test_differences_of_fingerprints_are_named(change, named):
+    now = fingerprint(**({"step": one} | change))
+    assert differences(fingerprint(one), now) == named

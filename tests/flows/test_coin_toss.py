@@ -1,6 +1,7 @@
 """The main job: two flows that share only the database."""
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 
@@ -33,23 +34,49 @@ def test_the_expectation_is_de_moivres():
         assert coin_toss.expected_error(n, 0.8) == pytest.approx(brute, rel=1e-9)
 
 
+def stored_runs():
+    with mltraq.create_session() as session:
+        return list(session.load("coin_toss").runs.values())
+
+
+def stored_means():
+    with mltraq.create_session() as session:
+        return session.query(coin_toss.QUERY)
+
+
 def test_toss_and_evaluate_share_only_the_database(database, capsys):
     coin_toss.toss()
-    with mltraq.create_session() as session:
-        stored = session.load("coin_toss")
-        assert all(set(run.fields) == {"n", "errors"} for run in stored.runs.values())
-        assert stored.runs.first().fields.errors.shape == (10_000,)
+    runs = stored_runs()
+    assert all(set(run.fields) == {"n", "slot", "errors"} for run in runs)
+    assert all(run.fields.errors.shape == (10_000,) for run in runs)
     coin_toss.evaluate()
-    with mltraq.create_session() as session:
-        first = session.query(coin_toss.QUERY)
-    assert list(first["n"]) == [1, 25, 50, 100]
-    for row in first.itertuples():
-        assert abs(row.error - EXACT[row.n]) / row.standard_error < 4
-
-    coin_toss.toss()
-    coin_toss.evaluate()
-    with mltraq.create_session() as session:
-        assert session.query(coin_toss.QUERY).equals(first)
-
+    rows = stored_means()
+    assert list(rows["n"]) == [1, 25, 50, 100]
+    for row in rows.itertuples():
+        assert abs(row.error - EXACT[row.n]) / math.sqrt(row.variance) < 4
     coin_toss.report()
     assert len(capsys.readouterr().out.strip().splitlines()) == 5
+
+
+def test_each_slot_adds_its_runs_once(url, monkeypatch):
+    monkeypatch.setenv("MLTRAQ_DATABASE_URL", url)
+    slots = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (0, 1)]
+    for slot in (*slots, slots[0]):
+        coin_toss.toss(slot=slot)
+        coin_toss.evaluate()
+    rows = stored_means()
+    assert len(stored_runs()) == 8
+    assert list(rows["slots"]) == [2, 2, 2, 2]
+    assert list(rows["replicates"]) == [20_000] * 4
+    with mltraq.create_session() as session:
+        found = session.query(coin_toss.SLOTS)
+        assert session.ls()["revision"][0] == 4
+    assert [datetime.fromisoformat(str(slot)).hour for slot in found["slot"]] == [0, 1] * 4
+    assert found["error"].nunique() == 8
+
+
+def test_an_evaluation_before_the_first_toss_does_nothing(url, monkeypatch):
+    monkeypatch.setenv("MLTRAQ_DATABASE_URL", url)
+    coin_toss.evaluate()
+    with mltraq.create_session() as session:
+        assert session.ls().empty

@@ -1,0 +1,247 @@
+"""Executions that survive: results are written as they arrive, and not computed twice.
+
+The ledger says of each run which steps it has completed, with a fingerprint of what was executed.
+A run that is listed with all steps of an execution is resumed: it is not executed again. Once a run
+is written its fields are released, and read back from the table when somebody asks for them, so
+memory holds what is in flight. A run that fails keeps the fields that it started with, so that the
+next attempt starts as the first one did.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.results import Results
+from mltraq_prefect.run import Namespace, Run, Runs
+from mltraq_prefect.storage import Record, Store, Written
+from mltraq_prefect.storage.records import Seen, Snapshot
+
+if TYPE_CHECKING:
+    from mltraq_prefect.execution import Step
+
+Checkpoint = bool | Literal["accept", "replace"]
+
+FLUSH_SECONDS = 0.5
+"""Results wait this long at most before they are written."""
+
+CHUNK = 500
+"""Runs that are written or read back at once."""
+
+
+class Shelf:
+    """The fields of runs that are in the database and not in memory; safe to use from threads.
+
+    Args:
+        store: The database.
+        experiment: Name of the experiment.
+        runs: Its runs; the neighbours of a run that is asked for are read with it.
+        remember: Gets what the database holds of a run whose fields are in memory again.
+    """
+
+    def __init__(
+        self, store: Store, experiment: str, runs: Runs, remember: Callable[[Snapshot], None]
+    ) -> None:
+        self._store = store
+        self._experiment = experiment
+        self._runs = runs
+        self._remember = remember
+        self._away: set[str] = set()
+        self._fetched: dict[str, tuple[Namespace, Seen]] = {}
+        self._id_experiment = ""
+        self._order: list[str] = []
+        self._places: dict[str, int] = {}
+        self._lock = threading.RLock()
+
+    def __contains__(self, id_run: object) -> bool:
+        return id_run in self._away
+
+    def put(self, runs: Iterable[Run]) -> None:
+        """Release the fields of runs; the database has them."""
+        with self._lock:
+            for run in runs:
+                self._fetched.pop(run.id_run, None)
+                if run.id_run not in self._away:
+                    self._away.add(run.id_run)
+                    run.release(self.take)
+
+    def take(self, id_run: str) -> Namespace:
+        """Return the fields of a run, which stay in memory from now on."""
+        with self._lock:
+            if id_run not in self._fetched:
+                self._fetch(self._from(id_run))
+            fields, seen = self._fetched.pop(id_run)
+            self._away.discard(id_run)
+            self._remember(Snapshot(self._id_experiment, {id_run: seen}))
+            return fields
+
+    def take_all(self) -> None:
+        """Bring the fields of all runs back to memory."""
+        for id_run in [id_run for id_run in self._runs if id_run in self._away]:
+            _ = self._runs[id_run].fields
+
+    def _from(self, id_run: str) -> list[str]:
+        if len(self._places) != len(self._runs):
+            self._order = list(self._runs)
+            self._places = {known: place for place, known in enumerate(self._order)}
+        following = islice(self._order, self._places[id_run], None)
+        return list(islice((known for known in following if known in self._away), CHUNK))
+
+    def _fetch(self, ids: Sequence[str]) -> None:
+        record = self._store.read(self._experiment, ids=ids)
+        self._id_experiment = record.id_experiment
+        seen = {} if record.snapshot is None else record.snapshot.runs
+        self._fetched = {run.id_run: (run.fields, seen[run.id_run]) for run in record.runs}
+
+
+class Resumed:
+    """What an execution finds in the database of what it is about to do.
+
+    Args:
+        record: The experiment as it is stored, without fields; None if it is not.
+        steps: Of the execution.
+        accept: Whether results of other versions of the steps count.
+    """
+
+    def __init__(self, record: Record | None, steps: Iterable[Step], accept: bool) -> None:
+        self._steps = {step.name: step.fingerprint for step in steps}
+        self._accept = accept
+        self.entries = {} if record is None else {run.id_run: run.ledger for run in record.runs}
+
+    def is_complete(self, run: Run) -> bool:
+        """Return whether the run has completed all steps of the execution."""
+        entry = self.entries.get(run.id_run)
+        done = {} if entry is None else entry.steps
+        if self._accept:
+            return self._steps.keys() <= done.keys()
+        return all(done.get(name) == print_ for name, print_ in self._steps.items())
+
+    def forget(self, runs: Iterable[Run]) -> None:
+        """Take the steps of the execution from the ledger entries of runs that start afresh."""
+        forget_steps(runs, self._steps)
+
+    def check(self, experiment: str, runs: Iterable[Run]) -> None:
+        """Refuse to mix results of different steps, kwargs or seeds.
+
+        Raises:
+            InvalidInput: Some of the runs have results that another execution would not give.
+        """
+        from mltraq_prefect.execution import differences
+
+        if self._accept:
+            return
+        found: dict[str, dict[str, None]] = {}
+        affected = 0
+        for run in runs:
+            entry = self.entries.get(run.id_run)
+            before = {} if entry is None else entry.steps
+            changed = [n for n, now in self._steps.items() if before.get(n, now) != now]
+            affected += bool(changed)
+            for name in changed:
+                parts = differences(before[name], self._steps[name])
+                found.setdefault(name, {}).update(dict.fromkeys(parts))
+        if found:
+            raise InvalidInput(_changed(experiment, affected, found))
+
+
+def _changed(experiment: str, affected: int, found: Mapping[str, Iterable[str]]) -> str:
+    what = "; ".join(f"step {name!r}: other {', '.join(parts)}" for name, parts in found.items())
+    return (
+        f"experiment {experiment!r}: the database has results of {affected:,} of these runs that "
+        f"were computed otherwise ({what}). To keep them and execute only what is missing, use "
+        'checkpoint="accept"; to discard the stored experiment and execute every run, use '
+        'checkpoint="replace"'
+    )
+
+
+class CheckpointedResults(Results):
+    """Writes results to the database as they arrive, and releases them from memory.
+
+    Args:
+        runs: The runs of the experiment.
+        steps: Of the execution.
+        write: Writes some runs of the experiment.
+        shelf: Takes what was written.
+    """
+
+    def __init__(
+        self, runs: Runs, steps: Iterable[Step], write: Callable[[list[Run]], None], shelf: Shelf
+    ) -> None:
+        super().__init__(runs)
+        self._steps = [step.name for step in steps]
+        self._write = write
+        self._shelf = shelf
+        self._waiting: list[Run] = []
+        self._since = 0.0
+
+    def collect(self, results: Iterable[Run]) -> None:
+        """Take runs that have ended, and write them soon."""
+        if not self._waiting:
+            self._since = time.monotonic()
+        for result in results:
+            run = self._runs[result.id_run]
+            run.ledger = result.ledger
+            if run.ledger.state == "failed":
+                forget_steps([run], self._steps)
+            else:
+                run.fields = result.fields
+            self._waiting.append(run)
+        self.tick()
+
+    def tick(self) -> None:
+        """Write what has waited long enough."""
+        if self._waiting and time.monotonic() - self._since >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        while self._waiting:
+            chunk = self._waiting[:CHUNK]
+            self._write_all(chunk)
+            self._shelf.put(chunk)
+            del self._waiting[:CHUNK]
+
+    def _write_all(self, runs: list[Run]) -> None:
+        try:
+            self._write(runs)
+        except InvalidInput:
+            for run in runs:
+                self._write_one(run)
+
+    def _write_one(self, run: Run) -> None:
+        """Write a run; fields that the tables cannot keep make it a failed one."""
+        try:
+            self._write([run])
+        except InvalidInput as error:
+            run.fields = Namespace()
+            run.ledger.state, run.ledger.error = "failed", str(error)
+            forget_steps([run], self._steps)
+            self._write([run])
+
+
+def forget_steps(runs: Iterable[Run], steps: Iterable[str]) -> None:
+    """Take steps from the ledger entries of runs."""
+    names = frozenset(steps)
+    for run in runs:
+        entry = run.ledger
+        entry.steps = {name: print_ for name, print_ in entry.steps.items() if name not in names}
+
+
+def joined(earlier: Written | None, later: Written) -> Written:
+    """Return what two writes in a row did, without what they saw."""
+    nothing = Snapshot(later.id_experiment)
+    if earlier is None:
+        return replace(later, snapshot=nothing)
+    return replace(
+        later,
+        runs=earlier.runs + later.runs,
+        columns=list(dict.fromkeys((*earlier.columns, *later.columns))),
+        steps=list(dict.fromkeys((*earlier.steps, *later.steps))),
+        changed=earlier.changed or later.changed,
+        snapshot=nothing,
+    )

@@ -1,0 +1,177 @@
+"""A worker process as its parent sees it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from multiprocessing import Pipe
+from typing import Any
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution.batch import Outcome
+from mltraq_prefect.execution.parcels import Packed, pack
+from mltraq_prefect.execution.recorder import NO_RUN, Recorder
+from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.execution.worker_main import IDLE_SECONDS, Job
+from mltraq_prefect.pickling import unpickled
+from mltraq_prefect.run import Namespace
+
+_START = """\
+import json, sys
+sys.path[:] = json.loads(sys.stdin.buffer.readline())
+from mltraq_prefect.execution.worker_main import main
+main()
+"""
+
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+"""Every core has its worker, and results shall not depend on how many threads add up a sum."""
+
+_END_SECONDS = 5.0
+
+_job_numbers = itertools.count()
+
+
+class WorkerDied(Exception):
+    """A worker process ended in the middle of a parcel.
+
+    Attributes:
+        place: Of the run that it executed, or `NO_RUN`.
+    """
+
+    def __init__(self, reason: str, place: int) -> None:
+        self.place = place
+        super().__init__(reason)
+
+
+def make_job(
+    step: Step, kwargs: Mapping[str, Any], level: int, timeout_seconds: float | None
+) -> Job:
+    """Pack a step for workers.
+
+    Args:
+        step: What to execute.
+        kwargs: What runs get as `run.kwargs`.
+        level: Log records below this level are not collected.
+        timeout_seconds: How long the step may take for one run, or None.
+
+    Raises:
+        InvalidInput: The step or the kwargs hold something that cannot be sent to another process.
+    """
+    key = f"{os.getpid()}-{time.time_ns()}-{next(_job_numbers)}"
+    try:
+        return Job(key, pack((step, Namespace(kwargs))), level, timeout_seconds)
+    except Exception as error:
+        culprit = _unpicklable(kwargs) or f"step {step.name!r}"
+        raise InvalidInput(
+            f"{culprit} cannot be sent to a worker process ({error}); "
+            'create what it needs inside the step, or use backend="threads"'
+        ) from None
+
+
+def _unpicklable(kwargs: Mapping[str, Any]) -> str | None:
+    for key, value in kwargs.items():
+        try:
+            pack(value)
+        except Exception:
+            return f"kwargs.{key} (of type {type(value).__name__})"
+    return None
+
+
+class Worker:
+    """One worker process, used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = Pipe()
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        self._recorder = Recorder(self._file.fileno())
+        self._known: set[str] = set()
+        self._idle_since = time.monotonic()
+        shared = (theirs.fileno(), self._file.fileno())
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", _START, *map(str, shared)],
+            stdin=subprocess.PIPE,
+            pass_fds=shared,
+            start_new_session=True,
+            env=_ONE_THREAD | os.environ,
+        )
+        theirs.close()
+        self._life_line = self._process.stdin
+        self._tell_path()
+
+    def _tell_path(self) -> None:
+        if self._life_line is not None:
+            path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100
+            self._life_line.write(json.dumps(path).encode() + b"\n")
+            self._life_line.flush()
+
+    def is_ready(self) -> bool:
+        """Return whether it surely has not ended for want of work, nor otherwise."""
+        is_young = time.monotonic() - self._idle_since < IDLE_SECONDS / 2
+        return is_young and self._process.poll() is None
+
+    def execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
+        """Execute a job on the runs of a parcel.
+
+        Raises:
+            WorkerDied: The process ended before it had yielded all outcomes.
+        """
+        message = (job.key if job.key in self._known else job, parcel)
+        missing = parcel.size
+        try:
+            self._channel.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+            self._known.add(job.key)
+            while missing:
+                answer = unpickled(self._channel.recv_bytes())
+                if isinstance(answer, str):
+                    raise WorkerDied(f"a worker process cannot read this run:\n{answer}", NO_RUN)
+                missing -= answer.count
+                yield answer
+        except (EOFError, OSError):
+            raise self._obituary(job) from None
+        self._idle_since = time.monotonic()
+
+    def end(self) -> None:
+        """End the process and all that its steps have started; any thread may call it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def close(self) -> None:
+        """End the process and give back what belongs to it."""
+        self.end()
+        self._channel.close()
+        self._file.close()
+        if self._life_line is not None:
+            self._life_line.close()
+
+    def _obituary(self, job: Job) -> WorkerDied:
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = -signal.SIGKILL
+        if self._recorder.timed_out():
+            reason = f"exceeded timeout_seconds={job.timeout_seconds:g}; its worker was killed"
+        else:
+            reason = f"the worker process was ended by {_cause(code)}"
+        stack = self._recorder.stack()
+        where = f"\nWhere it was, innermost call first:\n{stack}" if stack else ""
+        return WorkerDied(reason + where, self._recorder.place())
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return f"an exit with code {code}"
+    if code == -signal.SIGKILL:
+        return "SIGKILL, perhaps because the machine ran out of memory"
+    return signal.Signals(-code).name

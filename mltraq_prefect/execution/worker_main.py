@@ -1,0 +1,98 @@
+"""What runs in a worker process: it executes batches for its parent until the parent is gone."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from mltraq_prefect.execution.batch import execute_packed
+from mltraq_prefect.execution.parcels import Packed
+from mltraq_prefect.execution.recorder import NO_RUN, Recorder
+from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.pickling import unpickled
+from mltraq_prefect.run import Namespace
+
+IDLE_SECONDS = 120.0
+"""A worker ends when it had nothing to do for this long: on a cluster nobody ends it."""
+
+
+class Job(NamedTuple):
+    """What a worker executes; sent to each worker once, then known by its key.
+
+    Attributes:
+        key: Identifies it.
+        packed: Pickle of step and kwargs.
+        level: Log records below this level are not collected.
+        timeout_seconds: How long the step may take for one run, or None.
+    """
+
+    key: str
+    packed: bytes
+    level: int
+    timeout_seconds: float | None
+
+
+def serve(channel: Connection, recorder: Recorder) -> None:
+    """Execute what comes through the channel.
+
+    Each message is a job, or the key of one that came before, and a parcel. What goes back is
+    pickled outcomes, or the traceback of what kept the worker from executing the parcel.
+    """
+    jobs: dict[str, tuple[Job, Step, Namespace]] = {}
+    while channel.poll(IDLE_SECONDS):
+        recorder.note(NO_RUN)
+        try:
+            job, parcel = unpickled(channel.recv_bytes())
+            if isinstance(job, Job):
+                jobs[job.key] = (job, *unpickled(job.packed))
+                job = job.key
+            _execute(channel, recorder, jobs[job], parcel)
+        except Exception:
+            _send(channel, traceback.format_exc())
+
+
+def _execute(
+    channel: Connection, recorder: Recorder, known: tuple[Job, Step, Namespace], parcel: Packed
+) -> None:
+    job, step, kwargs = known
+    guard = partial(recorder.watching, timeout_seconds=job.timeout_seconds)
+    for outcome in execute_packed(step, kwargs, parcel, job.level, guard):
+        _send(channel, outcome)
+
+
+def _send(channel: Connection, value: Any) -> None:
+    channel.send_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+
+
+def main() -> None:
+    """Run a worker; its arguments are the descriptors of channel and recorder."""
+    channel, file = int(sys.argv[1]), int(sys.argv[2])
+    _end_with_parent()
+    recorder = Recorder(file)
+    recorder.start()
+    with Connection(channel) as connection:
+        try:
+            serve(connection, recorder)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _end_with_parent() -> None:
+    """End this process, and those that steps have started, when the parent ends however it does."""
+    life_line = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+    def wait() -> None:
+        os.read(life_line, 1)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=wait, name="life line", daemon=True).start()

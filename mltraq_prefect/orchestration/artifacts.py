@@ -1,0 +1,90 @@
+"""After a persist: the event, and the summary of the experiment as a Markdown artifact."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging import get_run_logger
+
+from mltraq_prefect.numbers import Numbers
+from mltraq_prefect.orchestration import plot
+from mltraq_prefect.orchestration.events import Persisted, emit_persisted
+from mltraq_prefect.orchestration.report import main_fields, numeric_fields, summary
+
+MOST_RUNS = 100_000
+"""Of an experiment with more runs, the summary has counts only."""
+
+PICTURED = 3
+"""So many fields are drawn."""
+
+Report = bool | Sequence[str]
+
+
+def inside_run() -> bool:
+    """Return whether this code runs in a flow or a task."""
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
+
+
+def announce(written: Persisted, read: Callable[[int], Numbers], report: Report) -> None:
+    """Tell Prefect that an experiment was written; what goes wrong here is logged, never raised.
+
+    Args:
+        written: What was committed.
+        read: Reads the numbers of the experiment, unless it has more runs than it is given.
+        report: Whether to make the summary, or the fields to show in it.
+    """
+    logger = get_run_logger()
+    logger.info(
+        "experiment %r: wrote %s runs to table %s, revision %s",
+        written.experiment,
+        f"{written.runs:,}",
+        written.table,
+        written.revision,
+    )
+    try:
+        emit_persisted(written)
+    except Exception as error:
+        logger.warning("the event of this persist was not sent: %s", _line(error))
+    if report is False:
+        return
+    try:
+        markdown = _markdown(written.experiment, read(MOST_RUNS), report)
+        create_markdown_artifact(
+            markdown, key=artifact_key(written.table), description=_description(written)
+        )
+    except Exception as error:
+        logger.warning("no summary of experiment %r: %s", written.experiment, _line(error))
+
+
+def artifact_key(table: str) -> str:
+    """Return the key of an experiment's artifact: one for each table, of the characters allowed."""
+    return "mltraq-" + table.removeprefix("e_").replace("_", "-")
+
+
+def _description(written: Persisted) -> str:
+    steps = ", ".join(written.steps) or "fields"
+    return f"Experiment {written.experiment}, revision {written.revision}: wrote {steps}"
+
+
+def _markdown(name: str, numbers: Numbers, report: Report) -> str:
+    chosen = None if isinstance(report, bool) else report
+    fields = numeric_fields(numbers, chosen)
+    shown = plot.panels(numbers, main_fields(numbers, fields, PICTURED))
+    return summary(name, numbers, fields, _picture(numbers, shown) if shown else None)
+
+
+def _picture(numbers: Numbers, shown: Sequence[plot.Panel]) -> str:
+    try:
+        svg = plot.draw(numbers, shown)
+    except ImportError:
+        return "No picture, as matplotlib is not installed: `pip install 'mltraq_prefect[plots]'`."
+    data = base64.b64encode(svg.encode()).decode()
+    return f"![Means by params](data:image/svg+xml;base64,{data})"
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"

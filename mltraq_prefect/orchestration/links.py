@@ -1,0 +1,23 @@
+"""From the ledger to the pages of the Prefect UI."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect.settings import PREFECT_UI_URL
+from prefect.utilities.urls import url_for
+
+
+def page_url(kind: Literal["flow-run", "task-run"], run_id: str | None) -> str | None:
+    """Return the URL of a run's page in the UI of the current server.
+
+    Args:
+        kind: Which kind of run.
+        run_id: Its id; None has no page.
+
+    Returns:
+        None also if no server with a UI is configured.
+    """
+    if run_id is None or not PREFECT_UI_URL.value():
+        return None
+    return url_for(kind, obj_id=run_id)

@@ -1,0 +1,52 @@
+"""Where results go as they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+
+from mltraq_prefect.run import Run, Runs
+
+
+def start(runs: Iterable[Run]) -> None:
+    """Note in the ledger entries of runs that an execution begins."""
+    for run in runs:
+        entry = run.ledger
+        entry.state, entry.error, entry.attempts = "pending", None, 0
+        entry.started_at = entry.duration_s = None
+
+
+class Results:
+    """Puts what was executed, perhaps in another process, into the runs of an experiment.
+
+    Used as a context manager around an execution.
+
+    Args:
+        runs: The runs of the experiment.
+    """
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    def collect(self, results: Iterable[Run]) -> None:
+        """Take runs that have ended, completed or failed."""
+        for result in results:
+            run = self._runs[result.id_run]
+            run.fields, run.locals, run.ledger = result.fields, result.locals, result.ledger
+
+    def tick(self) -> None:
+        """Do what is due."""
+
+    def flush(self) -> None:
+        """Do what is left to do; called at the end, however it came."""
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.flush()

@@ -1,0 +1,73 @@
+"""Reading the numbers of an experiment's runs in columns, and none of its large values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mltraq_prefect.codecs import from_json
+from mltraq_prefect.numbers import Numbers, StateTotal
+from mltraq_prefect.storage import reader, tables
+from mltraq_prefect.storage.connections import DriverError, Transaction
+from mltraq_prefect.storage.index import Entry
+from mltraq_prefect.storage.layout import Kind
+
+NUMERIC: frozenset[Kind] = frozenset(("bool", "int", "float"))
+
+SHOWN_COLUMNS = 12
+"""Up to so many numeric fields are in the statement that a person may copy."""
+
+
+def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Numbers:
+    """Read the numbers of an experiment; see `Store.numbers`."""
+    entry = reader.found(transaction, name)
+    keys = [key for key, column in entry.layout.items() if column.kind in NUMERIC and column.name]
+    states = _states(transaction, entry)
+    sql = _statement(transaction, entry, keys[:SHOWN_COLUMNS])
+    if entry.run_count > most_runs:
+        return Numbers(entry.table, sql, states, complete=False)
+    ledger = tables.read_ledger(transaction, entry.id_experiment, ("id_run", "position", "params"))
+    ledger.sort(key=lambda row: row[1])
+    ids, cells = tables.read_cells(transaction, entry, keys)
+    places = {id_run: place for place, id_run in enumerate(ids)}
+    try:
+        order = [places[row[0]] for row in ledger]
+    except KeyError:
+        raise DriverError("moved", "runs of the ledger have no rows in the table") from None
+    fields = {key: _floats(cells[key])[order] for key in keys}
+    return Numbers(entry.table, sql, states, _params(ledger), fields)
+
+
+def _states(transaction: Transaction, entry: Entry) -> dict[str, StateTotal]:
+    rows = transaction.rows(
+        "SELECT state, count(*), sum(duration_s), max(duration_s) FROM experiment_runs "
+        "WHERE id_experiment = ? GROUP BY state ORDER BY state",
+        (entry.id_experiment,),
+    )
+    return {
+        state: StateTotal(int(count), float(total or 0), float(longest or 0))
+        for state, count, total, longest in rows
+    }
+
+
+def _statement(transaction: Transaction, entry: Entry, keys: Sequence[str]) -> str:
+    quote = transaction.connection.dialect.identifier_preparer.quote  # only where it must be
+    names = [f"e.{quote(str(entry.layout[key].name))}" for key in keys]
+    return (
+        f"SELECT {', '.join(['r.params', *names])}\n"
+        f"FROM {quote(entry.table)} AS e\n"
+        "JOIN experiment_runs AS r ON r.id_run = e.id_run\n"
+        "ORDER BY r.position"
+    )
+
+
+def _floats(cells: Sequence[Any]) -> NDArray[np.float64]:
+    return np.array([np.nan if cell is None else float(cell) for cell in cells], dtype=np.float64)
+
+
+def _params(ledger: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    parsed = {text: from_json(text) for text in {row[2] for row in ledger}}
+    return [parsed[row[2]] for row in ledger]

@@ -1,0 +1,266 @@
+"""Whatever goes wrong on the way, the database is as before or as it shall be, and once."""
+
+import os
+import pickle
+import sqlite3
+import stat
+
+import pytest
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import (
+    CorruptData,
+    ForeignTable,
+    InvalidInput,
+    NewerFormat,
+    ReadOnlyStore,
+    StorageFull,
+    StorageUnavailable,
+    StoreError,
+)
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.connections import DriverError, Transaction
+from tests.contract.records import assert_same_runs, make_record, make_run
+
+
+class Faults:
+    """Fails the statement of a transaction with the given number, before or after it has run."""
+
+    def __init__(self, monkeypatch):
+        self.count = 0
+        self.at = None
+        self.trouble = "other"
+        for name in ("rows", "run", "insert", "update"):
+            monkeypatch.setattr(Transaction, name, self._wrap(getattr(Transaction, name)))
+
+    def _wrap(self, method):
+        def wrapped(transaction, *args):
+            self.count += 1
+            if self.count == self.at:
+                raise DriverError(self.trouble, "injected")
+            return method(transaction, *args)
+
+        return wrapped
+
+
+@pytest.fixture
+def faults(monkeypatch):
+    return Faults(monkeypatch)
+
+
+def runs_of(n, **fields):
+    return [make_run(i, n=i, pair=(i, i), **fields) for i in range(n)]
+
+
+def changed(store, kind):
+    """Return a record to write, the mode, and the runs that shall be there then."""
+    if kind == "replace":
+        record = make_record(runs=runs_of(2, other="x"))
+        return record, "replace", record.runs
+    record = store.read("coin toss")
+    for run in record.runs:
+        run.fields["metric"] = run.fields["n"] / 2
+        run.fields["pair"] = "other"
+    record.runs.append(make_run(9, n=9, more=b"x"))
+    return record, "merge", record.runs
+
+
+@pytest.mark.parametrize("kind", ["replace", "merge"])
+@pytest.mark.parametrize("trouble", ["other", "conflict"])
+def test_each_statement_fails_in_turn(store, faults, kind, trouble):
+    old = make_record(runs=runs_of(3))
+    for at in range(1, 100):
+        store.write(old, "replace")
+        record, mode, new = changed(store, kind)
+        faults.count, faults.at, faults.trouble = 0, at, trouble
+        try:
+            store.write(record, mode)
+        except StoreError:
+            assert trouble == "other"
+            found = store.read("coin toss").runs
+            late = len(found) == len(new)  # MariaDB's last statements come after the commit
+            assert_same_runs(found, new if late else old.runs)
+            injected, faults.at = True, None
+            store.write(record, mode)
+        else:
+            injected, faults.at = faults.count >= at, None
+        assert_same_runs(store.read("coin toss").runs, new)
+        if not injected:
+            break
+    assert at > 5
+
+
+@pytest.mark.filterwarnings("ignore:transaction already deassociated")
+@pytest.mark.parametrize("mode", ["fail", "replace", "merge"])
+def test_a_lost_acknowledgement(store, monkeypatch, mode):
+    """The commit reached the server, its acknowledgement did not come back: written once."""
+    lost = []
+    commit = sa.engine.Transaction.commit
+
+    def commit_and_lose(transaction):
+        commit(transaction)
+        if not lost:
+            lost.append(True)
+            raise DriverError("unavailable", "connection lost")
+
+    monkeypatch.setattr(sa.engine.RootTransaction, "commit", commit_and_lose)
+    record = make_record(runs=runs_of(3))
+    if store.url.startswith("sqlite"):
+        with pytest.raises(StorageUnavailable):
+            store.write(record, mode)
+    else:
+        written = store.write(record, mode)
+        assert (written.changed, written.runs, written.revision) == (True, 3, 1)
+    assert lost
+    assert_same_runs(store.read("coin toss").runs, record.runs)
+    assert store.ls()[0]["revision"] == 1
+
+
+@pytest.mark.parametrize("url", ["postgresql", "mariadb"], indirect=True)
+def test_a_connection_that_is_cut_is_made_again(store):
+    record = make_record(runs=runs_of(3))
+    store.write(record, "fail")
+    cut = sa.create_engine(store._database._engine.url, poolclass=sa.pool.NullPool)
+    with cut.connect() as connection:
+        kill_others(connection, store.dialect)
+    record.runs[0].fields["n"] = 7
+    assert store.write(record, "merge").runs == 1
+    with cut.connect() as connection:
+        kill_others(connection, store.dialect)
+    assert_same_runs(store.read("coin toss").runs, record.runs)
+
+
+def kill_others(connection, dialect):
+    if dialect == "postgresql":
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        return
+    sql = "SELECT id FROM information_schema.processlist WHERE id <> connection_id()"
+    for (process,) in connection.exec_driver_sql(sql).all():
+        connection.exec_driver_sql(f"KILL {process}")
+
+
+UNREACHABLE = [
+    "sqlite:////nowhere/at/all/x.db",
+    "postgresql+psycopg://user:s3cret@127.0.0.1:1/db",
+    "mysql+pymysql://user:s3cret@127.0.0.1:1/db",
+    "postgresql://user@127.0.0.1:1/db?password=hidden",
+]
+
+
+@pytest.mark.parametrize("url", UNREACHABLE)
+def test_unreachable(url):
+    store = Store(url)
+    with pytest.raises(StorageUnavailable) as caught:
+        store.check()
+    text = str(caught.value)
+    assert text.startswith("the database ")
+    assert "cannot be reached: " in text
+    assert "\n" not in text
+    for shown in (text, repr(store), store.url):
+        assert "s3cret" not in shown
+        assert "hidden" not in shown
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle://x", "postgresql://host:port/db", ""])
+def test_urls_that_cannot_be_used(url):
+    with pytest.raises(InvalidInput):
+        Store(url)
+
+
+def test_options_that_the_driver_does_not_know():
+    store = Store("mysql+pymysql://user:s3cret@127.0.0.1:1/db?token=hidden")
+    with pytest.raises(InvalidInput, match="refuses the options of mysql") as caught:
+        store.check()
+    assert "hidden" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_store_is_not_pickled(store):
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(store)
+
+
+def test_a_foreign_table_is_left_alone(url):
+    store = Store(url)
+    with store._database.writing("test") as transaction:
+        transaction.run("CREATE TABLE experiments (id INTEGER, title VARCHAR(10))")
+    with pytest.raises(ForeignTable, match="'experiments' that is not from mltraq_prefect"):
+        store.check()
+    assert store.query("SELECT * FROM experiments") == (["id", "title"], [])
+
+
+def test_a_newer_database(store):
+    with store._database.writing("test") as transaction:
+        transaction.run("INSERT INTO experiment_format (version, package) VALUES (7, '9.1')")
+    store._is_ready = False
+    with pytest.raises(NewerFormat, match=r"format 7, written by mltraq_prefect 9\.1"):
+        store.check()
+
+
+def test_a_newer_experiment(store):
+    store.write(make_record(runs=runs_of(1)), "fail")
+    with store._database.writing("test") as transaction:
+        transaction.run('UPDATE experiments SET properties = \'{"format": 7, "package": "9.1"}\'')
+    with pytest.raises(NewerFormat, match=r"'coin toss' has format 7, written by mltraq_prefect 9"):
+        store.read("coin toss")
+
+
+def test_corrupt_binary_cells_are_named(store):
+    check_corrupt_cell(store, "raw", b"nonsense")
+
+
+# PostgreSQL itself refuses text that is not JSON.
+@pytest.mark.parametrize("url", ["sqlite-file", "sqlite-memory", "mariadb"], indirect=True)
+def test_corrupt_json_cells_are_named(store):
+    check_corrupt_cell(store, "tree", "[1]]")
+
+
+def check_corrupt_cell(store, column, value):
+    store.write(make_record(runs=[make_run(0, tree={"a": 1}, raw=1j)]), "fail")
+    with store._database.writing("test") as transaction:
+        transaction.run(f"UPDATE {store.table_of('coin toss')} SET {column} = ?", (value,))
+    with pytest.raises(CorruptData, match=f"experiment 'coin toss', run .*field '{column}'"):
+        store.read("coin toss")
+
+
+def test_files_are_private(tmp_path):
+    path = tmp_path / "x.db"
+    store = Store(f"sqlite:///{path}")
+    store.write(make_record(runs=runs_of(3)), "fail")
+    with store._database.writing("test") as transaction:
+        transaction.run("DELETE FROM experiments")
+        modes = {stat.S_IMODE(os.stat(file).st_mode) for file in tmp_path.iterdir()}
+    assert modes == {0o600}
+
+
+def test_a_read_only_database(tmp_path):
+    path = tmp_path / "x.db"
+    record = make_record(runs=runs_of(3))
+    Store(f"sqlite:///{path}").write(record, "fail")
+    store = Store(f"sqlite:///file:{path}?mode=ro&uri=true")
+    store.check()
+    assert_same_runs(store.read("coin toss").runs, record.runs)
+    with pytest.raises(ReadOnlyStore, match="cannot be written"):
+        store.write(make_record(runs=runs_of(1)), "replace")
+
+
+def test_a_full_disk(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/x.db")
+    record = make_record(runs=runs_of(3))
+    store.write(record, "fail")
+    limited = store._database._engine
+
+    @sa.event.listens_for(limited, "connect")
+    def limit(connection, _record):
+        connection.execute("PRAGMA max_page_count = 1")
+
+    with pytest.raises(StorageFull, match="is full, and nothing was written"):
+        store.write(make_record(runs=[make_run(0, x="x" * 100_000)]), "replace")
+    sa.event.remove(limited, "connect", limit)
+    assert_same_runs(store.read("coin toss").runs, record.runs)
+    assert sqlite3.connect(tmp_path / "x.db").execute("PRAGMA integrity_check").fetchone() == (
+        "ok",
+    )

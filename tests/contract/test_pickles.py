@@ -1,0 +1,126 @@
+"""Pickles are signed, and nothing unsigned is unpickled."""
+
+import ast
+import os
+import pickle
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mltraq_prefect
+from mltraq_prefect.errors import InvalidInput, StoreError, UntrustedPickle
+from mltraq_prefect.storage.pickles import seal, unseal, user_key
+
+KEY = b"k" * 32
+MINE = ("coin toss", "5c3f")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLTRAQ_PICKLE_KEY", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return tmp_path / "mltraq" / "pickle.key"
+
+
+class Exploit:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.path),)
+
+
+def test_comes_back():
+    assert unseal(seal({"x": [1]}, KEY, MINE), KEY, MINE) == {"x": [1]}
+    assert unseal(seal(lambda: 5, KEY, MINE), KEY, MINE)() == 5
+
+
+@pytest.mark.parametrize(
+    "case", ["unsigned", "other key", "other experiment", "other id", "changed"]
+)
+def test_untrusted_bytes_are_not_unpickled(tmp_path, case):
+    left = tmp_path / "left"
+    sealed = seal(Exploit(left), KEY, MINE)
+    key, experiment = KEY, MINE
+    if case == "unsigned":
+        sealed = pickle.dumps(Exploit(left))
+    elif case == "other key":
+        key = b"o" * 32
+    elif case == "other experiment":
+        experiment = ("coin tos", "s5c3f")
+    elif case == "other id":
+        experiment = ("coin toss", "0000")
+    else:
+        sealed = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    with pytest.raises(UntrustedPickle):
+        unseal(sealed, key, experiment)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("size", range(0, 40, 7))
+def test_cut_bytes(size):
+    with pytest.raises(UntrustedPickle):
+        unseal(seal(1, KEY, MINE)[:size], KEY, MINE)
+
+
+def test_the_key_is_made_once_and_private(home):
+    key = user_key()
+    assert len(key) == 64
+    assert user_key() == key
+    assert stat.S_IMODE(os.stat(home).st_mode) == 0o600
+    assert list(home.parent.iterdir()) == [home]
+
+
+def test_processes_that_start_together_share_a_key(home):
+    code = "from mltraq_prefect.storage.pickles import user_key; print(user_key().decode())"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert len({process.communicate()[0] for process in processes}) == 1
+
+
+def test_a_key_that_others_can_read_is_refused(home):
+    user_key()
+    home.chmod(0o644)
+    with pytest.raises(StoreError, match="chmod 600"):
+        user_key()
+
+
+def test_the_variable_counts(home, monkeypatch):
+    monkeypatch.setenv("MLTRAQ_PICKLE_KEY", "a secret of sixteen")
+    assert user_key() == b"a secret of sixteen"
+    assert not home.exists()
+    monkeypatch.setenv("MLTRAQ_PICKLE_KEY", "short")
+    with pytest.raises(InvalidInput, match="shorter than 16"):
+        user_key()
+
+
+def test_one_function_of_the_package_unpickles():
+    """It serves stored pickles once they are verified, and what workers and parent exchange."""
+    loaders = ("pickle.loads", "pickle.load", "pickle.Unpickler", "cloudpickle.loads")
+    unpickling, users = [], set()
+    package = Path(mltraq_prefect.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                used = f"{node.value.id}.{node.attr}"
+                if used in loaders:
+                    unpickling.append((path.name, used))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "unpickled":
+                users.add(path.relative_to(package).as_posix())
+    assert unpickling == [("pickling.py", "pickle.loads")]
+    workers = {f"execution/{name}.py" for name in ("parcels", "worker", "worker_main")}
+    assert users == {"storage/pickles.py"} | workers
+
+
+def test_storage_imports_neither_pandas_nor_prefect():
+    code = (
+        "import sys, mltraq_prefect.storage, mltraq_prefect.codecs\n"
+        "print([name for name in ('pandas', 'pyarrow', 'prefect') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

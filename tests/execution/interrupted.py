@@ -1,0 +1,34 @@
+"""A sweep to be interrupted: ``python -m tests.execution.interrupted URL FOLDER RUNS``.
+
+Each execution of a run leaves a mark in the folder, so that they can be counted afterwards.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import mltraq_prefect as mltraq
+
+
+def draw(run):
+    with (Path(run.kwargs.folder) / f"run-{run.params.N}").open("a") as file:
+        file.write("x")
+    run.fields.drawn = run.rng.random(3)
+    run.locals.extra = run.params.N
+    time.sleep(0.01)
+
+
+def finish(run):
+    run.fields.total = float(run.fields.drawn.sum()) + run.locals.extra
+
+
+def main(url, folder, runs):
+    (Path(folder) / "pid").write_text(str(os.getpid()))
+    with mltraq.create_session(url) as session:
+        experiment = session.add_experiment("sweep").add_runs(N=range(int(runs)))
+        experiment.execute([draw, finish], {"folder": folder}, n_jobs=2, checkpoint=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

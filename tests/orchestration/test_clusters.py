@@ -1,0 +1,84 @@
+"""Batches on the workers of a real local Dask cluster and a real local Ray."""
+
+import os
+import random
+import threading
+
+import numpy as np
+import pytest
+
+import mltraq_prefect as mltraq
+from tests.prefect_api import logs
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def dask():
+    from prefect_dask import DaskTaskRunner
+
+    return DaskTaskRunner(
+        cluster_kwargs={"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+    )
+
+
+def ray():
+    from prefect_ray import RayTaskRunner
+
+    return RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False})
+
+
+def draw(run):
+    print("drawing", run.params.N)
+    run.fields.own = run.rng.random(2).tolist()
+    run.fields.python = random.random()
+    run.fields.numpy = np.random.uniform()
+    run.fields.ppid = os.getppid()
+    run.locals.array = np.full(3, run.params.N)
+
+
+def total(run):
+    if run.params.N == 3:
+        raise ValueError("three is bad")
+    if run.params.N == 5 and run.kwargs.hang:
+        threading.Event().wait()
+    run.fields.total = int(run.locals.array.sum())
+
+
+DRAWN = ("own", "python", "numpy")
+
+
+@pytest.fixture(params=[dask, ray], ids=["dask", "ray"])
+def executed(request, session):
+    experiment = session.add_experiment("cluster").add_runs(N=range(12))
+    return experiment.execute(
+        [draw, total],
+        {"hang": True},
+        task_runner=request.param(),
+        runs_per_task=3,
+        timeout_seconds=2,
+        on_error="keep",
+    )
+
+
+def test_a_cluster_gives_the_same_results_and_the_same_failures(executed, session):
+    here = session.add_experiment("cluster").add_runs(N=range(12))
+    here.execute([draw, total], {"hang": False}, backend="local", on_error="keep")
+    there = list(executed.runs.values())
+    for run, expected in zip(there, here.runs.values(), strict=True):
+        assert [run.fields[key] for key in DRAWN] == [expected.fields[key] for key in DRAWN]
+    assert [r.fields.get("total") for r in there] == [0, 3, 6, None, 12, None, *range(18, 36, 3)]
+    assert os.getpid() not in {run.fields.ppid for run in there}
+    assert there[3].ledger.error.endswith("ValueError: three is bad")
+    assert there[5].ledger.error.startswith("exceeded timeout_seconds=2")
+    records = logs(there[0].ledger.flow_run_id, lambda found: "drawing 11" in found)
+    printed = {record.message for record in records if record.message.startswith("drawing")}
+    assert printed == {f"drawing {n}" for n in range(12)}
+
+
+def test_a_scheduler_that_does_not_answer_is_named(session):
+    from prefect_dask import DaskTaskRunner
+
+    runner = DaskTaskRunner(address="tcp://127.0.0.1:1", client_kwargs={"timeout": 1})
+    experiment = session.add_experiment("nowhere").add_runs(N=[1])
+    with pytest.raises(mltraq.InvalidInput, match="the task runner DaskTaskRunner takes no task"):
+        experiment.execute(draw, task_runner=runner)
