@@ -1,0 +1,102 @@
+"""Deploy coin_toss on this machine, start it once, and leave the UI open.
+
+Everything is in build/deploy-demo: the database of Prefect's server, the logs, and mltraq.db unless
+MLTRAQ_DATABASE_URL says otherwise.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from local import LocalPrefect
+
+import mltraq_prefect as mltraq
+
+ROOT = Path(__file__).parent.parent
+HOME = ROOT / "build" / "deploy-demo"
+POOL = "mltraq"
+EVALUATED_SECONDS = 120
+
+SAVE_BLOCK = (
+    "import os; from mltraq_prefect import ExperimentStore;"
+    " ExperimentStore(url=os.environ['MLTRAQ_DATABASE_URL']).save('mltraq', overwrite=True)"
+)
+QUERY = "SELECT slot, n, error, standard_error FROM e_coin_toss ORDER BY slot, n"
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    if not _is_free(options.port):
+        print(f"Port {options.port} is in use; choose another one with --port.", file=sys.stderr)
+        return 1
+    os.chdir(ROOT)
+    HOME.mkdir(parents=True, exist_ok=True)
+    url = os.environ.setdefault("MLTRAQ_DATABASE_URL", f"sqlite:///{HOME}/mltraq.db")
+    print("Starting a Prefect server ...")
+    try:
+        with LocalPrefect(HOME, options.port) as prefect:
+            _deploy(prefect)
+            _toss_and_evaluate(prefect, url)
+            if not options.once:
+                _leave_open(prefect)
+    except KeyboardInterrupt:
+        print("\nStopped.")
+    return 0
+
+
+def _deploy(prefect: LocalPrefect) -> None:
+    print("Deploying flows/coin_toss.py ...")
+    save = [sys.executable, "-c", SAVE_BLOCK]
+    subprocess.run(  # noqa: S603
+        save, env=os.environ | prefect.settings, check=True, capture_output=True
+    )
+    prefect.run("work-pool", "create", "--type", "process", "--overwrite", POOL)
+    prefect.run("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+    prefect.start("worker.log", "worker", "start", "--pool", POOL)
+
+
+def _toss_and_evaluate(prefect: LocalPrefect, url: str) -> None:
+    print("Running toss; the event of its persist starts evaluate ...")
+    with mltraq.create_session(url) as session:
+        before = _evaluated(session)
+        prefect.run("deployment", "run", "toss/coin-toss")
+        prefect.wait(
+            lambda: _evaluated(session) > before, EVALUATED_SECONDS, "the evaluation of the tosses"
+        )
+        prefect.wait(prefect.is_idle, EVALUATED_SECONDS, "the flow runs to end")
+        print("\n" + session.query(QUERY).to_string(index=False))
+
+
+def _evaluated(session: mltraq.Session) -> int:
+    """Count the runs that have their metrics."""
+    if not len(session.ls()):
+        return 0
+    runs = session.load("coin_toss", columns=[]).runs.values()
+    return sum("metrics" in run.ledger.steps for run in runs)
+
+
+def _leave_open(prefect: LocalPrefect) -> None:
+    print(f"\nFlow runs: {prefect.url}/runs, summaries: {prefect.url}/artifacts")
+    print("toss runs every hour on the hour. Press Ctrl-C to stop it all.")
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    print("\nStopping ...")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=4200, help="port of the UI; default: 4200")
+    parser.add_argument("--once", action="store_true", help="stop when the coins are evaluated")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""A Prefect server with a home of its own, and workers, as child processes of this one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+START_SECONDS = 120
+STOP_SECONDS = 20
+
+QUICK = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "2",
+}
+"""Settings for few flow runs that start soon, rather than for many."""
+
+
+class LocalPrefect:
+    """A server on this machine; use it as a context manager.
+
+    Args:
+        home: Folder for the server's database and logs.
+        port: Where it listens; any free port if None.
+
+    Attributes:
+        url: Address of the UI.
+        settings: Environment variables that make a program use this server.
+    """
+
+    def __init__(self, home: Path, port: int | None = None) -> None:
+        self._home = home.absolute()
+        self._port = port or free_port()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.settings = QUICK | {
+            "PREFECT_API_URL": f"{self.url}/api",
+            "PREFECT_UI_API_URL": f"{self.url}/api",
+            "PREFECT_HOME": str(self._home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "NO_COLOR": "1",
+        }
+
+    def __enter__(self) -> Self:
+        self._home.mkdir(parents=True, exist_ok=True)
+        listen = ["--host", "127.0.0.1", "--port", str(self._port)]
+        server = self.start("server.log", "server", "start", *listen)
+        self.wait(lambda: self._answers(server), START_SECONDS, "the Prefect server to start")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process in reversed(self._processes):
+            stop(process)
+
+    def start(self, log: str, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a command of Prefect's that goes on until the end, with a log file."""
+        with (self._home / log).open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "prefect", *command],
+                env=os.environ | self.settings,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def run(self, *command: str) -> str:
+        """Run a command of Prefect's and return what it prints."""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "prefect", "--no-prompt", *command],
+            env=os.environ | self.settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            sys.exit(f"prefect {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def wait(self, until: Callable[[], bool], seconds: float, what: str) -> None:
+        """Wait for a condition."""
+        end = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > end:
+                raise TimeoutError(f"waited {seconds:g} s for {what}; the logs are in {self._home}")
+            time.sleep(0.2)
+
+    def is_idle(self) -> bool:
+        """Return whether no flow run is on its way."""
+        active = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
+        found = httpx.post(
+            f"{self.url}/api/flow_runs/count", json={"flow_runs": active}, timeout=30
+        )
+        return found.is_success and found.json() == 0
+
+    def _answers(self, server: "subprocess.Popen[bytes]") -> bool:
+        if server.poll() is not None:
+            raise RuntimeError(f"the Prefect server ended; its log is {self._home}/server.log")
+        try:
+            return httpx.get(f"{self.url}/api/health", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and its children: by asking, then by force."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, sign)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,165 @@
+"""The deployments of the documentation on a real server, with a real worker and PostgreSQL."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from deployments.local import LocalPrefect
+from tests.servers import postgresql_database
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTATION = ROOT / "docs" / "deployments.md"
+PASSWORD = "canary/Zq7 wörd"
+"""What must appear nowhere."""
+
+SECONDS = 120
+
+
+class Deployed:
+    """A Prefect server with the two deployments, read through its HTTP API.
+
+    Attributes:
+        url: Address of the UI.
+        database: URL of the database that the deployments share.
+        home: Folder with the server's database and logs.
+        output: What the commands that deploy have printed.
+    """
+
+    def __init__(self, prefect: LocalPrefect, home: Path, database: str, output: str) -> None:
+        self.url, self.settings = prefect.url, prefect.settings
+        self.home, self.database, self.output = home, database, output
+        self._http = httpx.Client(base_url=f"{prefect.url}/api/", timeout=30)
+
+    def get(self, path):
+        return self._request("GET", path).json()
+
+    def post(self, path, **body):
+        return self._request("POST", path, body).json()
+
+    def patch(self, path, **body):
+        self._request("PATCH", path, body)
+
+    def _request(self, method, path, body=None):
+        """Ask until the server, which may find its SQLite database locked, has an answer."""
+
+        def answer():
+            found = self._http.request(method, path, json=body)
+            return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
+
+        return self.wait(answer, f"answer to {method} {path}").raise_for_status()
+
+    def deployment(self, flow):
+        return self.get(f"deployments/name/{flow}/coin-toss")
+
+    def start(self, flow, **parameters):
+        """Create a flow run of a deployment, as `prefect deployment run` does."""
+        path = f"deployments/{self.deployment(flow)['id']}/create_flow_run"
+        return self.post(path, parameters=parameters, state={"type": "SCHEDULED"})
+
+    @contextmanager
+    def scheduled_every(self, seconds, flow):
+        """Run a deployment so often for a while, in place of its own schedule."""
+        deployment = self.deployment(flow)
+        path = f"deployments/{deployment['id']}"
+        own = [{"schedule": one["schedule"], "active": True} for one in deployment["schedules"]]
+        self.patch(path, schedules=[{"schedule": {"interval": seconds}, "active": True}])
+        try:
+            yield
+        finally:
+            self.patch(path, schedules=own)
+
+    def flow_runs(self, flow):
+        return self.post(
+            "flow_runs/filter", flows={"name": {"any_": [flow]}}, sort="EXPECTED_START_TIME_ASC"
+        )
+
+    def started(self, flow):
+        """Return the flow runs of a flow that do not wait for a slot of the hourly schedule."""
+        return [run for run in self.flow_runs(flow) if run["state_type"] != "SCHEDULED"]
+
+    def finished(self, flow, count):
+        """Wait until so many flow runs of a flow have completed; return all that have started."""
+
+        def complete():
+            found = self.started(flow)
+            states = [run["state_type"] for run in found]
+            assert not {"FAILED", "CRASHED"} & set(states), self.log("worker.log")
+            return found if states.count("COMPLETED") >= count else None
+
+        return self.wait(complete, f"{count} flow runs of {flow}")
+
+    def wait(self, read, what):
+        """Read until it is something, and return it."""
+        end = time.monotonic() + SECONDS
+        while (found := read()) is None:
+            assert time.monotonic() < end, f"no {what}:\n{self.log('worker.log')}"
+            time.sleep(0.2)
+        return found
+
+    def events(self, count):
+        """Wait for the events of persists, and return them in order."""
+
+        def read():
+            filter_ = {"event": {"name": ["mltraq.experiment.persisted"]}, "order": "ASC"}
+            found = self.post("events/filter", filter=filter_)["events"]
+            return found if len(found) >= count else None
+
+        return self.wait(read, f"{count} events")
+
+    def log(self, name):
+        path = self.home / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
+
+def secured(url):
+    """Return a URL with a password in it; the private server takes any."""
+    parsed = sa.make_url(url)
+    return parsed.set(password=parsed.password or PASSWORD).render_as_string(hide_password=False)
+
+
+def commands():
+    """Return the commands of the documentation that deploy."""
+    (block,) = re.findall(r"<!-- commands -->\n```sh\n(.*?)```", DOCUMENTATION.read_text(), re.S)
+    return block.splitlines()
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory):
+    """What is there after the commands of the documentation."""
+    home = tmp_path_factory.mktemp("prefect")
+    with postgresql_database() as database, LocalPrefect(home) as prefect:
+        database = secured(database)
+        variables = {"MLTRAQ_DATABASE_URL": database}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        prefect.settings |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
+        environment = os.environ | prefect.settings | variables | {"PATH": path}
+        output = []
+        for command in commands():
+            if "# in a terminal of its own" in command:
+                prefect.start("worker.log", *command.partition("#")[0].split()[1:])
+            else:
+                output.append(_run(command, environment))
+        yield Deployed(prefect, home, database, "".join(output))
+
+
+@pytest.fixture(scope="session")
+def tossed(deployed):
+    """The flow run of `toss`, started by hand, and that of `evaluate`, started by its event."""
+    deployed.start("toss")
+    return deployed.finished("toss", 1)[0], deployed.finished("evaluate", 1)[0]
+
+
+def _run(command, environment):
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
