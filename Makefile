@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_LOGGING_LEVEL=CRITICAL \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false
 
@@ -64,7 +64,7 @@ soak: .venv/test
 .venv-peers/bin/python:
 	@echo "Installing what is measured beside us into .venv-peers ..."
 	@$(PYTHON) -m venv .venv-peers
-	@$@ -m pip install --quiet --disable-pip-version-check mltraq==0.1.165 mlflow joblib
+	@$@ -m pip install --quiet --quiet --disable-pip-version-check mltraq==0.1.165 mlflow joblib
 
 bench: .venv/test .venv-peers/bin/python
 	@MLTRAQ_PEERS_PYTHON=.venv-peers/bin/python $(BIN)/python -m benchmarks

@@ -16,7 +16,7 @@ from deployments.local import LocalPrefect
 from tests.servers import postgresql_database
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTATION = ROOT / "docs" / "deployments.md"
+DOCUMENTATION = ROOT / "README.md"
 PASSWORD = "canary/Zq7 wörd"
 """What must appear nowhere."""
 
