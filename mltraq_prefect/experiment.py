@@ -180,7 +180,7 @@ class Experiment:
                 copies = (run.copy() for run in runs)
                 execute_serially(prepared, copies, results.collect, retries)
             self._raise_failures(runs, on_error)
-        elif prepared:
+        elif prepared and self.runs:
             self._execute_in_flow(
                 prepared,
                 kwargs or {},

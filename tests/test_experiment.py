@@ -200,6 +200,17 @@ def test_a_foreign_table_called_experiments(url, tmp_path):
         mltraq.create_session(url)
 
 
+def test_nothing_pending_is_nothing_to_execute(session, stored):
+    done = session.load("stored")
+    done.execute(lambda run: run.fields.update(y=1), backend="local")
+    done.persist(if_exists="merge")
+    pending = session.load("stored", pending="<lambda>")
+    pending.execute(lambda run: run.fields.update(y=2))
+    assert not pending.runs
+    pending.persist(if_exists="merge")
+    assert session.query("SELECT sum(y) AS total FROM e_stored")["total"][0] == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
