@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,23 +17,65 @@ Rows = Sequence[tuple[Any, ...]]
 
 COLUMNS = ", ".join(("id_run", *FIELDS))
 _TYPES = ", ".join(f"{name} {kind}" for name, kind in FIELDS.items())
-CREATE = f"CREATE TABLE raw (id_run CHAR(36) PRIMARY KEY, {_TYPES})"
+_LEDGER = (
+    "id_experiment CHAR(36), id_run CHAR(36), position BIGINT, params TEXT, state TEXT, "
+    "steps TEXT, error TEXT, attempts BIGINT, started_at TIMESTAMP, duration_s DOUBLE PRECISION, "
+    "flow_run_id CHAR(36), task_run_id CHAR(36), residual TEXT, PRIMARY KEY (id_experiment, id_run)"
+)
+CREATE = {"raw": f"id_run CHAR(36) PRIMARY KEY, {_TYPES}", "raw_ledger": _LEDGER}
 
 
-def write(url: str, rows: Rows) -> None:
-    """Make a table and write rows in one transaction: `executemany`, or COPY."""
-    if url.startswith("sqlite"):
-        with sqlite3.connect(_path(url)) as connection:
-            connection.execute(CREATE)
-            marks = ", ".join("?" * (len(FIELDS) + 1))
-            connection.executemany(f"INSERT INTO raw VALUES ({marks})", rows)
-        connection.close()
-    else:
-        with _psycopg(url) as connection, connection.cursor() as cursor:
-            cursor.execute(CREATE)
-            with cursor.copy(f"COPY raw ({COLUMNS}) FROM STDIN") as copy:
-                for row in rows:
-                    copy.write_row(row)
+def ledger_rows(rows: Rows) -> Rows:
+    """Return a row like those of our ledger for each row."""
+    ids, steps = str(uuid.UUID(int=1)), '{"toss": "1"}'
+    started = "2026-01-02 03:04:05.678901"
+    return [
+        (
+            ids,
+            row[0],
+            i,
+            f'{{"N": {i}}}',
+            "completed",
+            steps,
+            None,
+            1,
+            started,
+            0.25,
+            ids,
+            None,
+            None,
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def write(url: str, tables: Mapping[str, Rows]) -> None:
+    """Make tables and write their rows in one transaction: `executemany`, or COPY."""
+    connection: Any = sqlite3.connect(_path(url)) if url.startswith("sqlite") else _psycopg(url)
+    with connection:
+        for table, rows in tables.items():
+            connection.execute(f"CREATE TABLE {table} ({CREATE[table]})")
+            if url.startswith("sqlite"):
+                marks = ", ".join("?" * len(rows[0]))
+                connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+            else:
+                _copy(connection, table, rows)
+    connection.close()
+
+
+def drop(url: str) -> None:
+    """Drop the tables that `write` makes."""
+    connection: Any = sqlite3.connect(_path(url)) if url.startswith("sqlite") else _psycopg(url)
+    with connection:
+        for table in CREATE:
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+    connection.close()
+
+
+def _copy(connection: psycopg.Connection[Any], table: str, rows: Rows) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def read(url: str) -> list[dict[str, Any]]:

@@ -73,6 +73,11 @@ def fastest(
     return best
 
 
+def repeats_for(runs: int, values: int) -> int:
+    """Return how often to repeat a tracking workload: what takes milliseconds, more often."""
+    return 10 if runs * values <= 10_000 else 3
+
+
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:,.1f} ms"
 

@@ -33,7 +33,7 @@ def tables(quick: bool) -> Iterator[Table]:
     """Yield the tables; `quick` takes fewer runs and repeats less often."""
     count, repeats = (RUNS // 10, 2) if quick else (RUNS, 3)
     lines = [line for name in DATABASES for line in bulk(name, count, repeats)]
-    headings = ("work", "ours", "driver", "pandas.to_sql", "MLTRAQ")
+    headings = ("work", "ours", "driver", "driver with ledger", "pandas.to_sql", "MLTRAQ")
     yield Table(f"Tables: {count:,} runs of 10 scalar fields, ledger included", headings, lines)
     headings = ("runs", "write", "read", "a run", "runs held", "write adds", "a loaded run")
     yield Table("Growth on SQLite: seconds, and KiB of memory a run", headings, growth(quick))
@@ -44,32 +44,35 @@ def bulk(name: str, count: int, repeats: int) -> Iterator[Line]:
     runs, rows = make_runs(count), make_rows(count)
     open_database = DATABASES[name]
     others = peers.ask("mltraq_tables", str(count)) if name == "SQLite" else None
-    times: list[list[float]] = []
+    times = []
     for _ in range(repeats):
         with open_database() as url:
-            times.append(_once(url, runs, rows))
-    write, load, raw_write, raw_read, to_sql = map(min, zip(*times, strict=True))
+            times.append([*_once(url, runs, rows)])
+    write, load, both_write, raw_write, raw_read, to_sql = map(min, zip(*times, strict=True))
     peer = others or ["", ""]
-    figures = cells((write, raw_write, to_sql, peer[0]), in_seconds)
+    figures = cells((write, raw_write, both_write, to_sql, peer[0]), in_seconds)
     yield Line((f"write to {name}", *figures), write / raw_write, BUDGET)
-    figures = cells((load, raw_read, "", peer[1]), in_seconds)
+    figures = cells((load, raw_read, "", "", peer[1]), in_seconds)
     yield Line((f"read from {name}", *figures), load / raw_read, BUDGET)
 
 
-def _once(url: str, runs: list[Any], rows: raw.Rows) -> list[float]:
-    """Return seconds: ours to write and read, the driver's to write and read, pandas' to write."""
+def _once(url: str, runs: list[Any], rows: raw.Rows) -> Iterator[float]:
+    """Yield the seconds of each way to write or read, in the order of the columns."""
     store = Store(url)
     store.check()
-    calls: tuple[Callable[[], Any], ...] = (
-        lambda: store.write(record(runs), "fail"),
-        lambda: store.read("bench"),
-        lambda: raw.write(url, rows),
-        lambda: raw.read(url),
-        lambda: raw.to_sql(url, [{"id_run": run.id_run, **run.fields} for run in runs]),
-    )
-    seconds = [fastest(call, repeats=1, clock=WALL)[0] for call in calls]
+    ledger = raw.ledger_rows(rows)
+    yield timed(lambda: store.write(record(runs), "fail"))
+    yield timed(lambda: store.read("bench"))
     store.close()
-    return seconds
+    yield timed(lambda: raw.write(url, {"raw": rows, "raw_ledger": ledger}))
+    raw.drop(url)
+    yield timed(lambda: raw.write(url, {"raw": rows}))
+    yield timed(lambda: raw.read(url))
+    yield timed(lambda: raw.to_sql(url, [{"id_run": run.id_run, **run.fields} for run in runs]))
+
+
+def timed(call: Callable[[], Any]) -> float:
+    return fastest(call, repeats=1, clock=WALL)[0]
 
 
 def growth(quick: bool) -> list[Line]:

@@ -1,6 +1,6 @@
 """Tracking: each value appended to a list, one persist; session and database file included.
 
-Beside MLTRAQ and MLflow, on SQLite, in one process. Run as ``python -m benchmarks tracking``.
+Beside MLTRAQ and MLflow, on SQLite, in one process. MLflow takes minutes for the largest. Run as ``python -m benchmarks tracking``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import mltraq_prefect as mltraq
 from benchmarks import peers
-from benchmarks.report import WALL, Line, Table, cells, fastest, milliseconds
+from benchmarks.report import WALL, Line, Table, cells, fastest, milliseconds, repeats_for
 from benchmarks.runs import sqlite_url
 
 WORKLOADS = (
@@ -34,7 +34,7 @@ def tables(quick: bool) -> Iterator[Table]:
 
 
 def line(runs: int, values: int, others: list[float]) -> Line:
-    (ours,) = fastest(lambda: track(runs, values), repeats=3, clock=WALL)
+    (ours,) = fastest(lambda: track(runs, values), repeats=repeats_for(runs, values), clock=WALL)
     figures = cells((ours, *others), milliseconds)
     return Line((f"{runs} x {values}", *figures), ours / min(others) if others else None, 1.0)
 

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import tempfile
+from functools import partial
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric
@@ -20,9 +21,11 @@ BATCH = 1_000
 
 def main(workloads: list[str]) -> None:
     logging.disable()
-    sizes = [tuple(map(int, workload.split("x"))) for workload in workloads]
     track(1, 1)
-    seconds = [fastest(lambda: track(*size), repeats=1, clock=WALL)[0] for size in sizes]  # noqa: B023
+    seconds = []
+    for workload in workloads:
+        size = map(int, workload.split("x"))
+        seconds += fastest(partial(track, *size), repeats=1, clock=WALL)
     print(json.dumps(seconds))
 
 

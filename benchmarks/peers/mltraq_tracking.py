@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from functools import partial
 
 import mltraq
 
-from benchmarks.report import WALL, fastest
+from benchmarks.report import WALL, fastest, repeats_for
 
 
 def main(workloads: list[str]) -> None:
-    sizes = [tuple(map(int, workload.split("x"))) for workload in workloads]
     track(1, 1)
-    seconds = [fastest(lambda: track(*size), repeats=3, clock=WALL)[0] for size in sizes]  # noqa: B023
+    seconds = []
+    for workload in workloads:
+        size = [*map(int, workload.split("x"))]
+        seconds += fastest(partial(track, *size), repeats=repeats_for(*size), clock=WALL)
     print(json.dumps(seconds))
 
 
