@@ -1,6 +1,7 @@
 """Tracking: each value appended to a list, one persist; session and database file included.
 
-Beside MLTRAQ and MLflow, on SQLite, in one process. MLflow takes minutes for the largest. Run as ``python -m benchmarks tracking``.
+Beside MLTRAQ and MLflow, on SQLite, in one process. MLflow takes minutes for the largest. Run as
+``python -m benchmarks tracking``.
 """
 
 from __future__ import annotations
