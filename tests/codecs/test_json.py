@@ -27,7 +27,7 @@ def test_exact_values_come_back_identical(value: Any) -> None:
     assert_identical(json.loads(text), value)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=200)
 @given(values.values())
 def test_text_is_given_only_where_it_is_exact(value: Any) -> None:
     text = codecs.to_json(value)
