@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -111,12 +110,11 @@ class Database:
         self.dialect = DIALECTS[parsed.get_backend_name()]
         self.url = _masked(sa.make_url(url))
         self._secrets = _secrets(parsed)
-        self._in_memory = parsed.get_backend_name() == "sqlite" and _is_memory(parsed)
-        self._turn = threading.RLock() if self._in_memory else nullcontext()
-        self._file = None if self._in_memory else _sqlite_file(parsed)
+        self._parsed = parsed
+        self._turn = threading.RLock() if self.dialect.is_private(parsed) else nullcontext()
         self._pid = os.getpid()
         self._was_reached = False
-        self._engine = _engine(parsed, self.dialect, self._in_memory)
+        self._engine = _engine(parsed, self.dialect)
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones, except to a database in memory."""
@@ -162,8 +160,7 @@ class Database:
     def _transaction(self, lock: str | None) -> Iterator[Transaction]:
         self._after_fork()
         with self._turn, self._translated():
-            if self._file is not None:
-                _create_private(self._file)
+            self.dialect.before_connect(self._parsed)
             with self._connect() as connection:
                 self._was_reached = True
                 try:
@@ -261,14 +258,10 @@ def _parsed(url: str) -> sa.URL:
     return parsed
 
 
-def _engine(url: sa.URL, dialect: Dialect, in_memory: bool) -> sa.Engine:
-    pool: dict[str, Any] = {"pool_pre_ping": True}
-    if dialect.name == "sqlite":
-        pool = {"poolclass": sa.pool.StaticPool if in_memory else sa.pool.NullPool}
+def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
+    options = dialect.engine_options(url) | {"connect_args": dialect.connect_args(url)}
     try:
-        engine = sa.create_engine(
-            url, hide_parameters=True, connect_args=dialect.connect_args(url), **pool
-        )
+        engine = sa.create_engine(url, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
         raise StorageUnavailable(
             f"{dialect.name} databases need the package {error.name}; install "
@@ -286,21 +279,3 @@ def _masked(url: sa.URL) -> str:
 def _secrets(url: sa.URL) -> list[str]:
     hidden = [value for key, value in url.query.items() if _SECRET.search(key)]
     return [str(secret) for secret in (url.password, *hidden) if secret]
-
-
-def _is_memory(url: sa.URL) -> bool:
-    database = url.database or ":memory:"
-    return database == ":memory:" or url.query.get("mode") == "memory" or "mode=memory" in database
-
-
-def _sqlite_file(url: sa.URL) -> str | None:
-    if url.get_backend_name() != "sqlite" or str(url.database).startswith("file:"):
-        return None
-    return url.database
-
-
-def _create_private(path: str) -> None:
-    """Create the file for its owner alone; SQLite gives its journals the mode of the file."""
-    if not Path(path).exists():
-        flags = os.O_CREAT | os.O_WRONLY
-        os.close(os.open(path, flags, 0o600))

@@ -1,0 +1,19 @@
+"""What is different about each database: a module each, and their register.
+
+A further dialect is a further module and a line here; nothing outside this folder names a backend.
+"""
+
+from mltraq_prefect.storage.dialects.base import Dialect, Row, Trouble
+from mltraq_prefect.storage.dialects.mariadb import MariaDB
+from mltraq_prefect.storage.dialects.postgresql import PostgreSQL
+from mltraq_prefect.storage.dialects.sqlite import SQLite
+
+__all__ = ["DIALECTS", "Dialect", "Row", "Trouble"]
+
+DIALECTS: dict[str, Dialect] = {
+    "sqlite": SQLite(),
+    "postgresql": PostgreSQL(),
+    "mariadb": MariaDB(),
+    "mysql": MariaDB(),
+}
+"""By the backend name of SQLAlchemy's URL."""

@@ -1,0 +1,125 @@
+"""What a dialect declares, and how most databases behave.
+
+A dialect declares the SQL types of the kinds of columns, which values they change, how rows are
+written in bulk, how a transaction begins and what is locked in it, and what its errors mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import sqlalchemy as sa
+
+from mltraq_prefect.storage.layout import Kind
+
+Trouble = Literal["unavailable", "conflict", "moved", "read-only", "full", "other"]
+"""What a driver's error means.
+
+After ``unavailable``, ``conflict`` and ``moved`` (a table or column that was there a moment ago is
+not there now: another process is changing it) a transaction is repeated.
+"""
+
+Row = Sequence[Any]
+LOCK_SECONDS = 60
+"""How long a writer waits for another one."""
+
+
+class Dialect:
+    """Behaviour that most databases share."""
+
+    name: ClassVar[str]
+    driver: ClassVar[str]
+    extra: ClassVar[str] = ""
+    types: ClassVar[dict[Kind, str]]
+    widths: ClassVar[dict[Kind, int]]
+    max_columns: ClassVar[int]
+    max_row: ClassVar[int] = 2**40
+    placeholder: ClassVar[str] = "%s"
+    table_options: ClassVar[str] = ""
+    nan: ClassVar[bool] = True
+    infinity: ClassVar[bool] = True
+    negative_zero: ClassVar[bool] = True
+    nul: ClassVar[bool] = True
+    ddl_commits: ClassVar[bool] = False
+    inline_bytes: ClassVar[int | None] = None
+    reconnects: ClassVar[bool] = True
+    limit_advice: ClassVar[str] = ""
+    adapt: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}
+    restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}
+
+    def connect_args(self, url: sa.URL) -> dict[str, Any]:
+        """Return arguments of the driver's `connect` that bound how long it takes."""
+        return {} if "connect_timeout" in url.query else {"connect_timeout": 10}
+
+    def engine_options(self, url: sa.URL) -> dict[str, Any]:
+        """Return arguments of SQLAlchemy's `create_engine`: how connections are kept."""
+        return {"pool_pre_ping": True}
+
+    def is_private(self, url: sa.URL) -> bool:
+        """Return whether the database is one connection of this process, and ends with it."""
+        return False
+
+    def before_connect(self, url: sa.URL) -> None:
+        """Do what has to be done before each connection."""
+
+    def prepare(self, connection: Any) -> None:
+        """Set up a new connection of the driver."""
+
+    def quote(self, name: str) -> str:
+        """Quote an identifier of ours: ASCII letters, digits and underscores."""
+        return f'"{name}"'
+
+    def begin(self, connection: sa.Connection, *, write: bool) -> None:
+        """Start a transaction in which all statements see one state of the database."""
+
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        """Wait until no other writer holds the lock of this name; hold it until the end."""
+
+    def unlock(self, connection: sa.Connection, name: str) -> None:
+        """Release a lock that outlives its transaction."""
+
+    def value_limit(self, connection: sa.Connection) -> int:
+        """Return how many bytes the values of one row can take, as `sent` counts them."""
+        return 10**9
+
+    def sent(self, value: str | bytes) -> int:
+        """Return how many bytes a value takes on its way to the database."""
+        return len(value)
+
+    def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
+        """Return statements that give a column another kind.
+
+        Args:
+            table: Quoted name of the table.
+            column: Quoted name of the column.
+            kind: The new kind: float, from int, if there are values.
+            is_empty: Whether all values are NULL.
+        """
+        raise NotImplementedError
+
+    def insert(
+        self, cursor: Any, table: str, columns: Mapping[str, Kind], rows: Iterable[Row]
+    ) -> None:
+        """Insert many rows."""
+        names = ", ".join(map(self.quote, columns))
+        marks = ", ".join([self.placeholder] * len(columns))
+        sql = f"INSERT INTO {self.quote(table)} ({names}) VALUES ({marks})"
+        cursor.executemany(sql, rows)
+
+    def update(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Mapping[str, Kind],
+        keys: Mapping[str, Kind],
+        rows: Iterable[Row],
+    ) -> None:
+        """Update many rows, each given as the new values followed by its keys."""
+        values = ", ".join(f"{self.quote(name)} = {self.placeholder}" for name in columns)
+        found = " AND ".join(f"{self.quote(name)} = {self.placeholder}" for name in keys)
+        cursor.executemany(f"UPDATE {self.quote(table)} SET {values} WHERE {found}", rows)
+
+    def trouble(self, error: BaseException) -> Trouble:
+        """Say what an error of the driver means."""
+        raise NotImplementedError

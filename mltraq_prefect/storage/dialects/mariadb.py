@@ -1,0 +1,145 @@
+"""MariaDB and MySQL."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from mltraq_prefect.storage.dialects.base import LOCK_SECONDS, Dialect, Row, Trouble
+from mltraq_prefect.storage.layout import Kind
+
+_TROUBLES: dict[int, Trouble] = {
+    **dict.fromkeys((0, 1040, 1044, 1045, 1049, 1053, 1698, 1927), "unavailable"),
+    **dict.fromkeys((2002, 2003, 2006, 2013, 2014, 2055), "unavailable"),
+    **dict.fromkeys((1205, 1213, 1020), "conflict"),
+    **dict.fromkeys((1054, 1146, 1412, 1684), "moved"),
+    **dict.fromkeys((1142, 1290, 1792, 1836), "read-only"),
+    **dict.fromkeys((28, 1021, 1030, 1114), "full"),
+}
+
+
+def _time(value: datetime.timedelta) -> datetime.time:
+    return (datetime.datetime.min + value).time()
+
+
+class MariaDB(Dialect):
+    """MariaDB and MySQL by PyMySQL.
+
+    Each statement that changes a table commits. So they come first and only add, and a table of
+    another shape is filled beside the old one, which it replaces once it is complete.
+    """
+
+    name = "mariadb"
+    driver = "pymysql"
+    extra = "mysql"
+    max_columns = 1017
+    max_row = 8000
+    nan = False
+    infinity = False
+    negative_zero = False
+    ddl_commits = True
+    limit_advice = "; raise its max_allowed_packet"
+    table_options = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    types: ClassVar[dict[Kind, str]] = {
+        "bool": "BOOLEAN",
+        "int": "BIGINT",
+        "float": "DOUBLE",
+        "text": "LONGTEXT",
+        "bytes": "LONGBLOB",
+        "datetime": "DATETIME(6)",
+        "date": "DATE",
+        "time": "TIME(6)",
+        "uuid": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin",
+        "json": "LONGTEXT",
+        "binary": "LONGBLOB",
+        "key": "VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin",
+    }
+    # InnoDB keeps up to 40 bytes of a long value in the page, and adds its length.
+    widths: ClassVar[dict[Kind, int]] = {
+        kind: 42 if kind in ("text", "bytes", "json", "binary") else 8 for kind in types
+    } | {"uuid": 37, "key": 66}
+    adapt: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {"uuid": str}
+    restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {
+        "bool": bool,
+        "int": int,
+        "time": _time,
+        "uuid": uuid.UUID,
+    }
+
+    def connect_args(self, url: sa.URL) -> dict[str, Any]:
+        """Bound the time to connect, and agree on an encoding."""
+        return {"charset": "utf8mb4", **super().connect_args(url)}
+
+    def prepare(self, connection: Any) -> None:
+        """Refuse what would be cut, and wait for others no longer than for locks."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
+                f"lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}"
+            )
+
+    def quote(self, name: str) -> str:
+        """Quote an identifier of ours: ASCII letters, digits and underscores."""
+        return f"`{name}`"
+
+    def begin(self, connection: sa.Connection, *, write: bool) -> None:
+        """Writers, who hold a lock, see each commit; readers see one state."""
+        # Not for the transaction alone: a statement that commits would be free to change tables.
+        mode = "READ COMMITTED, READ WRITE" if write else "REPEATABLE READ, READ ONLY"
+        connection.exec_driver_sql(f"SET SESSION TRANSACTION ISOLATION LEVEL {mode}")
+        options = "" if write else " WITH CONSISTENT SNAPSHOT"
+        connection.exec_driver_sql(f"START TRANSACTION{options}")
+
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        """Take a lock of this name and this database; it survives the commits of statements."""
+        sql = "SELECT GET_LOCK(SHA2(CONCAT(DATABASE(), '/', %s), 224), %s)"
+        if connection.exec_driver_sql(sql, (name, LOCK_SECONDS)).scalar() != 1:
+            raise TimeoutError(f"another process has written for {LOCK_SECONDS} s")
+
+    def unlock(self, connection: sa.Connection, name: str) -> None:
+        """Release it, after the commit."""
+        sql = "SELECT RELEASE_LOCK(SHA2(CONCAT(DATABASE(), '/', %s), 224))"
+        connection.exec_driver_sql(sql, (name,))
+
+    def value_limit(self, connection: sa.Connection) -> int:
+        """Return what one packet takes, less some room for the statement."""
+        packet: int = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
+        return packet - 64 * 1024
+
+    def sent(self, value: str | bytes) -> int:
+        """Count the bytes of a literal, in which some are escaped."""
+        raw = value.encode() if isinstance(value, str) else value
+        return 2 * len(raw) - len(raw.translate(None, b"\0\n\r\x1a'\"\\"))
+
+    def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
+        """Convert in place: a float holds the integers that were checked before."""
+        return (f"ALTER TABLE {table} MODIFY COLUMN {column} {self.types[kind]}",)
+
+    def update(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Mapping[str, Kind],
+        keys: Mapping[str, Kind],
+        rows: Iterable[Row],
+    ) -> None:
+        """Insert rows whose keys are there already: many in one statement."""
+        names = ", ".join(map(self.quote, (*columns, *keys)))
+        marks = ", ".join(["%s"] * (len(columns) + len(keys)))
+        values = ", ".join(f"{self.quote(name)} = VALUES({self.quote(name)})" for name in columns)
+        cursor.executemany(
+            f"INSERT INTO {self.quote(table)} ({names}) VALUES ({marks}) "
+            f"ON DUPLICATE KEY UPDATE {values}",
+            list(rows),
+        )
+
+    def trouble(self, error: BaseException) -> Trouble:
+        """Read the error number (https://mariadb.com/kb/en/mariadb-error-codes/)."""
+        code = error.args[0] if error.args and isinstance(error.args[0], int) else None
+        if code is None:
+            return "unavailable" if type(error).__name__ == "InterfaceError" else "other"
+        return _TROUBLES.get(code, "other")

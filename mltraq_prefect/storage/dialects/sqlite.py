@@ -1,0 +1,112 @@
+"""SQLite."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from mltraq_prefect.storage.dialects.base import LOCK_SECONDS, Dialect, Trouble
+from mltraq_prefect.storage.layout import Kind
+
+_TROUBLES: dict[int, Trouble] = {
+    sqlite3.SQLITE_BUSY: "unavailable",
+    sqlite3.SQLITE_CANTOPEN: "unavailable",
+    sqlite3.SQLITE_LOCKED: "unavailable",
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_IOERR_WRITE: "full",
+    sqlite3.SQLITE_IOERR: "unavailable",
+}
+
+
+class SQLite(Dialect):
+    """SQLite, in a file or in memory.
+
+    The journal mode is left as it is: the default, a rollback journal, keeps a database one file
+    and is as safe as the file system's locks, where a WAL must not be on a network file system.
+    Readers and writers wait for each other for the moment of a commit only.
+    """
+
+    name = "sqlite"
+    driver = "pysqlite"
+    placeholder = "?"
+    reconnects = False
+    max_columns = 2000
+    inline_bytes = 16_384
+    nan = False
+    negative_zero = False
+    types: ClassVar[dict[Kind, str]] = {
+        "bool": "BOOLEAN",
+        "int": "BIGINT",
+        "float": "DOUBLE",
+        "text": "TEXT",
+        "bytes": "BLOB",
+        "datetime": "DATETIME",
+        "date": "DATE",
+        "time": "TIME",
+        "uuid": "CHAR(36)",
+        "json": "JSON",
+        "binary": "BLOB",
+        "key": "VARCHAR(64)",
+    }
+    widths: ClassVar[dict[Kind, int]] = dict.fromkeys(types, 1)
+    adapt: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {
+        "datetime": str,
+        "date": str,
+        "time": str,
+        "uuid": str,
+    }
+    restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {
+        "bool": bool,
+        "float": float,
+        "datetime": datetime.datetime.fromisoformat,
+        "date": datetime.date.fromisoformat,
+        "time": datetime.time.fromisoformat,
+        "uuid": uuid.UUID,
+    }
+
+    def engine_options(self, url: sa.URL) -> dict[str, Any]:
+        """Open a file for each transaction; keep the one connection that a memory is."""
+        return {"poolclass": sa.pool.StaticPool if self.is_private(url) else sa.pool.NullPool}
+
+    def is_private(self, url: sa.URL) -> bool:
+        """Return whether the URL names a database in memory."""
+        database = url.database or ":memory:"
+        in_memory = url.query.get("mode") == "memory" or "mode=memory" in database
+        return in_memory or database == ":memory:"
+
+    def before_connect(self, url: sa.URL) -> None:
+        """Create the file for its owner alone; SQLite gives its journals the mode of the file."""
+        path = url.database
+        if path is None or path.startswith("file:") or self.is_private(url) or Path(path).exists():
+            return
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    def connect_args(self, url: sa.URL) -> dict[str, Any]:
+        """Wait for other processes; leave transactions to this module."""
+        return {"timeout": LOCK_SECONDS, "isolation_level": None, "check_same_thread": False}
+
+    def begin(self, connection: sa.Connection, *, write: bool) -> None:
+        """Take the write lock at once: a transaction that upgrades later can only fail."""
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
+        """A column of integers takes floats as they are; an empty column is made anew."""
+        if not is_empty:
+            return ()
+        return (
+            f"ALTER TABLE {table} DROP COLUMN {column}",
+            f"ALTER TABLE {table} ADD COLUMN {column} {self.types[kind]}",
+        )
+
+    def trouble(self, error: BaseException) -> Trouble:
+        """Read the result code, extended or primary (https://www.sqlite.org/rescode.html)."""
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        return _TROUBLES.get(code) or _TROUBLES.get(code & 0xFF, "other")
