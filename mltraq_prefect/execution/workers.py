@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import TracebackType
 
@@ -58,23 +59,35 @@ class Workers:
         with self._free:
             yield from self._execute(job, parcel)
 
-    def _execute(self, job: Job, parcel: Packed | None) -> Iterator[Outcome]:
-        while parcel is not None:
-            worker = self._lease()
+    def _execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
+        left: Packed | None = parcel
+        while left is not None:
             handled = 0
             try:
-                for outcome in worker.execute(job, parcel):
-                    handled += outcome.count
-                    yield outcome
+                with self._leased() as worker:
+                    for outcome in worker.execute(job, left):
+                        handled += outcome.count
+                        yield outcome
+                    return
             except WorkerDied as death:
                 self._check_open()
-                outcome, parcel = _bury(parcel, handled, death)
+                outcome, left = _bury(left, handled, death)
                 yield outcome
-            else:
-                parcel = None
-                self._give_back(worker)
-            finally:
-                self._discard(worker)
+
+    @contextmanager
+    def _leased(self) -> Iterator[Worker]:
+        """A worker that comes back, unless it died or is left in the middle of something."""
+        worker = self._lease()
+        try:
+            yield worker
+        except BaseException:
+            with self._lock:
+                self._busy.discard(worker)
+            worker.close()
+            raise
+        with self._lock:
+            self._busy.discard(worker)
+            self._idle.append(worker)
 
     def _lease(self) -> Worker:
         with self._lock:
@@ -88,19 +101,6 @@ class Workers:
                 worker = Worker()
             self._busy.add(worker)
             return worker
-
-    def _give_back(self, worker: Worker) -> None:
-        with self._lock:
-            self._busy.discard(worker)
-            self._idle.append(worker)
-
-    def _discard(self, worker: Worker) -> None:
-        """Close a worker that was not given back: it died, or is in the middle of something."""
-        with self._lock:
-            if worker not in self._busy:
-                return
-            self._busy.discard(worker)
-        worker.close()
 
     def _check_open(self) -> None:
         if self._is_closed:
