@@ -41,11 +41,12 @@ class Shelf:
         store: The database.
         experiment: Name of the experiment.
         runs: Its runs; the neighbours of a run that is asked for are read with it.
-        remember: Gets what the database holds of a run whose fields are in memory again.
+        remember: Gets the experiment's id, that of a run whose fields are in memory again, and
+            what the database holds of it.
     """
 
     def __init__(
-        self, store: Store, experiment: str, runs: Runs, remember: Callable[[Snapshot], None]
+        self, store: Store, experiment: str, runs: Runs, remember: Callable[[str, str, Seen], None]
     ) -> None:
         self._store = store
         self._experiment = experiment
@@ -77,7 +78,7 @@ class Shelf:
                 self._fetch(self._from(id_run))
             fields, seen = self._fetched.pop(id_run)
             self._away.discard(id_run)
-            self._remember(Snapshot(self._id_experiment, {id_run: seen}))
+            self._remember(self._id_experiment, id_run, seen)
             return fields
 
     def take_all(self) -> None:

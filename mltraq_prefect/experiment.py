@@ -14,7 +14,7 @@ from mltraq_prefect.results import Results, start
 from mltraq_prefect.run import Namespace, Run, Runs, run_ids
 from mltraq_prefect.storage import Record, Store, Written
 from mltraq_prefect.storage.pickles import seal, user_key
-from mltraq_prefect.storage.records import Snapshot
+from mltraq_prefect.storage.records import Seen, Snapshot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,13 +239,12 @@ class Experiment:
         self._unannounced = joined(self._unannounced, written)
         if self._snapshot is not None:
             for run in runs:
-                self._snapshot.runs.pop(run.id_run, None)
+                self._snapshot.runs.drop(run.id_run)
 
-    def _remember(self, seen: Snapshot) -> None:
-        if self._snapshot is None:
-            self._snapshot = seen
-        else:
-            self._snapshot.update(seen)
+    def _remember(self, id_experiment: str, id_run: str, seen: Seen) -> None:
+        if self._snapshot is None or self._snapshot.id_experiment != id_experiment:
+            self._snapshot = Snapshot(id_experiment)
+        self._snapshot.runs.put(id_run, seen)
 
     def _execute_in_flow(
         self,

@@ -15,7 +15,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -79,6 +79,27 @@ class LedgerEntry:
     position: int | None = None
 
 
+class Source(Protocol):
+    """Where a run comes from that a database holds."""
+
+    def params(self, id_run: str) -> Namespace:
+        """Return the params of the run with an id."""
+
+    def ledger(self, id_run: str) -> LedgerEntry:
+        """Return what the ledger says of it."""
+
+
+_DEFAULTS: dict[str, Callable[[], Any]] = {
+    "kwargs": Namespace,
+    "locals": Namespace,
+    "seed": int,
+    "_step": str,
+    "_rng": lambda: None,
+    "_read_back": lambda: None,
+    "_source": lambda: None,
+}
+
+
 class Run:
     """One point of the grid: what varies (params), what is tracked (fields), what is scratch.
 
@@ -94,6 +115,7 @@ class Run:
     __slots__ = (
         "_read_back",
         "_rng",
+        "_source",
         "_step",
         "fields",
         "id_run",
@@ -122,8 +144,21 @@ class Run:
         self.locals = Namespace(locals or {})
         self.seed = seed
         self.ledger = LedgerEntry() if ledger is None else ledger
-        self._read_back: Callable[[str], Namespace] | None = None
+        self._source: Source | None = None
         self.begin("")
+
+    @classmethod
+    def stored(cls, id_run: str, fields: Namespace, source: Source) -> Run:
+        """Return a run that a database holds; whatever else it has is made when it is asked for.
+
+        Args:
+            id_run: Its id.
+            fields: Its fields.
+            source: Makes its params and its ledger entry.
+        """
+        run = cls.__new__(cls)
+        run.id_run, run.fields, run._source = id_run, fields, source
+        return run
 
     def release(self, read_back: Callable[[str], Namespace]) -> None:
         """Drop fields and locals from memory.
@@ -138,14 +173,21 @@ class Run:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name != "fields" or self._read_back is None:
+            """Make what a run that was stored or released does not hold yet."""
+            if name in _DEFAULTS:
+                value = _DEFAULTS[name]()
+            elif name == "fields" and self._read_back is not None:
+                value = self._read_back(self.id_run)
+            elif name in ("params", "ledger") and self._source is not None:
+                value = getattr(self._source, name)(self.id_run)
+            else:
                 raise AttributeError(f"a run has no attribute {name!r}")
-            self.fields = self._read_back(self.id_run)
-            return self.fields
+            setattr(self, name, value)
+            return value
 
     def begin(self, step: str) -> None:
         """Start the random stream of a step."""
-        self._step = step
+        self._step: str = step
         self._rng: np.random.Generator | None = None
 
     @property
@@ -209,8 +251,6 @@ class Run:
             self.seed,
             self.ledger,
         ) = state
-        self._read_back = None
-        self.begin("")
 
 
 class Runs(dict[str, Run]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -32,6 +33,24 @@ def to_json(value: Any, *, nul: bool = True) -> str | None:
     except TypeError:  # a lone surrogate
         return None
     return text.decode() if nul or _free_of_nul(text) else None
+
+
+def each_to_json(items: Sequence[Mapping[str, Any]], *, nul: bool = True) -> list[str] | None:
+    """Return JSON text of each of some dicts as `to_json` does, or None if one has none."""
+    keys = set(map(type, chain.from_iterable(items)))
+    values = [*chain.from_iterable(item.values() for item in items)]
+    if not keys <= {str} or not is_plain(values):
+        return None
+    try:
+        whole = orjson.dumps(items)
+    except TypeError:  # a lone surrogate
+        return None
+    if not nul and not _free_of_nul(whole):
+        return None
+    text = whole.decode()
+    if text.count("},{") == len(items) - 1:  # unless the items hold that themselves
+        return text[1:-1].replace("},{", "}\n{").split("\n")
+    return [orjson.dumps(item).decode() for item in items]
 
 
 def is_plain(value: Any) -> bool:

@@ -47,7 +47,7 @@ def find_changes(
             have is left alone, where one that was read and is gone is deleted.
     """
     changes = Changes()
-    for place, (run, seen) in enumerate(zip(plan.record.runs, plan.seen(), strict=True)):
+    for place, (run, seen) in enumerate(zip(plan.record.runs, plan.part().rows(), strict=True)):
         now = stored.get(run.id_run)
         if now is None:
             changes.new.append(place)

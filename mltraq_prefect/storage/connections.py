@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from mltraq_prefect.errors import (
     StorageUnavailable,
     StoreError,
 )
-from mltraq_prefect.storage.dialects import DIALECTS, Dialect, Row, Trouble
+from mltraq_prefect.storage.dialects import DIALECTS, Columns, Dialect, Trouble
 from mltraq_prefect.storage.layout import Kind
 
 T = TypeVar("T")
@@ -50,34 +50,30 @@ class Transaction:
         self.dialect = dialect
         self.quote = dialect.quote
 
-    def rows(self, sql: str, parameters: Row = ()) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         cursor = self._cursor()
         cursor.execute(self._marked(sql), tuple(parameters))
-        found: list[tuple[Any, ...]] = cursor.fetchall()
+        found: Sequence[tuple[Any, ...]] = cursor.fetchall()
         cursor.close()
-        return found
+        return list(found)
 
-    def run(self, sql: str, parameters: Row = ()) -> None:
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Run a statement that returns nothing."""
         self.connection.exec_driver_sql(self._marked(sql), tuple(parameters))
 
-    def insert(self, table: str, columns: Mapping[str, Kind], rows: Iterable[Row]) -> None:
-        """Insert many rows, in bulk."""
+    def insert(self, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
+        """Insert many rows, given by their columns."""
         cursor = self._cursor()
-        self.dialect.insert(cursor, table, columns, rows)
+        self.dialect.insert(cursor, table, kinds, columns)
         cursor.close()
 
     def update(
-        self,
-        table: str,
-        columns: Mapping[str, Kind],
-        keys: Mapping[str, Kind],
-        rows: Iterable[Row],
+        self, table: str, kinds: Mapping[str, Kind], keys: Mapping[str, Kind], columns: Columns
     ) -> None:
-        """Update many rows, each given as the new values followed by its keys."""
+        """Update many rows, given by columns: the new values, then the keys of each."""
         cursor = self._cursor()
-        self.dialect.update(cursor, table, columns, keys, rows)
+        self.dialect.update(cursor, table, kinds, keys, columns)
         cursor.close()
 
     def has_table(self, table: str) -> bool:

@@ -84,7 +84,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 
 def insert(transaction: Transaction, entry: Entry) -> None:
     """Insert the row of an experiment."""
-    transaction.insert("experiments", EXPERIMENTS, [_row(entry)])
+    transaction.insert("experiments", EXPERIMENTS, [[cell] for cell in _row(entry)])
 
 
 def update(transaction: Transaction, entry: Entry) -> None:
@@ -92,7 +92,7 @@ def update(transaction: Transaction, entry: Entry) -> None:
     keys = {"id_experiment": EXPERIMENTS["id_experiment"]}
     values = {name: kind for name, kind in EXPERIMENTS.items() if name not in keys}
     id_experiment, *row = _row(entry)
-    transaction.update("experiments", values, keys, [(*row, id_experiment)])
+    transaction.update("experiments", values, keys, [[cell] for cell in (*row, id_experiment)])
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 from xxhash import xxh3_128_digest
 
 from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.storage.columns import Constant
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.layout import Kind
 
@@ -52,17 +53,18 @@ def put(
     limit = transaction.dialect.inline_bytes
     if limit is None:
         return dict(columns)
-    found: list[tuple[str, str, str, bytes]] = []
+    found: list[tuple[str, str, bytes]] = []
     held: dict[str, Sequence[Any]] = {}
     for name, cells in columns.items():
         kept = list(cells)
         for place, cell in enumerate(cells):
             if type(cell) is bytes and len(cell) > limit:
                 kept[place] = MAGIC + xxh3_128_digest(cell)
-                found.append((id_experiment, ids[place], name, cell))
+                found.append((ids[place], name, cell))
         held[name] = kept
     if found:
-        transaction.insert("experiment_values", VALUES, found)
+        experiment = Constant(id_experiment, len(found))
+        transaction.insert("experiment_values", VALUES, [experiment, *zip(*found, strict=True)])
     return held
 
 

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
 import orjson
 
-from mltraq_prefect.codecs import decode, encode, from_json, project_json, to_json
+from mltraq_prefect.codecs import (
+    decode,
+    each_to_json,
+    encode,
+    from_json,
+    project_json,
+    to_json,
+)
 from mltraq_prefect.errors import CorruptData, UnsupportedType
-from mltraq_prefect.run import LedgerEntry, Namespace, Run, describe, reference
+from mltraq_prefect.run import LedgerEntry, Namespace, describe, reference
+from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.names import check_name
 from mltraq_prefect.storage.projection import clean, for_driver
-from mltraq_prefect.storage.records import LedgerMark
+
+_WEST = re.compile(rb'-\d\d:\d\d"')
 
 Exact = dict[str, bytes]
 """Envelopes of exact values by key."""
 
+_BOOKED_NAMES = ("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
 KEYS: dict[str, Kind] = {"id_experiment": "key", "id_run": "key"}
 STATE: dict[str, Kind] = {
     "params": "json",
@@ -36,6 +46,7 @@ STATE: dict[str, Kind] = {
     "task_run_id": "text",
     "residual": "binary",
 }
+_ENTRY = (*_BOOKED_NAMES, "state", "error", "position")
 LEDGER: dict[str, Kind] = {**KEYS, "position": "int", **STATE}
 
 
@@ -47,11 +58,11 @@ def dump_params(
     Raises:
         InvalidName: A param is not called by a string that can be stored.
     """
-    plain = [dict(item) for item in params]
-    if to_json(plain, nul=dialect.nul) is not None:
-        return [orjson.dumps(item).decode() for item in plain], {}
+    texts = each_to_json(params, nul=dialect.nul)
+    if texts is not None:
+        return texts, {}
     maker = Params(dialect)
-    dumped = [maker.dump(item) for item in plain]
+    dumped = [maker.dump(item) for item in params]
     exact = {place: kept for place, (_, kept) in enumerate(dumped) if kept}
     return [text for text, _ in dumped], exact
 
@@ -119,43 +130,56 @@ def _shown(value: Any) -> str:
 
 def ledger_marks(
     entries: Sequence[LedgerEntry], params: Sequence[str], dialect: Dialect
-) -> list[LedgerMark]:
-    """Return what decides whether the rows of runs have changed."""
-    texts: dict[tuple[tuple[str, str], ...], str] = {}
-    steps = []
-    for entry in entries:  # most runs share their steps
-        key = tuple(entry.steps.items())
-        if key not in texts:
-            texts[key] = json.dumps(dict(key), ensure_ascii=False)
-        steps.append(texts[key])
+) -> list[Sequence[Any]]:
+    """Return the marks of ledger rows: a column for each part of a `LedgerMark`."""
+    errors = [entry.error for entry in entries]
+    if any(errors):
+        errors = [error and clean(error, dialect) for error in errors]
     states = [entry.state for entry in entries]
-    errors = [
-        entry.error if entry.error is None else clean(entry.error, dialect) for entry in entries
-    ]
-    rows = zip(params, states, steps, errors, strict=True)
-    return list(map(tuple.__new__, repeat(LedgerMark), rows))
+    return [params, column(states), _texts_of_steps(entries), column(errors)]
 
 
-_BOOKED = attrgetter("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
+def _texts_of_steps(entries: Sequence[LedgerEntry]) -> Sequence[str]:
+    steps = [entry.steps for entry in entries]
+    if steps and len(steps[0]) < 2 and steps.count(steps[0]) == len(steps):
+        return Constant(json.dumps(steps[0], ensure_ascii=False), len(steps))
+    texts: dict[tuple[tuple[str, str], ...], str] = {}
+    found = []
+    for own in steps:  # most runs share their steps
+        key = tuple(own.items())
+        if key not in texts:
+            texts[key] = json.dumps(own, ensure_ascii=False)
+        found.append(texts[key])
+    return column(found)
+
+
+_BOOKED = attrgetter(*_BOOKED_NAMES)
 
 
 def ledger_columns(
     entries: Sequence[LedgerEntry],
-    marks: Sequence[LedgerMark],
+    marks: Sequence[Sequence[Any]],
     residuals: Sequence[bytes | None],
     dialect: Dialect,
 ) -> list[Sequence[Any]]:
     """Return what the driver takes for the columns of `STATE`."""
-    booked = zip(*map(_BOOKED, entries), strict=True)
-    attempts, started, *rest = map(list, booked)
-    moments = for_driver(dialect, "datetime", list(map(_naive, started)))
-    return [*zip(*marks, strict=True), attempts, moments, *rest, residuals]
+    attempts, started, *rest = zip(*map(_BOOKED, entries), strict=True)
+    moments = for_driver(dialect, "datetime", _naive(started))
+    return [*marks, *map(column, (attempts, moments, *rest, residuals))]
 
 
-def _naive(moment: dt.datetime | None) -> dt.datetime | None:
-    if moment is None or moment.tzinfo is None:
-        return moment
-    return moment.astimezone(dt.UTC).replace(tzinfo=None)
+def _naive(moments: Sequence[dt.datetime | None]) -> list[dt.datetime | None]:
+    """Return times as the ledger keeps them: UTC, without a zone."""
+    try:
+        text = orjson.dumps(moments).replace(b'+00:00"', b'"')
+    except TypeError:  # a zone of a kind that it does not know
+        text = b"+"
+    if b"+" not in text and not _WEST.search(text):
+        return [found and dt.datetime.fromisoformat(found) for found in orjson.loads(text)]
+    return [
+        found and found.astimezone(dt.UTC).replace(tzinfo=None) if found and found.tzinfo else found
+        for found in moments
+    ]
 
 
 def dump_residual(fields: Exact, params: Exact) -> bytes | None:
@@ -183,27 +207,50 @@ def parse_residual(data: bytes | None) -> tuple[Exact, Exact]:
     return fields, params
 
 
-def revive_run(
-    row: tuple[Any, ...], params: dict[str, Any], fields: dict[str, Any], steps: dict[str, str]
-) -> Run:
-    """Make a run.
+class StoredRuns:
+    """Makes the params and ledger entries of runs from their ledger rows, when they are asked for.
 
     Args:
-        row: Natural cells, in the order of `LEDGER` without `id_experiment`.
-        params: Its params.
-        fields: Its fields.
-        steps: Its completed steps.
+        dialect: Where the rows were read.
+        columns: Cells as the driver gave them, a column each of `LEDGER` but `id_experiment`.
+        params: The params of each run.
+        steps: The completed steps of each distinct text of the column `steps`.
     """
-    id_run, position, _params, state, _steps, error, attempts, started, *rest = row
-    duration_s, flow_run_id, task_run_id, _residual = rest
-    started_at = None if started is None else started.replace(tzinfo=dt.UTC)
-    entry = LedgerEntry(
-        state, steps, error, attempts, started_at, duration_s, flow_run_id, task_run_id, position
-    )
-    run = Run.__new__(Run)
-    values = (Namespace(params), Namespace(), Namespace(fields), Namespace())
-    run.__setstate__((id_run, *values, 0, entry))
-    return run
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        columns: Mapping[str, Sequence[Any]],
+        params: Sequence[Mapping[str, Any]],
+        steps: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        self._dialect = dialect
+        self._columns = columns
+        self._params = params
+        self._steps = steps
+        self._places: dict[str, int] = {}
+
+    def params(self, id_run: str) -> Namespace:
+        """Return the params of the run with an id."""
+        return Namespace(self._params[self._place(id_run)])
+
+    def ledger(self, id_run: str) -> LedgerEntry:
+        """Return what the ledger says of it."""
+        place = self._place(id_run)
+        cells = {name: self._cell(name, place) for name in _ENTRY}
+        if cells["started_at"] is not None:
+            cells["started_at"] = cells["started_at"].replace(tzinfo=dt.UTC)
+        return LedgerEntry(**cells, steps=dict(self._steps[self._columns["steps"][place]]))
+
+    def _cell(self, name: str, place: int) -> Any:
+        cell, restore = self._columns[name][place], self._dialect.restore.get(LEDGER[name])
+        return cell if restore is None or cell is None else restore(cell)
+
+    def _place(self, id_run: str) -> int:
+        if not self._places:
+            ids = self._columns["id_run"]
+            self._places = dict(zip(ids, range(len(ids)), strict=True))
+        return self._places[id_run]
 
 
 def parse_params(texts: Sequence[str]) -> list[dict[str, Any]]:

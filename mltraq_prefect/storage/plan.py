@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 from mltraq_prefect.codecs import encode
 from mltraq_prefect.errors import InvalidInput, InvalidName, StoreError, UnsupportedType
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage.dialects import Dialect
-from mltraq_prefect.storage.layout import Column, Layout, Space
+from mltraq_prefect.storage.layout import Column, Kind, Layout, Space
 from mltraq_prefect.storage.ledger import Exact, dump_params, ledger_marks
 from mltraq_prefect.storage.names import check_name
 from mltraq_prefect.storage.projection import (
     MISSING,
+    UNCHANGED,
     Projected,
     Projector,
     field_path,
     for_driver,
     stored_marks,
 )
-from mltraq_prefect.storage.records import LedgerMark, Record, Seen, Snapshot, field_keys
+from mltraq_prefect.storage.records import LedgerMark, Part, Record, Snapshot, field_keys
+
+LONG: frozenset[Kind] = frozenset(("text", "bytes", "json", "binary"))
+
+_ID_LENGTHS = frozenset(range(1, 65))
 
 
 @dataclass(slots=True)
@@ -34,7 +40,7 @@ class Plan:
         base: The layout that the table had when this was made.
         layout: The layout that it needs.
         fields: What is to be written of each field.
-        ledger: Mark of each run's ledger row.
+        ledger: Marks of the ledger rows, in columns.
         params_exact: Envelopes of the params of runs that JSON does not keep, by place.
     """
 
@@ -42,17 +48,22 @@ class Plan:
     base: Layout
     layout: Layout
     fields: dict[str, Projected]
-    ledger: list[LedgerMark]
+    ledger: list[Sequence[Any]]
     params_exact: dict[int, Exact]
 
-    def seen(self) -> list[Seen]:
-        """Return what the database will hold of each run."""
-        keys = tuple(self.fields)
-        marks: Iterable[tuple[Any, ...]] = zip(
-            *(f.marks for f in self.fields.values()), strict=True
+    def part(self) -> Part:
+        """Return what the database will hold of the runs."""
+        marks = [projected.marks for projected in self.fields.values()]
+        return Part(
+            tuple(self.fields), [run.id_run for run in self.record.runs], marks, self.ledger
         )
-        rows = marks if keys else repeat((), len(self.ledger))
-        return list(map(tuple.__new__, repeat(Seen), zip(repeat(keys), rows, self.ledger)))
+
+    def steps(self) -> list[str]:
+        """Return the completed steps of all runs."""
+        texts = self.ledger[LedgerMark._fields.index("steps")]
+        return list(
+            dict.fromkeys(step for text in dict.fromkeys(texts) for step in json.loads(text))
+        )
 
     def exact_fields(self) -> dict[int, Exact]:
         """Return the envelopes of values for the residual, by run and field."""
@@ -117,42 +128,52 @@ def make_plan(
 
 def _check_ids(record: Record) -> None:
     ids = [run.id_run for run in record.runs]
-    if not all(map(_is_id, ids)):
-        id_run = next(id_run for id_run in ids if not _is_id(id_run))
+    if not _are_ids(ids):
+        id_run = next(id_run for id_run in ids if not _are_ids([id_run]))
         raise InvalidName(f"experiment {record.name!r}: id_run {id_run!r} is not a UUID as text")
     if len(set(ids)) != len(ids):
         raise InvalidInput(f"experiment {record.name!r}: two runs have the same id_run")
 
 
-def _is_id(value: object) -> bool:
-    return type(value) is str and 0 < len(value) <= 64 and value.isascii()
+def _are_ids(ids: Sequence[object]) -> bool:
+    texts = [value for value in ids if type(value) is str]
+    fit = len(texts) == len(ids) and all(map(str.isascii, texts))
+    return fit and set(map(len, texts)) <= _ID_LENGTHS
 
 
 def _project(record: Record, base: Layout, projector: Projector) -> dict[str, Projected]:
     snapshot = record.snapshot
     found = {}
-    columns = _columns(record.runs)
-    for key in _keys(record, base, snapshot):
-        values = columns.get(key) or [run.fields.get(key, MISSING) for run in record.runs]
+    fields = [run.fields for run in record.runs]
+    columns = _columns(fields)
+    for key in _keys(record, base, snapshot, columns):
+        values = columns.get(key) or [own.get(key, MISSING) for own in fields]
         seen = None if snapshot is None else _marks_of(snapshot, record.runs, key)
         try:
-            found[key] = projector.project(key, values, seen)
+            project = projector.dense if key in columns else projector.sparse
+            found[key] = project(key, values, seen)
         except UnsupportedType as error:
             raise _placed_error(error, record, key) from None
     return found
 
 
-def _columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Return the values of each field if all runs have the same fields, else nothing."""
-    keys = set(map(tuple, (run.fields for run in runs)))
-    if len(keys) != 1:
+def _columns(fields: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each field that all runs have."""
+    keys = tuple(fields[0]) if fields else ()
+    if sum(map(len, fields)) != len(keys) * len(fields):
+        keys = tuple(key for key in keys if all(key in own for own in fields))
+    try:
+        return {key: list(map(itemgetter(key), fields)) for key in keys}
+    except KeyError:
         return {}
-    values = zip(*(run.fields.values() for run in runs), strict=True)
-    return dict(zip(keys.pop(), map(list, values), strict=True))
 
 
-def _keys(record: Record, base: Layout, snapshot: Snapshot | None) -> list[str]:
-    keys = list(field_keys(run.fields for run in record.runs))
+def _keys(
+    record: Record, base: Layout, snapshot: Snapshot | None, shared: Collection[str]
+) -> list[str]:
+    count = sum(len(run.fields) for run in record.runs)
+    uniform = count == len(shared) * len(record.runs)
+    keys = list(shared) if uniform else list(field_keys(run.fields for run in record.runs))
     for key in keys:
         try:
             check_name(key, "field key")
@@ -161,7 +182,7 @@ def _keys(record: Record, base: Layout, snapshot: Snapshot | None) -> list[str]:
             place = f"experiment {record.name!r}, run {run.describe()}"
             raise InvalidName(f"{place}: {error}") from None
     if snapshot is not None:
-        read = {fields for fields, _, _ in snapshot.runs.values()}
+        read = {seen.fields for seen in snapshot.runs.values()}
         keys += [key for key in field_keys(dict.fromkeys(f) for f in read) if key in base]
     return list(dict.fromkeys(keys))
 
@@ -192,7 +213,7 @@ def _placed_error(error: UnsupportedType, record: Record, key: str) -> Unsupport
     return error.within(record.name)
 
 
-def _ledger(record: Record, dialect: Dialect) -> tuple[list[LedgerMark], dict[int, Exact]]:
+def _ledger(record: Record, dialect: Dialect) -> tuple[list[Sequence[Any]], dict[int, Exact]]:
     texts, exact = dump_params([run.params for run in record.runs], dialect)
     entries = [run.ledger for run in record.runs]
     return ledger_marks(entries, texts, dialect), exact
@@ -223,16 +244,16 @@ def _move_overflow(plan: Plan) -> None:
 
 def _check_sizes(plan: Plan, dialect: Dialect, limit: int) -> None:
     """Refuse runs whose values do not go into one row, before anything is sent."""
-    long = [
-        [len(cell) if isinstance(cell, (str, bytes)) else 0 for cell in projected.cells]
-        for projected in plan.fields.values()
-        if projected.kind in ("text", "bytes", "json", "binary")
-    ]
-    if sum(map(max, filter(None, long))) <= limit // 4:
+    long = [field.cells for field in plan.fields.values() if field.kind in LONG]
+    if sum(max(map(_length, filter(None, cells)), default=0) for cells in long) <= limit // 4:
         return
-    for place, sizes in enumerate(zip(*long, strict=True)):
-        if sum(sizes) > limit // 4:
+    for place, cells in enumerate(zip(*long, strict=True)):
+        if sum(map(_length, filter(None, cells))) > limit // 4:
             _check_size(plan, place, dialect, limit)
+
+
+def _length(cell: str | bytes) -> int:
+    return 0 if cell is UNCHANGED else len(cell)
 
 
 def _check_size(plan: Plan, place: int, dialect: Dialect, limit: int) -> None:

@@ -138,23 +138,17 @@ class Projector:
         self._known = known
         self._narrow = narrow
 
-    def project(self, key: str, values: list[Any], seen: Sequence[Any] | None = None) -> Projected:
-        """Project the values of a field.
+    def sparse(self, key: str, values: list[Any], seen: Sequence[Any] | None = None) -> Projected:
+        """Project the values of a field that some runs do not have, as `dense` does.
 
         Args:
             key: Its key.
             values: Its value in each run, or `MISSING`.
-            seen: Marks of what the database holds of each run; a large value whose mark is the
-                same is not kept in memory.
-
-        Raises:
-            UnsupportedType: A value that has no codec.
+            seen: Marks of what the database holds of each run.
         """
         places = [place for place, value in enumerate(values) if value is not MISSING]
-        if len(places) == len(values):
-            return self._dense(key, values, seen)
         marks = None if seen is None else [seen[place] for place in places]
-        dense = self._dense(key, [values[place] for place in places], marks)
+        dense = self.dense(key, [values[place] for place in places], marks)
         cells: list[Any] = [None] * len(values)
         marks = [None] * len(values)
         for place, cell, mark in zip(places, dense.cells, dense.marks, strict=True):
@@ -162,7 +156,18 @@ class Projector:
         exact = {places[place]: data for place, data in dense.exact.items()}
         return Projected(dense.kind, dense.type, cells, exact, marks)
 
-    def _dense(self, key: str, values: list[Any], seen: Sequence[Any] | None) -> Projected:
+    def dense(self, key: str, values: list[Any], seen: Sequence[Any] | None = None) -> Projected:
+        """Project the values of a field.
+
+        Args:
+            key: Its key.
+            values: Its value in each run.
+            seen: Marks of what the database holds of each run; a large value whose mark is the
+                same is not kept in memory.
+
+        Raises:
+            UnsupportedType: A value that has no codec.
+        """
         column = self._settled(key, values)
         found = self._uniform(values, column)
         exact: dict[int, bytes] = {}
@@ -180,10 +185,11 @@ class Projector:
         else:
             kind, type_, cells = found
             wanted = []
-        held, irregular = self._held(kind, cells)
-        for place in sorted({*wanted, *irregular}):
+        odd = _irregular(cells) if kind == "float" else []
+        held, changed = self._held(kind, cells, odd)
+        for place in sorted({*wanted, *changed}):
             exact[place] = encode(values[place], path=field_path(key))
-        marks = stored_marks(kind, held, exact)
+        marks = stored_marks(kind, held, exact, odd)
         return Projected(kind, type_, held, exact, marks)
 
     def _settled(self, key: str, values: list[Any]) -> Column | None:
@@ -251,10 +257,12 @@ class Projector:
     def _compresses(self, key: str) -> bool:
         return self._compressed if isinstance(self._compressed, bool) else key in self._compressed
 
-    def _held(self, kind: Kind, cells: list[Any]) -> tuple[list[Any], list[int]]:
+    def _held(
+        self, kind: Kind, cells: list[Any], odd: Sequence[int]
+    ) -> tuple[list[Any], list[int]]:
         """Return what the backend keeps of cells, and the places of those that it changes."""
         if kind == "float":
-            return self._held_floats(cells)
+            return self._held_floats(cells, odd)
         if kind == "text" or kind == "json":
             return self._held_texts(cells)
         if kind in ("datetime", "time"):
@@ -262,9 +270,9 @@ class Projector:
             return cells, changed
         return cells, []
 
-    def _held_floats(self, cells: list[Any]) -> tuple[list[Any], list[int]]:
+    def _held_floats(self, cells: list[Any], odd: Sequence[int]) -> tuple[list[Any], list[int]]:
         changed = []
-        for place in _irregular(cells):
+        for place in odd:
             cell = cells[place]
             if cell == 0.0 and not self._dialect.negative_zero:
                 kept: float | None = 0.0
@@ -419,19 +427,21 @@ def _irregular(cells: Sequence[Any]) -> list[int]:
     return [place for place in places if cells[place] is not None]
 
 
-def _marks(kind: Kind, cells: list[Any]) -> list[Any]:
+def _marks(kind: Kind, cells: list[Any], odd: Sequence[int] | None) -> list[Any]:
     """Return marks of natural cells: short ones as they are, long ones by digest."""
     if kind == "binary":  # a value has one mark, whether it is compressed or not
         return [None if cell is None else xxh3_128_digest(expanded(cell)) for cell in cells]
     if kind == "bytes":
         return [None if cell is None else xxh3_128_digest(cell) for cell in cells]
     if kind in ("text", "json"):
+        if max(map(len, filter(None, cells)), default=0) <= _LONG_TEXT:
+            return cells
         return [
             cell if cell is None or len(cell) <= _LONG_TEXT else xxh3_128_digest(cell.encode())
             for cell in cells
         ]
     if kind == "float":
-        places = _irregular(cells)
+        places = _irregular(cells) if odd is None else [p for p in odd if _irregular([cells[p]])]
         if places:
             cells = list(cells)
             for place in places:
@@ -439,9 +449,18 @@ def _marks(kind: Kind, cells: list[Any]) -> list[Any]:
     return cells
 
 
-def stored_marks(kind: Kind, cells: list[Any], exact: dict[int, bytes]) -> list[Any]:
-    """Return the marks of what the database holds: natural cells, and envelopes by place."""
-    marks = _marks(kind, cells)
+def stored_marks(
+    kind: Kind, cells: list[Any], exact: dict[int, bytes], odd: Sequence[int] | None = None
+) -> list[Any]:
+    """Return the marks of what the database holds.
+
+    Args:
+        kind: Of the column.
+        cells: Natural cells.
+        exact: Envelopes of exact values by place.
+        odd: Places of NaN, infinities and negative zeros; looked for if None.
+    """
+    marks = _marks(kind, cells, odd)
     if exact:
         marks = list(marks)
         for place, data in exact.items():
@@ -475,15 +494,15 @@ def _maker(column: Column) -> Callable[[Any], Any] | None:
 
 def natural(dialect: Dialect, kind: Kind, cells: Iterable[Any]) -> list[Any]:
     """Return natural cells from what the driver gave."""
-    restore = dialect.restore.get(kind)
+    restore, cells = dialect.restore.get(kind), list(cells)
     if restore is None:
-        return list(cells)
+        return cells
+    if None not in cells:
+        return list(map(restore, cells))
     return [None if cell is None else restore(cell) for cell in cells]
 
 
 def for_driver(dialect: Dialect, kind: Kind, cells: list[Any]) -> list[Any]:
     """Return what the driver takes for natural cells."""
     adapt = dialect.adapt.get(kind)
-    if adapt is None:
-        return cells
-    return [None if cell is None else adapt(cell) for cell in cells]
+    return cells if adapt is None else adapt(cells)

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from operator import itemgetter
 from typing import Any
 
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
-from mltraq_prefect.run import Run
+from mltraq_prefect.run import Namespace, Run
 from mltraq_prefect.storage import index, tables
+from mltraq_prefect.storage.columns import picked
 from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.ledger import (
     LEDGER,
     Exact,
+    StoredRuns,
     parse_params,
     parse_residual,
     parse_steps,
-    revive_run,
 )
 from mltraq_prefect.storage.projection import MISSING, revive, stored_marks
-from mltraq_prefect.storage.records import LedgerMark, Record, Seen, Snapshot
+from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, Snapshot
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
-_POSITION, _PARAMS, _STEPS = map(_LEDGER.index, ("position", "params", "steps"))
-_MARK = itemgetter(*(_LEDGER.index(name) for name in LedgerMark._fields))
+_STEPS = _LEDGER.index("steps")
+
+Ledger = dict[str, Sequence[Any]]
+"""Cells of the ledger as the driver gave them, by column."""
 
 
 def read(
@@ -39,16 +41,17 @@ def read(
     """Read an experiment; see `Store.read`."""
     entry = found(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
-    rows = tables.read_ledger(transaction, entry.id_experiment, _LEDGER, ids)
-    rows.sort(key=lambda row: row[_POSITION])
+    rows = tables.ledger_rows(transaction, entry.id_experiment, _LEDGER, ids)
     steps = parse_steps(row[_STEPS] for row in rows)
     if ids is not None:
         wanted = frozenset(ids)
         rows = [row for row in rows if row[0] in wanted]
     if pending is not None:
         rows = [row for row in rows if pending not in steps[row[_STEPS]]]
-    some = None if len(rows) == entry.run_count else [row[0] for row in rows]
-    runs, snapshot = _runs(transaction, entry, keys, rows, some, steps)
+    by_column: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else repeat(())
+    ledger: Ledger = dict(zip(_LEDGER, by_column, strict=False))
+    some = None if len(rows) == entry.run_count else ledger["id_run"]
+    runs, snapshot = _runs(transaction, entry, keys, ledger, some, steps)
     return Record(
         name=entry.name,
         id_experiment=entry.id_experiment,
@@ -93,46 +96,52 @@ def _runs(
     transaction: Transaction,
     entry: Entry,
     keys: list[str],
-    rows: list[tuple[Any, ...]],
-    ids: list[str] | None,
+    ledger: Ledger,
+    some: Sequence[str] | None,
     steps: dict[str, dict[str, str]],
 ) -> tuple[list[Run], Snapshot]:
-    stored, cells = tables.read_cells(transaction, entry, keys, ids)
-    _check_complete(rows, stored)
-    residuals = _residuals(rows, entry)
-    exact = _by_field(keys, stored, residuals)
-    marks = _marks(entry, keys, cells, exact)
-    fields = _fields(entry, keys, stored, cells, exact)
-    by_id = dict(zip(stored, zip(fields, marks, strict=False), strict=True))
-    mine = [by_id[row[0]] for row in rows]
-    params = _params(entry, rows, residuals)
-    runs = [
-        revive_run(row, own, fields_, dict(steps[row[_STEPS]]))
-        for row, own, (fields_, _) in zip(rows, params, mine, strict=True)
-    ]
-    ledger = map(tuple.__new__, repeat(LedgerMark), map(_MARK, rows))
-    seen = zip(repeat(tuple(keys)), (mark for _, mark in mine), ledger, strict=False)
-    snapshot = zip((row[0] for row in rows), map(tuple.__new__, repeat(Seen), seen), strict=True)
-    return runs, Snapshot(entry.id_experiment, dict(snapshot))
+    ids = ledger["id_run"]
+    cells = _ordered(ids, *tables.read_cells(transaction, entry, keys, some))
+    residuals = _residuals(ledger, entry)
+    exact = _by_field(keys, ids, residuals)
+    marks = [stored_marks(entry.layout[key].kind, cells[key], exact[key]) for key in keys]
+    columns = [_values(entry, key, ids, cells[key], exact[key]) for key in keys]
+    params = _params(entry, ledger, residuals)
+    source = StoredRuns(transaction.dialect, ledger, params, steps)
+    fields = _fields(cells, columns, len(ids))
+    runs = list(map(Run.stored, ids, fields, repeat(source)))
+    order = sorted(range(len(runs)), key=ledger["position"].__getitem__)
+    seen = Part(tuple(keys), ids, marks, [ledger[name] for name in LedgerMark._fields])
+    return [runs[place] for place in order], Snapshot(entry.id_experiment, SeenRuns(seen))
 
 
-def _check_complete(rows: Iterable[tuple[Any, ...]], stored: Iterable[str]) -> None:
-    """Refuse a ledger whose runs have no rows: the table was replaced while it was read.
+def _ordered(
+    ids: Sequence[str], stored: Sequence[str], cells: dict[str, list[Any]]
+) -> dict[str, list[Any]]:
+    """Return cells in the order of the ledger's rows.
 
+    A ledger whose runs have no rows is refused: the table was replaced while it was read.
     PostgreSQL shows a table that was made, or rewritten, after the snapshot as an empty one.
     """
-    if not {row[0] for row in rows} <= set(stored):
-        raise DriverError("moved", "runs of the ledger have no rows in the experiment's table")
+    if list(ids) == stored:
+        return cells
+    places = dict(zip(stored, range(len(stored)), strict=True))
+    try:
+        order = [places[id_run] for id_run in ids]
+    except KeyError:
+        raise DriverError("moved", "runs of the ledger have no rows in the table") from None
+    columns = map(list, picked([*cells.values()], order))
+    return dict(zip(cells, columns, strict=True))
 
 
-def _residuals(rows: Iterable[tuple[Any, ...]], entry: Entry) -> dict[str, tuple[Exact, Exact]]:
+def _residuals(ledger: Ledger, entry: Entry) -> dict[str, tuple[Exact, Exact]]:
     found = {}
-    for row in rows:
-        if row[-1] is not None:
+    for id_run, data in zip(ledger["id_run"], ledger["residual"], strict=True):
+        if data is not None:
             try:
-                found[row[0]] = parse_residual(row[-1])
+                found[id_run] = parse_residual(data)
             except CorruptData as error:
-                raise error.within(entry.name, row[0], "residual") from None
+                raise error.within(entry.name, id_run, "residual") from None
     return found
 
 
@@ -149,36 +158,21 @@ def _by_field(
     return found
 
 
-def _marks(
-    entry: Entry,
-    keys: Sequence[str],
-    cells: dict[str, list[Any]],
-    exact: dict[str, dict[int, bytes]],
-) -> Iterable[tuple[Any, ...]]:
-    if not keys:
-        return repeat(())
-    marks = (stored_marks(entry.layout[key].kind, cells[key], exact[key]) for key in keys)
-    return zip(*marks, strict=True)
-
-
 def _fields(
-    entry: Entry,
-    keys: Sequence[str],
-    ids: Sequence[str],
-    cells: dict[str, list[Any]],
-    exact: dict[str, dict[int, bytes]],
-) -> list[dict[str, Any]]:
-    """Return the fields of each run."""
-    columns = [_values(entry, key, ids, cells[key], exact[key]) for key in keys]
-    if not keys:
-        return [{} for _ in ids]
+    cells: Mapping[str, list[Any]], columns: list[list[Any]], count: int
+) -> Iterable[Namespace]:
+    """Yield the fields of each run."""
+    if not cells:
+        return (Namespace() for _ in range(count))
     rows = zip(*columns, strict=True)
-    if all(None not in cells[key] for key in keys):
-        return [dict(zip(keys, row, strict=True)) for row in rows]
-    return [
-        {key: cell for key, cell in zip(keys, row, strict=True) if cell is not MISSING}
+    if all(None not in column for column in cells.values()):
+        return map(Namespace, map(zip, repeat(tuple(cells)), rows))
+    return (
+        Namespace(
+            {key: value for key, value in zip(cells, row, strict=True) if value is not MISSING}
+        )
         for row in rows
-    ]
+    )
 
 
 def _values(
@@ -215,14 +209,14 @@ def _located(
 
 
 def _params(
-    entry: Entry, rows: Sequence[tuple[Any, ...]], residuals: dict[str, tuple[Exact, Exact]]
+    entry: Entry, ledger: Ledger, residuals: dict[str, tuple[Exact, Exact]]
 ) -> list[dict[str, Any]]:
     """Return the params of each run."""
     try:
-        params = parse_params([row[_PARAMS] for row in rows])
-        for row, own in zip(rows, params, strict=True):
-            if row[0] in residuals:
-                own |= {key: decode(data) for key, data in residuals[row[0]][1].items()}
+        params = parse_params(ledger["params"])
+        for id_run, own in zip(ledger["id_run"], params, strict=True) if residuals else ():
+            if id_run in residuals:
+                own |= {key: decode(data) for key, data in residuals[id_run][1].items()}
     except CorruptData as error:
         raise error.within(entry.name, field="params") from None
     return params

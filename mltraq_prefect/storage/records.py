@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
 from mltraq_prefect.run import Run
@@ -37,6 +38,73 @@ class Seen(NamedTuple):
     ledger: LedgerMark
 
 
+class Part(NamedTuple):
+    """What the database holds of some runs, in columns.
+
+    Attributes:
+        fields: Keys of the fields that were read or written.
+        ids: The runs.
+        marks: For each field a mark of each run.
+        ledger: For each part of `LedgerMark`, that of each run.
+    """
+
+    fields: tuple[str, ...]
+    ids: Sequence[str]
+    marks: Sequence[Sequence[Mark]]
+    ledger: Sequence[Sequence[Any]]
+
+    def seen(self, place: int) -> Seen:
+        """Return what the database holds of one of the runs."""
+        marks = tuple([column[place] for column in self.marks])
+        return Seen(self.fields, marks, LedgerMark(*[column[place] for column in self.ledger]))
+
+    def rows(self) -> Iterator[Seen]:
+        """Yield what the database holds of each run."""
+        marks: Iterable[tuple[Mark, ...]] = (
+            zip(*self.marks, strict=True) if self.fields else repeat(())
+        )
+        ledger = map(tuple.__new__, repeat(LedgerMark), zip(*self.ledger, strict=True))
+        rows = zip(repeat(self.fields), marks, ledger, strict=False)
+        return map(tuple.__new__, repeat(Seen), rows)
+
+
+class SeenRuns(Mapping[str, Seen]):
+    """What was seen of runs by `id_run`: kept in columns, made into rows one by one."""
+
+    def __init__(self, *parts: Part) -> None:
+        self._parts = list(parts)
+        self._places: dict[str, tuple[Part, int] | Seen] = {}
+
+    def __getitem__(self, id_run: str) -> Seen:
+        found = self._index()[id_run]
+        return found if isinstance(found, Seen) else found[0].seen(found[1])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index())
+
+    def __len__(self) -> int:
+        return len(self._index())
+
+    def __contains__(self, id_run: object) -> bool:
+        return id_run in self._index()
+
+    def put(self, id_run: str, seen: Seen) -> None:
+        """Take over what a later read or write of a run saw."""
+        known = self.get(id_run)
+        self._places[id_run] = seen if known is None else _joined(known, seen)
+
+    def drop(self, id_run: str) -> None:
+        """Forget a run."""
+        self._index().pop(id_run, None)
+
+    def _index(self) -> dict[str, tuple[Part, int] | Seen]:
+        parts, self._parts = self._parts, []
+        for part in parts:
+            places = zip(repeat(part), range(len(part.ids)), strict=False)
+            self._places.update(zip(part.ids, places, strict=True))
+        return self._places
+
+
 @dataclass(slots=True)
 class Snapshot:
     """What the database held of some runs when they were last read or written.
@@ -47,16 +115,14 @@ class Snapshot:
     """
 
     id_experiment: str
-    runs: dict[str, Seen] = field(default_factory=dict)
+    runs: SeenRuns = field(default_factory=SeenRuns)
 
     def update(self, other: Snapshot) -> None:
         """Take over what a later read or write of some of the runs saw."""
         if other.id_experiment != self.id_experiment:
-            self.id_experiment, self.runs = other.id_experiment, dict(other.runs)
-            return
+            self.id_experiment, self.runs = other.id_experiment, SeenRuns()
         for id_run, seen in other.runs.items():
-            known = self.runs.get(id_run)
-            self.runs[id_run] = seen if known is None else _joined(known, seen)
+            self.runs.put(id_run, seen)
 
 
 def _joined(known: Seen, seen: Seen) -> Seen:

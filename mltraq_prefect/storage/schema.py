@@ -51,6 +51,7 @@ def create_table(
     columns: Mapping[str, Kind],
     key: Sequence[str],
     unique: Sequence[str] = (),
+    options: str = "",
 ) -> None:
     """Create a table with a primary key, and other columns whose values are unique."""
     dialect, quote = transaction.dialect, transaction.quote
@@ -60,7 +61,7 @@ def create_table(
     ]
     parts.append(f"PRIMARY KEY ({', '.join(map(quote, key))})")
     parts += [f"UNIQUE ({quote(name)})" for name in unique]
-    sql = f"CREATE TABLE {quote(table)} ({', '.join(parts)}) {dialect.table_options}"
+    sql = f"CREATE TABLE {quote(table)} ({', '.join(parts)}) {dialect.table_options} {options}"
     transaction.connection.exec_driver_sql(sql)
 
 
@@ -86,7 +87,8 @@ def create(database: Database) -> None:
         _check_shapes(found, database.url)
         for table, (columns, key, unique) in _TABLES.items():
             if table not in found:
-                create_table(transaction, table, columns, key, unique)
+                options = database.dialect.ledger_options if columns is LEDGER else ""
+                create_table(transaction, table, columns, key, unique, options)
         if not transaction.rows("SELECT version FROM experiment_format"):
             row = (FORMAT, package_version(), utc_now().isoformat(" "))
             transaction.run(

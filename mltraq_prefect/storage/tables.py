@@ -174,8 +174,7 @@ def read_ledger(
         ids: The runs to read; all if None. Others may come, too.
         where: A further condition.
     """
-    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{where}"
-    rows = _select(transaction, sql, "AND", (id_experiment,), ids)
+    rows = ledger_rows(transaction, id_experiment, names, ids, where)
     restore = transaction.dialect.restore
     if not any(LEDGER[name] in restore for name in names):
         return rows
@@ -185,6 +184,18 @@ def read_ledger(
         for name, column in zip(names, columns, strict=False)
     ]
     return list(zip(*restored, strict=True))
+
+
+def ledger_rows(
+    transaction: Transaction,
+    id_experiment: str,
+    names: Sequence[str],
+    ids: Sequence[str] | None = None,
+    where: str = "",
+) -> list[tuple[Any, ...]]:
+    """Read ledger rows as `read_ledger` does, with cells as the driver gives them."""
+    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{where}"
+    return _select(transaction, sql, "AND", (id_experiment,), ids)
 
 
 def _select(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
-from operator import itemgetter
+from itertools import count
 from typing import Any
 
 from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import ExperimentExists, UnsupportedType
-from mltraq_prefect.run import Run
 from mltraq_prefect.storage import index, large, tables
 from mltraq_prefect.storage.changes import Changes, find_changes
+from mltraq_prefect.storage.columns import Constant, column, picked, sorted_places
 from mltraq_prefect.storage.connections import Database, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Kind, Layout
@@ -28,7 +27,15 @@ from mltraq_prefect.storage.ledger import (
 from mltraq_prefect.storage.names import check_name, staged_name, table_name
 from mltraq_prefect.storage.plan import Plan, make_plan
 from mltraq_prefect.storage.projection import UNCHANGED, field_path
-from mltraq_prefect.storage.records import LedgerMark, Mode, Record, Seen, Snapshot, Written
+from mltraq_prefect.storage.records import (
+    LedgerMark,
+    Mode,
+    Record,
+    Seen,
+    SeenRuns,
+    Snapshot,
+    Written,
+)
 from mltraq_prefect.storage.schema import PICKLES, origin
 
 Pickle = Callable[[str], bytes]
@@ -142,7 +149,7 @@ class Writer:
         if found is not None and found.is_staged:
             found = tables.settle(transaction, found)
         if found is not None and found.properties.get("write") == self._token:
-            return self._result(found, prepared.plan, self._all(), _steps(self._record.runs))
+            return self._result(found, prepared.plan, self._all(), prepared.plan.steps())
         self._refuse_existing(found)
         if self._mode == "merge" and _shape(found) != _shape(base):
             return None
@@ -163,7 +170,7 @@ class Writer:
         entry = self._new_entry(prepared, table, old)
         index.insert(transaction, entry)
         self._put_pickle(transaction, prepared)
-        return self._result(entry, plan, self._all(), _steps(self._record.runs))
+        return self._result(entry, plan, self._all(), plan.steps())
 
     def _shaped(self, transaction: Transaction, plan: Plan, old: Entry | None) -> str:
         """Return the name of a table of the right shape.
@@ -285,8 +292,7 @@ class Writer:
             columns = [[cells[key][place] for place in places] for key in placed]
             ids = [self._record.runs[place].id_run for place in places]
             held = self._beside(transaction, found.id_experiment, ids, kinds, columns, fresh=False)
-            rows = zip(*held, ids, strict=True)
-            transaction.update(found.table, kinds, {"id_run": "key"}, rows)
+            transaction.update(found.table, kinds, {"id_run": "key"}, [*held, ids])
         self._update_ledger(transaction, plan, changes, found)
 
     def _update_ledger(
@@ -310,7 +316,7 @@ class Writer:
         if executed:
             columns = ledger_columns(
                 [runs[place].ledger for place in executed],
-                [changes.ledger[place] for place in executed],
+                list(zip(*[changes.ledger[place] for place in executed], strict=True)),
                 [residuals[place] for place in executed],
                 self._dialect,
             )
@@ -326,8 +332,8 @@ class Writer:
     ) -> None:
         if places:
             ids = [self._record.runs[place].id_run for place in places]
-            rows = zip(*columns, repeat(found.id_experiment), ids, strict=False)
-            transaction.update("experiment_runs", kinds, KEYS, rows)
+            keys = [Constant(found.id_experiment, len(ids)), ids]
+            transaction.update("experiment_runs", kinds, KEYS, [*columns, *keys])
 
     # -- both ------------------------------------------------------------------------------------
 
@@ -342,18 +348,28 @@ class Writer:
     ) -> None:
         if not places:
             return
-        plan, runs = prepared.plan, self._record.runs
-        everything = len(places) == len(runs)
-        ids = [runs[place].id_run for place in places]
-        kinds: dict[str, Kind] = {}
-        columns: list[Sequence[Any]] = []
-        for key, cells in plan.cells(self._dialect).items():
-            column = plan.layout[key]
-            kinds[str(column.name)] = column.kind
-            columns.append(cells if everything else [cells[place] for place in places])
-        id_experiment = prepared.id_experiment
-        held = self._beside(transaction, id_experiment, ids, kinds, columns, fresh=True)
-        transaction.insert(table, {"id_run": "key", **kinds}, zip(ids, *held, strict=True))
+        plan = prepared.plan
+        # In the order of its key, an index of random ids is written page by page.
+        all_ids = [run.id_run for run in self._record.runs]
+        positions = dict(zip(places, count(first)))
+        places = sorted_places(all_ids, places)
+        ids = [all_ids[place] for place in places]
+        cells = plan.cells(self._dialect)
+        kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in cells}
+        columns = picked(list(cells.values()), places)
+        held = self._beside(transaction, prepared.id_experiment, ids, kinds, columns, fresh=True)
+        transaction.insert(table, {"id_run": "key", **kinds}, [ids, *map(column, held)])
+        self._insert_ledger(transaction, prepared, places, [positions[place] for place in places])
+
+    def _insert_ledger(
+        self,
+        transaction: Transaction,
+        prepared: Prepared,
+        places: Sequence[int],
+        positions: Sequence[int],
+    ) -> None:
+        plan = prepared.plan
+        runs = [self._record.runs[place] for place in places]
         exact = plan.exact_fields()
         residuals = [
             dump_residual(exact.get(place, {}), plan.params_exact.get(place, {}))
@@ -361,20 +377,11 @@ class Writer:
             else None
             for place in places
         ]
-        rows = zip(
-            repeat(prepared.id_experiment),
-            ids,
-            range(first, first + len(ids)),
-            *ledger_columns(
-                [runs[place].ledger for place in places],
-                [plan.ledger[place] for place in places],
-                residuals,
-                self._dialect,
-            ),
-            strict=False,
+        columns = ledger_columns(
+            [run.ledger for run in runs], picked(plan.ledger, places), residuals, self._dialect
         )
-        # In the order of the key, an index of random ids is written page by page.
-        transaction.insert("experiment_runs", LEDGER, sorted(rows, key=itemgetter(1)))
+        key = [Constant(prepared.id_experiment, len(runs)), [run.id_run for run in runs]]
+        transaction.insert("experiment_runs", LEDGER, [*key, positions, *columns])
 
     def _beside(
         self,
@@ -398,7 +405,7 @@ class Writer:
             return
         id_experiment = prepared.id_experiment
         transaction.run("DELETE FROM experiment_pickles WHERE id_experiment = ?", (id_experiment,))
-        transaction.insert("experiment_pickles", PICKLES, [(id_experiment, prepared.sealed)])
+        transaction.insert("experiment_pickles", PICKLES, [[id_experiment], [prepared.sealed]])
 
     def _result(
         self,
@@ -408,7 +415,6 @@ class Writer:
         steps: list[str],
         changes: Changes | None = None,
     ) -> Written:
-        seen = dict(zip((run.id_run for run in self._record.runs), plan.seen(), strict=True))
         if changes is None:
             columns = list(plan.fields)
         else:
@@ -422,7 +428,7 @@ class Writer:
             columns=columns,
             steps=steps,
             changed=entry.properties.get("write") == self._token,
-            snapshot=Snapshot(entry.id_experiment, seen),
+            snapshot=Snapshot(entry.id_experiment, SeenRuns(plan.part())),
         )
 
 
@@ -449,7 +455,3 @@ def _own(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _shape(entry: Entry | None) -> tuple[str, Any] | None:
     return None if entry is None else (entry.id_experiment, entry.layout)
-
-
-def _steps(runs: Iterable[Run]) -> list[str]:
-    return list(dict.fromkeys(step for run in runs for step in run.ledger.steps))

@@ -199,3 +199,20 @@ def test_any_text_is_read_or_corrupt(text: str) -> None:
     except CorruptData:
         return
     assert codecs.to_json(value) is not None
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(st.text(), values.json_values() | values.values(), max_size=3)))
+def test_each_of_many_has_the_text_that_it_has_alone(items: list[dict[str, Any]]) -> None:
+    alone = [codecs.to_json(item) for item in items]
+    together = codecs.each_to_json(items)
+    if None not in alone:
+        assert together == alone or not items
+    else:
+        assert together is None
+
+
+def test_texts_that_hold_what_separates_them_are_told_apart() -> None:
+    items = [{"a": "},{"}, {"b": [{}, {}]}, {}]
+    assert codecs.each_to_json(items) == ['{"a":"},{"}', '{"b":[{},{}]}', "{}"]
+    assert codecs.each_to_json([{"a": "\0"}], nul=False) is None

@@ -3,12 +3,12 @@
 A further dialect is a further module and a line here; nothing outside this folder names a backend.
 """
 
-from mltraq_prefect.storage.dialects.base import Dialect, Row, Trouble
+from mltraq_prefect.storage.dialects.base import Columns, Dialect, Trouble
 from mltraq_prefect.storage.dialects.mariadb import MariaDB
 from mltraq_prefect.storage.dialects.postgresql import PostgreSQL
 from mltraq_prefect.storage.dialects.sqlite import SQLite
 
-__all__ = ["DIALECTS", "Dialect", "Row", "Trouble"]
+__all__ = ["DIALECTS", "Columns", "Dialect", "Trouble"]
 
 DIALECTS: dict[str, Dialect] = {
     "sqlite": SQLite(),

@@ -6,7 +6,7 @@ written in bulk, how a transaction begins and what is locked in it, and what its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import sqlalchemy as sa
@@ -20,13 +20,21 @@ After ``unavailable``, ``conflict`` and ``moved`` (a table or column that was th
 not there now: another process is changing it) a transaction is repeated.
 """
 
-Row = Sequence[Any]
+Columns = Sequence[Sequence[Any]]
+"""The cells of many rows, a sequence a column."""
+
 LOCK_SECONDS = 60
 """How long a writer waits for another one."""
 
 
 class Dialect:
-    """Behaviour that most databases share."""
+    """Behaviour that most databases share.
+
+    Attributes:
+        table_options: What ends the statement that makes a table.
+        ledger_options: What follows that for the ledger: its rows are short, each is written
+            several times, and they are read by experiment.
+    """
 
     name: ClassVar[str]
     driver: ClassVar[str]
@@ -37,6 +45,7 @@ class Dialect:
     max_row: ClassVar[int] = 2**40
     placeholder: ClassVar[str] = "%s"
     table_options: ClassVar[str] = ""
+    ledger_options: ClassVar[str] = ""
     nan: ClassVar[bool] = True
     infinity: ClassVar[bool] = True
     negative_zero: ClassVar[bool] = True
@@ -45,7 +54,7 @@ class Dialect:
     inline_bytes: ClassVar[int | None] = None
     reconnects: ClassVar[bool] = True
     limit_advice: ClassVar[str] = ""
-    adapt: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}
+    adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {}
     restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
@@ -98,28 +107,32 @@ class Dialect:
         """
         raise NotImplementedError
 
-    def insert(
-        self, cursor: Any, table: str, columns: Mapping[str, Kind], rows: Iterable[Row]
-    ) -> None:
-        """Insert many rows."""
-        names = ", ".join(map(self.quote, columns))
-        marks = ", ".join([self.placeholder] * len(columns))
+    def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
+        """Insert many rows, given by their columns."""
+        names = ", ".join(map(self.quote, kinds))
+        marks = ", ".join([self.placeholder] * len(kinds))
         sql = f"INSERT INTO {self.quote(table)} ({names}) VALUES ({marks})"
-        cursor.executemany(sql, rows)
+        cursor.executemany(sql, list(zip(*columns, strict=True)))
 
     def update(
         self,
         cursor: Any,
         table: str,
-        columns: Mapping[str, Kind],
+        kinds: Mapping[str, Kind],
         keys: Mapping[str, Kind],
-        rows: Iterable[Row],
+        columns: Columns,
     ) -> None:
-        """Update many rows, each given as the new values followed by its keys."""
-        values = ", ".join(f"{self.quote(name)} = {self.placeholder}" for name in columns)
+        """Update many rows, given by columns: the new values, then the keys of each."""
+        values = ", ".join(f"{self.quote(name)} = {self.placeholder}" for name in kinds)
         found = " AND ".join(f"{self.quote(name)} = {self.placeholder}" for name in keys)
-        cursor.executemany(f"UPDATE {self.quote(table)} SET {values} WHERE {found}", rows)
+        sql = f"UPDATE {self.quote(table)} SET {values} WHERE {found}"
+        cursor.executemany(sql, zip(*columns, strict=True))
 
     def trouble(self, error: BaseException) -> Trouble:
         """Say what an error of the driver means."""
         raise NotImplementedError
+
+
+def as_texts(cells: Sequence[Any]) -> list[Any]:
+    """Return cells as `str` shows them; None as it is."""
+    return [None if cell is None else str(cell) for cell in cells]

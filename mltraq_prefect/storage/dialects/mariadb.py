@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.dialects.base import LOCK_SECONDS, Dialect, Row, Trouble
+from mltraq_prefect.storage.dialects.base import LOCK_SECONDS, Columns, Dialect, Trouble, as_texts
 from mltraq_prefect.storage.layout import Kind
 
 _TROUBLES: dict[int, Trouble] = {
@@ -62,7 +62,7 @@ class MariaDB(Dialect):
     widths: ClassVar[dict[Kind, int]] = {
         kind: 42 if kind in ("text", "bytes", "json", "binary") else 8 for kind in types
     } | {"uuid": 37, "key": 66}
-    adapt: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {"uuid": str}
+    adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {"uuid": as_texts}
     restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {
         "bool": bool,
         "int": int,
@@ -123,18 +123,18 @@ class MariaDB(Dialect):
         self,
         cursor: Any,
         table: str,
-        columns: Mapping[str, Kind],
+        kinds: Mapping[str, Kind],
         keys: Mapping[str, Kind],
-        rows: Iterable[Row],
+        columns: Columns,
     ) -> None:
         """Insert rows whose keys are there already: many in one statement."""
-        names = ", ".join(map(self.quote, (*columns, *keys)))
-        marks = ", ".join(["%s"] * (len(columns) + len(keys)))
-        values = ", ".join(f"{self.quote(name)} = VALUES({self.quote(name)})" for name in columns)
+        names = ", ".join(map(self.quote, (*kinds, *keys)))
+        marks = ", ".join(["%s"] * (len(kinds) + len(keys)))
+        values = ", ".join(f"{self.quote(name)} = VALUES({self.quote(name)})" for name in kinds)
         cursor.executemany(
             f"INSERT INTO {self.quote(table)} ({names}) VALUES ({marks}) "
             f"ON DUPLICATE KEY UPDATE {values}",
-            list(rows),
+            list(zip(*columns, strict=True)),
         )
 
     def trouble(self, error: BaseException) -> Trouble:

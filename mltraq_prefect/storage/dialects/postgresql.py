@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, islice
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.dialects.base import LOCK_SECONDS, Dialect, Row, Trouble
+from mltraq_prefect.storage.dialects import postgresql_copy
+from mltraq_prefect.storage.dialects.base import LOCK_SECONDS, Columns, Dialect, Trouble
 from mltraq_prefect.storage.layout import Kind
 
 _SQLSTATES: dict[str, Trouble] = {
@@ -28,6 +28,17 @@ _SQLSTATES: dict[str, Trouble] = {
 }
 
 
+FEW = 50
+"""Up to so many rows are updated one by one."""
+
+
+def _has_bytes(kinds: Iterable[Kind], columns: Columns) -> bool:
+    return any(
+        kind in ("bytes", "binary") and any(cell is not None for cell in cells)
+        for kind, cells in zip(kinds, columns, strict=True)
+    )
+
+
 class PostgreSQL(Dialect):
     """PostgreSQL by psycopg 3."""
 
@@ -37,6 +48,8 @@ class PostgreSQL(Dialect):
     max_columns = 1600
     max_row = 8000
     nul = False
+    # Room for a second version of a row beside the first: no index is written, and little log.
+    ledger_options = "WITH (fillfactor = 50)"
     types: ClassVar[dict[Kind, str]] = {
         "bool": "BOOLEAN",
         "int": "BIGINT",
@@ -95,38 +108,39 @@ class PostgreSQL(Dialect):
         alter = f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind_}"
         return (f"{alter} USING {source}::{kind_}",)
 
-    def insert(
-        self, cursor: Any, table: str, columns: Mapping[str, Kind], rows: Iterable[Row]
-    ) -> None:
-        """Insert by binary COPY."""
-        names = ", ".join(map(self.quote, columns))
-        sql = f"COPY {self.quote(table)} ({names}) FROM STDIN (FORMAT BINARY)"
-        with cursor.copy(sql) as copy:
-            copy.set_types([self.copied[kind] for kind in columns.values()])
-            for row in rows:
-                copy.write_row(row)
+    def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
+        """Insert by COPY: binary if there are bytes, else text."""
+        names = ", ".join(map(self.quote, kinds))
+        sql = f"COPY {self.quote(table)} ({names}) FROM STDIN"
+        if _has_bytes(kinds.values(), columns):
+            with cursor.copy(f"{sql} (FORMAT BINARY)") as copy:
+                copy.set_types([self.copied[kind] for kind in kinds.values()])
+                for row in zip(*columns, strict=True):
+                    copy.write_row(row)
+            return
+        with cursor.copy(f"{sql} ({postgresql_copy.OPTIONS})") as copy:
+            for chunk in postgresql_copy.chunks(list(kinds.values()), columns):
+                copy.write(chunk)
 
     def update(
         self,
         cursor: Any,
         table: str,
-        columns: Mapping[str, Kind],
+        kinds: Mapping[str, Kind],
         keys: Mapping[str, Kind],
-        rows: Iterable[Row],
+        columns: Columns,
     ) -> None:
         """COPY the rows to a temporary table and update from it, once they are many."""
-        rows = iter(rows)
-        first = list(islice(rows, 50))
-        if len(first) < 50:
-            super().update(cursor, table, columns, keys, first)
+        if len(columns[0]) < FEW:
+            super().update(cursor, table, kinds, keys, columns)
             return
-        staged = dict(columns) | {f"k_{name}": kind for name, kind in keys.items()}
+        staged = dict(kinds) | {f"k_{name}": kind for name, kind in keys.items()}
         fields = ", ".join(
             f"{self.quote(name)} {self.types[kind]}" for name, kind in staged.items()
         )
         cursor.execute(f"CREATE TEMPORARY TABLE mltraq_update ({fields}) ON COMMIT DROP")
-        self.insert(cursor, "mltraq_update", staged, chain(first, rows))
-        values = ", ".join(f"{self.quote(name)} = u.{self.quote(name)}" for name in columns)
+        self.insert(cursor, "mltraq_update", staged, columns)
+        values = ", ".join(f"{self.quote(name)} = u.{self.quote(name)}" for name in kinds)
         found = " AND ".join(f"t.{self.quote(key)} = u.{self.quote('k_' + key)}" for key in keys)
         cursor.execute(
             f"UPDATE {self.quote(table)} AS t SET {values} FROM mltraq_update AS u WHERE {found}"

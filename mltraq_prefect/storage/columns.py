@@ -1,0 +1,65 @@
+"""Columns of cells: rows of many runs are never made before a driver asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, overload
+
+_TELLING = frozenset((str, int, bool, bytes, type(None)))
+
+
+class Constant(Sequence[Any]):
+    """A column whose cells are all the same; a driver is told the value once."""
+
+    __slots__ = ("_length", "value")
+
+    def __init__(self, value: Any, length: int) -> None:
+        self.value = value
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Any]:
+        return repeat(self.value, self._length)
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> Constant: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return Constant(self.value, len(range(*place.indices(self._length))))
+        return self.value
+
+
+def column(cells: Sequence[Any]) -> Sequence[Any]:
+    """Return cells as a `Constant` if they are all equal, and of one type that equality tells."""
+    if not cells:
+        return cells
+    first = cells[0]
+    if type(first) not in _TELLING or cells[-1] != first or cells.count(first) != len(cells):
+        return cells
+    return Constant(first, len(cells)) if len(set(map(type, cells))) == 1 else cells
+
+
+def sorted_places(keys: Sequence[Any], places: Sequence[int]) -> Sequence[int]:
+    """Return places in the order of their keys: a range if that is their own."""
+    found = sorted(places, key=keys.__getitem__)
+    everything = range(len(keys))
+    return everything if found == [*everything] else found
+
+
+def picked(columns: Sequence[Sequence[Any]], places: Sequence[int]) -> list[Sequence[Any]]:
+    """Return the cells of each column at some places, in their order."""
+    if columns and places == range(len(columns[0])):
+        return list(columns)
+    if len(places) < 2:
+        return [[cells[place] for place in places] for cells in columns]
+    pick = itemgetter(*places)
+    return [
+        Constant(cells.value, len(places)) if isinstance(cells, Constant) else pick(cells)
+        for cells in columns
+    ]
