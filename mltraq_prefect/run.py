@@ -80,12 +80,15 @@ class LedgerEntry:
 
 
 class Source(Protocol):
-    """Where a run comes from that a database holds."""
+    """What runs are made of that a database holds; each has a place there."""
 
-    def params(self, id_run: str) -> Namespace:
-        """Return the params of the run with an id."""
+    def params(self, place: int) -> Namespace:
+        """Return the params of the run at a place."""
 
-    def ledger(self, id_run: str) -> LedgerEntry:
+    def fields(self, place: int) -> Namespace:
+        """Return its fields."""
+
+    def ledger(self, place: int) -> LedgerEntry:
         """Return what the ledger says of it."""
 
 
@@ -144,20 +147,19 @@ class Run:
         self.locals = Namespace(locals or {})
         self.seed = seed
         self.ledger = LedgerEntry() if ledger is None else ledger
-        self._source: Source | None = None
+        self._source: tuple[Source, int] | None = None
         self.begin("")
 
     @classmethod
-    def stored(cls, id_run: str, fields: Namespace, source: Source) -> Run:
-        """Return a run that a database holds; whatever else it has is made when it is asked for.
+    def stored(cls, id_run: str, source: tuple[Source, int]) -> Run:
+        """Return a run that a database holds, whose parts are made when they are asked for.
 
         Args:
             id_run: Its id.
-            fields: Its fields.
-            source: Makes its params and its ledger entry.
+            source: What it is made of, and its place there.
         """
         run = cls.__new__(cls)
-        run.id_run, run.fields, run._source = id_run, fields, source
+        run.id_run, run._source = id_run, source
         return run
 
     def release(self, read_back: Callable[[str], Namespace]) -> None:
@@ -166,9 +168,9 @@ class Run:
         Args:
             read_back: Returns the fields of the run with an id, when somebody asks for them.
         """
+        self.fields = self.locals = Namespace()  # also of one that was not asked for yet
         self._read_back = read_back
         del self.fields
-        self.locals = Namespace()
 
     if not TYPE_CHECKING:
 
@@ -178,8 +180,9 @@ class Run:
                 value = _DEFAULTS[name]()
             elif name == "fields" and self._read_back is not None:
                 value = self._read_back(self.id_run)
-            elif name in ("params", "ledger") and self._source is not None:
-                value = getattr(self._source, name)(self.id_run)
+            elif name in ("params", "fields", "ledger") and self._source is not None:
+                source, place = self._source
+                value = getattr(source, name)(place)
             else:
                 raise AttributeError(f"a run has no attribute {name!r}")
             setattr(self, name, value)

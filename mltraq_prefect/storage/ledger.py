@@ -20,7 +20,7 @@ from mltraq_prefect.codecs import (
     to_json,
 )
 from mltraq_prefect.errors import CorruptData, UnsupportedType
-from mltraq_prefect.run import LedgerEntry, Namespace, describe, reference
+from mltraq_prefect.run import LedgerEntry, describe, reference
 from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
@@ -46,7 +46,7 @@ STATE: dict[str, Kind] = {
     "task_run_id": "text",
     "residual": "binary",
 }
-_ENTRY = (*_BOOKED_NAMES, "state", "error", "position")
+ENTRY = (*_BOOKED_NAMES, "state", "error", "position")
 LEDGER: dict[str, Kind] = {**KEYS, "position": "int", **STATE}
 
 
@@ -205,52 +205,6 @@ def parse_residual(data: bytes | None) -> tuple[Exact, Exact]:
     except (TypeError, KeyError, AttributeError):
         raise CorruptData("the residual is no residual") from None
     return fields, params
-
-
-class StoredRuns:
-    """Makes the params and ledger entries of runs from their ledger rows, when they are asked for.
-
-    Args:
-        dialect: Where the rows were read.
-        columns: Cells as the driver gave them, a column each of `LEDGER` but `id_experiment`.
-        params: The params of each run.
-        steps: The completed steps of each distinct text of the column `steps`.
-    """
-
-    def __init__(
-        self,
-        dialect: Dialect,
-        columns: Mapping[str, Sequence[Any]],
-        params: Sequence[Mapping[str, Any]],
-        steps: Mapping[str, Mapping[str, str]],
-    ) -> None:
-        self._dialect = dialect
-        self._columns = columns
-        self._params = params
-        self._steps = steps
-        self._places: dict[str, int] = {}
-
-    def params(self, id_run: str) -> Namespace:
-        """Return the params of the run with an id."""
-        return Namespace(self._params[self._place(id_run)])
-
-    def ledger(self, id_run: str) -> LedgerEntry:
-        """Return what the ledger says of it."""
-        place = self._place(id_run)
-        cells = {name: self._cell(name, place) for name in _ENTRY}
-        if cells["started_at"] is not None:
-            cells["started_at"] = cells["started_at"].replace(tzinfo=dt.UTC)
-        return LedgerEntry(**cells, steps=dict(self._steps[self._columns["steps"][place]]))
-
-    def _cell(self, name: str, place: int) -> Any:
-        cell, restore = self._columns[name][place], self._dialect.restore.get(LEDGER[name])
-        return cell if restore is None or cell is None else restore(cell)
-
-    def _place(self, id_run: str) -> int:
-        if not self._places:
-            ids = self._columns["id_run"]
-            self._places = dict(zip(ids, range(len(ids)), strict=True))
-        return self._places[id_run]
 
 
 def parse_params(texts: Sequence[str]) -> list[dict[str, Any]]:

@@ -476,7 +476,7 @@ def revive(column: Column, cells: list[Any]) -> list[Any]:
     """
     make = _maker(column)
     if None not in cells:
-        return list(cells if make is None else map(make, cells))
+        return cells if make is None else list(map(make, cells))
     if make is None:
         return [MISSING if cell is None else cell for cell in cells]
     return [MISSING if cell is None else make(cell) for cell in cells]
@@ -495,7 +495,7 @@ def _maker(column: Column) -> Callable[[Any], Any] | None:
 def natural(dialect: Dialect, kind: Kind, cells: Iterable[Any]) -> list[Any]:
     """Return natural cells from what the driver gave."""
     restore, cells = dialect.restore.get(kind), list(cells)
-    if restore is None:
+    if restore is None or set(map(type, cells)) <= {restore}:
         return cells
     if None not in cells:
         return list(map(restore, cells))

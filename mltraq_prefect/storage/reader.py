@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
-from mltraq_prefect.run import Namespace, Run
+from mltraq_prefect.run import Run
 from mltraq_prefect.storage import index, tables
 from mltraq_prefect.storage.columns import picked
 from mltraq_prefect.storage.connections import DriverError, Transaction
@@ -16,13 +18,13 @@ from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.ledger import (
     LEDGER,
     Exact,
-    StoredRuns,
     parse_params,
     parse_residual,
     parse_steps,
 )
-from mltraq_prefect.storage.projection import MISSING, revive, stored_marks
+from mltraq_prefect.storage.projection import revive, stored_marks
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, Snapshot
+from mltraq_prefect.storage.stored import StoredRuns
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
 _STEPS = _LEDGER.index("steps")
@@ -42,10 +44,10 @@ def read(
     entry = found(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
     rows = tables.ledger_rows(transaction, entry.id_experiment, _LEDGER, ids)
-    steps = parse_steps(row[_STEPS] for row in rows)
     if ids is not None:
         wanted = frozenset(ids)
         rows = [row for row in rows if row[0] in wanted]
+    steps = parse_steps(map(itemgetter(_STEPS), rows))
     if pending is not None:
         rows = [row for row in rows if pending not in steps[row[_STEPS]]]
     by_column: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else repeat(())
@@ -105,11 +107,10 @@ def _runs(
     residuals = _residuals(ledger, entry)
     exact = _by_field(keys, ids, residuals)
     marks = [stored_marks(entry.layout[key].kind, cells[key], exact[key]) for key in keys]
-    columns = [_values(entry, key, ids, cells[key], exact[key]) for key in keys]
-    params = _params(entry, ledger, residuals)
-    source = StoredRuns(transaction.dialect, ledger, params, steps)
-    fields = _fields(cells, columns, len(ids))
-    runs = list(map(Run.stored, ids, fields, repeat(source)))
+    fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
+    params = partial(_params, entry, ledger, residuals)
+    source = StoredRuns(transaction.dialect, fields, params, ledger, steps)
+    runs = list(map(Run.stored, ids, zip(repeat(source), range(len(ids)), strict=False)))
     order = sorted(range(len(runs)), key=ledger["position"].__getitem__)
     seen = Part(tuple(keys), ids, marks, [ledger[name] for name in LedgerMark._fields])
     return [runs[place] for place in order], Snapshot(entry.id_experiment, SeenRuns(seen))
@@ -156,23 +157,6 @@ def _by_field(
                 if key in found:
                     found[key][place] = data
     return found
-
-
-def _fields(
-    cells: Mapping[str, list[Any]], columns: list[list[Any]], count: int
-) -> Iterable[Namespace]:
-    """Yield the fields of each run."""
-    if not cells:
-        return (Namespace() for _ in range(count))
-    rows = zip(*columns, strict=True)
-    if all(None not in column for column in cells.values()):
-        return map(Namespace, map(zip, repeat(tuple(cells)), rows))
-    return (
-        Namespace(
-            {key: value for key, value in zip(cells, row, strict=True) if value is not MISSING}
-        )
-        for row in rows
-    )
 
 
 def _values(

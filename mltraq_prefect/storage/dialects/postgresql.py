@@ -118,7 +118,7 @@ class PostgreSQL(Dialect):
                 for row in zip(*columns, strict=True):
                     copy.write_row(row)
             return
-        with cursor.copy(f"{sql} ({postgresql_copy.OPTIONS})") as copy:
+        with cursor.copy(sql) as copy:
             for chunk in postgresql_copy.chunks(list(kinds.values()), columns):
                 copy.write(chunk)
 
