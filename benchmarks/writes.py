@@ -1,7 +1,7 @@
 """Writes: how many bytes it takes to add one metric to runs that hold large predictions.
 
 Bytes that the process hands to the system and reads from it (SQLite), or bytes of the server's
-write-ahead log (PostgreSQL). Linux only. Run as ``python -m benchmarks writes``.
+write-ahead or redo log (PostgreSQL, MariaDB). Linux only. Run as ``python -m benchmarks writes``.
 """
 
 from __future__ import annotations
@@ -18,23 +18,31 @@ from benchmarks.runs import record
 from benchmarks.tables import DATABASES
 from mltraq_prefect.run import LedgerEntry, Run
 from mltraq_prefect.storage import Store
+from tests.servers import mariadb_database
 
 RUNS = 1_000
 PREDICTIONS = 125_000
-MIB = 2**20
+MB = 10**6
+
+SERVERS = {**DATABASES, "MariaDB": mariadb_database}
+LOGS = {
+    "PostgreSQL": "SELECT (pg_current_wal_lsn() - '0/0')::bigint",
+    "MariaDB": "SELECT variable_value FROM information_schema.global_status "
+    "WHERE variable_name = 'Innodb_lsn_current'",
+}
 
 
 def tables(quick: bool) -> Iterator[Table]:
     """Yield the table; `quick` takes fewer runs."""
     runs = RUNS // 10 if quick else RUNS
-    title = f"Adding one metric to {runs:,} runs with 1 MB of predictions each; MiB"
+    title = f"Adding one metric to {runs:,} runs with 1 MB of predictions each; MB"
     headings = ("database", "written before", "written", "read")
-    yield Table(title, headings, [line(name, runs) for name in DATABASES])
+    yield Table(title, headings, [line(name, runs) for name in SERVERS])
 
 
 def line(name: str, count: int) -> Line:
-    with DATABASES[name]() as url:
-        written = _log(url) if name == "PostgreSQL" else (lambda: _process("wchar"))
+    with SERVERS[name]() as url:
+        written = _log(url, LOGS[name]) if name in LOGS else (lambda: _process("wchar"))
         store = Store(url)
         store.check()
         start = written()
@@ -43,12 +51,12 @@ def line(name: str, count: int) -> Line:
         _evaluate(store)
         added, read = written() - before, _process("rchar") - read_before
         store.close()
-    sizes = [before - start, added, "" if name == "PostgreSQL" else read]
-    return Line((name, *cells(sizes, _mebibytes)), added / MIB, 1.0)
+    sizes = [before - start, added, "" if name in LOGS else read]
+    return Line((name, *cells(sizes, _megabytes)), added / MB, 1.0)
 
 
-def _mebibytes(size: float) -> str:
-    return f"{size / MIB:,.2f}"
+def _megabytes(size: float) -> str:
+    return f"{size / MB:,.2f}"
 
 
 def _predict(store: Store, count: int) -> None:
@@ -81,10 +89,9 @@ def _process(counter: str) -> int:
     return int(dict(line.split(": ") for line in lines)[counter])
 
 
-def _log(url: str) -> Callable[[], int]:
-    """Return what says how much has been written to the server's write-ahead log."""
+def _log(url: str, statement: str) -> Callable[[], int]:
+    """Return what says how much has been written to the server's log."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    statement = "SELECT (pg_current_wal_lsn() - '0/0')::bigint"
 
     def position() -> int:
         with engine.connect() as connection:

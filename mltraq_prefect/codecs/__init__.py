@@ -29,6 +29,7 @@ __all__ = [
     "project_json",
     "squeezed",
     "to_json",
+    "uncollected",
 ]
 
 LONG_DOCUMENT = 10_000

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, QueryFailed
 from mltraq_prefect.numbers import Numbers
 from mltraq_prefect.storage import index, query, reader, schema, tables
@@ -18,22 +17,6 @@ from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.writer import Pickle, Writer
 
 T = TypeVar("T")
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Pause the collection of reference cycles, of which rows and runs have none.
-
-    Collections take most of the time in which 100,000 runs are made.
-    """
-    pause = gc.isenabled()
-    if pause:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if pause:
-            gc.enable()
 
 
 class Store:
@@ -106,8 +89,7 @@ class Store:
         make = (lambda _id: pickle) if isinstance(pickle, bytes) else pickle
         writer = Writer(self._database, record, mode, make, uuid.uuid4().hex, self._compress)
         self.check()
-        with without_collection():
-            return self._database.retry(writer.write)
+        return uncollected(self._database.retry, writer.write)
 
     def read(
         self,
@@ -250,5 +232,5 @@ class Store:
         return self._database.retry(lambda: self._read_once(read))
 
     def _read_once(self, read: Callable[[Transaction], T]) -> T:
-        with self._database.reading() as transaction, without_collection():
-            return read(transaction)
+        with self._database.reading() as transaction:
+            return uncollected(read, transaction)
