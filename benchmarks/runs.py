@@ -15,6 +15,7 @@ import numpy as np
 from mltraq_prefect.run import LedgerEntry, Run
 from mltraq_prefect.storage import Record
 
+NAMESPACE = uuid.UUID(int=7)
 FIELDS = {
     **dict.fromkeys(("loss", "accuracy", "precision", "recall", "auc"), "DOUBLE PRECISION"),
     **dict.fromkeys(("epoch", "batches", "parameters"), "BIGINT"),
@@ -23,18 +24,19 @@ FIELDS = {
 }
 
 
-def make_rows(count: int) -> list[tuple[Any, ...]]:
-    """Return rows of an id and ten scalars."""
+def make_rows(count: int, in_order: bool = True) -> list[tuple[Any, ...]]:
+    """Return rows of an id and ten scalars; ids in order, or as the package makes them."""
     rng = np.random.default_rng(0)
     floats = rng.random((count, 5)).tolist()
     ints = rng.integers(0, 10**6, (count, 3)).tolist()
+    ids = (uuid.UUID(int=i) if in_order else uuid.uuid5(NAMESPACE, str(i)) for i in range(count))
     return [
-        (str(uuid.UUID(int=i)), *floats[i], *ints[i], f"adam {i % 7}", i % 2 == 0)
-        for i in range(count)
+        (str(id_run), *floats[i], *ints[i], f"adam {i % 7}", i % 2 == 0)
+        for i, id_run in enumerate(ids)
     ]
 
 
-def make_runs(count: int) -> list[Run]:
+def make_runs(count: int, in_order: bool = True) -> list[Run]:
     """Return completed runs with the fields of `make_rows`, and ledger entries."""
     started = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
     flow_run_id = str(uuid.UUID(int=1))
@@ -45,7 +47,7 @@ def make_runs(count: int) -> list[Run]:
             fields=dict(zip(FIELDS, values, strict=True)),
             ledger=LedgerEntry("completed", {"toss": "1"}, None, 1, started, 0.25, flow_run_id),
         )
-        for i, (id_run, *values) in enumerate(make_rows(count))
+        for i, (id_run, *values) in enumerate(make_rows(count, in_order))
     ]
 
 

@@ -101,6 +101,7 @@ _DEFAULTS: dict[str, Callable[[], Any]] = {
     "_read_back": lambda: None,
     "_source": lambda: None,
 }
+_SOURCED = frozenset(("params", "fields", "ledger"))
 
 
 class Run:
@@ -148,6 +149,7 @@ class Run:
         self.seed = seed
         self.ledger = LedgerEntry() if ledger is None else ledger
         self._source: tuple[Source, int] | None = None
+        self._read_back: Callable[[str], Namespace] | None = None
         self.begin("")
 
     @classmethod
@@ -159,7 +161,9 @@ class Run:
             source: What it is made of, and its place there.
         """
         run = cls.__new__(cls)
-        run.id_run, run._source = id_run, source
+        run.id_run = id_run
+        run._source = source
+        run._read_back = None
         return run
 
     def release(self, read_back: Callable[[str], Namespace]) -> None:
@@ -168,21 +172,22 @@ class Run:
         Args:
             read_back: Returns the fields of the run with an id, when somebody asks for them.
         """
-        self.fields = self.locals = Namespace()  # also of one that was not asked for yet
-        self._read_back = read_back
+        self.fields = self.locals = Namespace()  # also of a run whose fields were not made yet
         del self.fields
+        self._read_back = read_back
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
             """Make what a run that was stored or released does not hold yet."""
-            if name in _DEFAULTS:
-                value = _DEFAULTS[name]()
-            elif name == "fields" and self._read_back is not None:
+            value: Any
+            if name == "fields" and self._read_back is not None:
                 value = self._read_back(self.id_run)
-            elif name in ("params", "fields", "ledger") and self._source is not None:
+            elif name in _SOURCED and self._source is not None:
                 source, place = self._source
                 value = getattr(source, name)(place)
+            elif name in _DEFAULTS:
+                value = _DEFAULTS[name]()
             else:
                 raise AttributeError(f"a run has no attribute {name!r}")
             setattr(self, name, value)

@@ -32,7 +32,6 @@ _WEST = re.compile(rb'-\d\d:\d\d"')
 Exact = dict[str, bytes]
 """Envelopes of exact values by key."""
 
-_BOOKED_NAMES = ("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
 KEYS: dict[str, Kind] = {"id_experiment": "key", "id_run": "key"}
 STATE: dict[str, Kind] = {
     "params": "json",
@@ -46,7 +45,6 @@ STATE: dict[str, Kind] = {
     "task_run_id": "text",
     "residual": "binary",
 }
-ENTRY = (*_BOOKED_NAMES, "state", "error", "position")
 LEDGER: dict[str, Kind] = {**KEYS, "position": "int", **STATE}
 
 
@@ -153,7 +151,7 @@ def _texts_of_steps(entries: Sequence[LedgerEntry]) -> Sequence[str]:
     return column(found)
 
 
-_BOOKED = attrgetter(*_BOOKED_NAMES)
+_BOOKED = attrgetter("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
 
 
 def ledger_columns(

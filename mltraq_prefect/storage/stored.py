@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields as fields_of
 from functools import cache
 from typing import Any
 
 from mltraq_prefect.run import LedgerEntry, Namespace
 from mltraq_prefect.storage.dialects import Dialect
-from mltraq_prefect.storage.ledger import ENTRY, LEDGER
-from mltraq_prefect.storage.projection import MISSING
+from mltraq_prefect.storage.ledger import LEDGER
+from mltraq_prefect.storage.projection import MISSING, natural
+
+_NAMES = tuple(field.name for field in fields_of(LedgerEntry))
 
 
 class StoredRuns:
@@ -18,7 +21,7 @@ class StoredRuns:
 
     Args:
         dialect: Where they were read.
-        fields: The values of each field, or `MISSING`.
+        fields: The values of each field.
         params: Returns the params of each run; raises CorruptData.
         ledger: Cells as the driver gave them, by column of the ledger.
         steps: The completed steps of each distinct text of the column `steps`.
@@ -30,13 +33,15 @@ class StoredRuns:
         fields: Mapping[str, Sequence[Any]],
         params: Callable[[], Sequence[Mapping[str, Any]]],
         ledger: Mapping[str, Sequence[Any]],
-        steps: Mapping[str, Mapping[str, str]],
+        steps: Mapping[str, dict[str, str]],
     ) -> None:
         self._dialect = dialect
-        self._fields = fields
+        self._keys = tuple(fields)
+        self._columns = tuple(fields.values())
         self._params = cache(params)
         self._ledger = ledger
         self._steps = steps
+        self._entries: list[tuple[Any, ...]] = []
 
     def params(self, place: int) -> Namespace:
         """Return the params of the run at a place."""
@@ -44,16 +49,17 @@ class StoredRuns:
 
     def fields(self, place: int) -> Namespace:
         """Return its fields."""
-        values = ((key, column[place]) for key, column in self._fields.items())
-        return Namespace([item for item in values if item[1] is not MISSING])
+        found = Namespace(zip(self._keys, [column[place] for column in self._columns], strict=True))
+        for key in [key for key, value in found.items() if value is MISSING]:
+            del found[key]
+        return found
 
     def ledger(self, place: int) -> LedgerEntry:
         """Return what the ledger says of it."""
-        cells = {name: self._cell(name, place) for name in ENTRY}
-        if cells["started_at"] is not None:
-            cells["started_at"] = cells["started_at"].replace(tzinfo=dt.UTC)
-        return LedgerEntry(**cells, steps=dict(self._steps[self._ledger["steps"][place]]))
-
-    def _cell(self, name: str, place: int) -> Any:
-        cell, restore = self._ledger[name][place], self._dialect.restore.get(LEDGER[name])
-        return cell if restore is None or cell is None else restore(cell)
+        if not self._entries:
+            columns = [natural(self._dialect, LEDGER[name], self._ledger[name]) for name in _NAMES]
+            self._entries = list(zip(*columns, strict=True))
+        state, steps, error, attempts, started_at, *rest = self._entries[place]
+        if started_at is not None:
+            started_at = started_at.replace(tzinfo=dt.UTC)
+        return LedgerEntry(state, self._steps[steps].copy(), error, attempts, started_at, *rest)
