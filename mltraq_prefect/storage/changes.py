@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 
 from mltraq_prefect.storage.plan import Plan
 from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot
@@ -91,25 +93,31 @@ def _of_read(mine: LedgerMark, read: LedgerMark, now: LedgerMark) -> LedgerMark:
         return now
     if now == read:
         return mine
-    ours, base, theirs = (json.loads(mark.steps) for mark in (mine, read, now))
+    ours, base, theirs = (_loaded(mark.steps) for mark in (mine, read, now))
     kept = {step: print_ for step, print_ in theirs.items() if step in ours or step not in base}
-    return mine._replace(steps=json.dumps(kept | ours, ensure_ascii=False))
+    return mine._replace(steps=json.dumps({**kept, **ours}, ensure_ascii=False))
 
 
 def _of_fresh(mine: LedgerMark, now: LedgerMark, *, changed: bool) -> LedgerMark:
     """Keep the stored row if the run was not executed, or not with another outcome."""
-    ours = json.loads(mine.steps)
+    ours = _loaded(mine.steps)
     idle = mine.state == "pending" and mine.error is None and not ours
     if idle:
         return now
     same = (mine.state, mine.error) == (now.state, now.error)
-    if same and not changed and ours.items() <= json.loads(now.steps).items():
+    if same and not changed and ours.items() <= _loaded(now.steps).items():
         return now
     return mine
 
 
 def _note_steps(changes: Changes, mark: LedgerMark, now: LedgerMark) -> None:
     if mark.steps != now.steps:
-        before = json.loads(now.steps)
-        added = [step for step in json.loads(mark.steps) if step not in before]
+        before = _loaded(now.steps)
+        added = [step for step in _loaded(mark.steps) if step not in before]
         changes.steps.update(dict.fromkeys(added))
+
+
+@lru_cache
+def _loaded(steps: str) -> Mapping[str, str]:
+    """Return steps from their text, of which many runs have the same."""
+    return MappingProxyType(json.loads(steps))

@@ -221,13 +221,9 @@ class Writer:
         if not places and entry == found and prepared.sealed is None:
             return self._result(found, plan, [], [])
         tables.reshape(transaction, found.table, found.layout, plan.layout)
-        self._insert(
-            transaction,
-            prepared,
-            changes.new,
-            found.table,
-            first=1 + tables.last_position(transaction, found.id_experiment),
-        )
+        if changes.new:
+            first = 1 + tables.last_position(transaction, found.id_experiment)
+            self._insert(transaction, prepared, changes.new, found.table, first=first)
         self._update(transaction, plan, changes, found)
         now = {"write": self._token, **origin()}
         entry = replace(entry, properties=entry.properties | now, revision=found.revision + 1)
@@ -346,8 +342,6 @@ class Writer:
         *,
         first: int,
     ) -> None:
-        if not places:
-            return
         plan = prepared.plan
         # In the order of its key, an index of random ids is written page by page.
         all_ids = [run.id_run for run in self._record.runs]
