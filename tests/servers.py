@@ -22,11 +22,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 import sqlalchemy as sa
 
 START_SECONDS = 60
+STOP_SECONDS = 30
 USER = "nobody"
 """Who runs a server if the tests run as root, which servers refuse."""
 
@@ -34,13 +36,13 @@ USER = "nobody"
 @functools.cache
 def postgresql_url() -> str:
     """Return the URL of a PostgreSQL server; start one if need be."""
-    return os.environ.get("MLTRAQ_TEST_POSTGRESQL") or _start_postgresql()
+    return os.environ.get("MLTRAQ_TEST_POSTGRESQL") or _shared(private_postgresql())
 
 
 @functools.cache
 def mariadb_url() -> str:
     """Return the URL of a MariaDB or MySQL server; start one if need be."""
-    return os.environ.get("MLTRAQ_TEST_MARIADB") or _start_mariadb()
+    return os.environ.get("MLTRAQ_TEST_MARIADB") or _shared(private_mariadb())
 
 
 @contextmanager
@@ -74,7 +76,66 @@ def _administered(server: sa.URL, create: str, drop: str) -> Iterator[None]:
             connection.exec_driver_sql(drop)
 
 
-def _start_postgresql() -> str:
+class PrivateServer:
+    """A database server for one test, which may stop it and start it again; a context manager.
+
+    Made by `private_postgresql` and `private_mariadb`. It keeps data and port while it is stopped.
+
+    Attributes:
+        url: URL of a database that is there from the start.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        command: Sequence[object],
+        directory: Path,
+        ask: signal.Signals,
+        crash: signal.Signals,
+    ) -> None:
+        self.url = url
+        self._command = command
+        self._directory = directory
+        self._signals = {"ask": ask, "crash": crash}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        log = self._directory / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(word) for word in self._command],
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                **_unprivileged(),  # type: ignore[call-overload]
+            )
+        _await(self.url, log)
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Stop it and wait until it has ended: by asking, or as a crash would end it."""
+        if self._process is not None:
+            self._process.send_signal(self._signals["crash" if crash else "ask"])
+            self._process.wait(STOP_SECONDS)
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+def _shared(server: PrivateServer) -> str:
+    """Start a server that stops when the interpreter exits, and return its URL."""
+    server.start()
+    atexit.register(server.stop)
+    return server.url
+
+
+def private_postgresql() -> PrivateServer:
+    """Return a PostgreSQL server that has not been started."""
     initdb, postgres = _postgresql_binaries()
     directory = _directory()
     data, port = directory / "data", _free_port()
@@ -87,8 +148,9 @@ def _start_postgresql() -> str:
         "max_connections": 100,
     }
     settings = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-    _serve([postgres, "-D", data, *settings], directory / "log", signal.SIGINT)
-    return _awaited(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", directory)
+    url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    command = [postgres, "-D", data, *settings]
+    return PrivateServer(url, command, directory, ask=signal.SIGINT, crash=signal.SIGQUIT)
 
 
 def _postgresql_binaries() -> tuple[Path, Path]:
@@ -105,7 +167,8 @@ def _postgresql_binaries() -> tuple[Path, Path]:
     return _absent("PostgreSQL", "MLTRAQ_TEST_POSTGRESQL")
 
 
-def _start_mariadb() -> str:
+def private_mariadb() -> PrivateServer:
+    """Return a MariaDB server that has not been started."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
     install = shutil.which("mariadb-install-db", path=path)
     server = shutil.which("mariadbd", path=path)
@@ -126,8 +189,9 @@ def _start_mariadb() -> str:
         "innodb-buffer-pool-size": "64M",
     }
     words = [f"--{key}={value}" for key, value in options.items()]
-    _serve([server, "--no-defaults", *words], directory / "log", signal.SIGTERM)
-    return _awaited(f"mysql+pymysql://root@127.0.0.1:{port}/mysql", directory)
+    url = f"mysql+pymysql://root@127.0.0.1:{port}/mysql"
+    command = [server, "--no-defaults", *words]
+    return PrivateServer(url, command, directory, ask=signal.SIGTERM, crash=signal.SIGKILL)
 
 
 def _absent(server: str, variable: str) -> tuple[Path, Path]:
@@ -167,20 +231,7 @@ def _run(command: Sequence[object]) -> None:
     )
 
 
-def _serve(command: Sequence[object], log: Path, stop: signal.Signals) -> None:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            **_unprivileged(),  # type: ignore[call-overload]
-        )
-    atexit.register(process.wait, 30)
-    atexit.register(process.send_signal, stop)
-
-
-def _awaited(url: str, directory: Path) -> str:
+def _await(url: str, log: Path) -> None:
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -188,8 +239,8 @@ def _awaited(url: str, directory: Path) -> str:
             engine.connect().close()
         except sa.exc.OperationalError:
             if time.monotonic() > deadline:
-                log = (directory / "log").read_text(errors="replace")
-                raise RuntimeError(f"the server of {url} does not start:\n{log}") from None
+                text = log.read_text(errors="replace")
+                raise RuntimeError(f"the server of {url} does not start:\n{text}") from None
             time.sleep(0.05)
         else:
-            return url
+            return
