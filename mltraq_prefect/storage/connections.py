@@ -123,6 +123,12 @@ class Database:
             yield transaction
 
     @contextmanager
+    def querying(self) -> Iterator[Transaction]:
+        """A transaction for one statement of a user; what the statement changes is undone."""
+        with self._transaction(None, begin=self.dialect.begin_query) as transaction:
+            yield transaction
+
+    @contextmanager
     def writing(self, lock: str) -> Iterator[Transaction]:
         """A transaction that no other with the same lock overlaps; commits unless it raises."""
         with self._transaction(lock) as transaction:
@@ -153,14 +159,16 @@ class Database:
             pause = min(pause * 2, 1.0)
 
     @contextmanager
-    def _transaction(self, lock: str | None) -> Iterator[Transaction]:
+    def _transaction(
+        self, lock: str | None, begin: Callable[[sa.Connection], None] | None = None
+    ) -> Iterator[Transaction]:
         self._after_fork()
         with self._turn, self._translated():
             self.dialect.before_connect(self._parsed)
             with self._connect() as connection:
                 self._was_reached = True
                 try:
-                    yield from self._within(connection, lock)
+                    yield from self._within(connection, lock, begin or self._begin_reading)
                 except self._driver_errors as error:
                     if self._trouble(error) == "unavailable":
                         connection.invalidate()
@@ -174,10 +182,15 @@ class Database:
                 f"the driver refuses the options of {self.url}: {self.scrub(str(error))}"
             ) from None
 
-    def _within(self, connection: sa.Connection, lock: str | None) -> Iterator[Transaction]:
+    def _begin_reading(self, connection: sa.Connection) -> None:
+        self.dialect.begin(connection, write=False)
+
+    def _within(
+        self, connection: sa.Connection, lock: str | None, begin: Callable[[sa.Connection], None]
+    ) -> Iterator[Transaction]:
         if lock is None:
             with connection.begin() as outer:
-                self.dialect.begin(connection, write=False)
+                begin(connection)
                 yield Transaction(connection, self.dialect)
                 outer.rollback()
             return

@@ -52,16 +52,26 @@ def find(transaction: Transaction, name: str) -> Entry | None:
     )
     if not rows:
         return None
-    entry = _entry(rows[0])
+    return _located(transaction, _entry(rows[0]))
+
+
+def table_of(transaction: Transaction, name: str) -> str:
+    """Return the table that holds the runs of an experiment now, or would hold them."""
+    found = find(transaction, name) if transaction.dialect.ddl_commits else None
+    return table_name(name) if found is None else found.table
+
+
+def _located(transaction: Transaction, entry: Entry) -> Entry:
     if entry.is_staged and not transaction.has_table(entry.table):
-        entry.table = table_name(name)  # a writer was killed between renaming and saying so
+        entry.table = table_name(entry.name)  # it was renamed, and that was not said yet
     return entry
 
 
 def find_all(transaction: Transaction) -> list[Entry]:
     """Return the entries of all experiments, by name."""
     rows = transaction.rows(f"SELECT {_COLUMNS} FROM experiments")
-    return sorted(map(_entry, rows), key=lambda entry: entry.name)
+    entries = [_located(transaction, _entry(row)) for row in rows]
+    return sorted(entries, key=lambda entry: entry.name)
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

@@ -35,7 +35,7 @@ EXPERIMENTS: dict[str, Kind] = {
 PICKLES: dict[str, Kind] = {"id_experiment": "key", "pickle": "binary"}
 FORMATS: dict[str, Kind] = {"version": "int", "package": "text", "applied_at": "datetime"}
 
-_TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
+TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
     "experiment_runs": (LEDGER, tuple(KEYS), ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
@@ -75,7 +75,7 @@ def exists(database: Database) -> bool:
     with database.reading() as transaction:
         found = _found(transaction)
         _check_shapes(found, database.url)
-        if set(found) != set(_TABLES):
+        if set(found) != set(TABLES):
             return False
         return _check_version(transaction, database.url)
 
@@ -85,7 +85,7 @@ def create(database: Database) -> None:
     with database.writing(SCHEMA_LOCK) as transaction:
         found = _found(transaction)
         _check_shapes(found, database.url)
-        for table, (columns, key, unique) in _TABLES.items():
+        for table, (columns, key, unique) in TABLES.items():
             if table not in found:
                 options = database.dialect.ledger_options if columns is LEDGER else ""
                 create_table(transaction, table, columns, key, unique, options)
@@ -99,12 +99,12 @@ def create(database: Database) -> None:
 def _found(transaction: Transaction) -> dict[str, set[str]]:
     inspector = sa.inspect(transaction.connection)
     present = set(inspector.get_table_names()) | set(inspector.get_view_names())
-    return {table: transaction.columns(table) for table in _TABLES if table in present}
+    return {table: transaction.columns(table) for table in TABLES if table in present}
 
 
 def _check_shapes(found: dict[str, set[str]], url: str) -> None:
     for table, names in found.items():
-        missing = set(_TABLES[table][0]) - names
+        missing = set(TABLES[table][0]) - names
         if missing:
             raise ForeignTable(
                 f"the database {url} has a table {table!r} that is not from mltraq_prefect: it "

@@ -197,19 +197,27 @@ class Store:
         Raises:
             QueryFailed: The database refused the statement, or a param or placeholder is unknown.
         """
-        known = {key: self.table_of(name) for key, name in (names or {}).items()}
+        known = {key: check_name(name, "experiment name") for key, name in (names or {}).items()}
         return self._database.retry(lambda: self._query(sql, params or {}, known))
 
     def _query(
-        self, sql: str, params: Mapping[str, Any], known: Mapping[str, str]
+        self, sql: str, params: Mapping[str, Any], names: Mapping[str, str]
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        now: dict[str, str] = {}
         try:
-            with self._database.reading() as transaction:
-                return query.run(transaction, sql, params, known)
+            with self._database.querying() as transaction:
+                now = {key: index.table_of(transaction, name) for key, name in names.items()}
+                return query.run(transaction, sql, params, now)
         except DriverError as error:
             if error.trouble in ("unavailable", "conflict"):
                 raise
+            if error.trouble == "moved" and self._have_moved(names, now):
+                raise
             raise QueryFailed(f"the database {self.url} refused the statement: {error}") from None
+
+    def _have_moved(self, names: Mapping[str, str], then: Mapping[str, str]) -> bool:
+        with self._database.reading() as transaction:
+            return any(index.table_of(transaction, names[key]) != then[key] for key in then)
 
     def table_of(self, name: str) -> str:
         """Return the name of the table that holds, or would hold, the runs of an experiment."""

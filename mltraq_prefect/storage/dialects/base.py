@@ -82,6 +82,10 @@ class Dialect:
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Start a transaction in which all statements see one state of the database."""
 
+    def begin_query(self, connection: sa.Connection) -> None:
+        """Start a transaction for one statement, of which nothing is known."""
+        self.begin(connection, write=False)
+
     def lock(self, connection: sa.Connection, name: str) -> None:
         """Wait until no other writer holds the lock of this name; hold it until the end."""
 

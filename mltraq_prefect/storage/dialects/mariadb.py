@@ -15,8 +15,8 @@ from mltraq_prefect.storage.layout import Kind
 _TROUBLES: dict[int, Trouble] = {
     **dict.fromkeys((0, 1040, 1044, 1045, 1049, 1053, 1698, 1927), "unavailable"),
     **dict.fromkeys((2002, 2003, 2006, 2013, 2014, 2055), "unavailable"),
-    **dict.fromkeys((1205, 1213, 1020), "conflict"),
-    **dict.fromkeys((1054, 1146, 1412, 1684), "moved"),
+    **dict.fromkeys((1205, 1213, 1020, 1412, 1684), "conflict"),
+    **dict.fromkeys((1054, 1146), "moved"),
     **dict.fromkeys((1142, 1290, 1792, 1836), "read-only"),
     **dict.fromkeys((28, 1021, 1030, 1114), "full"),
 }
@@ -93,6 +93,12 @@ class MariaDB(Dialect):
         connection.exec_driver_sql(f"SET SESSION TRANSACTION ISOLATION LEVEL {mode}")
         options = "" if write else " WITH CONSISTENT SNAPSHOT"
         connection.exec_driver_sql(f"START TRANSACTION{options}")
+
+    def begin_query(self, connection: sa.Connection) -> None:
+        """Let the statement see what is there once it has its tables: older states lack them."""
+        mode = "READ COMMITTED, READ ONLY"
+        connection.exec_driver_sql(f"SET SESSION TRANSACTION ISOLATION LEVEL {mode}")
+        connection.exec_driver_sql("START TRANSACTION")
 
     def lock(self, connection: sa.Connection, name: str) -> None:
         """Take a lock of this name and this database; it survives the commits of statements."""

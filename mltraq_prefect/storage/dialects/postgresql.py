@@ -95,6 +95,13 @@ class PostgreSQL(Dialect):
         level = "READ COMMITTED" if write else "REPEATABLE READ, READ ONLY"
         connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
 
+    def begin_query(self, connection: sa.Connection) -> None:
+        """Let the statement see what is there once it has its tables.
+
+        A state that is older than a table, for whose writer it has waited, shows it as empty.
+        """
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY")
+
     def lock(self, connection: sa.Connection, name: str) -> None:
         """Take an advisory lock until the end of the transaction."""
         key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
