@@ -2,26 +2,44 @@
 
 import argparse
 import contextlib
+import itertools
 import tempfile
+from pathlib import Path
 
-from tests.contract.conftest import BACKENDS, empty_database
-from tests.contract.test_processes import kill_writers
+from tests.contract import tasks
+from tests.contract.conftest import empty_database
+from tests.contract.kills import kill_writers, new_databases
+
+BACKENDS = ("sqlite-file", "postgresql", "mariadb")
+TASKS = (tasks.replace, tasks.merge, tasks.recreate)
 
 
 def main():
-    """Kill writers, half of them replacing, half merging; fail at the first loss."""
+    """Kill writers of every kind; fail at the first loss."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=500, help="kills on each backend")
-    points = parser.parse_args().points
-    for backend in BACKENDS:
-        if backend == "sqlite-memory":
-            continue
-        for task in ("replace", "merge"):
-            with contextlib.ExitStack() as stack:
-                folder = stack.enter_context(tempfile.TemporaryDirectory())
-                url = stack.enter_context(empty_database(backend, folder))
-                kill_writers(url, task, points // 2)
-            print(f"{backend}: {points // 2} kills while it would {task}: whole, and once")
+    parser.add_argument("--backend", choices=BACKENDS, action="append", help="only this one")
+    arguments = parser.parse_args()
+    points = -(-arguments.points // (len(TASKS) + 1))
+    for backend in arguments.backend or BACKENDS:
+        for task in TASKS:
+            with tempfile.TemporaryDirectory() as folder, empty_database(backend, folder) as url:
+                early = kill_writers(task, itertools.repeat(url), points)
+            say(backend, points, f"{task.__name__} an experiment", early)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.closing(new_databases(backend, Path(folder))) as urls,
+        ):
+            early = kill_writers(tasks.merge, urls, points)
+        say(backend, points, "make the tables of an empty database", early)
+
+
+def say(backend, points, what, early):
+    print(
+        f"{backend}: {points} killed that would {what} ({early} before they had written once): "
+        "all whole, all there, all once",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""What other processes do in the tests: ``python -m tests.contract.workers TASK URL ...``."""
+"""What other processes do in the tests; see `processes.Worker`."""
 
+import contextlib
 import itertools
-import sys
 
-from mltraq_prefect.errors import ExperimentExists
+from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
 from mltraq_prefect.storage import Store
 from tests.contract.records import make_record, make_run
 
 GENERATIONS = ({"n": int}, {"n": float}, {"n": int, "extra": str}, {"n": int})
 """Fields of successive replacements, so that some change the table and some do not."""
+
+ENDLESS = 10**9
 
 
 def generation(number, runs=20):
@@ -27,38 +29,159 @@ def numbers_of(record):
     return found
 
 
-def replace(url, first="0", count="1000000000"):
-    """Replace an experiment over and over; say which generation is acknowledged."""
+def added(number):
+    """Return a record with one run, which tells its number and may bring a new field."""
+    run = make_run(number, n=number, pair=(number, 1), **{f"f{number % 40}": number})
+    return make_record(runs=[run])
+
+
+# -- things that a writer does until it is killed ------------------------------------------------
+
+
+def replace(go, report, url, first=0, count=ENDLESS):
+    """Replace an experiment over and over; report which generation is acknowledged."""
     store = Store(url)
-    for number in itertools.islice(itertools.count(int(first)), int(count)):
+    go()
+    for number in itertools.islice(itertools.count(first), count):
         store.write(generation(number), "replace")
-        print(number, flush=True)
+        report(number)
+    store.close()
 
 
-def merge(url, first="0", count="1000000000"):
-    """Merge runs, with a new field each, over and over; say which are acknowledged."""
+def merge(go, report, url, first=0, count=ENDLESS):
+    """Merge runs, with a new field each, over and over; report which are acknowledged."""
     store = Store(url)
-    for number in itertools.islice(itertools.count(int(first)), int(count)):
-        run = make_run(number, n=number, pair=(number, 1), **{f"f{number % 40}": number})
-        store.write(make_record(runs=[run]), "merge")
-        print(number, flush=True)
+    go()
+    for number in itertools.islice(itertools.count(first), count):
+        store.write(added(number), "merge")
+        report(number)
+    store.close()
 
 
-def fail(url, number):
-    """Write an experiment that others write at the same moment; say who has won."""
-    try:
-        Store(url).write(generation(int(number)), "fail")
-    except ExperimentExists:
-        print("exists", flush=True)
-    else:
-        print("won", flush=True)
+def recreate(go, report, url, first=0, count=ENDLESS):
+    """Create and delete an experiment in turn; report what is acknowledged."""
+    store = Store(url)
+    go()
+    for number in itertools.islice(itertools.count(first), count):
+        if number % 2:
+            store.delete("coin toss")
+        else:
+            store.write(generation(number), "fail")
+        report(number)
+    store.close()
 
 
-def own(url, number):
+# -- things that many do at the same moment ------------------------------------------------------
+
+
+def check(go, report, url, number):
+    """Make the fixed tables."""
+    store = Store(url)
+    go()
+    store.check()
+    store.close()
+
+
+def own(go, report, url, number):
     """Write an experiment of one's own."""
-    Store(url).write(make_record(f"own {number}", runs=[make_run(0, n=int(number))]), "fail")
+    record = make_record(f"own {number}", runs=[make_run(i, n=number) for i in range(3)])
+    _write(go, url, record, "fail")
 
 
-if __name__ == "__main__":
-    task, *arguments = sys.argv[1:]
-    {"replace": replace, "merge": merge, "fail": fail, "own": own}[task](*arguments)
+def fail(go, report, url, number):
+    """Write an experiment that others write at the same moment; return whether it was ours."""
+    try:
+        _write(go, url, generation(number), "fail")
+    except ExperimentExists:
+        return False
+    return True
+
+
+def replace_some(go, report, url, number, count=3):
+    """Replace the experiment that others replace."""
+    replace(go, report, url, number * count, count)
+
+
+def merge_some(go, report, url, number, count=3):
+    """Merge runs of one's own, and new fields, into the experiment that others merge into."""
+    merge(go, report, url, number * count, count)
+
+
+def merge_same(go, report, url, number):
+    """Merge the runs that others merge too, with a value that they share and one of one's own."""
+    runs = [make_run(i, shared=i, **{f"by {number}": number}) for i in range(5)]
+    _write(go, url, make_record(runs=runs), "merge")
+
+
+def anything(go, report, url, number):
+    """Do something to the experiment to which others do something else."""
+    store = Store(url)
+    go()
+    for turn in range(3):
+        kind = (number + turn) % 4
+        if kind == 0:
+            store.write(generation(number), "replace")
+        elif kind == 1:
+            store.write(generation(number), "merge")
+        elif kind == 2 and store.exists("coin toss"):
+            _read(store)
+        elif kind == 3:
+            _delete(store)
+    store.close()
+
+
+def add_fields(go, report, url, fields):
+    """Merge fields into the same runs, one of them after another."""
+    store = Store(url)
+    go()
+    for key, value in fields:
+        store.write(make_record(runs=[make_run(0, **{key: value})]), "merge")
+    store.close()
+
+
+def read_all(go, report, url, last):
+    """Read an experiment that is replaced until its last generation is there; return what came."""
+    store = Store(url)
+    go()
+    seen = []
+    while not seen or seen[-1] != last:
+        record = store.read("coin toss")
+        (number,) = numbers_of(record)
+        assert len(record.runs) == 20
+        seen.append(number)
+    store.close()
+    return seen
+
+
+def query_all(go, report, url, last):
+    """The same by SQL: count the runs and the generations that they are of."""
+    store = Store(url)
+    go()
+    sql = "SELECT count(*), min(g), max(g) FROM {e} AS e JOIN experiment_runs AS r "
+    sql += "ON r.id_run = e.id_run"
+    seen = []
+    while not seen or seen[-1] != last:
+        ((count, least, most),) = store.query(sql, names={"e": "coin toss"})[1]
+        assert (count, least) == (20, most)
+        seen.append(most)
+    store.close()
+    return seen
+
+
+def _write(go, url, record, mode):
+    store = Store(url)
+    go()
+    try:
+        store.write(record, mode)
+    finally:
+        store.close()
+
+
+def _read(store):
+    with contextlib.suppress(ExperimentNotFound):  # another may just have deleted it
+        store.read("coin toss")
+
+
+def _delete(store):
+    with contextlib.suppress(ExperimentNotFound):
+        store.delete("coin toss")

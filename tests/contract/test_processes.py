@@ -1,76 +1,134 @@
-"""Many processes at once, and processes that are killed."""
+"""Many processes that do something to one database at the same moment."""
 
-import os
-import random
-import signal
-import subprocess
-import sys
 import threading
 
 import pytest
 
 from mltraq_prefect.storage import Store
+from tests.contract import tasks
+from tests.contract.integrity import assert_sound
+from tests.contract.processes import Crowd, Worker
 from tests.contract.records import make_record, make_run
-from tests.contract.workers import numbers_of
+from tests.contract.tasks import numbers_of
 
-WRITERS = 8
-"""Processes at once; `soak` has more, and they do not fit in a minute."""
-
-
-def start(task, url, *arguments):
-    """Start a worker of another process."""
-    command = [sys.executable, "-m", "tests.contract.workers", task, url, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+MANY = 32
+REPLACES = 1000
 
 
-def finish(processes):
-    """Return what processes have printed; none may have failed."""
-    outputs = []
-    for process in processes:
-        output, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-        outputs.append(output.split())
-    return outputs
+@pytest.fixture(scope="module")
+def crowd():
+    started = Crowd(MANY)
+    yield started
+    started.end()
 
 
-def test_experiments_of_their_own(shared_url):
-    finish([start("own", shared_url, i) for i in range(WRITERS)])
-    assert len(Store(shared_url).ls()) == WRITERS
+@pytest.fixture(scope="module")
+def pair():
+    started = Crowd(2)
+    yield started
+    started.end()
 
 
-def test_fail_has_one_winner(shared_url):
-    outputs = finish([start("fail", shared_url, i) for i in range(WRITERS)])
-    assert sorted(outputs) == [["exists"]] * (WRITERS - 1) + [["won"]]
-    assert len(numbers_of(Store(shared_url).read("coin toss"))) == 1
-
-
-def test_replace_has_a_complete_winner(shared_url):
-    finish([start("replace", shared_url, i * 100, 5) for i in range(WRITERS)])
+def test_the_fixed_tables_are_made_once(shared_url, crowd):
+    crowd.run(tasks.check, shared_url)
+    assert_sound(shared_url)
     store = Store(shared_url)
-    assert len(numbers_of(store.read("coin toss"))) == 1
-    assert store.ls()[0]["revision"] == WRITERS * 5
+    assert len(store.query("SELECT * FROM experiment_format")[1]) == 1
 
 
-def test_merge_gives_the_union_once(shared_url):
-    finish([start("merge", shared_url, i * 5, 5) for i in range(WRITERS)])
+def test_experiments_of_their_own_in_an_empty_database(shared_url, crowd):
+    crowd.run(tasks.own, shared_url)
+    assert [row["runs"] for row in Store(shared_url).ls()] == [3] * MANY
+    assert_sound(shared_url)
+
+
+def test_fail_has_one_winner(shared_url, crowd):
+    won = crowd.run(tasks.fail, shared_url)
+    assert won.count(True) == 1
+    found = Store(shared_url).read("coin toss")
+    assert numbers_of(found) == {won.index(True)}
+    assert len(found.runs) == 20
+    assert_sound(shared_url)
+
+
+def test_replace_has_a_complete_winner(shared_url, crowd):
+    crowd.run(tasks.replace_some, shared_url)
+    store = Store(shared_url)
+    found = store.read("coin toss")
+    assert len(found.runs) == 20
+    (winner,) = numbers_of(found)
+    assert winner % 3 == 2  # the last one of some process
+    assert store.ls()[0]["revision"] == MANY * 3
+    assert_sound(shared_url)
+
+
+def test_merge_gives_the_union_once(shared_url, crowd):
+    crowd.run(tasks.merge_some, shared_url)
+    runs = Store(shared_url).read("coin toss").runs
+    for run in runs:
+        n = run.fields["n"]
+        assert run.fields == {"n": n, "pair": (n, 1), f"f{n % 40}": n}
+    assert sorted(run.fields["n"] for run in runs) == list(range(MANY * 3))
+    assert sorted(run.ledger.position for run in runs) == list(range(MANY * 3))
+    assert_sound(shared_url)
+
+
+def test_merges_of_the_same_runs_join(shared_url, crowd):
+    crowd.run(tasks.merge_same, shared_url)
     store = Store(shared_url)
     runs = store.read("coin toss").runs
-    assert sorted(run.fields["n"] for run in runs) == list(range(WRITERS * 5))
-    assert sorted(run.ledger.position for run in runs) == list(range(WRITERS * 5))
-    assert store.ls()[0]["runs"] == WRITERS * 5
+    own = {f"by {number}": number for number in range(MANY)}
+    assert [run.fields for run in runs] == [{"shared": i} | own for i in range(5)]
+    assert store.ls()[0]["revision"] == MANY
+    assert_sound(shared_url)
+
+
+def test_everything_at_once(shared_url, crowd):
+    crowd.run(tasks.anything, shared_url)
+    assert_sound(shared_url)
+
+
+def columns_of_their_own(number):
+    return [(f"from {number} {i}", (i, 1.5, "x", b"y")[i % 4]) for i in range(10)]
+
+
+def columns_of_other_kinds(number):
+    return [(f"both {i}", ("text", 0.5)[(number + i) % 2]) for i in range(10)]
+
+
+def numbers_and_text(number):
+    return [("same", value) for value in ([1, 2.5, 3] if number else [2**60, "text", b"x"])] * 3
+
+
+@pytest.mark.parametrize("fields", [columns_of_their_own, columns_of_other_kinds, numbers_and_text])
+def test_two_that_change_the_schema(shared_url, pair, fields):
+    both = [fields(0), fields(1)]
+    pair.run(tasks.add_fields, shared_url, each=both)
+    (run,) = Store(shared_url).read("coin toss").runs
+    written = {key: {value for own in both for k, value in own if k == key} for key in run.fields}
+    assert set(run.fields) == {key for own in both for key, _ in own}
+    for key, value in run.fields.items():
+        assert value in written[key]
+    assert_sound(shared_url)
 
 
 def test_readers_never_see_a_mixture(shared_url):
-    writer = start("replace", shared_url, 0, 60)
-    store = Store(shared_url)
-    writer.stdout.readline()
-    seen = set()
-    while writer.poll() is None:
-        numbers = numbers_of(store.read("coin toss"))
-        assert len(numbers) == 1
-        seen |= numbers
-    finish([writer])
-    assert len(seen) > 1
+    """By `read` and by SQL; half of the replacements change the table."""
+    writer, *readers = (Worker() for _ in range(4))
+    writer.begin(tasks.replace, shared_url, 0, REPLACES)
+    assert writer.wait_for_report()
+    for reader, task in zip(
+        readers, (tasks.read_all, tasks.read_all, tasks.query_all), strict=True
+    ):
+        reader.begin(task, shared_url, REPLACES - 1)
+    writer.result()
+    for reader in readers:
+        seen = reader.result()
+        assert seen == sorted(seen)
+        assert len(set(seen)) > 1
+    for worker in (writer, *readers):
+        worker.end()
+    assert_sound(shared_url)
 
 
 def test_threads_share_a_store(store):
@@ -93,43 +151,3 @@ def test_threads_share_a_store(store):
         thread.join()
     assert errors == []
     assert len(store.read("coin toss").runs) == 40
-
-
-@pytest.mark.parametrize("task", ["replace", "merge"])
-def test_killed_writers_leave_old_or_new(shared_url, task):
-    kill_writers(shared_url, task, points=8)
-
-
-def kill_writers(url, task, points):
-    """Kill writers at random moments; what they acknowledged is there, whole and once."""
-    chance = random.Random(task)
-    first = 0
-    for _ in range(points):
-        process = start(task, url, first)
-        wanted = chance.randrange(1, 8)
-        lines = [process.stdout.readline() for _ in range(wanted)]
-        delay = threading.Event()
-        delay.wait(chance.random() * 0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        output, errors = process.communicate()
-        assert errors == ""
-        acknowledged = int([*lines, *output.split()][-1])
-        store = Store(url)
-        first = check(store, task, acknowledged) + 1
-        store.close()
-
-
-def check(store, task, acknowledged):
-    """Return the number of the last write, which was acknowledged or was about to be."""
-    record = store.read("coin toss")
-    if task == "replace":
-        (last,) = numbers_of(record)
-    else:
-        numbers = [run.fields["n"] for run in record.runs]
-        last = numbers[-1]
-        assert numbers == list(range(last + 1))
-        for run in record.runs:
-            assert run.fields["pair"] == (run.fields["n"], 1)
-    assert last in (acknowledged, acknowledged + 1)
-    assert store.ls()[0]["runs"] == len(record.runs)
-    return last
