@@ -24,6 +24,8 @@ class Entry:
         exact: Envelopes of all its fields by key.
         table: The table that holds its runs now.
         properties: Format, versions, times, and what the user added; `write` is the last write.
+        is_renamed: Whether the table has got its own name since the index was written. A table
+            that has the name that the index still gives is then an unfinished one.
     """
 
     id_experiment: str
@@ -35,11 +37,12 @@ class Entry:
     exact: dict[str, bytes]
     properties: dict[str, Any]
     revision: int
+    is_renamed: bool = False
 
     @property
     def is_staged(self) -> bool:
-        """Whether the table of runs has not got its own name yet."""
-        return self.table != table_name(self.name)
+        """Whether the table of runs has not got its own name, or the index does not say so yet."""
+        return self.is_renamed or self.table != table_name(self.name)
 
 
 _COLUMNS = ", ".join(EXPERIMENTS)
@@ -63,7 +66,7 @@ def table_of(transaction: Transaction, name: str) -> str:
 
 def _located(transaction: Transaction, entry: Entry) -> Entry:
     if entry.is_staged and not transaction.has_table(entry.table):
-        entry.table = table_name(entry.name)  # it was renamed, and that was not said yet
+        entry.table, entry.is_renamed = table_name(entry.name), True
     return entry
 
 

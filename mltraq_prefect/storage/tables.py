@@ -45,12 +45,12 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
     """
     own, retired = table_name(entry.name), retired_name(table_name(entry.name))
     quote = transaction.quote
-    if transaction.has_table(entry.table) and entry.is_staged:
+    if not entry.is_renamed:
         drop(transaction, retired)
         moves = [(own, retired)] if transaction.has_table(own) else []
         names = [f"{quote(old)} TO {quote(new)}" for old, new in [*moves, (entry.table, own)]]
         transaction.run(f"RENAME TABLE {', '.join(names)}")
-    settled = replace(entry, table=own)
+    settled = replace(entry, table=own, is_renamed=False)
     index.update(transaction, settled)
     drop(transaction, retired)
     return settled

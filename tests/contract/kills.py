@@ -15,8 +15,8 @@ from tests.contract.processes import Worker
 def kill_writers(task, urls, points):
     """Kill writers; fail unless what they acknowledged is there, whole and once.
 
-    The moments are spread evenly over the time from when a writer opens the database to when it
-    has written a few times.
+    The moments are spread evenly over the first write, for which a writer opens the database, and
+    the three after it.
 
     Args:
         task: What they do: `replace`, `merge` or `recreate` of `tasks`.
@@ -35,7 +35,10 @@ def kill_writers(task, urls, points):
             last_url, last = url, _last(task, url, -1)
         worker = Worker()
         worker.begin(task, url, last + 1)
-        moment.wait(chance.random() * seconds)
+        done = chance.randrange(4)
+        for _ in range(done):
+            worker.next_report()
+        moment.wait(chance.random() * seconds / (4 if done else 2))
         reports = worker.kill()
         early += not reports
         acknowledged = reports[-1] if reports else last
