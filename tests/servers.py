@@ -64,6 +64,15 @@ def mariadb_database() -> Iterator[str]:
         yield server.set(database=name).render_as_string(hide_password=False)
 
 
+def new_database(url: str) -> str:
+    """Make a database on the server of this URL; return its URL."""
+    name = f"t_{uuid.uuid4().hex}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
 @contextmanager
 def _administered(server: sa.URL, create: str, drop: str) -> Iterator[None]:
     engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
@@ -134,8 +143,8 @@ def _shared(server: PrivateServer) -> str:
     return server.url
 
 
-def private_postgresql() -> PrivateServer:
-    """Return a PostgreSQL server that has not been started."""
+def private_postgresql(**more: object) -> PrivateServer:
+    """Return a PostgreSQL server that has not been started, with more options than usual."""
     initdb, postgres = _postgresql_binaries()
     directory = _directory()
     data, port = directory / "data", _free_port()
@@ -146,6 +155,7 @@ def private_postgresql() -> PrivateServer:
         "unix_socket_directories": directory,
         "fsync": "off",
         "max_connections": 100,
+        **more,
     }
     settings = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
     url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
@@ -167,8 +177,8 @@ def _postgresql_binaries() -> tuple[Path, Path]:
     return _absent("PostgreSQL", "MLTRAQ_TEST_POSTGRESQL")
 
 
-def private_mariadb() -> PrivateServer:
-    """Return a MariaDB server that has not been started."""
+def private_mariadb(**more: object) -> PrivateServer:
+    """Return a MariaDB server that has not been started, with more options than usual."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
     install = shutil.which("mariadb-install-db", path=path)
     server = shutil.which("mariadbd", path=path)
@@ -187,6 +197,7 @@ def private_mariadb() -> PrivateServer:
         "pid-file": directory / "pid",
         "innodb-flush-log-at-trx-commit": 0,
         "innodb-buffer-pool-size": "64M",
+        **{name.replace("_", "-"): value for name, value in more.items()},
     }
     words = [f"--{key}={value}" for key, value in options.items()]
     url = f"mysql+pymysql://root@127.0.0.1:{port}/mysql"

@@ -99,10 +99,15 @@ class Database:
     """The connections to one database; safe to use from several threads.
 
     A database in memory is one connection, which the threads use in turn.
+
+    Args:
+        url: Its SQLAlchemy URL.
+        reconnect_seconds: How long it is waited for if it was reachable before.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reconnect_seconds: float = RECONNECT_SECONDS) -> None:
         parsed = _parsed(url)
+        self._reconnect_seconds = reconnect_seconds
         self.dialect = DIALECTS[parsed.get_backend_name()]
         self.url = _masked(sa.make_url(url))
         self._secrets = _secrets(parsed)
@@ -151,7 +156,7 @@ class Database:
                 if error.trouble not in REPEATED or not self._was_reached:
                     raise self._final(error) from None
                 now = time.monotonic()
-                deadline = now + RECONNECT_SECONDS if deadline is None else deadline
+                deadline = now + self._reconnect_seconds if deadline is None else deadline
                 local = error.trouble == "unavailable" and not self.dialect.reconnects
                 if now >= deadline or local:
                     raise self._final(error) from None

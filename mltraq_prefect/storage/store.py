@@ -10,7 +10,7 @@ from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, QueryFailed
 from mltraq_prefect.numbers import Numbers
 from mltraq_prefect.storage import index, query, reader, schema, tables
-from mltraq_prefect.storage.connections import Database, DriverError, Transaction
+from mltraq_prefect.storage.connections import RECONNECT_SECONDS, Database, DriverError, Transaction
 from mltraq_prefect.storage.names import check_name, retired_name, staged_name, table_name
 from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.records import Mode, Record, Written
@@ -30,6 +30,7 @@ class Store:
         url: SQLAlchemy URL of a SQLite, PostgreSQL or MariaDB/MySQL database. Nothing connects
             before it has to.
         compress: Keys of fields whose binary values are compressed by zstd, or whether all are.
+        reconnect_seconds: How long a server that was reachable is waited for.
 
     Attributes:
         url: The URL without its secrets.
@@ -40,8 +41,14 @@ class Store:
         StorageUnavailable: The driver of the database is not installed.
     """
 
-    def __init__(self, url: str, *, compress: Collection[str] | bool = False) -> None:
-        self._database = Database(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        compress: Collection[str] | bool = False,
+        reconnect_seconds: float = RECONNECT_SECONDS,
+    ) -> None:
+        self._database = Database(url, reconnect_seconds=reconnect_seconds)
         self._compress = compress if isinstance(compress, bool) else frozenset(compress)
         self._is_ready = False
         self.url = self._database.url
@@ -167,11 +174,19 @@ class Store:
             ExperimentNotFound: There is none of this name.
         """
         self.check()
-        self._database.retry(lambda: self._delete(name))
+        deleted: list[str] = []
+        self._database.retry(lambda: self._delete(name, deleted))
 
-    def _delete(self, name: str) -> None:
+    def _delete(self, name: str, deleted: list[str]) -> None:
+        """Delete an experiment; `deleted` tells a repetition which one it was."""
         with self._database.writing(table_name(name)) as transaction:
-            entry = reader.found(transaction, name)
+            if deleted:
+                entry = index.find(transaction, name)
+                if entry is None or entry.id_experiment not in deleted:
+                    return  # the commit was done, and its acknowledgement lost
+            else:
+                entry = reader.found(transaction, name)
+                deleted.append(entry.id_experiment)
             tables.clear(transaction, entry)
             own = table_name(name)
             tables.drop(transaction, own, staged_name(own), retired_name(own))

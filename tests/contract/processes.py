@@ -43,6 +43,13 @@ class Worker:
         """Return whether the task has reported, or ended, within some seconds."""
         return self._pipe.poll(seconds)
 
+    def next_report(self):
+        """Wait until the task has reported once more."""
+        assert self._pipe.poll(SECONDS), "the process does not answer"
+        kind, content = self._pipe.recv()
+        assert kind == "report", content
+        self.reports.append(content)
+
     def result(self):
         """Wait until the task has ended; return what it returned, or fail as it failed."""
         while True:

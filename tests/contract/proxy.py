@@ -1,0 +1,110 @@
+"""A TCP proxy between a client and its server, which can cut a connection at a COMMIT."""
+
+import contextlib
+import re
+import socket
+import threading
+
+import sqlalchemy as sa
+
+COMMIT = re.compile(rb"COMMIT(\0|$)")
+"""As the drivers send it; not the level READ COMMITTED."""
+
+
+class Proxy:
+    """Forwards connections to a server; a context manager.
+
+    Attributes:
+        commits: How many COMMITs it has seen.
+        cut_at: At which of them it cuts the connection: 1 is the first, 0 none.
+        late: Whether the server gets this COMMIT, so that only its answer is lost.
+    """
+
+    def __init__(self, host, port):
+        self.commits = 0
+        self.cut_at = 0
+        self.late = False
+        self._server = host, port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception):
+        self._listener.close()
+
+    def arm(self, at, *, late):
+        """Cut the connection at a COMMIT, counted from now."""
+        self.commits, self.cut_at, self.late = 0, at, late
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                answers = _Answers(server, client)
+                threading.Thread(target=self._ask, args=(client, server, answers)).start()
+                threading.Thread(target=answers.forward, daemon=True).start()
+
+    def _ask(self, client, server, answers):
+        with client, server:
+            with contextlib.suppress(OSError):
+                self._forward(client, server, answers)
+            for end in (client, server):  # close() waits for threads that read
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def _forward(self, client, server, answers):
+        while sent := client.recv(65536):
+            if COMMIT.search(sent):
+                self.commits += 1
+                if self.commits == self.cut_at:
+                    self._cut(server, sent, answers)
+                    return
+            server.sendall(sent)
+
+    def _cut(self, server, sent, answers):
+        if self.late:
+            answers.withhold()
+            server.sendall(sent)
+            answers.wait_for_one()
+
+
+class _Answers:
+    """What the server says, forwarded to the client or withheld from it."""
+
+    def __init__(self, server, client):
+        self._server, self._client = server, client
+        self._withheld = False
+        self._came = threading.Event()
+
+    def withhold(self):
+        self._withheld = True
+
+    def wait_for_one(self):
+        assert self._came.wait(60), "the server does not answer a COMMIT"
+
+    def forward(self):
+        with contextlib.suppress(OSError):
+            while received := self._server.recv(65536):
+                if self._withheld:
+                    self._came.set()
+                    return
+                self._client.sendall(received)
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def proxied(url):
+    """Yield a proxy, and the URL by which the database behind it is reached."""
+    direct = sa.make_url(url)
+    with Proxy(
+        direct.host, direct.port or {"postgresql": 5432}.get(direct.get_backend_name(), 3306)
+    ) as proxy:
+        through = direct.set(host="127.0.0.1", port=proxy.port)
+        if direct.get_backend_name() == "postgresql":
+            through = through.update_query_dict({"sslmode": "disable"})  # a COMMIT must be legible
+        yield proxy, through.render_as_string(hide_password=False)
