@@ -342,6 +342,8 @@ class Writer:
         *,
         first: int,
     ) -> None:
+        if not places:
+            return
         plan = prepared.plan
         # In the order of its key, an index of random ids is written page by page.
         all_ids = [run.id_run for run in self._record.runs]
