@@ -14,6 +14,7 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from zlib import crc32
@@ -82,11 +83,15 @@ class LedgerEntry:
 class Source(Protocol):
     """What runs are made of that a database holds; each has a place there."""
 
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while a part of a run is made, so that it is made once."""
+
     def params(self, place: int) -> Namespace:
         """Return the params of the run at a place."""
 
     def fields(self, place: int) -> Namespace:
-        """Return its fields."""
+        """Return its fields, which the source does not keep."""
 
     def ledger(self, place: int) -> LedgerEntry:
         """Return what the ledger says of it."""
@@ -172,8 +177,9 @@ class Run:
         Args:
             read_back: Returns the fields of the run with an id, when somebody asks for them.
         """
-        self.fields = self.locals = Namespace()  # also of a run whose fields were not made yet
+        _ = self.fields  # taken from where it is, even if nobody asked for it
         del self.fields
+        self.locals = Namespace()
         self._read_back = read_back
 
     if not TYPE_CHECKING:
@@ -184,14 +190,23 @@ class Run:
             if name == "fields" and self._read_back is not None:
                 value = self._read_back(self.id_run)
             elif name in _SOURCED and self._source is not None:
-                source, place = self._source
-                value = getattr(source, name)(place)
+                return self._made(name, *self._source)
             elif name in _DEFAULTS:
                 value = _DEFAULTS[name]()
             else:
                 raise AttributeError(f"a run has no attribute {name!r}")
             setattr(self, name, value)
             return value
+
+    def _made(self, name: str, source: Source, place: int) -> Any:
+        slot = getattr(Run, name)
+        with source.lock:
+            try:
+                return slot.__get__(self)  # another thread was first
+            except AttributeError:
+                value = getattr(source, name)(place)
+                slot.__set__(self, value)
+                return value
 
     def begin(self, step: str) -> None:
         """Start the random stream of a step."""

@@ -476,7 +476,7 @@ def revive(column: Column, cells: list[Any]) -> list[Any]:
     """
     make = _maker(column)
     if None not in cells:
-        return cells if make is None else list(map(make, cells))
+        return list(cells if make is None else map(make, cells))
     if make is None:
         return [MISSING if cell is None else cell for cell in cells]
     return [MISSING if cell is None else make(cell) for cell in cells]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields as fields_of
 from functools import cache
@@ -17,11 +18,11 @@ _NAMES = tuple(field.name for field in fields_of(LedgerEntry))
 
 
 class StoredRuns:
-    """What `Run.stored` makes runs of.
+    """What `Run.stored` makes runs of: a `Source`.
 
     Args:
         dialect: Where they were read.
-        fields: The values of each field.
+        fields: The values of each field, in lists that nobody else has.
         params: Returns the params of each run; raises CorruptData.
         ledger: Cells as the driver gave them, by column of the ledger.
         steps: The completed steps of each distinct text of the column `steps`.
@@ -30,11 +31,12 @@ class StoredRuns:
     def __init__(
         self,
         dialect: Dialect,
-        fields: Mapping[str, Sequence[Any]],
+        fields: Mapping[str, list[Any]],
         params: Callable[[], Sequence[Mapping[str, Any]]],
         ledger: Mapping[str, Sequence[Any]],
         steps: Mapping[str, dict[str, str]],
     ) -> None:
+        self.lock = threading.Lock()
         self._dialect = dialect
         self._keys = tuple(fields)
         self._columns = tuple(fields.values())
@@ -48,8 +50,10 @@ class StoredRuns:
         return Namespace(self._params()[place])
 
     def fields(self, place: int) -> Namespace:
-        """Return its fields."""
+        """Return its fields, which are not kept here."""
         found = Namespace(zip(self._keys, [column[place] for column in self._columns], strict=True))
+        for column in self._columns:
+            column[place] = None
         for key in [key for key, value in found.items() if value is MISSING]:
             del found[key]
         return found

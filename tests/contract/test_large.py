@@ -1,5 +1,10 @@
 """Large values: what is written when something else of their run changes, and that none is left."""
 
+import gc
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -105,3 +110,28 @@ def test_a_large_value_that_is_missing_is_named(tmp_path):
     named = (caught.value.experiment, caught.value.run, caught.value.field)
     assert named == ("large", "run-2", "predictions")
     assert store.read("large", columns=["small"]).runs[2]["small"].shape == (2,)
+
+
+def test_a_loaded_value_is_kept_by_its_run_alone(store):
+    store.write(record(), "fail")
+    runs = store.read("large").runs
+    alive = [weakref.ref(run.fields["predictions"]) for run in runs]
+    del runs[0].fields["predictions"]
+    runs[1].release(lambda id_run: None)
+    gc.collect()
+    assert [found() is None for found in alive] == [True, True, False, False, False]
+
+
+def test_threads_that_ask_for_the_same_run_get_the_same_fields(store):
+    store.write(record(runs=40), "fail")
+    start = threading.Barrier(4)
+
+    def ask(run):
+        start.wait()
+        return run.fields
+
+    with ThreadPoolExecutor(4) as threads:
+        for run in store.read("large").runs:
+            first, *others = threads.map(ask, [run] * 4)
+            assert all(other is first for other in others)
+            assert first["predictions"].nbytes == BYTES
