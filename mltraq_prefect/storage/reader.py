@@ -27,7 +27,7 @@ from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, S
 from mltraq_prefect.storage.stored import StoredRuns
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
-_STEPS = _LEDGER.index("steps")
+_POSITION, _STEPS = map(_LEDGER.index, ("position", "steps"))
 
 Ledger = dict[str, Sequence[Any]]
 """Cells of the ledger as the driver gave them, by column."""
@@ -50,6 +50,7 @@ def read(
     steps = parse_steps(map(itemgetter(_STEPS), rows))
     if pending is not None:
         rows = [row for row in rows if pending not in steps[row[_STEPS]]]
+    rows.sort(key=itemgetter(_POSITION))
     by_column: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else repeat(())
     ledger: Ledger = dict(zip(_LEDGER, by_column, strict=False))
     some = None if len(rows) == entry.run_count else ledger["id_run"]
@@ -111,9 +112,8 @@ def _runs(
     params = partial(_params, entry, ledger, residuals)
     source = StoredRuns(transaction.dialect, fields, params, ledger, steps)
     runs = list(map(Run.stored, ids, zip(repeat(source), range(len(ids)), strict=False)))
-    order = sorted(range(len(runs)), key=ledger["position"].__getitem__)
     seen = Part(tuple(keys), ids, marks, [ledger[name] for name in LedgerMark._fields])
-    return [runs[place] for place in order], Snapshot(entry.id_experiment, SeenRuns(seen))
+    return runs, Snapshot(entry.id_experiment, SeenRuns(seen))
 
 
 def _ordered(

@@ -52,14 +52,27 @@ def create_table(
     key: Sequence[str],
     unique: Sequence[str] = (),
     options: str = "",
+    *,
+    late_key: bool = False,
 ) -> None:
-    """Create a table with a primary key, and other columns whose values are unique."""
+    """Create a table with a primary key, and other columns whose values are unique.
+
+    Args:
+        transaction: Where.
+        table: Its name.
+        columns: Its columns.
+        key: The columns of the primary key.
+        unique: Other columns whose values are unique.
+        options: What ends the statement.
+        late_key: Whether the key is made later, once there are rows.
+    """
     dialect, quote = transaction.dialect, transaction.quote
     parts = [
         f"{quote(name)} {dialect.types[kind]}{' NOT NULL' if name in key else ''}"
         for name, kind in columns.items()
     ]
-    parts.append(f"PRIMARY KEY ({', '.join(map(quote, key))})")
+    if not late_key:
+        parts.append(f"PRIMARY KEY ({', '.join(map(quote, key))})")
     parts += [f"UNIQUE ({quote(name)})" for name in unique]
     sql = f"CREATE TABLE {quote(table)} ({', '.join(parts)}) {dialect.table_options} {options}"
     transaction.connection.exec_driver_sql(sql)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 from mltraq_prefect.codecs import decode, encode
@@ -161,27 +160,27 @@ class Writer:
 
     def _create(self, transaction: Transaction, prepared: Prepared, old: Entry | None) -> Written:
         plan = prepared.plan
-        table = self._shaped(transaction, plan, old)
+        is_kept = old is not None and old.layout == plan.layout
+        table = self._table if is_kept else self._new_table(transaction, plan, old)
         if old is not None:
             tables.clear(transaction, old)
-            if old.layout == plan.layout:
-                tables.empty(transaction, table)
+        if is_kept:
+            tables.empty(transaction, table)
         self._insert(transaction, prepared, self._all(), table, first=0)
+        if not is_kept:
+            tables.add_key(transaction, table)
         entry = self._new_entry(prepared, table, old)
         index.insert(transaction, entry)
         self._put_pickle(transaction, prepared)
         return self._result(entry, plan, self._all(), plan.steps())
 
-    def _shaped(self, transaction: Transaction, plan: Plan, old: Entry | None) -> str:
-        """Return the name of a table of the right shape.
+    def _new_table(self, transaction: Transaction, plan: Plan, old: Entry | None) -> str:
+        """Make a table of the right shape; return its name.
 
-        Where making a table commits, the one with the old rows stays until the new is complete.
+        Where that commits, the one with the old rows stays until the new is complete.
         """
-        if old is not None and old.layout == plan.layout:
-            return self._table
-        table = self._table
-        if old is not None and self._dialect.ddl_commits:
-            table = staged_name(table)
+        is_staged = old is not None and self._dialect.ddl_commits
+        table = staged_name(self._table) if is_staged else self._table
         tables.drop(transaction, table)
         tables.create(transaction, table, plan.layout)
         return table
@@ -201,8 +200,8 @@ class Writer:
             revision=1 if old is None else old.revision + 1,
         )
 
-    def _all(self) -> list[int]:
-        return list(range(len(self._record.runs)))
+    def _all(self) -> range:
+        return range(len(self._record.runs))
 
     # -- a merge -------------------------------------------------------------------------------
 
@@ -345,17 +344,13 @@ class Writer:
         if not places:
             return
         plan = prepared.plan
-        # In the order of its key, an index of random ids is written page by page.
-        all_ids = [run.id_run for run in self._record.runs]
-        positions = dict(zip(places, count(first)))
-        places = sorted_places(all_ids, places)
-        ids = [all_ids[place] for place in places]
+        ids = [self._record.runs[place].id_run for place in places]
         cells = plan.cells(self._dialect)
         kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in cells}
         columns = picked(list(cells.values()), places)
         held = self._beside(transaction, prepared.id_experiment, ids, kinds, columns, fresh=True)
         transaction.insert(table, {"id_run": "key", **kinds}, [ids, *map(column, held)])
-        self._insert_ledger(transaction, prepared, places, [positions[place] for place in places])
+        self._insert_ledger(transaction, prepared, places, range(first, first + len(ids)))
 
     def _insert_ledger(
         self,
@@ -365,6 +360,10 @@ class Writer:
         positions: Sequence[int],
     ) -> None:
         plan = prepared.plan
+        all_ids = [run.id_run for run in self._record.runs]
+        position = dict(zip(places, positions, strict=True))
+        # In the order of its key, a tree of random ids is written page by page.
+        places = sorted_places(all_ids, places)
         runs = [self._record.runs[place] for place in places]
         exact = plan.exact_fields()
         residuals = [
@@ -377,7 +376,8 @@ class Writer:
             [run.ledger for run in runs], picked(plan.ledger, places), residuals, self._dialect
         )
         key = [Constant(prepared.id_experiment, len(runs)), [run.id_run for run in runs]]
-        transaction.insert("experiment_runs", LEDGER, [*key, positions, *columns])
+        ordered = [position[place] for place in places]
+        transaction.insert("experiment_runs", LEDGER, [*key, ordered, *columns])
 
     def _beside(
         self,

@@ -100,6 +100,10 @@ class Dialect:
         """Return how many bytes a value takes on its way to the database."""
         return len(value)
 
+    def late_key(self, table: str, column: str) -> str:
+        """Return what makes a column of a filled table its key; nothing if it had it before."""
+        return ""
+
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Return statements that give a column another kind.
 

@@ -108,6 +108,10 @@ class PostgreSQL(Dialect):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
 
+    def late_key(self, table: str, column: str) -> str:
+        """Make the primary key."""
+        return f'ALTER TABLE "{table}" ADD PRIMARY KEY ("{column}")'
+
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place; readers with an older snapshot then see no rows, and read again."""
         source = "NULL" if is_empty else column

@@ -111,6 +111,10 @@ class SQLite(Dialect):
         """Take the write lock at once: a transaction that upgrades later can only fail."""
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
+    def late_key(self, table: str, column: str) -> str:
+        """Make an index: SQLite adds no primary key to a table."""
+        return f'CREATE UNIQUE INDEX "{table}_key" ON "{table}" ("{column}")'
+
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """A column of integers takes floats as they are; an empty column is made anew."""
         if not is_empty:
