@@ -91,7 +91,7 @@ class Source(Protocol):
         """Return the params of the run at a place."""
 
     def fields(self, place: int) -> Namespace:
-        """Return its fields, which the source does not keep."""
+        """Return its fields, of which the source keeps nothing large."""
 
     def ledger(self, place: int) -> LedgerEntry:
         """Return what the ledger says of it."""
@@ -122,6 +122,7 @@ class Run:
     """
 
     __slots__ = (
+        "_place",
         "_read_back",
         "_rng",
         "_source",
@@ -153,21 +154,24 @@ class Run:
         self.locals = Namespace(locals or {})
         self.seed = seed
         self.ledger = LedgerEntry() if ledger is None else ledger
-        self._source: tuple[Source, int] | None = None
+        self._source: Source | None = None
+        self._place = 0
         self._read_back: Callable[[str], Namespace] | None = None
         self.begin("")
 
     @classmethod
-    def stored(cls, id_run: str, source: tuple[Source, int]) -> Run:
+    def stored(cls, id_run: str, source: Source, place: int) -> Run:
         """Return a run that a database holds, whose parts are made when they are asked for.
 
         Args:
             id_run: Its id.
-            source: What it is made of, and its place there.
+            source: What it is made of.
+            place: Its place there.
         """
         run = cls.__new__(cls)
         run.id_run = id_run
         run._source = source
+        run._place = place
         run._read_back = None
         return run
 
@@ -190,7 +194,7 @@ class Run:
             if name == "fields" and self._read_back is not None:
                 value = self._read_back(self.id_run)
             elif name in _SOURCED and self._source is not None:
-                return self._made(name, *self._source)
+                return self._made(name, self._source)
             elif name in _DEFAULTS:
                 value = _DEFAULTS[name]()
             else:
@@ -198,13 +202,13 @@ class Run:
             setattr(self, name, value)
             return value
 
-    def _made(self, name: str, source: Source, place: int) -> Any:
+    def _made(self, name: str, source: Source) -> Any:
         slot = getattr(Run, name)
         with source.lock:
             try:
                 return slot.__get__(self)  # another thread was first
             except AttributeError:
-                value = getattr(source, name)(place)
+                value = getattr(source, name)(self._place)
                 slot.__set__(self, value)
                 return value
 

@@ -54,9 +54,8 @@ class Plan:
     def part(self) -> Part:
         """Return what the database will hold of the runs."""
         marks = [projected.marks for projected in self.fields.values()]
-        return Part(
-            tuple(self.fields), [run.id_run for run in self.record.runs], marks, self.ledger
-        )
+        ids = [run.id_run for run in self.record.runs]
+        return Part(tuple(self.fields), ids, marks, self.ledger, range(len(ids)))
 
     def steps(self) -> list[str]:
         """Return the completed steps of all runs."""

@@ -469,14 +469,14 @@ def stored_marks(
 
 
 def revive(column: Column, cells: list[Any]) -> list[Any]:
-    """Return the values of natural cells, or `MISSING` for those that are None.
+    """Return the values of natural cells, perhaps the same list, or `MISSING` where they are None.
 
     Raises:
         CorruptData: A cell is not what was written.
     """
     make = _maker(column)
     if None not in cells:
-        return list(cells if make is None else map(make, cells))
+        return cells if make is None else list(map(make, cells))
     if make is None:
         return [MISSING if cell is None else cell for cell in cells]
     return [MISSING if cell is None else make(cell) for cell in cells]

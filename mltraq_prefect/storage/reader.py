@@ -12,7 +12,7 @@ from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage import index, tables
-from mltraq_prefect.storage.columns import picked
+from mltraq_prefect.storage.columns import picked, sorted_places
 from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.ledger import (
@@ -27,7 +27,7 @@ from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, S
 from mltraq_prefect.storage.stored import StoredRuns
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
-_POSITION, _STEPS = map(_LEDGER.index, ("position", "steps"))
+_STEPS = _LEDGER.index("steps")
 
 Ledger = dict[str, Sequence[Any]]
 """Cells of the ledger as the driver gave them, by column."""
@@ -50,7 +50,6 @@ def read(
     steps = parse_steps(map(itemgetter(_STEPS), rows))
     if pending is not None:
         rows = [row for row in rows if pending not in steps[row[_STEPS]]]
-    rows.sort(key=itemgetter(_POSITION))
     by_column: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else repeat(())
     ledger: Ledger = dict(zip(_LEDGER, by_column, strict=False))
     some = None if len(rows) == entry.run_count else ledger["id_run"]
@@ -103,36 +102,42 @@ def _runs(
     some: Sequence[str] | None,
     steps: dict[str, dict[str, str]],
 ) -> tuple[list[Run], Snapshot]:
-    ids = ledger["id_run"]
-    cells = _ordered(ids, *tables.read_cells(transaction, entry, keys, some))
+    found = tables.read_cells(transaction, entry, keys, some)
+    ids, cells, places = _matched(ledger["id_run"], *found)
     residuals = _residuals(ledger, entry)
     exact = _by_field(keys, ids, residuals)
     marks = [stored_marks(entry.layout[key].kind, cells[key], exact[key]) for key in keys]
     fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
     params = partial(_params, entry, ledger, residuals)
-    source = StoredRuns(transaction.dialect, fields, params, ledger, steps)
-    runs = list(map(Run.stored, ids, zip(repeat(source), range(len(ids)), strict=False)))
-    seen = Part(tuple(keys), ids, marks, [ledger[name] for name in LedgerMark._fields])
-    return runs, Snapshot(entry.id_experiment, SeenRuns(seen))
+    large = [key for key, marked in zip(keys, marks, strict=True) if fields[key] is not marked]
+    source = StoredRuns(transaction.dialect, fields, large, params, ledger, steps, places)
+    runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
+    part = Part(tuple(keys), ids, marks, [ledger[name] for name in LedgerMark._fields], places)
+    snapshot = Snapshot(entry.id_experiment, SeenRuns(part))
+    (positions,) = picked([ledger["position"]], places)
+    if list(positions) != sorted(positions):
+        runs = [runs[place] for place in sorted_places(positions, range(len(ids)))]
+    return runs, snapshot
 
 
-def _ordered(
+def _matched(
     ids: Sequence[str], stored: Sequence[str], cells: dict[str, list[Any]]
-) -> dict[str, list[Any]]:
-    """Return cells in the order of the ledger's rows.
+) -> tuple[Sequence[str], dict[str, list[Any]], Sequence[int]]:
+    """Return the runs of the ledger as they are stored, their cells, and their ledger rows.
 
     A ledger whose runs have no rows is refused: the table was replaced while it was read.
     PostgreSQL shows a table that was made, or rewritten, after the snapshot as an empty one.
     """
-    if list(ids) == stored:
-        return cells
-    places = dict(zip(stored, range(len(stored)), strict=True))
-    try:
-        order = [places[id_run] for id_run in ids]
-    except KeyError:
-        raise DriverError("moved", "runs of the ledger have no rows in the table") from None
-    columns = map(list, picked([*cells.values()], order))
-    return dict(zip(cells, columns, strict=True))
+    known = dict(zip(ids, range(len(ids)), strict=True))
+    places: Sequence[Any] = list(map(known.get, stored))
+    if None in places:
+        wanted = [place for place, found in enumerate(places) if found is not None]
+        kept = map(list, picked([*cells.values()], wanted))
+        cells = dict(zip(cells, kept, strict=True))
+        stored, places = picked([stored, places], wanted)
+    if len(places) != len(ids):
+        raise DriverError("moved", "runs of the ledger have no rows in the table")
+    return stored, cells, places
 
 
 def _residuals(ledger: Ledger, entry: Entry) -> dict[str, tuple[Exact, Exact]]:

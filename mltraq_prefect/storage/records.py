@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
 from mltraq_prefect.run import Run
+from mltraq_prefect.storage.columns import picked
 
 Mode = Literal["fail", "replace", "merge"]
 
@@ -45,25 +46,30 @@ class Part(NamedTuple):
         fields: Keys of the fields that were read or written.
         ids: The runs.
         marks: For each field a mark of each run.
-        ledger: For each part of `LedgerMark`, that of each run.
+        ledger: The columns of `LedgerMark`, which may be in another order.
+        places: Where the runs are in those.
     """
 
     fields: tuple[str, ...]
     ids: Sequence[str]
     marks: Sequence[Sequence[Mark]]
     ledger: Sequence[Sequence[Any]]
+    places: Sequence[int]
 
     def seen(self, place: int) -> Seen:
         """Return what the database holds of one of the runs."""
         marks = tuple([column[place] for column in self.marks])
-        return Seen(self.fields, marks, LedgerMark(*[column[place] for column in self.ledger]))
+        row = self.places[place]
+        return Seen(self.fields, marks, LedgerMark(*[column[row] for column in self.ledger]))
 
     def rows(self) -> Iterator[Seen]:
         """Yield what the database holds of each run."""
         marks: Iterable[tuple[Mark, ...]] = (
             zip(*self.marks, strict=True) if self.fields else repeat(())
         )
-        ledger = map(tuple.__new__, repeat(LedgerMark), zip(*self.ledger, strict=True))
+        ledger = map(
+            tuple.__new__, repeat(LedgerMark), zip(*picked(self.ledger, self.places), strict=True)
+        )
         rows = zip(repeat(self.fields), marks, ledger, strict=False)
         return map(tuple.__new__, repeat(Seen), rows)
 

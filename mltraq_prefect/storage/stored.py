@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields as fields_of
 from functools import cache
 from typing import Any
@@ -22,37 +22,44 @@ class StoredRuns:
 
     Args:
         dialect: Where they were read.
-        fields: The values of each field, in lists that nobody else has.
+        fields: The values of each field.
+        large: Those that may be large, in lists that nobody else has: a run shall have the only
+            reference to its value.
         params: Returns the params of each run; raises CorruptData.
         ledger: Cells as the driver gave them, by column of the ledger.
         steps: The completed steps of each distinct text of the column `steps`.
+        places: Of each run's row in the ledger, and among the params.
     """
 
     def __init__(
         self,
         dialect: Dialect,
         fields: Mapping[str, list[Any]],
+        large: Collection[str],
         params: Callable[[], Sequence[Mapping[str, Any]]],
         ledger: Mapping[str, Sequence[Any]],
         steps: Mapping[str, dict[str, str]],
+        places: Sequence[int],
     ) -> None:
         self.lock = threading.Lock()
         self._dialect = dialect
         self._keys = tuple(fields)
         self._columns = tuple(fields.values())
+        self._large = [fields[key] for key in large]
         self._params = cache(params)
         self._ledger = ledger
         self._steps = steps
+        self._places = places
         self._entries: list[tuple[Any, ...]] = []
 
     def params(self, place: int) -> Namespace:
         """Return the params of the run at a place."""
-        return Namespace(self._params()[place])
+        return Namespace(self._params()[self._places[place]])
 
     def fields(self, place: int) -> Namespace:
-        """Return its fields, which are not kept here."""
+        """Return its fields, the large ones of which are not kept here."""
         found = Namespace(zip(self._keys, [column[place] for column in self._columns], strict=True))
-        for column in self._columns:
+        for column in self._large:
             column[place] = None
         for key in [key for key, value in found.items() if value is MISSING]:
             del found[key]
@@ -63,7 +70,7 @@ class StoredRuns:
         if not self._entries:
             columns = [natural(self._dialect, LEDGER[name], self._ledger[name]) for name in _NAMES]
             self._entries = list(zip(*columns, strict=True))
-        state, steps, error, attempts, started_at, *rest = self._entries[place]
+        state, steps, error, attempts, started_at, *rest = self._entries[self._places[place]]
         if started_at is not None:
             started_at = started_at.replace(tzinfo=dt.UTC)
         return LedgerEntry(state, self._steps[steps].copy(), error, attempts, started_at, *rest)
