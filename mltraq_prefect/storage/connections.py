@@ -22,6 +22,7 @@ from mltraq_prefect.errors import (
 )
 from mltraq_prefect.storage.dialects import DIALECTS, Columns, Dialect, Trouble
 from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
 
 T = TypeVar("T")
 
@@ -103,10 +104,18 @@ class Database:
     Args:
         url: Its SQLAlchemy URL.
         reconnect_seconds: How long it is waited for if it was reachable before.
+        migrations: What brings its tables to the present format.
     """
 
-    def __init__(self, url: str, *, reconnect_seconds: float = RECONNECT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        reconnect_seconds: float = RECONNECT_SECONDS,
+        migrations: Migrations = MIGRATIONS,
+    ) -> None:
         parsed = _parsed(url)
+        self.migrations = migrations
         self._reconnect_seconds = reconnect_seconds
         self.dialect = DIALECTS[parsed.get_backend_name()]
         self.url = _masked(sa.make_url(url))

@@ -10,14 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mltraq_prefect.errors import ForeignTable, NewerFormat
-from mltraq_prefect.storage.connections import Database, Transaction
+from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
+from mltraq_prefect.storage.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.large import VALUES, VALUES_KEY
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.ledger import KEYS, LEDGER
+from mltraq_prefect.storage.migrations import MIGRATIONS, newest
 
-FORMAT = 1
-"""Version of the tables. A later one comes with a migration from this one."""
+FORMAT = newest(MIGRATIONS)
+"""Version of the tables."""
 
 SCHEMA_LOCK = "mltraq schema"
 
@@ -79,18 +80,21 @@ def create_table(
 
 
 def exists(database: Database) -> bool:
-    """Return whether the database has our tables.
+    """Return whether the database has our tables; bring those of an older format to the present.
 
     Raises:
         ForeignTable: It has a table of our name, but not of our shape.
         NewerFormat: A later version of the package made them.
+        ReadOnlyStore: Their format is too old, and they cannot be changed.
     """
     with database.reading() as transaction:
         found = _found(transaction)
-        _check_shapes(found, database.url)
-        if set(found) != set(TABLES):
-            return False
-        return _check_version(transaction, database.url)
+        version = _version(transaction, found, database)
+        if version is None or version == newest(database.migrations):
+            _check_shapes(found, database.url)
+            return version is not None and set(found) == set(TABLES)
+    _migrate(database, version)
+    return True
 
 
 def create(database: Database) -> None:
@@ -102,11 +106,23 @@ def create(database: Database) -> None:
             if table not in found:
                 options = database.dialect.ledger_options if columns is LEDGER else ""
                 create_table(transaction, table, columns, key, unique, options)
-        if not transaction.rows("SELECT version FROM experiment_format"):
-            row = (FORMAT, package_version(), utc_now().isoformat(" "))
-            transaction.run(
-                "INSERT INTO experiment_format (version, package, applied_at) VALUES (?, ?, ?)", row
-            )
+        if not _recorded(transaction):
+            _record(transaction, newest(database.migrations))
+
+
+def check_version(transaction: Transaction, database: Database) -> None:
+    """Refuse to write tables that a later version of the package has migrated meanwhile.
+
+    Raises:
+        NewerFormat: It has.
+    """
+    version, package = _recorded(transaction) or (0, "")
+    if version > newest(database.migrations):
+        raise NewerFormat(
+            f"the database {database.url} has format {version}, written by mltraq_prefect "
+            f"{package}; this is mltraq_prefect {package_version()}, which reads formats up to "
+            f"{newest(database.migrations)}: upgrade it"
+        )
 
 
 def _found(transaction: Transaction) -> dict[str, set[str]]:
@@ -125,18 +141,62 @@ def _check_shapes(found: dict[str, set[str]], url: str) -> None:
             )
 
 
-def _check_version(transaction: Transaction, url: str) -> bool:
+def _version(
+    transaction: Transaction, found: dict[str, set[str]], database: Database
+) -> int | None:
+    """Return the format of the tables; None if there are none, or others are about to make them."""
+    if not set(FORMATS) <= found.get("experiment_format", set()):
+        return None
+    check_version(transaction, database)
+    recorded = _recorded(transaction)
+    return recorded[0] if recorded else None
+
+
+def _recorded(transaction: Transaction) -> tuple[int, str] | None:
     rows = transaction.rows(
         "SELECT version, package FROM experiment_format ORDER BY version DESC LIMIT 1"
     )
-    if not rows:
-        return False  # another process has made the tables and is about to say so
-    ((newest, package),) = rows
-    if newest > FORMAT:
-        raise NewerFormat(
-            f"the database {url} has format {newest}, written by mltraq_prefect {package}; this "
-            f"is mltraq_prefect {package_version()}, which reads formats up to {FORMAT}: upgrade it"
-        )
+    return (int(rows[0][0]), rows[0][1]) if rows else None
+
+
+def _record(transaction: Transaction, version: int) -> None:
+    transaction.run(
+        "INSERT INTO experiment_format (version, package, applied_at) VALUES (?, ?, ?)",
+        (version, package_version(), utc_now().isoformat(" ")),
+    )
+
+
+def _migrate(database: Database, version: int) -> None:
+    """Bring the tables to the newest format; another process may do the same at the same time."""
+    wanted = newest(database.migrations)
+    try:
+        while _next(database):
+            pass
+    except DriverError as error:
+        if error.trouble == "other":
+            raise StoreError(
+                f"the database {database.url} cannot be brought from format {version} to {wanted}: "
+                f"{error}; what was not changed completely is as it was"
+            ) from None
+        if error.trouble != "read-only":
+            raise
+        if not all(database.migrations[old].is_optional for old in range(version, wanted)):
+            raise ReadOnlyStore(
+                f"the database {database.url} has format {version}, which this version reads only "
+                f"after bringing it to format {wanted}, and it cannot be written: {error}; open it "
+                "once where it can be"
+            ) from None
+
+
+def _next(database: Database) -> bool:
+    """Apply one migration and record it; return False if there is none left."""
+    with database.writing(SCHEMA_LOCK) as transaction:
+        version, _ = _recorded(transaction) or (0, "")
+        migration = database.migrations.get(version)
+        if migration is None:
+            return False
+        migration.apply(transaction)
+        _record(transaction, version + 1)
     return True
 
 

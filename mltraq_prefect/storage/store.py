@@ -11,6 +11,7 @@ from mltraq_prefect.errors import ExperimentNotFound, QueryFailed
 from mltraq_prefect.numbers import Numbers
 from mltraq_prefect.storage import index, query, reader, schema, tables
 from mltraq_prefect.storage.connections import RECONNECT_SECONDS, Database, DriverError, Transaction
+from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
 from mltraq_prefect.storage.names import check_name, retired_name, staged_name, table_name
 from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.records import Mode, Record, Written
@@ -31,6 +32,7 @@ class Store:
             before it has to.
         compress: Keys of fields whose binary values are compressed by zstd, or whether all are.
         reconnect_seconds: How long a server that was reachable is waited for.
+        migrations: What brings the tables of an older format to the present one.
 
     Attributes:
         url: The URL without its secrets.
@@ -47,8 +49,9 @@ class Store:
         *,
         compress: Collection[str] | bool = False,
         reconnect_seconds: float = RECONNECT_SECONDS,
+        migrations: Migrations = MIGRATIONS,
     ) -> None:
-        self._database = Database(url, reconnect_seconds=reconnect_seconds)
+        self._database = Database(url, reconnect_seconds=reconnect_seconds, migrations=migrations)
         self._compress = compress if isinstance(compress, bool) else frozenset(compress)
         self._is_ready = False
         self.url = self._database.url
@@ -61,13 +64,14 @@ class Store:
         raise TypeError(f"{self!r} cannot be pickled; make a Store of its URL where it is needed")
 
     def check(self) -> None:
-        """Connect, and make the fixed tables if they are missing.
+        """Connect; make the fixed tables if they are missing, or bring them to the present format.
 
         Raises:
             StorageUnavailable: The database cannot be reached.
             ForeignTable: A table has the name of one of ours, but another shape.
             NewerFormat: A later version of the package wrote the database.
-            ReadOnlyStore: It has no tables, and none can be made.
+            ReadOnlyStore: Tables are missing or of a format that is too old, and it cannot be
+                written.
         """
         if not self._is_ready:
             self._database.retry(self._check)
@@ -180,6 +184,7 @@ class Store:
     def _delete(self, name: str, deleted: list[str]) -> None:
         """Delete an experiment; `deleted` tells a repetition which one it was."""
         with self._database.writing(table_name(name)) as transaction:
+            schema.check_version(transaction, self._database)
             if deleted:
                 entry = index.find(transaction, name)
                 if entry is None or entry.id_experiment not in deleted:

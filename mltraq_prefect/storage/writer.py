@@ -35,7 +35,7 @@ from mltraq_prefect.storage.records import (
     Snapshot,
     Written,
 )
-from mltraq_prefect.storage.schema import PICKLES, origin
+from mltraq_prefect.storage.schema import PICKLES, check_version, origin
 
 Pickle = Callable[[str], bytes]
 """Makes the sealed pickle of an experiment from the id under which it is stored."""
@@ -144,6 +144,7 @@ class Writer:
         self, transaction: Transaction, prepared: Prepared, base: Entry | None
     ) -> Written | None:
         """Write if what was prepared still fits what is there; otherwise return None."""
+        check_version(transaction, self._database)
         found = index.find(transaction, self._record.name)
         if found is not None and found.is_staged:
             found = tables.settle(transaction, found)

@@ -3,19 +3,21 @@
 import sqlalchemy as sa
 
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.migrations import MIGRATIONS
 from mltraq_prefect.storage.schema import TABLES
 
 PARTS = ("experiment_runs", "experiment_pickles", "experiment_values")
 
 
-def assert_sound(url, *, leftovers=False):
+def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
     """Fail unless a database is sound, and holds whole experiments and nothing else.
 
     Args:
         url: Its URL.
+        migrations: What leads to its format.
         leftovers: Whether tables may be there that a killed writer had no time to drop.
     """
-    store = Store(url)
+    store = Store(url, migrations=migrations)
     store.check()
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.connect() as connection:

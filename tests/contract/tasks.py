@@ -2,9 +2,12 @@
 
 import contextlib
 import itertools
+import threading
 
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.migrations import MIGRATIONS, Migration
+from mltraq_prefect.storage.schema import FORMAT
 from tests.contract.records import make_record, make_run
 
 GENERATIONS = ({"n": int}, {"n": float}, {"n": int, "extra": str}, {"n": int})
@@ -166,6 +169,47 @@ def query_all(go, report, url, last):
         seen.append(most)
     store.close()
     return seen
+
+
+# -- migrations ----------------------------------------------------------------------------------
+
+
+def add_notes(transaction):
+    """Add a column and fill it, as a migration to a later format might."""
+    if "note" not in transaction.columns("experiments"):
+        transaction.run("ALTER TABLE experiments ADD COLUMN note VARCHAR(99)")
+    transaction.run("UPDATE experiments SET note = name")
+
+
+def add_to_notes(transaction):
+    """Change values in a way that may happen once only."""
+    rows = transaction.rows("SELECT id_experiment, note FROM experiments")
+    for id_experiment, note in rows:
+        sql = "UPDATE experiments SET note = ? WHERE id_experiment = ?"
+        transaction.run(sql, (f"{note}, twice", id_experiment))
+
+
+NEXT = {**MIGRATIONS, FORMAT: Migration(add_notes), FORMAT + 1: Migration(add_to_notes)}
+OPTIONAL = {**MIGRATIONS, FORMAT: Migration(add_notes, is_optional=True)}
+
+
+def migrate(go, report, url, number):
+    """Open a database that others open at the same moment, and that has to be migrated."""
+    store = Store(url, migrations=NEXT)
+    go()
+    store.check()
+    store.close()
+
+
+def migrate_and_hang(go, report, url):
+    """Report when a migration has changed something, and never come to its end."""
+
+    def hang(transaction):
+        add_notes(transaction)
+        report("changed")
+        threading.Event().wait()
+
+    Store(url, migrations={**MIGRATIONS, FORMAT: Migration(hang)}).check()
 
 
 def _write(go, url, record, mode):
