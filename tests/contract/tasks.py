@@ -2,9 +2,12 @@
 
 import contextlib
 import itertools
+import os
+import resource
+import signal
 import threading
 
-from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
+from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound, MltraqError, StorageFull
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.migrations import MIGRATIONS, Migration
 from mltraq_prefect.storage.schema import FORMAT
@@ -169,6 +172,35 @@ def query_all(go, report, url, last):
         seen.append(most)
     store.close()
     return seen
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+def write_limited(go, report, url, size, record, mode):
+    """Write while files must not become larger than a size; return what the error says."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        Store(url).write(record, mode)
+    except StorageFull as error:
+        return str(error)
+    return "it was written"
+
+
+def write_unprivileged(go, report, url, record):
+    """Read, and try to write, as a user whom the modes of files concern."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    store = Store(url)
+    found = store.read("coin toss")
+    try:
+        store.write(record, "replace")
+    except MltraqError as error:
+        return len(found.runs), type(error).__name__
+    return len(found.runs), "written"
 
 
 # -- migrations ----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pickle
-import sqlite3
 import stat
 
 import pytest
@@ -14,8 +13,6 @@ from mltraq_prefect.errors import (
     ForeignTable,
     InvalidInput,
     NewerFormat,
-    ReadOnlyStore,
-    StorageFull,
     StorageUnavailable,
     StoreError,
 )
@@ -258,33 +255,3 @@ def test_files_are_private(tmp_path):
         transaction.run("DELETE FROM experiments")
         modes = {stat.S_IMODE(os.stat(file).st_mode) for file in tmp_path.iterdir()}
     assert modes == {0o600}
-
-
-def test_a_read_only_database(tmp_path):
-    path = tmp_path / "x.db"
-    record = make_record(runs=runs_of(3))
-    Store(f"sqlite:///{path}").write(record, "fail")
-    store = Store(f"sqlite:///file:{path}?mode=ro&uri=true")
-    store.check()
-    assert_same_runs(store.read("coin toss").runs, record.runs)
-    with pytest.raises(ReadOnlyStore, match="cannot be written"):
-        store.write(make_record(runs=runs_of(1)), "replace")
-
-
-def test_a_full_disk(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/x.db")
-    record = make_record(runs=runs_of(3))
-    store.write(record, "fail")
-    limited = store._database._engine
-
-    @sa.event.listens_for(limited, "connect")
-    def limit(connection, _record):
-        connection.execute("PRAGMA max_page_count = 1")
-
-    with pytest.raises(StorageFull, match="is full, and nothing was written"):
-        store.write(make_record(runs=[make_run(0, x="x" * 100_000)]), "replace")
-    sa.event.remove(limited, "connect", limit)
-    assert_same_runs(store.read("coin toss").runs, record.runs)
-    assert sqlite3.connect(tmp_path / "x.db").execute("PRAGMA integrity_check").fetchone() == (
-        "ok",
-    )
