@@ -423,7 +423,10 @@ class Experiment:
         return pd.DataFrame(rows, columns=["id_run", "run", "flow_run", "task_run"], dtype=object)
 
     def info(self) -> pd.Series[Any]:
-        """Return what there is to know at a glance: names, counts, the table."""
+        """Return what there is to know at a glance: names, counts, the table and its size.
+
+        `bytes` are those of the table and of large values beside it; None if it is not stored.
+        """
         import pandas as pd
 
         runs = list(self.runs.values())
@@ -440,6 +443,7 @@ class Experiment:
                 "run_states": {state: states.count(state) for state in dict.fromkeys(states)},
                 "table_name": self._store.table_of(self.name),
                 "revision": self._revision,
+                "bytes": self._store.size(self.name),
             }
         )
 

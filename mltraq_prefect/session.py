@@ -136,7 +136,10 @@ class Session:
         return Experiment(self._store, record).persist(if_exists)
 
     def ls(self, *, pending: str | None = None) -> pd.DataFrame:
-        """List the experiments of the database.
+        """List the experiments of the database: runs by state, tables, sizes, times.
+
+        `bytes` are those of an experiment's table and of the large values beside it. MariaDB
+        estimates them, and some builds of SQLite do not tell.
 
         Args:
             pending: Only those with runs that have not completed the step of this name.

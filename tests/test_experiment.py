@@ -251,6 +251,8 @@ def test_ls_info_df_query_delete(session, stored):
     listed = session.ls()
     assert listed["name"].tolist() == ["stored"]
     assert stored.info()["run_count"] == 2
+    assert stored.info()["bytes"] > 0
+    assert stored.copy("not stored").info()["bytes"] is None
     assert stored.df()["description"].tolist() == ["of two runs"]
     assert stored.query("SELECT x FROM {experiment} WHERE x > :least", {"least": 0.7})[
         "x"

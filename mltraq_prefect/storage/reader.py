@@ -218,8 +218,12 @@ def ls(transaction: Transaction, pending: str | None) -> list[dict[str, Any]]:
     for entry in index.find_all(transaction):
         states, waiting = counts.get(entry.id_experiment, ({}, 0))
         if pending is None or waiting:
-            listed.append(_summary(entry, states))
-    return listed
+            listed.append((entry, states))
+    sizes = tables.sizes(transaction, [entry for entry, _ in listed])
+    return [
+        _summary(entry, states) | {"bytes": sizes.get(entry.id_experiment)}
+        for entry, states in listed
+    ]
 
 
 def _counts(transaction: Transaction, pending: str | None) -> dict[str, tuple[dict[str, int], int]]:

@@ -155,6 +155,16 @@ class Store:
             return []
         return self._reading(lambda t: reader.ls(t, pending))
 
+    def size(self, name: str) -> int | None:
+        """Return the bytes that an experiment takes; None if it is not there, or not known."""
+        return self._reading(lambda t: self._size(t, name)) if self._exists() else None
+
+    def _size(self, transaction: Transaction, name: str) -> int | None:
+        entry = index.find(transaction, name)
+        if entry is None:
+            return None
+        return tables.sizes(transaction, [entry]).get(entry.id_experiment)
+
     def numbers(self, name: str, *, most_runs: int) -> Numbers:
         """Read the params and numeric fields of an experiment's runs in columns, for a report.
 

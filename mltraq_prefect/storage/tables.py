@@ -260,6 +260,20 @@ def read_marks(
     return zip(found, rows, strict=True)
 
 
+def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
+    """Return the bytes that experiments take, by id: their tables and the large values beside.
+
+    Their rows in the ledger are not counted. Without those that the database does not tell.
+    """
+    names = [entry.table for entry in entries]
+    known = transaction.dialect.sizes(transaction.connection, names)
+    return {
+        entry.id_experiment: known[entry.table] + large.size(transaction, entry.id_experiment)
+        for entry in entries
+        if entry.table in known
+    }
+
+
 def last_position(transaction: Transaction, id_experiment: str) -> int:
     """Return the position of the last run of an experiment; -1 if it has none."""
     ((last,),) = transaction.rows(

@@ -104,6 +104,10 @@ class Dialect:
         """Return what makes a column of a filled table its key; nothing if it had it before."""
         return ""
 
+    def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
+        """Return the bytes that tables take with their indexes; without those not known."""
+        return {}
+
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Return statements that give a column another kind.
 

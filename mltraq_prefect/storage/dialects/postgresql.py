@@ -112,6 +112,15 @@ class PostgreSQL(Dialect):
         """Make the primary key."""
         return f'ALTER TABLE "{table}" ADD PRIMARY KEY ("{column}")'
 
+    def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
+        """Count pages, those of large values included."""
+        sql = (
+            "SELECT relname, pg_total_relation_size(oid) FROM pg_class "
+            "WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%s)"
+        )
+        rows = connection.exec_driver_sql(sql, (list(tables),))
+        return {name: size for name, size in rows if size is not None}
+
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place; readers with an older snapshot then see no rows, and read again."""
         source = "NULL" if is_empty else column

@@ -115,6 +115,19 @@ class SQLite(Dialect):
         """Make an index: SQLite adds no primary key to a table."""
         return f'CREATE UNIQUE INDEX "{table}_key" ON "{table}" ("{column}")'
 
+    def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
+        """Count pages by dbstat, if it is compiled in; it reads the tables, not large values."""
+        options = {row[0] for row in connection.exec_driver_sql("PRAGMA compile_options")}
+        if "ENABLE_DBSTAT_VTAB" not in options:
+            return {}
+        sql = (
+            "SELECT sum(pgsize) FROM dbstat WHERE aggregate = TRUE AND name IN "
+            "(SELECT name FROM sqlite_schema WHERE tbl_name = ?)"
+        )
+        return {
+            table: connection.exec_driver_sql(sql, (table,)).scalar_one() or 0 for table in tables
+        }
+
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """A column of integers takes floats as they are; an empty column is made anew."""
         if not is_empty:
