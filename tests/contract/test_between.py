@@ -1,0 +1,62 @@
+"""Experiments go from any database to any other, and are the same there."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mltraq_prefect as mltraq
+from tests.contract.conftest import BACKENDS, empty_database
+from tests.contract.test_values import COLUMNS
+from tests.values import assert_identical
+
+
+@pytest.fixture(params=BACKENDS)
+def other_url(request, tmp_path):
+    (tmp_path / "other").mkdir()
+    with empty_database(request.param, tmp_path / "other") as url:
+        yield url
+
+
+def fill(experiment):
+    """Give its runs one value of each kind, and some that no column holds."""
+    experiment.add_runs(N=range(9), pair=[(1, 2)])
+    for place, run in enumerate(experiment.runs.values()):
+        for key, cells in COLUMNS.items():
+            if place < len(cells) and cells[place] is not ...:
+                run.fields[key] = cells[place]
+        run.fields["large"] = np.arange(5_000.0) + place
+        run.fields["own frame"] = pd.DataFrame({"a": [place, 2], "b": ["x", None]})
+
+
+def assert_same(found, expected):
+    assert (found.name, found.id_experiment) == (expected.name, expected.id_experiment)
+    assert_identical(dict(expected.fields), dict(found.fields))
+    assert list(found.runs) == list(expected.runs)
+    for id_run, run in expected.runs.items():
+        assert_identical(dict(run.params), dict(found.runs[id_run].params))
+        assert set(found.runs[id_run].fields) == set(run.fields)
+        for key, value in run.fields.items():
+            assert_identical(value, found.runs[id_run].fields[key], key)
+
+
+def test_a_copy_in_another_database_is_the_same(url, other_url):
+    with mltraq.create_session(url) as here, mltraq.create_session(other_url) as there:
+        experiment = here.add_experiment("to copy", note="é", pair=(1, 2))
+        fill(experiment)
+        experiment.persist()
+        there.persist(here.load("to copy"))
+        assert_same(there.load("to copy"), experiment)
+        here.persist(there.load("to copy"), if_exists="replace")
+        assert_same(here.load("to copy"), experiment)
+        there.persist(here.load("to copy"), if_exists="merge")
+        assert [row.revision for row in there.ls().itertuples()] == [1]
+
+
+def test_delete_and_create_again_elsewhere(url, other_url):
+    with mltraq.create_session(url) as here, mltraq.create_session(other_url) as there:
+        here.add_experiment("again").add_runs(N=[1, 2]).persist()
+        there.persist(here.load("again")).delete()
+        assert there.ls().empty
+        there.persist(here.load("again"))
+        sql, params = "SELECT count(*) AS n FROM {experiment} WHERE id_run <> :none", {"none": "x"}
+        assert there.load("again").query(sql, params)["n"].tolist() == [2]
