@@ -18,8 +18,8 @@ _PARTS = re.compile(
     (?P<skip>
         '(?:[^'\\]|''|\\.)*' | "(?:[^"]|"")*" | `[^`]*`       # literals and quoted names
       | --[^\n]* | /\*.*?\*/                                  # comments
-      | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$                       # PostgreSQL's dollar quotes
-      | ::                                                    # PostgreSQL's casts
+      | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$                       # dollar quotes
+      | ::                                                    # casts
     )
   | :(?P<param>[A-Za-z_]\w*)
   | \{(?P<name>[^{}]*)\}
