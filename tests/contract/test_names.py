@@ -1,5 +1,8 @@
 """Any non-empty text is a name, and no two names meet."""
 
+import random
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +36,38 @@ HOSTILE = [
 ]
 
 
+MANY = 1000
+ALPHABETS = (
+    "abcABC019_",
+    " \t\n\r\x0b\x7f\x85\xa0\u2028\u200b\u202e\ufeff",
+    "'\"`;:%\\.,[](){}<>?*#@!$^&|~/+=-",
+    "éÉàßİ\u0131Łø\u017f\u212aÅ",
+    "\u0301\u0308\u20dd\u0345",
+    "日本語漢字ひらがな한글العربيةעברית",
+    "😀🏽\u200d👩🚀\U0010ffff\U000e0001",
+)
+FRAGMENTS = (
+    *("'; DROP TABLE experiments; --", '" OR 1=1 --', "` UNION SELECT 1", "/* x */", "%s%(x)s"),
+    *(":n", "{e}", "${x}", "\\'", "e_", "new_", "old_", "_x0123456789ab", "SELECT", "NULL"),
+)
+
+
+def many_names(seed, longest=60):
+    """Return 1,000 hostile names: of each alphabet, long and short, and near twins of others."""
+    chance = random.Random(seed)
+    names = dict.fromkeys(HOSTILE)
+    while len(names) < MANY:
+        alphabets = chance.sample(ALPHABETS, chance.randint(1, 3))
+        length = chance.choice((1, 2, 3, 5, 8, longest))
+        parts = [chance.choice(chance.choice(alphabets)) for _ in range(length)]
+        if chance.random() < 0.2:
+            parts.insert(chance.randrange(length + 1), chance.choice(FRAGMENTS))
+        name = "".join(parts)
+        twins = name.upper(), name.lower(), f"{name} ", unicodedata.normalize("NFD", name)
+        names |= dict.fromkeys((name, chance.choice(twins)))
+    return list(names)[:MANY]
+
+
 def unicode_names():
     text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
     return text | st.text("aA_ -é", min_size=1, max_size=5) | st.sampled_from(HOSTILE)
@@ -61,6 +96,46 @@ def test_hostile_keys_of_fields(store):
     store.write(part, "merge")
     run.fields.update({"A": 0.5, "neu": "x", "NEU": "y"})
     assert_same_runs(store.read("coin toss").runs, [run])
+
+
+def test_a_thousand_experiments_are_told_apart(store):
+    names = many_names("experiments", longest=300)
+    for number, name in enumerate(names):
+        store.write(make_record(name, runs=[make_run(number, n=number)]), "fail")
+    assert sorted(row["name"] for row in store.ls()) == sorted(names)
+    for number, name in enumerate(names):
+        (run,) = store.read(name).runs
+        assert (run.fields["n"], run.params["N"]) == (number, number)
+        assert store.query("SELECT n FROM {e}", names={"e": name})[1] == [(number,)]
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_a_thousand_keys_are_told_apart(store, part):
+    """In tables of 200, so that each has a column of its own on every backend."""
+    keys = many_names("fields")[part * 200 : part * 200 + 200]
+    fields = {key: (number, f"text {number}")[number % 2] for number, key in enumerate(keys)}
+    params = {key: str(number) for number, key in enumerate(keys)}
+    run = make_run(0, params=params, **fields)
+    store.write(make_record(runs=[run]), "fail")
+    assert_same_runs(store.read("coin toss").runs, [run])
+    (columns, _) = store.query("SELECT * FROM {e}", names={"e": "coin toss"})
+    assert len(columns) == 201
+    some = store.read("coin toss", columns=keys[::7])
+    assert some.runs[0].fields == {key: fields[key] for key in keys[::7]}
+    some.runs[0].fields[keys[7]] = run.fields[keys[7]] = "changed"
+    assert store.write(some, "merge").columns == [keys[7]]
+    assert_same_runs(store.read("coin toss").runs, [run])
+
+
+@pytest.mark.parametrize("key", ["id_run", "ID_RUN", "id_experiment", "ctid", "rowid", "position"])
+def test_reserved_keys_work(store, key):
+    record = make_record(runs=[make_run(i, **{key: f"mine {i}"}) for i in range(3)])
+    store.write(record, "fail")
+    found = store.read("coin toss", columns=[key])
+    assert_same_runs(found.runs, record.runs)
+    found.runs[1].fields[key] = record.runs[1].fields[key] = "other"
+    store.write(found, "merge")
+    assert_same_runs(store.read("coin toss").runs, record.runs)
 
 
 def test_hostile_names_of_params(store):

@@ -1,5 +1,7 @@
 """Many processes that do something to one database at the same moment."""
 
+import sqlite3
+import stat
 import threading
 
 import pytest
@@ -128,6 +130,40 @@ def test_readers_never_see_a_mixture(shared_url):
         assert len(set(seen)) > 1
     for worker in (writer, *readers):
         worker.end()
+    assert_sound(shared_url)
+
+
+def test_a_file_with_a_write_ahead_log(tmp_path, crowd):
+    """Where its owner has chosen one, in which a lock that is taken too late is not waited for."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    Store(url).check()
+    connection = sqlite3.connect(tmp_path / "x.db")
+    assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    crowd.run(tasks.merge_some, url)
+    assert len(Store(url).read("coin toss").runs) == MANY * 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+    connection.close()
+    assert_sound(url)
+
+
+def test_threads_with_stores_of_their_own_make_the_tables(shared_url):
+    barrier, errors = threading.Barrier(MANY), []
+
+    def work():
+        store = Store(shared_url)
+        barrier.wait()
+        try:
+            store.check()
+        except Exception as error:
+            errors.append(error)
+        store.close()
+
+    threads = [threading.Thread(target=work) for _ in range(MANY)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
     assert_sound(shared_url)
 
 
