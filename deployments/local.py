@@ -32,6 +32,7 @@ class LocalPrefect:
 
     Attributes:
         url: Address of the UI.
+        server: The process of the server.
         settings: Environment variables that make a program use this server.
     """
 
@@ -51,14 +52,18 @@ class LocalPrefect:
 
     def __enter__(self) -> Self:
         self._home.mkdir(parents=True, exist_ok=True)
-        listen = ["--host", "127.0.0.1", "--port", str(self._port)]
-        server = self.start("server.log", "server", "start", *listen)
-        self.wait(lambda: self._answers(server), START_SECONDS, "the Prefect server to start")
+        self.serve()
         return self
 
     def __exit__(self, *exception: object) -> None:
         for process in reversed(self._processes):
             stop(process)
+
+    def serve(self) -> None:
+        """Start the server; one that has ended starts again where it was."""
+        listen = ["--host", "127.0.0.1", "--port", str(self._port)]
+        self.server = server = self.start("server.log", "server", "start", *listen)
+        self.wait(lambda: self._answers(server), START_SECONDS, "the Prefect server to start")
 
     def start(self, log: str, *command: str) -> "subprocess.Popen[bytes]":
         """Start a command of Prefect's that goes on until the end, with a log file."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.results import Results
 from mltraq_prefect.run import Namespace, Run, Runs
 from mltraq_prefect.storage import Record, Store, Written
@@ -179,6 +179,7 @@ class CheckpointedResults(Results):
         self._shelf = shelf
         self._waiting: list[Run] = []
         self._since = 0.0
+        self._is_refused = False
 
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have ended, and write them soon."""
@@ -200,8 +201,8 @@ class CheckpointedResults(Results):
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
-        while self._waiting:
+        """Write what waits, unless the database has refused before: it is not waited for twice."""
+        while self._waiting and not self._is_refused:
             chunk = self._waiting[:CHUNK]
             self._write_all(chunk)
             self._shelf.put(chunk)
@@ -213,6 +214,9 @@ class CheckpointedResults(Results):
         except InvalidInput:
             for run in runs:
                 self._write_one(run)
+        except StoreError:
+            self._is_refused = True
+            raise
 
     def _write_one(self, run: Run) -> None:
         """Write a run; fields that the tables cannot keep make it a failed one."""

@@ -60,8 +60,13 @@ def announce(written: Persisted, read: Callable[[int], Numbers], report: Report)
 
 
 def artifact_key(table: str) -> str:
-    """Return the key of an experiment's artifact: one for each table, of the characters allowed."""
+    """Return the key of an experiment's summary: one for each table, of the characters allowed."""
     return "mltraq-" + table.removeprefix("e_").replace("_", "-")
+
+
+def progress_key(table: str) -> str:
+    """Return the key of an experiment's progress: different from that of any summary."""
+    return f"progress-{artifact_key(table)}"
 
 
 def _description(written: Persisted) -> str:

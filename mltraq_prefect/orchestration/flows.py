@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import CancelledRun
+from prefect.exceptions import Abort, CancelledRun
 from prefect.states import Cancelled, Failed
 
 from mltraq_prefect.errors import MltraqError
@@ -29,9 +30,13 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
     Args:
         name: Name of that flow run.
         body: What it raises is raised, and fails a flow run of its own.
+
+    Raises:
+        Abort: The current flow run was cancelled.
+        CancelledRun: A flow run of its own was cancelled.
     """
-    if FlowRunContext.get() is not None:
-        return body()
+    if (context := FlowRunContext.get()) is not None:
+        return _in_users_flow(context, body)
 
     failures: list[Exception] = []
 
@@ -50,6 +55,25 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
     if failures:
         raise failures[0]
     return state.result()
+
+
+def _in_users_flow(context: FlowRunContext, body: Callable[[], T]) -> T:
+    """Call a function in a flow run, which ends as cancelled if it is.
+
+    A flow whose function raises fails, and Prefect leaves one that is being cancelled as it is. An
+    `Abort` with a state is how it ends a flow run whose state the server knows already; as it is no
+    `Exception`, nobody takes it for a failure and goes on.
+    """
+    try:
+        return body()
+    except CancelledRun as error:
+        state: State[Any] = Cancelled(message=str(error))
+        if context.flow_run is not None:
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(context.flow_run.id, state, force=True)
+        signal = Abort(str(error))
+        signal.state = state  # type: ignore[attr-defined]
+        raise signal from None
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """How far an execution is: a bar in a terminal, an artifact in the UI; and whether to go on.
 
-All of it is throttled, and none of it can make an execution fail: a server that does not answer is
-asked again later.
+Both are throttled, and neither can make an execution fail or wait.
 """
 
 from __future__ import annotations
@@ -11,24 +10,17 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
-import httpx
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.exceptions import CancelledRun, PrefectException
-from prefect.logging import get_run_logger
+from prefect.exceptions import CancelledRun
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mltraq_prefect.orchestration.artifacts import artifact_key
+from mltraq_prefect.orchestration.artifacts import progress_key
+from mltraq_prefect.orchestration.reporter import Report, Reporter
 from mltraq_prefect.run import Run
 
-ARTIFACT_SECONDS = 2.0
 BAR_SECONDS = 0.1
-
-Trouble = (httpx.HTTPError, PrefectException, OSError)
 
 
 class ShownProgress:
@@ -43,19 +35,23 @@ class ShownProgress:
 
     def __init__(self, experiment: str, table: str, total: int, resumed: int) -> None:
         self._experiment = experiment
-        self._key = f"{artifact_key(table)}-progress"
+        self._key = progress_key(table)
         self._total = total
         self._resumed = resumed
         self._completed = 0
         self._failed = 0
         self._stack = ExitStack()
         self._bar: Callable[[], None] | None = None
-        self._artifact: UUID | None = None
-        self._bar_due = self._artifact_due = time.monotonic()
+        self._reporter: Reporter | None = None
+        self._bar_due = time.monotonic()
 
     def __enter__(self) -> ShownProgress:
         if sys.stderr.isatty():
             self._bar = self._start_bar()
+        context = FlowRunContext.get()
+        if context is not None and context.flow_run is not None:
+            self._reporter = Reporter(context.flow_run.id, self._key, self._report)
+            self._reporter.start()
         return self
 
     def __exit__(
@@ -67,8 +63,8 @@ class ShownProgress:
         with self._stack:
             if self._bar is not None:
                 self._bar()
-            if kind is None or issubclass(kind, Exception):
-                self._show_artifact()
+            if self._reporter is not None:
+                self._reporter.end(last=kind is None or issubclass(kind, Exception))
 
     def add(self, runs: list[Run]) -> None:
         """Count runs that have ended."""
@@ -86,10 +82,8 @@ class ShownProgress:
         if self._bar is not None and now >= self._bar_due:
             self._bar_due = now + BAR_SECONDS
             self._bar()
-        if now >= self._artifact_due:
-            self._show_artifact()
-            self._refuse_cancelled()
-            self._artifact_due = time.monotonic() + ARTIFACT_SECONDS
+        if self._reporter is not None and self._reporter.was_cancelled:
+            raise CancelledRun(f"experiment {self._experiment!r}: cancelled; {self.summary()}")
 
     def summary(self) -> str:
         """Return the counts for a person."""
@@ -122,27 +116,6 @@ class ShownProgress:
     def _ended(self) -> int:
         return self._completed + self._failed + self._resumed
 
-    def _show_artifact(self) -> None:
+    def _report(self) -> Report:
         percent = 100.0 * self._ended() / self._total if self._total else 100.0
-        description = f"{self._experiment}: {self.summary()}"
-        try:
-            if self._artifact is None:
-                created = create_progress_artifact(percent, self._key, description)
-                self._artifact = cast(UUID, created)
-            else:
-                update_progress_artifact(self._artifact, percent, description)
-        except Trouble as error:
-            get_run_logger().debug("the progress artifact was not updated: %s", error)
-
-    def _refuse_cancelled(self) -> None:
-        context = FlowRunContext.get()
-        if context is None or context.flow_run is None:
-            return
-        try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(context.flow_run.id).state
-        except Trouble as error:
-            get_run_logger().debug("the state of the flow run was not read: %s", error)
-            return
-        if state is not None and (state.is_cancelling() or state.is_cancelled()):
-            raise CancelledRun(f"experiment {self._experiment!r}: cancelled; {self.summary()}")
+        return Report(percent, f"{self._experiment}: {self.summary()}")

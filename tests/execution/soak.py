@@ -16,8 +16,8 @@ from pathlib import Path
 
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.orchestration.test_interruptions import Sweep, undisturbed, workers_of
 from tests.prefect_api import poll
+from tests.sweeps import Sweep, undisturbed, workers_of
 
 RUNS = 1_000
 

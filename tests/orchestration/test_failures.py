@@ -129,7 +129,7 @@ def test_progress_is_an_artifact(session):
     again.execute(lambda run: 1 / (run.params.N - 3), checkpoint="accept", on_error="keep")
 
     def descriptions():
-        chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["mltraq-shown-progress"]))
+        chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-mltraq-shown"]))
         with get_client(sync_client=True) as client:
             return {
                 found.description: found.data

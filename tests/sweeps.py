@@ -1,0 +1,88 @@
+"""A checkpointed sweep in a process of its own, to be interrupted; and what is left of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mltraq_prefect as mltraq
+from tests.execution.interrupted import draw, finish
+from tests.prefect_api import poll
+
+
+class Sweep:
+    """A process that executes `tests.execution.interrupted`, as often as it is started.
+
+    Attributes:
+        url: Of the database.
+        folder: Where each execution of a run leaves a mark.
+        runs: Number of runs.
+        settings: Environment variables, such as the address of the Prefect server.
+    """
+
+    def __init__(self, url, folder, runs, settings):
+        self.url, self.folder, self.runs, self.settings = url, folder, runs, settings
+        folder.mkdir()
+
+    def start(self, *flags, **options):
+        """Start the process.
+
+        Args:
+            *flags: Of `tests.execution.interrupted`.
+            **options: Of `subprocess.Popen`.
+        """
+        command = [sys.executable, "-m", "tests.execution.interrupted", *flags]
+        return subprocess.Popen(
+            [*command, self.url, str(self.folder), str(self.runs)],
+            env=os.environ | self.settings,
+            **options,
+        )
+
+    def executions(self):
+        return [path.stat().st_size for path in self.folder.glob("run-*")]
+
+    def completed(self):
+        with mltraq.create_session(self.url) as session:
+            if session.ls().empty:
+                return 0
+            counted = "SELECT count(*) AS n FROM experiment_runs WHERE state = 'completed'"
+            return int(session.query(counted)["n"][0])
+
+    def wait_for(self, completed, process):
+        poll(self.completed, lambda n: n >= completed or process.poll() is not None)
+
+    def results(self):
+        with mltraq.create_session(self.url) as session:
+            return _results(session.load("sweep"))
+
+
+def undisturbed(folder, runs):
+    """Return the results of the sweep as nothing interrupts it, in this process."""
+    folder.mkdir()
+    experiment = mltraq.create_session().add_experiment("sweep").add_runs(N=range(runs))
+    experiment.execute([draw, finish], {"folder": str(folder)}, backend="local")
+    return _results(experiment)
+
+
+def _results(experiment):
+    return [
+        (run.params.N, run.fields.drawn.tobytes(), run.fields.total)
+        for run in experiment.runs.values()
+    ]
+
+
+def workers_of(pid):
+    """Return the child processes of a process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = path.read_text()
+        except OSError:
+            continue  # it has ended
+        if f"PPid:\t{pid}\n" in text:
+            found.append(int(path.parent.name))
+    return found
+
+
+def alive(pids):
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
