@@ -11,7 +11,7 @@ from tests.prefect_api import poll
 
 
 class Sweep:
-    """A process that executes `tests.execution.interrupted`, as often as it is started.
+    """A process that executes the sweep, as often as it is started.
 
     Attributes:
         url: Of the database.
@@ -24,22 +24,25 @@ class Sweep:
         self.url, self.folder, self.runs, self.settings = url, folder, runs, settings
         folder.mkdir()
 
-    def start(self, *flags, **options):
+    def start(self, command=("tests.execution.interrupted",), **options):
         """Start the process.
 
         Args:
-            *flags: Of `tests.execution.interrupted`.
+            command: Module that executes the sweep, and its first arguments.
             **options: Of `subprocess.Popen`.
         """
-        command = [sys.executable, "-m", "tests.execution.interrupted", *flags]
         return subprocess.Popen(
-            [*command, self.url, str(self.folder), str(self.runs)],
+            [sys.executable, "-m", *command, self.url, str(self.folder), str(self.runs)],
             env=os.environ | self.settings,
             **options,
         )
 
     def executions(self):
         return [path.stat().st_size for path in self.folder.glob("run-*")]
+
+    def workers(self):
+        """Return the worker processes of the flow's process, which may be a child of ours."""
+        return workers_of((self.folder / "pid").read_text())
 
     def completed(self):
         with mltraq.create_session(self.url) as session:

@@ -36,7 +36,7 @@ from mltraq_prefect.execution.batch import execute_here
 from mltraq_prefect.execution.parcels import Packed, Parcel, opened, pack_runs
 from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.execution.worker_main import Job
-from mltraq_prefect.orchestration.flows import portable_flow
+from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
 from mltraq_prefect.orchestration.progress import ShownProgress
 from mltraq_prefect.orchestration.step_tasks import Deliver, Execute, StepTask, step_task
 from mltraq_prefect.run import Run
@@ -239,6 +239,7 @@ class _Fanout:
             handle()
         self._collector.tick()
         self._progress.tick()
+        end_with_asyncio_task()
 
     def _drain(self) -> None:
         """Keep what arrived before an interruption."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from prefect import Flow, Task
@@ -22,6 +23,20 @@ T = TypeVar("T")
 def inside_task() -> bool:
     """Return whether this code runs in a task, where submitting more tasks could deadlock."""
     return TaskRunContext.get() is not None
+
+
+def end_with_asyncio_task() -> None:
+    """Raise if the asyncio task in which this code runs was cancelled, as Ctrl-C does.
+
+    An async flow that calls a function which does not await would not be told before its end.
+
+    Raises:
+        CancelledError: It was.
+    """
+    with suppress(RuntimeError):  # no event loop in this thread
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
 
 
 def in_flow(name: str, body: Callable[[], T]) -> T:

@@ -65,6 +65,8 @@ class ShownProgress:
                 self._bar()
             if self._reporter is not None:
                 self._reporter.end(last=kind is None or issubclass(kind, Exception))
+        if kind is None:
+            self._refuse_cancelled()
 
     def add(self, runs: list[Run]) -> None:
         """Count runs that have ended."""
@@ -82,8 +84,7 @@ class ShownProgress:
         if self._bar is not None and now >= self._bar_due:
             self._bar_due = now + BAR_SECONDS
             self._bar()
-        if self._reporter is not None and self._reporter.was_cancelled:
-            raise CancelledRun(f"experiment {self._experiment!r}: cancelled; {self.summary()}")
+        self._refuse_cancelled()
 
     def summary(self) -> str:
         """Return the counts for a person."""
@@ -115,6 +116,10 @@ class ShownProgress:
 
     def _ended(self) -> int:
         return self._completed + self._failed + self._resumed
+
+    def _refuse_cancelled(self) -> None:
+        if self._reporter is not None and self._reporter.was_cancelled:
+            raise CancelledRun(f"experiment {self._experiment!r}: cancelled; {self.summary()}")
 
     def _report(self) -> Report:
         percent = 100.0 * self._ended() / self._total if self._total else 100.0

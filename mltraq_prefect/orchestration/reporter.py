@@ -70,7 +70,7 @@ class Reporter:
         """Stop.
 
         Args:
-            last: Whether to report once more and wait for that, but not for long.
+            last: Whether to report and listen once more, and to wait for that, but not for long.
         """
         self._is_last_wanted = last
         self._ended.set()
@@ -80,11 +80,11 @@ class Reporter:
     def _serve(self) -> None:
         with get_client(sync_client=True) as client:
             self._try(self._tell, client)
-            while not self._ended.wait(REPORT_SECONDS):
+            while not self._ended.wait(REPORT_SECONDS) or self._is_last_wanted:
                 self._try(self._tell, client)
                 self._try(self._listen, client)
-            if self._is_last_wanted:
-                self._try(self._tell, client)
+                if self._ended.is_set():
+                    return
 
     def _try(self, request: Callable[[SyncPrefectClient], None], client: SyncPrefectClient) -> None:
         try:

@@ -23,12 +23,13 @@ def finish(run):
     run.fields.total = float(run.fields.drawn.sum()) + run.locals.extra
 
 
-def main(url, folder, runs):
+def sweep(url, folder, runs):
     (Path(folder) / "pid").write_text(str(os.getpid()))
     with mltraq.create_session(url) as session:
-        experiment = session.add_experiment("sweep").add_runs(N=range(int(runs)))
+        experiment = session.add_experiment("sweep").add_runs(N=range(runs))
         experiment.execute([draw, finish], {"folder": folder}, n_jobs=2, checkpoint=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    url, folder, runs = sys.argv[1:]
+    sweep(url, folder, int(runs))

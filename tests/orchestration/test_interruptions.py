@@ -4,18 +4,25 @@ import random
 import signal
 
 import pytest
+from prefect import flow, runtime
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import Abort, CancelledRun, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
 from tests.prefect_api import flow_run, poll
-from tests.sweeps import Sweep, alive, undisturbed, workers_of
+from tests.sweeps import Sweep, alive, undisturbed
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-RUNS = 200
+RUNS = 500
 
 
 @pytest.fixture
@@ -39,29 +46,102 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(sweep, tmp_path):
     assert sweep.results() == undisturbed(tmp_path / "undisturbed", RUNS)
 
 
+IN_FLOWS = {
+    "alone": ("tests.execution.interrupted",),
+    "in a flow": ("tests.execution.studies", "flow"),
+    "in an async flow": ("tests.execution.studies", "async"),
+}
+"""Commands that execute the sweep: in a flow of its own, and in flows of a user."""
+
+
+@pytest.fixture(params=IN_FLOWS.values(), ids=IN_FLOWS)
+def command(request):
+    return request.param
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
-def test_a_signal_stops_it_and_keeps_what_is_done(sweep, number):
-    process = sweep.start()
+def test_a_signal_stops_it_and_keeps_what_is_done(sweep, command, number):
+    process = sweep.start(command)
     sweep.wait_for(10, process)
-    children = workers_of(process.pid)
+    workers = sweep.workers()
     process.send_signal(number)
     assert process.wait(60) != 0
-    assert not poll(lambda: alive(children), lambda left: not left)
+    assert workers
+    assert not poll(lambda: alive(workers), lambda left: not left)
     assert 10 <= sweep.completed() < RUNS
 
 
-def test_a_cancellation_stops_it_and_keeps_what_is_done(sweep):
-    process = sweep.start()
+def test_a_cancellation_stops_it_and_keeps_what_is_done(sweep, command):
+    process = sweep.start(command)
     sweep.wait_for(10, process)
-    children = workers_of(process.pid)
-    with get_client(sync_client=True) as client:
-        named = FlowRunFilter(name=FlowRunFilterName(like_="sweep: draw, finish"))
-        latest = FlowRunSort.START_TIME_DESC
-        (found,) = client.read_flow_runs(flow_run_filter=named, sort=latest, limit=1)
-        client.set_flow_run_state(found.id, Cancelling())
+    workers = sweep.workers()
+    found = latest_flow_run()
+    cancel(found)
     assert process.wait(60) != 0
-    assert not poll(lambda: alive(children), lambda left: not left)
+    assert workers
+    assert not poll(lambda: alive(workers), lambda left: not left)
     state = poll(lambda: flow_run(found.id).state, lambda state: state.is_final())
     assert state.is_cancelled()
     assert "experiment 'sweep': cancelled;" in state.message
     assert 10 <= sweep.completed() < RUNS
+
+
+@pytest.mark.parametrize("in_flow", [False, True], ids=["alone", "in a flow"])
+def test_a_cancellation_at_the_very_end_is_one_too(session, in_flow):
+    experiment = session.add_experiment("last").add_runs(N=[1])
+
+    def cancel_this(run):
+        cancel(runtime.flow_run)
+
+    def execute():
+        experiment.execute(cancel_this, backend="threads")
+
+    with pytest.raises((CancelledRun, Abort), match="'last': cancelled; 1 of 1 runs completed"):
+        flow(execute)() if in_flow else execute()
+    state = flow_run(experiment.runs.first().ledger.flow_run_id).state
+    assert state.is_cancelled()
+
+
+def test_a_cancellation_of_a_deployments_flow_run(sweep):
+    process = sweep.start(("tests.execution.studies", "served"))
+    try:
+        found = run_deployment("study/sweep")
+        sweep.wait_for(10, process)
+        workers = sweep.workers()
+        cancel(found)
+        state = poll(lambda: flow_run(found.id).state, lambda state: state.is_final())
+        assert state.is_cancelled()
+        assert workers
+        assert not poll(lambda: alive(workers), lambda left: not left)
+        assert 10 <= sweep.completed() < RUNS
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def latest_flow_run():
+    running = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
+    )
+    latest = FlowRunSort.START_TIME_DESC
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(flow_run_filter=running, sort=latest, limit=1)[0]
+
+
+def cancel(found):
+    """Do what the button of the UI does."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(found.id, Cancelling())
+
+
+def run_deployment(name):
+    with get_client(sync_client=True) as client:
+        poll(lambda: _deployment(client, name), bool)
+        return client.create_flow_run_from_deployment(_deployment(client, name).id)
+
+
+def _deployment(client, name):
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
