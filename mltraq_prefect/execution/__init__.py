@@ -1,6 +1,6 @@
 """Execution of steps on runs, in this process or in worker processes; knows nothing of Prefect."""
 
-from mltraq_prefect.execution.batch import Batch, Outcome, split
+from mltraq_prefect.execution.batch import Batch, Outcome, Pace, split
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.serial import execute_serially
 from mltraq_prefect.execution.steps import Step, as_steps, differences
@@ -9,6 +9,7 @@ from mltraq_prefect.execution.workers import Workers, WorkersClosed, workers_of_
 __all__ = [
     "Batch",
     "Outcome",
+    "Pace",
     "Step",
     "Workers",
     "WorkersClosed",

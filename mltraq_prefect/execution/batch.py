@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,13 @@ from mltraq_prefect.run import Namespace, Run
 Guard = Callable[[int], AbstractContextManager[None]]
 
 TASK_RUNS_PER_STEP = 100
+
+BATCH_SECONDS = 1.0
+"""Runs that take less are put together in batches of about this much."""
+BATCHES_AHEAD = 4
+"""So many batches a worker are left at least, so that all workers end at about the same time."""
+MOST_RUNS = 1_000
+"""Batches are not made larger than this for speed: memory holds some of them."""
 
 PART_SECONDS = 0.5
 """A worker hands over what it has when this much time has passed since it last did."""
@@ -89,20 +96,58 @@ class Batch:
         return f"<runs {self.label}>"
 
 
-def split(runs: Sequence[Run], runs_per_task: int | str) -> Iterator[tuple[str, list[Run]]]:
+class Pace:
+    """How long runs take, as far as is known: runs that take no time go in larger batches.
+
+    Args:
+        workers: How many batches are executed at the same time.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._runs = 0
+        self._seconds = 0.0
+
+    def note(self, runs: Iterable[Run]) -> None:
+        """Take runs that have ended."""
+        for run in runs:
+            self._runs += 1
+            self._seconds += run.ledger.duration_s or 0.0
+
+    def batch(self, least: int, left: int) -> int:
+        """Return the size of the next batch: some seconds' worth, and a fair share of the rest.
+
+        Args:
+            least: Its size as long as nothing is known.
+            left: Number of runs that are in no batch yet.
+        """
+        if not self._runs:
+            return least
+        quick = BATCH_SECONDS * self._runs / max(self._seconds, 1e-9)
+        fair = left / (BATCHES_AHEAD * self._workers)
+        return max(least, int(min(quick, fair, MOST_RUNS)))
+
+
+def split(
+    runs: Sequence[Run], runs_per_task: int | str, pace: Pace
+) -> Iterator[tuple[str, list[Run]]]:
     """Yield label and runs of each batch.
 
     Args:
         runs: In the order of the experiment.
         runs_per_task: Runs in a batch; ``"auto"`` is one, while that makes at most 100 batches.
+        pace: Of the execution, which goes on in the meantime.
     """
     total = len(runs)
-    auto = -(-total // TASK_RUNS_PER_STEP)
-    size = auto if isinstance(runs_per_task, str) else runs_per_task
-    for start in range(0, total, size or 1):
+    auto = runs_per_task == "auto"
+    least = -(-total // TASK_RUNS_PER_STEP) if isinstance(runs_per_task, str) else runs_per_task
+    start = 0
+    while start < total:
+        size = pace.batch(least, total - start) if auto and least > 1 else least
         members = list(runs[start : start + size])
         positions = f"{start + 1}-{start + len(members)} of {total}"
         yield (members[0].describe() if size == 1 else positions), members
+        start += size
 
 
 def execute_packed(

@@ -25,6 +25,7 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import (
     Batch,
     Outcome,
+    Pace,
     Step,
     Workers,
     split,
@@ -112,14 +113,15 @@ def execute_in_tasks(
         local = isinstance(runner, ThreadPoolTaskRunner)
         workers = stack.enter_context(Workers(count)) if local and not in_threads else None
         stack.enter_context(progress)
-        fanout = _Fanout(runner, collector, progress)
+        pace = Pace(count)
+        fanout = _Fanout(runner, collector, progress, pace)
         deliver = fanout.deliver if local else None
         tasks = []
         for step in steps:
             execute = _execution(step, kwargs, workers, in_threads, options.timeout_seconds)
             is_last = step is steps[-1]
             tasks.append(_task(step, execute, options, in_threads, deliver if is_last else None))
-        batches = _batches(runs, options.runs_per_task, packed=not in_threads)
+        batches = _batches(runs, options.runs_per_task, pace, packed=not in_threads)
         if not local:
             stack.enter_context(portable_flow())
         fanout.run(tasks, batches, _window(runner, count))
@@ -192,8 +194,10 @@ def _task(
     )
 
 
-def _batches(runs: Sequence[Run], runs_per_task: int | str, packed: bool) -> Iterator[Batch]:
-    for label, members in split(runs, runs_per_task):
+def _batches(
+    runs: Sequence[Run], runs_per_task: int | str, pace: Pace, *, packed: bool
+) -> Iterator[Batch]:
+    for label, members in split(runs, runs_per_task, pace):
         parcel = pack_runs(members) if packed else [run.copy() for run in members]
         yield Batch(label, len(members), [parcel])
 
@@ -201,8 +205,11 @@ def _batches(runs: Sequence[Run], runs_per_task: int | str, packed: bool) -> Ite
 class _Fanout:
     """The task runs of one execution: which batch is in which step."""
 
-    def __init__(self, runner: AnyRunner, collector: Collector, progress: ShownProgress) -> None:
+    def __init__(
+        self, runner: AnyRunner, collector: Collector, progress: ShownProgress, pace: Pace
+    ) -> None:
         self._runner = runner
+        self._pace = pace
         self._collector = collector
         self._progress = progress
         self._tasks: Sequence[StepTask] = ()
@@ -282,6 +289,7 @@ class _Fanout:
             run.ledger.flow_run_id = self._flow_run_id
             run.ledger.task_run_id = task_run_id
         if runs:
+            self._pace.note(runs)
             self._progress.add(runs)
             self._collector.collect(runs)
 

@@ -16,6 +16,7 @@ from prefect.exceptions import Abort, CancelledRun
 from prefect.states import Cancelled, Failed
 
 from mltraq_prefect.errors import MltraqError
+from mltraq_prefect.orchestration.heartbeats import heartbeats, prefects_own_heartbeats_off
 
 T = TypeVar("T")
 
@@ -57,7 +58,8 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
 
     def execute() -> T | State[None]:
         try:
-            return body()
+            with heartbeats(seconds):
+                return body()
         except MltraqError as error:
             failures.append(error)
             return Failed(message=str(error))
@@ -66,7 +68,8 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
             return Cancelled(message=str(error))
 
     own: Flow[[], Any] = Flow(execute, name="mltraq-execute", flow_run_name=_plain(name))
-    state: State[T] = own(return_state=True)  # type: ignore[assignment]
+    with prefects_own_heartbeats_off() as seconds:
+        state: State[T] = own(return_state=True)  # type: ignore[assignment]
     if failures:
         raise failures[0]
     return state.result()
