@@ -1,6 +1,8 @@
 """What goes wrong in an execution, as Prefect shows it."""
 
 import logging
+import os
+import signal
 import threading
 
 import pytest
@@ -144,8 +146,38 @@ def test_progress_is_an_artifact(session):
 
 
 def test_the_flow_run_of_an_execution_that_failed_says_so(experiment):
-    with pytest.raises(mltraq.RunsFailed):
+    with pytest.raises(mltraq.RunsFailed) as caught:
         experiment.execute(lambda run: 1 / 0, retries=1)
     state = flow_run(flow_run_id(experiment)).state
     assert state.is_failed()
+    assert state.message == str(caught.value)
     assert state.message.startswith("experiment 'numbers': 4 of 4 runs failed")
+    for shown in ("run N=1\n", "run N=2\n", "run N=3\n", "Traceback", "... and 1 more."):
+        assert shown in state.message
+    assert "ZeroDivisionError: division by zero" in state.message
+
+
+def test_the_flow_run_of_a_user_says_so_too(experiment):
+    @flow
+    def study():
+        experiment.execute(lambda run: 1 / (run.params.N - 2), runs_per_task=2)
+
+    with pytest.raises(mltraq.RunsFailed):
+        study()
+    state = flow_run(flow_run_id(experiment)).state
+    assert state.is_failed()
+    assert "RunsFailed: experiment 'numbers': 1 of 4 runs failed" in state.message
+
+
+def test_workers_that_die_again_and_again_cost_their_own_runs_alone(experiment):
+    def die(run):
+        if run.params.N in (2, 3):
+            os.kill(os.getpid(), signal.SIGKILL)
+        run.fields.alive = True
+
+    with pytest.raises(mltraq.RunsFailed, match="2 of 4 runs failed") as caught:
+        experiment.execute(die, retries=1, runs_per_task=2, n_jobs=1)
+    for n in (2, 3):
+        assert f"run N={n}\nthe worker process was ended by SIGKILL" in str(caught.value)
+    assert [run.fields.get("alive") for run in experiment.runs.values()] == [True, None, None, True]
+    assert [run.ledger.attempts for run in experiment.runs.values()] == [1, 2, 2, 1]
