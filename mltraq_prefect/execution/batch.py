@@ -19,8 +19,8 @@ Guard = Callable[[int], AbstractContextManager[None]]
 
 TASK_RUNS_PER_STEP = 100
 
-BATCH_SECONDS = 1.0
-"""Runs that take less are put together in batches of about this much."""
+BATCH_SECONDS = 0.5
+"""Runs that take less are put together in batches of about this much: it is what a kill costs."""
 BATCHES_AHEAD = 4
 """So many batches a worker are left at least, so that all workers end at about the same time."""
 MOST_RUNS = 1_000
@@ -115,7 +115,7 @@ class Pace:
             self._seconds += run.ledger.duration_s or 0.0
 
     def batch(self, least: int, left: int) -> int:
-        """Return the size of the next batch: some seconds' worth, and a fair share of the rest.
+        """Return the size of the next batch: half a second's worth, or a fair share of the rest.
 
         Args:
             least: Its size as long as nothing is known.

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from tests.prefect_api import poll
@@ -30,7 +31,8 @@ def main(kills):
         expected = undisturbed(Path(root) / "undisturbed", RUNS)
         while sum(done.values()) < kills:
             rounds += 1
-            sweep = Sweep(f"sqlite:///{root}/{rounds}.db", Path(root) / f"round-{rounds}", RUNS)
+            folder = Path(root) / f"round-{rounds}"
+            sweep = Sweep(f"sqlite:///{folder}.db", folder, RUNS, settings())
             _disturb(sweep, generator, done, kills)
             if sweep.results() != expected:
                 print(f"round {rounds}: the results differ; see {root}")
@@ -39,6 +41,13 @@ def main(kills):
             print(f"round {rounds}: {done}, {repeated} executions repeated", flush=True)
     print(f"{kills} kills, {rounds} sweeps of {RUNS} runs: all as if undisturbed")
     return 0
+
+
+def settings():
+    return {
+        "PREFECT_API_URL": PREFECT_API_URL.value(),
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    }
 
 
 def _disturb(sweep, generator, done, kills):

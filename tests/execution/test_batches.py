@@ -47,8 +47,8 @@ def test_short_runs_go_in_larger_batches_that_become_smaller_towards_the_end():
     assert max(found) <= 1000
 
 
-def test_a_batch_is_worth_about_a_second():
-    assert set(sizes(10_000, seconds=0.005)[4:10]) == {200}
+def test_a_batch_is_worth_half_a_second():
+    assert set(sizes(5_000, seconds=0.005)[4:10]) == {100}
 
 
 def test_a_size_that_is_given_is_kept():
