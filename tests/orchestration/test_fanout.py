@@ -7,11 +7,12 @@ import threading
 
 import pytest
 from prefect import flow, task
+from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import mltraq_prefect as mltraq
-from tests.prefect_api import flow_run, logs, task_runs
+from tests.prefect_api import flow_run, logs, poll, task_runs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -71,6 +72,20 @@ def test_outside_a_flow_an_execution_is_a_flow_run_of_its_own(experiment):
     found = flow_run(flow_run_id(experiment))
     assert found.name == "numbers: double"
     assert found.state.is_completed()
+
+
+def test_a_flow_of_its_own_has_heartbeats(experiment):
+    experiment.execute(double)
+    resource = f"prefect.flow-run.{flow_run_id(experiment)}"
+    wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [resource]}}
+
+    def heartbeats():
+        with get_client(sync_client=True) as client:
+            return client.request("POST", "/events/filter", json={"filter": wanted}).json()[
+                "events"
+            ]
+
+    assert len(poll(heartbeats, bool)) == 1
 
 
 def test_inside_a_flow_it_joins_that_flow_and_persist_is_a_task_run(experiment):
