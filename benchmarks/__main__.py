@@ -9,14 +9,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 from benchmarks import peers
 
 NAMES = ("values", "tables", "tracking", "writes", "execution")
-HERE = Path(__file__).parent
 
 
 def main() -> None:
@@ -36,10 +33,6 @@ def main() -> None:
 
 def run(name: str, quick: bool) -> int:
     """Show the tables of one benchmark; return how many lines are over budget."""
-    if name == "execution":
-        flags = ["--quick"] if quick else []
-        subprocess.run([sys.executable, HERE / "execution.py", *flags], check=True)
-        return 0
     module = importlib.import_module(f"benchmarks.{name}")
     over = 0
     for table in module.tables(quick):

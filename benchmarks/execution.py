@@ -1,61 +1,133 @@
 """What an execution costs: this package, one task run a run in plain Prefect, MLTRAQ on joblib.
 
-    python benchmarks/execution.py [--quick]
-
-Two steps on each run; the first one computes for 0, 5 or 20 ms in plain Python. The table shows
-seconds, and in brackets the ratio to the ideal: the computing time divided by the number of cores,
-or, where nothing is computed, to this package. Everything is measured warm: the server is up, and
-the modules are imported. Where MLTRAQ is not installed its column is empty. Plain Prefect is
-measured up to 1,000 runs and extrapolated (~) beyond: it takes minutes.
+Two steps on each run; the first one computes for 0, 5 or 20 ms in plain Python. The ideal is the
+computing alone, on all cores, if the machine does nothing else. What it does is seen from bare
+processes, one a core, that only compute. Everything is measured warm: the server is up and has
+digested what was before, the modules are imported, joblib has its processes. Uses the server of
+PREFECT_API_URL, else one of its own. Run as ``python -m benchmarks execution``; plain Prefect takes
+minutes for the largest.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import product
+from typing import Any
 
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 
 from prefect import flow, task
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.testing.utilities import prefect_test_harness
 
-import mltraq_prefect as ours
-from mltraq_prefect.execution import worker_count
+import mltraq_prefect as mltraq
+from benchmarks import peers
+from benchmarks.report import WALL, Line, Table, fastest, in_seconds
+from benchmarks.runs import sqlite_url
+from benchmarks.steps import compute, increment
+from benchmarks.work import CORES, busy, parsed, repeats_of
 
-SIZES = (100, 1_000, 10_000)
-MILLISECONDS = (0, 5, 20)
-PLAIN_UP_TO = 1_000
-CORES = worker_count(-1)
+WORKLOADS = [f"{runs}x{each}" for runs, each in product((100, 1_000, 10_000), (0, 5, 20))]
+MOST_QUICKLY = 1_000
+PLAIN_QUICKLY = 100
+"""With `quick`, plain Prefect is measured up to so many runs, and extrapolated (~) beyond."""
 
+TO_BARE = {"1000x20": 1.25, "10000x20": 1.25}
+"""Budgets of the ratio to bare processes."""
+TO_MLTRAQ = {name: 1.0 for name in WORKLOADS if parsed(name)[0] >= 1_000 and parsed(name)[1] > 0}
+"""Budgets of the ratio to MLTRAQ on joblib."""
 
-def busy(seconds: float) -> None:
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        pass
+SWEEPS = ((10_000, False, 10.0), (10_000, True, None), (100_000, True, 120.0))
+"""Runs, whether they are checkpointed, and seconds that 2 trivial steps on them may take."""
 
-
-def compute(run) -> None:
-    busy(run.kwargs.seconds)
-    run.fields.x = run.params.N
-
-
-def compute_in_mltraq(run) -> None:
-    busy(run.config.seconds)
-    run.fields.x = run.params.N
+OURS_AND_BARE = 2
 
 
-def increment(run) -> None:
-    run.fields.y = run.fields.x + 1
+def tables(quick: bool) -> Iterator[Table]:
+    """Yield the tables; `quick` leaves out the largest."""
+    names = [name for name in WORKLOADS if not quick or parsed(name)[0] <= MOST_QUICKLY]
+    with server():
+        this_package(20 * CORES, 0.001)
+        times = [in_turn(name) for name in names]
+        sweeps = [*sweep_lines(quick)]
+        most = PLAIN_QUICKLY if quick else max(parsed(name)[0] for name in names)
+        plain = [plain_seconds(name, most) for name in names]
+    yield costs(names, times, plain)
+    if len(times[0]) > OURS_AND_BARE:
+        headings = ("runs x ms", "ours", "MLTRAQ")
+        lines = [beside(*row) for row in zip(names, times, strict=True)]
+        yield Table("Execution beside MLTRAQ on joblib", headings, lines)
+    headings = ("runs", "seconds", "runs held", "execution adds")
+    title = "Sweeps of 2 trivial steps; the ratio is to the seconds allowed, KiB of memory a run"
+    yield Table(title, headings, sweeps)
+
+
+def server() -> AbstractContextManager[None]:
+    return nullcontext() if PREFECT_API_URL.value() else prefect_test_harness(120)
+
+
+def in_turn(name: str) -> list[float]:
+    """Return seconds of this package, of bare processes, and of MLTRAQ if there is one.
+
+    They take turns, as a machine may do other things as well from time to time.
+    """
+    size = parsed(name)
+    best = [float("inf")] * OURS_AND_BARE
+    for _ in range(repeats_of(*size)):
+        settle()
+        took = fastest(partial(this_package, *size), repeats=1, clock=WALL)[0], bare(*size)
+        best = [*map(min, best, took)]
+    settle()
+    return best + (peers.ask("mltraq_execution", name) or [])
+
+
+def settle() -> None:
+    """Wait until the server has digested the task runs of before."""
+    chosen = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    last = None
+    with get_client(sync_client=True) as client:
+        while (now := client.request("POST", "/task_runs/count", json=chosen).json()) != last:
+            last = now
+            time.sleep(1.0)
+
+
+BARE = """\
+import sys
+from benchmarks.work import busy
+input()
+for _ in range(int(sys.argv[1])):
+    busy(float(sys.argv[2]))
+"""
+
+
+def bare(count: int, seconds: float) -> float:
+    """Return the seconds that processes take, one a core, which do nothing but compute."""
+    command = [sys.executable, "-c", BARE, str(count // CORES), str(seconds)]
+    processes = [
+        subprocess.Popen(command, cwd=peers.ROOT, stdin=subprocess.PIPE) for _ in range(CORES)
+    ]
+    time.sleep(0.5)
+    start = WALL()
+    for process in processes:
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    for process in processes:
+        process.wait()
+    return WALL() - start
 
 
 def this_package(count: int, seconds: float) -> None:
-    experiment = ours.create_session().add_experiment("bench").add_runs(N=range(count))
+    experiment = mltraq.create_session().add_experiment("bench").add_runs(N=range(count))
     experiment.execute([compute, increment], {"seconds": seconds})
     assert all(run.fields.y == run.params.N + 1 for run in experiment.runs.values())
 
@@ -77,68 +149,64 @@ def plain_prefect(count: int, seconds: float) -> None:
         first = plain_compute.map(range(count), seconds=seconds)
         return plain_increment.map(first).result()
 
-    assert len(mapped()) == count
+    assert mapped() == [*range(1, count + 1)]
 
 
-def mltraq_on_joblib() -> Callable[[int, float], None] | None:
-    try:
-        import mltraq
-    except ImportError:
-        return None
-
-    def execute(count: int, seconds: float) -> None:
-        experiment = mltraq.create_session().create_experiment()
-        experiment.add_runs(N=range(count))
-        experiment.execute(steps=[compute_in_mltraq, increment], config={"seconds": seconds})
-        assert len(experiment.runs) == count
-
-    return execute
-
-
-def measured(work: Callable[[int, float], None], count: int, seconds: float) -> float:
-    start = time.perf_counter()
-    work(count, seconds)
-    return time.perf_counter() - start
-
-
-def plain_measured(count: int, seconds: float) -> tuple[float, str]:
-    largest = min(count, PLAIN_UP_TO)
-    took = measured(plain_prefect, largest, seconds)
+def plain_seconds(name: str, most: int) -> tuple[float, str]:
+    """Return seconds of plain Prefect, and a mark if they are extrapolated."""
+    count, each = parsed(name)
+    largest = min(count, most)
+    settle()
+    took = fastest(lambda: plain_prefect(largest, each), repeats=1, clock=WALL)[0]
     return took * count / largest, "" if largest == count else "~"
 
 
+def costs(
+    names: Sequence[str],
+    times: Sequence[Sequence[float]],
+    plain: Sequence[tuple[float, str]],
+) -> Table:
+    """Return the table of all ways, each with its ratio to the ideal in brackets."""
+    lines = []
+    for i, name in enumerate(names):
+        count, each = parsed(name)
+        ideal, (ours, alone, *others) = count * each / CORES, times[i]
+        cells = [cell(alone, ideal), cell(ours, ideal), cell(plain[i][0], ideal, plain[i][1])]
+        cells += [cell(other, ideal) for other in others]
+        work = f"{count:,} x {each * 1e3:g} ms"
+        ratio = ours / alone if ideal else None
+        lines.append(Line((work, in_seconds(ideal), *cells), ratio, TO_BARE.get(name)))
+    headings = ("runs x ms", "ideal", "bare processes", "ours", "plain Prefect")
+    title = f"Execution on {CORES} cores (multiple of the ideal); the ratio is to bare processes"
+    return Table(title, (*headings, *["MLTRAQ"] * (len(times[0]) - OURS_AND_BARE)), lines)
+
+
 def cell(took: float, ideal: float, mark: str = "") -> str:
-    return f"{mark}{took:8.2f} s ({took / ideal:6.2f})"
+    return f"{mark}{in_seconds(took)}" + (f" ({took / ideal:.2f})" if ideal else "")
 
 
-def row(count: int, milliseconds: int, joblib: Callable[[int, float], None] | None) -> str:
-    seconds = milliseconds / 1_000
-    took = measured(this_package, count, seconds)
-    ideal = count * seconds / CORES or took
-    plain = cell(*_ordered(plain_measured(count, seconds), ideal))
-    other = "-" if joblib is None else cell(measured(joblib, count, seconds), ideal)
-    return f"{count:7,} {milliseconds:4} ms  {cell(took, ideal):>22} {plain:>23} {other:>22}"
+def beside(name: str, times: Sequence[float]) -> Line:
+    ours, _, other = times
+    return Line((name, in_seconds(ours), in_seconds(other)), ours / other, TO_MLTRAQ.get(name))
 
 
-def _ordered(plain: tuple[float, str], ideal: float) -> tuple[float, float, str]:
-    took, mark = plain
-    return took, ideal, mark
+def sweep_lines(quick: bool) -> Iterator[Line]:
+    """Yield a line for each sweep, in a process of its own."""
+    for count, checkpointed, allowed in SWEEPS[:2] if quick else SWEEPS:
+        settle()
+        with sqlite_url() as url:
+            found = sweep(count, url if checkpointed else "")
+        kib = [f"{found[part] / count:,.2f}" for part in ("before", "added")]
+        cells = (f"{count:,}{', checkpointed' if checkpointed else ''}",)
+        ratio = found["seconds"] / allowed if allowed else None
+        yield Line((*cells, in_seconds(found["seconds"]), *kib), ratio, 1.0)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="leave out the largest grid")
-    sizes = SIZES[:-1] if parser.parse_args().quick else SIZES
-    joblib = mltraq_on_joblib()
-    with nullcontext() if PREFECT_API_URL.value() else prefect_test_harness(120):
-        for work in filter(None, (this_package, plain_prefect, joblib)):
-            work(20, 0.0)
-        print(f"{CORES} cores; seconds (ratio to the ideal)")
-        print(f"   runs    each  {'this package':>20} {'plain Prefect':>23} {'MLTRAQ, joblib':>22}")
-        for count in sizes:
-            for milliseconds in MILLISECONDS:
-                print(row(count, milliseconds, joblib), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def sweep(count: int, url: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.sweep", url, str(count)]
+    environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    done = subprocess.run(
+        command, cwd=peers.ROOT, env=environment, stdout=subprocess.PIPE, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
