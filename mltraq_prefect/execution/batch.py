@@ -21,8 +21,10 @@ TASK_RUNS_PER_STEP = 100
 
 BATCH_SECONDS = 0.5
 """Runs that take less are put together in batches of about this much: it is what a kill costs."""
-BATCHES_AHEAD = 4
+BATCHES_AHEAD = 2
 """So many batches a worker are left at least, so that all workers end at about the same time."""
+LEAST_SECONDS = 0.1
+"""Batches are not made smaller than this for it: each is a task run, which has its price."""
 MOST_RUNS = 1_000
 """Batches are not made larger than this for speed: memory holds some of them."""
 
@@ -117,15 +119,17 @@ class Pace:
     def batch(self, least: int, left: int) -> int:
         """Return the size of the next batch: half a second's worth, or a fair share of the rest.
 
+        A fair share is no less than a tenth of a second's worth.
+
         Args:
             least: Its size as long as nothing is known.
             left: Number of runs that are in no batch yet.
         """
         if not self._runs:
             return least
-        quick = BATCH_SECONDS * self._runs / max(self._seconds, 1e-9)
-        fair = left / (BATCHES_AHEAD * self._workers)
-        return max(least, int(min(quick, fair, MOST_RUNS)))
+        a_second = self._runs / max(self._seconds, 1e-9)
+        fair = max(left / (BATCHES_AHEAD * self._workers), LEAST_SECONDS * a_second)
+        return max(least, int(min(BATCH_SECONDS * a_second, fair, MOST_RUNS)))
 
 
 def split(
