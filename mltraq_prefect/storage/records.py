@@ -77,8 +77,8 @@ class Part(NamedTuple):
 class SeenRuns(Mapping[str, Seen]):
     """What was seen of runs by `id_run`: kept in columns, made into rows one by one."""
 
-    def __init__(self, *parts: Part) -> None:
-        self._parts = list(parts)
+    def __init__(self, part: Part | None = None) -> None:
+        self._part = part
         self._places: dict[str, tuple[Part, int] | Seen] = {}
 
     def __getitem__(self, id_run: str) -> Seen:
@@ -104,10 +104,10 @@ class SeenRuns(Mapping[str, Seen]):
         self._index().pop(id_run, None)
 
     def _index(self) -> dict[str, tuple[Part, int] | Seen]:
-        parts, self._parts = self._parts, []
-        for part in parts:
+        if (part := self._part) is not None:
             places = zip(repeat(part), range(len(part.ids)), strict=False)
-            self._places.update(zip(part.ids, places, strict=True))
+            self._places = dict(zip(part.ids, places, strict=True))
+            self._part = None
         return self._places
 
 
@@ -122,13 +122,6 @@ class Snapshot:
 
     id_experiment: str
     runs: SeenRuns = field(default_factory=SeenRuns)
-
-    def update(self, other: Snapshot) -> None:
-        """Take over what a later read or write of some of the runs saw."""
-        if other.id_experiment != self.id_experiment:
-            self.id_experiment, self.runs = other.id_experiment, SeenRuns()
-        for id_run, seen in other.runs.items():
-            self.runs.put(id_run, seen)
 
 
 def _joined(known: Seen, seen: Seen) -> Seen:

@@ -154,7 +154,8 @@ def test_snapshots_of_parts_join(store):
     whole = make_record(runs=[make_run(i, n=i) for i in range(4)])
     first = store.write(make_record(runs=whole.runs[:2]), "merge")
     second = store.write(make_record(runs=whole.runs[2:]), "merge")
-    first.snapshot.update(second.snapshot)
+    for id_run, seen in second.snapshot.runs.items():
+        first.snapshot.runs.put(id_run, seen)
     whole.snapshot, whole.id_experiment = first.snapshot, first.id_experiment
     assert store.write(whole, "merge").changed is False
 
