@@ -14,8 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from multiprocessing import Pipe
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.batch import Outcome
@@ -39,9 +38,6 @@ _ONE_THREAD = dict.fromkeys(
 """Every core has its worker, and results shall not depend on how many threads add up a sum."""
 
 _END_SECONDS = 5.0
-
-ANSWER_SECONDS = 1.0
-"""A worker that is idle and does not answer in this time is not used any more."""
 
 _job_numbers = itertools.count()
 
@@ -92,29 +88,10 @@ def _unpicklable(kwargs: Mapping[str, Any]) -> str | None:
     return None
 
 
-class Surroundings(NamedTuple):
-    """What a process gets from its parent."""
-
-    path: tuple[str, ...]
-    environ: dict[str, str]
-    directory: str
-
-
-def surroundings() -> Surroundings:
-    """Return what a process would get now."""
-    path = tuple(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
-    return Surroundings(path, dict(os.environ), str(Path.cwd()))
-
-
 class Worker:
-    """One worker process, used by one thread at a time.
-
-    Attributes:
-        surroundings: What it got from this process.
-    """
+    """One worker process, used by one thread at a time."""
 
     def __init__(self) -> None:
-        self.surroundings = surroundings()
         self._channel, theirs = Pipe()
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         self._recorder = Recorder(self._file.fileno())
@@ -134,23 +111,14 @@ class Worker:
 
     def _tell_path(self) -> None:
         if self._life_line is not None:
-            self._life_line.write(json.dumps(self.surroundings.path).encode() + b"\n")
+            path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100
+            self._life_line.write(json.dumps(path).encode() + b"\n")
             self._life_line.flush()
 
     def is_ready(self) -> bool:
         """Return whether it surely has not ended for want of work, nor otherwise."""
         is_young = time.monotonic() - self._idle_since < IDLE_SECONDS / 2
         return is_young and self._process.poll() is None
-
-    def is_as_new(self) -> bool:
-        """Return whether a new process would execute steps no differently; it forgets its jobs."""
-        self._known.clear()
-        try:
-            self._channel.send_bytes(pickle.dumps(None))
-            answers = self._channel.poll(ANSWER_SECONDS)
-            return answers and unpickled(self._channel.recv_bytes()) is True
-        except (EOFError, OSError):
-            return False
 
     def execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
         """Execute a job on the runs of a parcel.

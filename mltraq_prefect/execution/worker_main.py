@@ -13,7 +13,6 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from mltraq_prefect.execution.batch import execute_packed
-from mltraq_prefect.execution.condition import Condition
 from mltraq_prefect.execution.parcels import Packed
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
@@ -44,20 +43,13 @@ def serve(channel: Connection, recorder: Recorder) -> None:
     """Execute what comes through the channel.
 
     Each message is a job, or the key of one that came before, and a parcel. What goes back is
-    pickled outcomes, or the traceback of what kept the worker from executing the parcel. None
-    instead asks, between executions, whether the worker is as good as new.
+    pickled outcomes, or the traceback of what kept the worker from executing the parcel.
     """
-    condition = Condition()
     jobs: dict[str, tuple[Job, Step, Namespace]] = {}
     while channel.poll(IDLE_SECONDS):
         recorder.note(NO_RUN)
         try:
-            message = unpickled(channel.recv_bytes())
-            if message is None:
-                jobs.clear()
-                _send(channel, condition.is_as_new())
-                continue
-            job, parcel = message
+            job, parcel = unpickled(channel.recv_bytes())
             if isinstance(job, Job):
                 jobs[job.key] = (job, *unpickled(job.packed))
                 job = job.key

@@ -15,7 +15,6 @@ from types import TracebackType
 from mltraq_prefect.execution.batch import Outcome, lost
 from mltraq_prefect.execution.parcels import Packed, opened, pack_runs
 from mltraq_prefect.execution.recorder import NO_RUN
-from mltraq_prefect.execution.reserve import RESERVE
 from mltraq_prefect.execution.worker import Worker, WorkerDied
 from mltraq_prefect.execution.worker_main import Job
 
@@ -29,8 +28,6 @@ class WorkersClosed(BaseException):
 
 class Workers:
     """A set of worker processes; may be used by many threads, and is closed by who made it.
-
-    As a context manager it leaves the processes to the next execution, unless it is interrupted.
 
     Args:
         count: How many work at the same time; each starts when it is first needed. As many as
@@ -101,7 +98,7 @@ class Workers:
                     break
                 worker.close()
             else:
-                worker = RESERVE.take()
+                worker = Worker()
             self._busy.add(worker)
             return worker
 
@@ -128,11 +125,6 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            with self._lock:
-                idle, self._idle = self._idle, []
-            for worker in idle:
-                RESERVE.keep(worker)
         self.close()
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from mltraq_prefect.storage.plan import Plan
-from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot
+from mltraq_prefect.storage.records import LedgerMark, Mark, Seen, Snapshot
 
 
 @dataclass(slots=True)
@@ -75,15 +75,20 @@ def _changed(seen: Seen, before: Seen) -> Iterator[str]:
         return
     old = dict(zip(before.fields, before.marks, strict=True))
     for key, mark in zip(seen.fields, seen.marks, strict=True):
-        if mark != old.get(key):
+        if _exact(mark) != _exact(old.get(key)):
             yield key
+
+
+def _exact(mark: Mark) -> Mark:
+    """Return the digest of an exact value, which is the same whatever kind its column has."""
+    return mark[1] if type(mark) is tuple and type(mark[1]) is bytes else mark
 
 
 def _set(seen: Seen, before: Seen) -> Iterator[str]:
     """Yield the keys of fields whose values differ and are there."""
     old = dict(zip(before.fields, before.marks, strict=True))
     for key, mark in zip(seen.fields, seen.marks, strict=True):
-        if mark is not None and mark != old.get(key):
+        if mark is not None and _exact(mark) != _exact(old.get(key)):
             yield key
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
@@ -25,9 +24,7 @@ from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.names import check_name
-from mltraq_prefect.storage.projection import clean, for_driver
-
-_WEST = re.compile(rb'-\d\d:\d\d"')
+from mltraq_prefect.storage.projection import clean, for_driver, without_zone
 
 Exact = dict[str, bytes]
 """Envelopes of exact values by key."""
@@ -161,23 +158,21 @@ def ledger_columns(
     dialect: Dialect,
 ) -> list[Sequence[Any]]:
     """Return what the driver takes for the columns of `STATE`."""
-    attempts, started, *rest = zip(*map(_BOOKED, entries), strict=True)
+    attempts, started, durations, *ids = zip(*map(_BOOKED, entries), strict=True)
     moments = for_driver(dialect, "datetime", _naive(started))
-    return [*marks, *map(column, (attempts, moments, *rest, residuals))]
+    seconds = [None if duration is None else float(duration) for duration in durations]
+    booked = (list(map(int, attempts)), moments, seconds, *ids, residuals)
+    return [*marks, *map(column, booked)]
 
 
 def _naive(moments: Sequence[dt.datetime | None]) -> list[dt.datetime | None]:
     """Return times as the ledger keeps them: UTC, without a zone."""
-    try:
+    known = [moment for moment in moments if moment is not None]
+    plain = set(map(type, known)) <= {dt.datetime}
+    if plain and {moment.tzinfo for moment in known} <= {None, dt.UTC}:
         text = orjson.dumps(moments).replace(b'+00:00"', b'"')
-    except TypeError:  # a zone of a kind that it does not know
-        text = b"+"
-    if b"+" not in text and not _WEST.search(text):
         return [found and dt.datetime.fromisoformat(found) for found in orjson.loads(text)]
-    return [
-        found and found.astimezone(dt.UTC).replace(tzinfo=None) if found and found.tzinfo else found
-        for found in moments
-    ]
+    return [moment and without_zone(moment) for moment in moments]
 
 
 def dump_residual(fields: Exact, params: Exact) -> bytes | None:

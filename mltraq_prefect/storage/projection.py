@@ -330,7 +330,7 @@ def _guess_native(native: Native, cell: Any) -> Guess:
     if native.kind == "int" and not _MIN_INT <= cell <= _MAX_INT:
         return Guess("float", _float(cell), None)
     if native.kind in ("datetime", "time") and cell.tzinfo is not None:
-        return Guess(native.kind, _without_zone(cell), None)
+        return Guess(native.kind, without_zone(cell), None)
     return Guess(native.kind, cell, native.type)
 
 
@@ -339,7 +339,7 @@ def _guess_foreign(value: Any) -> Guess:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         value = _from_numpy(value)
     if isinstance(value, datetime.datetime):
-        return Guess("datetime", _without_zone(value), None) if value == value else _BINARY
+        return Guess("datetime", without_zone(value), None) if value == value else _BINARY
     if isinstance(value, datetime.timedelta):
         return Guess("float", value.total_seconds(), None) if value == value else _BINARY
     if isinstance(value, (decimal.Decimal, np.floating)):
@@ -360,7 +360,7 @@ def _from_numpy(value: np.datetime64 | np.timedelta64) -> Any:
     return found if isinstance(found, (datetime.datetime, datetime.timedelta)) else None
 
 
-def _without_zone(value: Any) -> Any:
+def without_zone(value: Any) -> Any:
     """Return a time as the naive one that a column holds: in UTC, if it has a zone."""
     if isinstance(value, datetime.time):
         return value.replace(tzinfo=None, fold=0)

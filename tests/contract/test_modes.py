@@ -1,8 +1,11 @@
 """What a write does to what is there: fail, replace and merge."""
 
+import datetime as dt
+import decimal
 import uuid
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mltraq_prefect.errors import (
@@ -381,3 +384,36 @@ def test_ids_of_runs_are_checked(store):
     run = Run(str(uuid.uuid4()).upper())
     store.write(make_record(runs=[run]), "fail")
     assert store.read("coin toss").runs[0].id_run == run.id_run
+
+
+SPECIAL = [dt.timedelta(1), 2**70, None, decimal.Decimal("0.1")]
+
+
+@pytest.mark.parametrize("value", SPECIAL, ids=repr)
+@pytest.mark.parametrize("other", ["text", dt.datetime(2020, 1, 1), b"x", 1.5, [1, 2]], ids=repr)
+def test_a_merge_that_changes_nothing_leaves_what_others_changed(store, value, other):
+    """Also where the other one has given a column of special values another kind."""
+    store.write(make_record(runs=[make_run(i, a=value) for i in range(2)]), "fail")
+    mine, theirs = store.read("coin toss"), store.read("coin toss")
+    theirs.runs[0].fields["a"] = other
+    store.write(theirs, "merge")
+    assert store.write(mine, "merge").changed is False
+    assert_same_runs(store.read("coin toss").runs, theirs.runs)
+
+
+def test_times_and_numbers_of_ledger_entries_that_are_not_plain(store):
+    started = [
+        dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(seconds=20))),
+        dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=-5))),
+        pd.Timestamp("2020-01-01", tz="UTC"),
+        None,
+        dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+    ]
+    runs = [make_run(i, n=i) for i in range(len(started))]
+    for run, moment in zip(runs, started, strict=True):
+        run.ledger.started_at = moment
+        run.ledger.duration_s, run.ledger.attempts = np.float64(1.5), np.int64(2)
+    store.write(make_record(runs=runs), "fail")
+    found = [run.ledger for run in store.read("coin toss").runs]
+    assert [entry.started_at for entry in found] == started
+    assert {(entry.duration_s, entry.attempts) for entry in found} == {(1.5, 2)}

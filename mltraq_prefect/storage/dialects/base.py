@@ -115,7 +115,7 @@ class Dialect:
             table: Quoted name of the table.
             column: Quoted name of the column.
             kind: The new kind: float, from int, if there are values.
-            is_empty: Whether all values are NULL.
+            is_empty: Whether its values are to be forgotten: all are in the residual.
         """
         raise NotImplementedError
 

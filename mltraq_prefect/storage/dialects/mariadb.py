@@ -132,7 +132,8 @@ class MariaDB(Dialect):
 
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place: a float holds the integers that were checked before."""
-        return (f"ALTER TABLE {table} MODIFY COLUMN {column} {self.types[kind]}",)
+        alter = f"ALTER TABLE {table} MODIFY COLUMN {column} {self.types[kind]}"
+        return (f"UPDATE {table} SET {column} = NULL", alter) if is_empty else (alter,)
 
     def update(
         self,
