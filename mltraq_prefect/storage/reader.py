@@ -43,7 +43,7 @@ def read(
     """Read an experiment; see `Store.read`."""
     entry = found(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
-    rows = tables.ledger_rows(transaction, entry.id_experiment, _LEDGER, ids)
+    rows = tables.read_ledger(transaction, entry.id_experiment, _LEDGER, ids, restored=False)
     if ids is not None:
         wanted = frozenset(ids)
         rows = [row for row in rows if row[0] in wanted]

@@ -172,6 +172,8 @@ def read_ledger(
     names: Sequence[str],
     ids: Sequence[str] | None = None,
     where: str = "",
+    *,
+    restored: bool = True,
 ) -> list[tuple[Any, ...]]:
     """Read the ledger rows of an experiment.
 
@@ -181,29 +183,19 @@ def read_ledger(
         names: Columns of the ledger; the first one must be `id_run`.
         ids: The runs to read; all if None. Others may come, too.
         where: A further condition.
+        restored: Whether cells are natural; otherwise they are as the driver gives them.
     """
-    rows = ledger_rows(transaction, id_experiment, names, ids, where)
+    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{where}"
+    rows = _select(transaction, sql, "AND", (id_experiment,), ids)
     restore = transaction.dialect.restore
-    if not any(LEDGER[name] in restore for name in names):
+    if not restored or not any(LEDGER[name] in restore for name in names):
         return rows
     columns = zip(*rows, strict=True)
-    restored = [
+    cells = [
         natural(transaction.dialect, LEDGER[name], column)
         for name, column in zip(names, columns, strict=False)
     ]
-    return list(zip(*restored, strict=True))
-
-
-def ledger_rows(
-    transaction: Transaction,
-    id_experiment: str,
-    names: Sequence[str],
-    ids: Sequence[str] | None = None,
-    where: str = "",
-) -> list[tuple[Any, ...]]:
-    """Read ledger rows as `read_ledger` does, with cells as the driver gives them."""
-    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{where}"
-    return _select(transaction, sql, "AND", (id_experiment,), ids)
+    return list(zip(*cells, strict=True))
 
 
 def _select(
