@@ -255,6 +255,10 @@ class Experiment:
         on_error: str,
         **options: Any,
     ) -> None:
+        from mltraq_prefect.execution import prepare_workers
+
+        if options["task_runner"] is None and options["backend"] != "threads":
+            prepare_workers()  # while Prefect is imported, and makes the flow run
         from mltraq_prefect.orchestration import (
             Options,
             ShownProgress,

@@ -4,7 +4,12 @@ from mltraq_prefect.execution.batch import Batch, Outcome, Pace, split
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.serial import execute_serially
 from mltraq_prefect.execution.steps import Step, as_steps, differences
-from mltraq_prefect.execution.workers import Workers, WorkersClosed, workers_of_this_process
+from mltraq_prefect.execution.workers import (
+    Workers,
+    WorkersClosed,
+    prepare_workers,
+    workers_of_this_process,
+)
 
 __all__ = [
     "Batch",
@@ -16,6 +21,7 @@ __all__ = [
     "as_steps",
     "differences",
     "execute_serially",
+    "prepare_workers",
     "split",
     "worker_count",
     "workers_of_this_process",

@@ -19,12 +19,10 @@ Guard = Callable[[int], AbstractContextManager[None]]
 
 TASK_RUNS_PER_STEP = 100
 
-BATCH_SECONDS = 0.5
+BATCH_SECONDS = 1.0
 """Runs that take less are put together in batches of about this much: it is what a kill costs."""
-BATCHES_AHEAD = 2
-"""So many batches a worker are left at least, so that all workers end at about the same time."""
-LEAST_SECONDS = 0.1
-"""Batches are not made smaller than this for it: each is a task run, which has its price."""
+LEAST_SECONDS = 0.25
+"""Towards the end batches get smaller, but not smaller than this: each task run has its price."""
 MOST_RUNS = 1_000
 """Batches are not made larger than this for speed: memory holds some of them."""
 
@@ -102,11 +100,11 @@ class Pace:
     """How long runs take, as far as is known: runs that take no time go in larger batches.
 
     Args:
-        workers: How many batches are executed at the same time.
+        places: How many batches are executed at the same time.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, places: int) -> None:
+        self._places = places
         self._runs = 0
         self._seconds = 0.0
 
@@ -116,10 +114,18 @@ class Pace:
             self._runs += 1
             self._seconds += run.ledger.duration_s or 0.0
 
-    def batch(self, least: int, left: int) -> int:
-        """Return the size of the next batch: half a second's worth, or a fair share of the rest.
+    def ahead(self) -> int:
+        """Return how many batches to have on their way, so that no worker waits for the next.
 
-        A fair share is no less than a tenth of a second's worth.
+        At first there are no more than tell how long runs take.
+        """
+        return 2 * self._places if self._runs else self._places
+
+    def batch(self, least: int, left: int) -> int:
+        """Return the size of the next batch: a second's worth, or a fair share of the rest.
+
+        So the workers end at about the same time (Polychronopoulos and Kuck, "Guided
+        self-scheduling", 1987).
 
         Args:
             least: Its size as long as nothing is known.
@@ -128,7 +134,7 @@ class Pace:
         if not self._runs:
             return least
         a_second = self._runs / max(self._seconds, 1e-9)
-        fair = max(left / (BATCHES_AHEAD * self._workers), LEAST_SECONDS * a_second)
+        fair = max(left / self._places, LEAST_SECONDS * a_second)
         return max(least, int(min(BATCH_SECONDS * a_second, fair, MOST_RUNS)))
 
 

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from multiprocessing import Pipe
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.batch import Outcome
+from mltraq_prefect.execution.fork_server import END_SECONDS, fork_server
 from mltraq_prefect.execution.parcels import Packed, pack
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.worker_main import IDLE_SECONDS, Job
 from mltraq_prefect.pickling import unpickled
 from mltraq_prefect.run import Namespace
-
-_START = """\
-import json, sys
-sys.path[:] = json.loads(sys.stdin.buffer.readline())
-from mltraq_prefect.execution.worker_main import main
-main()
-"""
-
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
-"""Every core has its worker, and results shall not depend on how many threads add up a sum."""
-
-_END_SECONDS = 5.0
 
 _job_numbers = itertools.count()
 
@@ -97,28 +80,13 @@ class Worker:
         self._recorder = Recorder(self._file.fileno())
         self._known: set[str] = set()
         self._idle_since = time.monotonic()
-        shared = (theirs.fileno(), self._file.fileno())
-        self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", _START, *map(str, shared)],
-            stdin=subprocess.PIPE,
-            pass_fds=shared,
-            start_new_session=True,
-            env=_ONE_THREAD | os.environ,
-        )
-        theirs.close()
-        self._life_line = self._process.stdin
-        self._tell_path()
-
-    def _tell_path(self) -> None:
-        if self._life_line is not None:
-            path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100
-            self._life_line.write(json.dumps(path).encode() + b"\n")
-            self._life_line.flush()
+        with theirs:
+            self._fork = fork_server.fork(theirs.fileno(), self._file.fileno())
 
     def is_ready(self) -> bool:
         """Return whether it surely has not ended for want of work, nor otherwise."""
         is_young = time.monotonic() - self._idle_since < IDLE_SECONDS / 2
-        return is_young and self._process.poll() is None
+        return is_young and self._fork.is_alive()
 
     def execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
         """Execute a job on the runs of a parcel.
@@ -143,23 +111,17 @@ class Worker:
 
     def end(self) -> None:
         """End the process and all that its steps have started; any thread may call it."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._fork.end()
 
     def close(self) -> None:
         """End the process and give back what belongs to it."""
         self.end()
+        self._fork.close()
         self._channel.close()
         self._file.close()
-        if self._life_line is not None:
-            self._life_line.close()
 
     def _obituary(self, job: Job) -> WorkerDied:
-        try:
-            code = self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            code = -signal.SIGKILL
+        code = self._fork.wait(END_SECONDS)
         if self._recorder.timed_out():
             reason = f"exceeded timeout_seconds={job.timeout_seconds:g}; its worker was killed"
         else:
@@ -169,7 +131,9 @@ class Worker:
         return WorkerDied(reason + where, self._recorder.place())
 
 
-def _cause(code: int) -> str:
+def _cause(code: int | None) -> str:
+    if code is None:
+        return "something that left no exit code"
     if code >= 0:
         return f"an exit with code {code}"
     if code == -signal.SIGKILL:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import sys
 import threading
 import traceback
 from functools import partial
@@ -71,10 +70,15 @@ def _send(channel: Connection, value: Any) -> None:
     channel.send_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
 
 
-def main() -> None:
-    """Run a worker; its arguments are the descriptors of channel and recorder."""
-    channel, file = int(sys.argv[1]), int(sys.argv[2])
-    _end_with_parent()
+def main(channel: int, file: int, life: int) -> None:
+    """Run a worker.
+
+    Args:
+        channel: Descriptor of the pipe to the parent.
+        file: Descriptor of the recorder's file.
+        life: Descriptor of a socket that tells the end of the parent by its own.
+    """
+    _end_with_parent(life)
     recorder = Recorder(file)
     recorder.start()
     with Connection(channel) as connection:
@@ -84,15 +88,11 @@ def main() -> None:
             return
 
 
-def _end_with_parent() -> None:
-    """End this process, and those that steps have started, when the parent ends however it does."""
-    life_line = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+def _end_with_parent(life: int) -> None:
+    """End this process, and those that steps have started, if the fork server is there no more."""
 
     def wait() -> None:
-        os.read(life_line, 1)
+        os.read(life, 1)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=wait, name="life line", daemon=True).start()

@@ -13,6 +13,7 @@ from functools import cache
 from types import TracebackType
 
 from mltraq_prefect.execution.batch import Outcome, lost
+from mltraq_prefect.execution.fork_server import fork_server
 from mltraq_prefect.execution.parcels import Packed, opened, pack_runs
 from mltraq_prefect.execution.recorder import NO_RUN
 from mltraq_prefect.execution.worker import Worker, WorkerDied
@@ -126,6 +127,11 @@ class Workers:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def prepare_workers() -> None:
+    """Start what workers are forked from, so that the first ones start soon; does not wait."""
+    fork_server.start()
 
 
 def _bury(parcel: Packed, handled: int, death: WorkerDied) -> tuple[Outcome, Packed | None]:

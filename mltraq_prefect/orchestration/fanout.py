@@ -44,7 +44,8 @@ from mltraq_prefect.run import Run
 
 AnyRunner = TaskRunner[Any]
 
-WINDOW_ON_A_CLUSTER = 1_000
+BATCHES_ON_A_CLUSTER = 500
+"""So many are taken to be executed at the same time: a runner does not tell how many really are."""
 
 TICK_SECONDS = 0.2
 
@@ -113,7 +114,7 @@ def execute_in_tasks(
         local = isinstance(runner, ThreadPoolTaskRunner)
         workers = stack.enter_context(Workers(count)) if local and not in_threads else None
         stack.enter_context(progress)
-        pace = Pace(count)
+        pace = Pace(_places(runner, count))
         fanout = _Fanout(runner, collector, progress, pace)
         deliver = fanout.deliver if local else None
         tasks = []
@@ -124,7 +125,7 @@ def execute_in_tasks(
         batches = _batches(runs, options.runs_per_task, pace, packed=not in_threads)
         if not local:
             stack.enter_context(portable_flow())
-        fanout.run(tasks, batches, _window(runner, count))
+        fanout.run(tasks, batches)
 
 
 def _in_threads(options: Options) -> bool:
@@ -151,11 +152,11 @@ def _runner(stack: ExitStack, given: AnyRunner | None, count: int) -> AnyRunner:
     return stack.enter_context(fresh)
 
 
-def _window(runner: AnyRunner, count: int) -> int:
-    """Return how many batches are on their way: enough that no worker waits for this process."""
+def _places(runner: AnyRunner, count: int) -> int:
+    """Return how many batches are executed at the same time."""
     if not isinstance(runner, ThreadPoolTaskRunner):
-        return WINDOW_ON_A_CLUSTER
-    return 2 * min(max(count, runner._max_workers), WINDOW_ON_A_CLUSTER)
+        return BATCHES_ON_A_CLUSTER
+    return min(max(count, runner._max_workers), BATCHES_ON_A_CLUSTER)
 
 
 def _execution(
@@ -224,12 +225,12 @@ class _Fanout:
         """Take completed runs; may be called by any thread."""
         self._arrived.put(partial(self._gather, parcels, task_run_id))
 
-    def run(self, tasks: Sequence[StepTask], batches: Iterator[Batch], window: int) -> None:
+    def run(self, tasks: Sequence[StepTask], batches: Iterator[Batch]) -> None:
         """Submit and collect until all is done."""
         self._tasks = tasks
         try:
             while True:
-                while len(self._position) < window and (batch := next(batches, None)):
+                while len(self._position) < self._pace.ahead() and (batch := next(batches, None)):
                     self._submit(0, batch, after=None)
                 if not self._position:
                     return

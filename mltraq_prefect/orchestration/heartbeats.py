@@ -12,21 +12,21 @@ from contextlib import contextmanager
 from contextvars import copy_context
 
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, SettingsContext, get_settings_context
 from prefect.events import emit_event
-from prefect.settings import (
-    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    get_current_settings,
-    temporary_settings,
-)
 
 
 @contextmanager
 def prefects_own_heartbeats_off() -> Iterator[int | None]:
     """Keep Prefect from starting its thread; yield the seconds between heartbeats, if any."""
-    seconds = get_current_settings().flows.heartbeat_frequency
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield seconds
+    context = get_settings_context()
+    flows = context.settings.flows
+    # Not by `temporary_settings`, which reads and checks all settings again: that takes longer
+    # than the flow run needs to begin.
+    silent = flows.model_copy(update={"heartbeat_frequency": None})
+    settings = context.settings.model_copy(update={"flows": silent})
+    with SettingsContext(profile=context.profile, settings=settings):
+        yield flows.heartbeat_frequency
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Reporter:
         self.was_cancelled = False
 
     def start(self) -> None:
-        """Report, then go on in regular intervals."""
+        """Report in regular intervals."""
         self._thread.start()
 
     def end(self, *, last: bool) -> None:
@@ -79,7 +79,6 @@ class Reporter:
 
     def _serve(self) -> None:
         with get_client(sync_client=True) as client:
-            self._try(self._tell, client)
             while not self._ended.wait(REPORT_SECONDS) or self._is_last_wanted:
                 self._try(self._tell, client)
                 self._try(self._listen, client)

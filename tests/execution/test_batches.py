@@ -47,8 +47,21 @@ def test_short_runs_go_in_larger_batches_that_become_smaller_towards_the_end():
     assert max(found) <= 1000
 
 
-def test_a_batch_is_worth_half_a_second():
-    assert set(sizes(5_000, seconds=0.005)[4:10]) == {100}
+def test_a_batch_is_worth_a_second():
+    assert set(sizes(5_000, seconds=0.005)[4:10]) == {200}
+
+
+def test_at_the_end_there_is_a_batch_for_each_worker_and_none_is_tiny():
+    found = sizes(1_000, seconds=0.005)
+    assert len(found) < 14
+    assert found[-2] == 50
+
+
+def test_only_what_tells_the_pace_is_on_its_way_at_first():
+    pace = Pace(3)
+    assert pace.ahead() == 3
+    pace.note(runs(1, 0.0))
+    assert pace.ahead() == 6
 
 
 def test_a_size_that_is_given_is_kept():

@@ -18,6 +18,7 @@ from mltraq_prefect.execution.parcels import opened, pack_runs
 from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.run import Run
 from tests.prefect_api import poll
+from tests.processes import is_alive
 
 
 @pytest.fixture
@@ -156,14 +157,6 @@ def test_closed_workers_interrupt_who_waits(workers):
     assert not thread.is_alive()
 
 
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_processes_that_a_step_starts_end_with_its_worker(workers):
     def start(run):
         run.fields.pid = subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1).pid
@@ -184,8 +177,7 @@ from mltraq_prefect.run import Run
 
 def hang(run):
     print(os.getpid(), file=open(run.params.path, "w"), flush=True)
-    while True:
-        pass
+    HANG
 
 (step,) = as_steps(hang, {}, 0)
 parcel = pack_runs([Run(params={"path": sys.argv[1]})])
@@ -193,9 +185,13 @@ list(Workers(1).execute(make_job(step, {}, logging.INFO, None), parcel))
 """
 
 
-def test_a_worker_ends_when_its_parent_is_killed(tmp_path):
+@pytest.mark.parametrize(
+    "hang", ["while True: pass", "import ctypes; ctypes.PyDLL(None).sleep(1000)"]
+)
+def test_a_worker_ends_when_its_parent_is_killed(tmp_path, hang):
     path = tmp_path / "pid"
-    parent = subprocess.Popen([sys.executable, "-c", ORPHANS, str(path)])
+    program = ORPHANS.replace("HANG", hang)
+    parent = subprocess.Popen([sys.executable, "-c", program, str(path)])
     pid = poll(lambda: path.exists() and path.read_text().strip(), bool)
     assert is_alive(pid)
     parent.kill()
