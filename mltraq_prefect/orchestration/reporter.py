@@ -20,7 +20,7 @@ from prefect.logging import get_run_logger
 
 REPORT_SECONDS = 2.0
 
-LAST_SECONDS = 5.0
+LAST_SECONDS = 30.0
 """The end of an execution waits so long at most for its last report."""
 
 Trouble = (httpx.HTTPError, PrefectException, OSError)

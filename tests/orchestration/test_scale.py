@@ -38,9 +38,12 @@ def test_ten_thousand_runs(session):
 
     expected = 2 * len(submitted)
     assert poll(completed, lambda found: found == (expected, expected)) == (expected, expected)
-    (progress,) = artifacts("progress-mltraq-many")
-    assert progress.data == 100.0
-    assert progress.description == "many: 10,000 of 10,000 runs completed"
+
+    def progress():
+        return [(found.data, found.description) for found in artifacts("progress-mltraq-many")]
+
+    at_the_end = [(100.0, "many: 10,000 of 10,000 runs completed")]
+    assert poll(progress, lambda found: found == at_the_end) == at_the_end
 
 
 def task_runs(flow_run_id):
