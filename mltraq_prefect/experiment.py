@@ -257,7 +257,7 @@ class Experiment:
     ) -> None:
         from mltraq_prefect.execution import prepare_workers
 
-        if options["task_runner"] is None and options["backend"] != "threads":
+        if options["task_runner"] is None and options["backend"] != "threads" and not _inside_run():
             prepare_workers()  # while Prefect is imported, and makes the flow run
         from mltraq_prefect.orchestration import (
             Options,
