@@ -21,6 +21,10 @@ from mltraq_prefect.orchestration.reporter import Report, Reporter
 from mltraq_prefect.run import Run
 
 BAR_SECONDS = 0.1
+"""The bar is told so often what it shows."""
+
+FRAMES_PER_SECOND = 5
+"""The bar is drawn so often."""
 
 
 class ShownProgress:
@@ -105,7 +109,9 @@ class ShownProgress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        progress = Progress(*columns, console=Console(stderr=True), refresh_per_second=5)
+        progress = Progress(
+            *columns, console=Console(stderr=True), refresh_per_second=FRAMES_PER_SECOND
+        )
         bar = self._stack.enter_context(progress)
         task = bar.add_task(self._experiment, total=self._total, summary=self.summary())
 
