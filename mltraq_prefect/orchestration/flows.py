@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
@@ -13,10 +13,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import Abort, CancelledRun
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from mltraq_prefect.errors import MltraqError
 from mltraq_prefect.orchestration.heartbeats import heartbeats, prefects_own_heartbeats_off
+from mltraq_prefect.orchestration.parting import parting
 
 T = TypeVar("T")
 
@@ -52,27 +53,50 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
         CancelledRun: A flow run of its own was cancelled.
     """
     if (context := FlowRunContext.get()) is not None:
-        return _in_users_flow(context, body)
+        with parting(name):
+            return _in_users_flow(context, body)
 
     failures: list[Exception] = []
 
     def execute() -> T | State[None]:
-        try:
-            with heartbeats(seconds):
-                return body()
-        except MltraqError as error:
-            failures.append(error)
-            return Failed(message=str(error))
-        except CancelledRun as error:
-            failures.append(error)
-            return Cancelled(message=str(error))
+        ended: T | State[None]
+        with parting(name) as server:
+            try:
+                with heartbeats(seconds):
+                    ended = body()
+            except MltraqError as error:
+                failures.append(error)
+                ended = Failed(message=str(error))
+            except CancelledRun as error:
+                failures.append(error)
+                ended = Cancelled(message=str(error))
+        if server.is_gone:
+            raise _Unheard(ended)
+        return ended
 
     own: Flow[[], Any] = Flow(execute, name="mltraq-execute", flow_run_name=_plain(name))
-    with prefects_own_heartbeats_off() as seconds:
-        state: State[T] = own(return_state=True)  # type: ignore[assignment]
-    if failures:
-        raise failures[0]
-    return state.result()
+    try:
+        with prefects_own_heartbeats_off() as seconds:
+            state: State[T] = own(return_state=True)  # type: ignore[assignment]
+        if not failures:
+            return state.result()
+    except _Unheard as unheard:
+        if not failures:
+            return cast(T, unheard.ended)
+    raise failures[0]
+
+
+class _Unheard(Abort):
+    """Ends a flow run without telling the server how.
+
+    Prefect would take it for a failure of the flow, then for a crash, that the server does not
+    answer, and try to tell it of either, each time with retries for a minute.
+    """
+
+    def __init__(self, ended: object) -> None:
+        super().__init__("the Prefect server does not answer")
+        self.ended = ended
+        self.state = ended if isinstance(ended, State) else Completed()
 
 
 def _in_users_flow(context: FlowRunContext, body: Callable[[], T]) -> T:

@@ -8,10 +8,15 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from deployments.local import LocalPrefect
-from tests.servers import private_postgresql
+from tests import servers
 from tests.sweeps import Sweep, alive, undisturbed, workers_of
 
 RUNS = 600
+
+SERVERS = {
+    "postgresql": servers.private_postgresql,
+    "mariadb": lambda: servers.private_mariadb(innodb_flush_log_at_trx_commit=1),
+}
 
 
 @pytest.fixture(scope="module")
@@ -19,16 +24,17 @@ def expected(tmp_path_factory):
     return undisturbed(tmp_path_factory.mktemp("undisturbed") / "executions", RUNS)
 
 
-@pytest.fixture
-def postgresql():
-    with private_postgresql() as server:
+@pytest.fixture(params=SERVERS)
+def database(request):
+    with SERVERS[request.param]() as server:
+        server.url = servers.new_database(server.url)
         yield server
 
 
 @pytest.fixture
-def sweep(postgresql, prefect_server, tmp_path):
+def sweep(database, prefect_server, tmp_path):
     settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
-    return Sweep(postgresql.url, tmp_path / "executions", RUNS, settings)
+    return Sweep(database.url, tmp_path / "executions", RUNS, settings)
 
 
 def test_the_sweep_goes_on_while_the_prefect_server_restarts(url, tmp_path, expected):
@@ -36,8 +42,7 @@ def test_the_sweep_goes_on_while_the_prefect_server_restarts(url, tmp_path, expe
         sweep = Sweep(url, tmp_path / "executions", RUNS, prefect.settings)
         process = sweep.start()
         sweep.wait_for(50, process)
-        os.killpg(prefect.server.pid, signal.SIGKILL)
-        prefect.server.wait()
+        kill(prefect)
         kept = sweep.completed()
         sweep.wait_for(kept + 200, process)
         assert process.poll() is None
@@ -47,29 +52,80 @@ def test_the_sweep_goes_on_while_the_prefect_server_restarts(url, tmp_path, expe
     assert sweep.results() == expected
 
 
-def test_the_sweep_goes_on_when_the_database_is_back(postgresql, sweep, expected):
+ENDS = {
+    "alone": (("tests.execution.interrupted",), 0, "does not answer, and will not show how"),
+    "in a flow": (("tests.execution.studies", "flow"), 1, "ConnectError"),
+}
+"""Commands, how they end without a Prefect server, and what they say; flows of a user fail."""
+
+IMPATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "1", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}
+"""Prefect's client waits for an answer for two seconds, where it usually waits for a minute."""
+
+
+@pytest.mark.parametrize(("command", "code", "message"), ENDS.values(), ids=ENDS)
+def test_the_sweep_is_complete_although_the_prefect_server_stays_away(
+    url, tmp_path, prefect_server, expected, command, code, message
+):
+    with LocalPrefect(tmp_path / "home") as prefect:
+        sweep = Sweep(url, tmp_path / "executions", RUNS, prefect.settings | IMPATIENT)
+        process = sweep.start(command, stderr=subprocess.PIPE, text=True)
+        sweep.wait_for(50, process)
+        kill(prefect)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert message in errors
+    assert sweep.results() == expected
+    sweep.settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
+    assert sweep.start(command).wait(120) == 0
+    assert sweep.executions() == [1] * RUNS
+
+
+def test_an_interrupted_sweep_resumes_with_another_prefect_server(
+    url, tmp_path, prefect_server, expected
+):
+    with LocalPrefect(tmp_path / "home") as prefect:
+        sweep = Sweep(url, tmp_path / "executions", RUNS, prefect.settings | IMPATIENT)
+        process = sweep.start()
+        sweep.wait_for(50, process)
+        kill(prefect)
+        sweep.wait_for(sweep.completed() + 50, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) != 0
+    kept, executed = sweep.completed(), sum(sweep.executions())
+    assert 100 <= kept < RUNS
+    sweep.settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
+    assert sweep.start().wait(120) == 0
+    assert sum(sweep.executions()) == executed + RUNS - kept
+    assert sweep.results() == expected
+
+
+def kill(prefect):
+    os.killpg(prefect.server.pid, signal.SIGKILL)
+    prefect.server.wait()
+
+
+def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected):
     process = sweep.start()
     sweep.wait_for(50, process)
-    postgresql.stop(crash=True)
-    postgresql.start()
+    database.stop(crash=True)
+    database.start()
     assert 50 <= sweep.completed() < RUNS
     assert process.wait(120) == 0
     assert sweep.executions() == [1] * RUNS
     assert sweep.results() == expected
 
 
-def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(
-    postgresql, sweep, expected
-):
+def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(database, sweep, expected):
     process = sweep.start(stderr=subprocess.PIPE, text=True)
     sweep.wait_for(50, process)
     workers = workers_of(process.pid)
-    postgresql.stop(crash=True)
+    database.stop(crash=True)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "StorageUnavailable: the database postgresql" in errors.splitlines()[-1]
+    kind = database.url.partition("+")[0]
+    assert f"StorageUnavailable: the database {kind}" in errors.splitlines()[-1]
     assert not alive(workers)
-    postgresql.start()
+    database.start()
     kept, executed = sweep.completed(), sum(sweep.executions())
     assert 50 <= kept < RUNS
     assert sweep.start().wait(120) == 0

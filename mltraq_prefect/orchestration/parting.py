@@ -1,0 +1,92 @@
+"""The end of an execution whose Prefect server has gone away: nothing else may be lost with it.
+
+Prefect's client tries for seven seconds to send an event, and a process ends only when it has
+tried all that wait: after an execution of hundreds of task runs, in an hour. There is no setting
+for that (PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE drops events while the server is there as well).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.events import Event
+from prefect.events.clients import NullEventsClient
+from prefect.events.worker import EventsWorker
+from prefect.logging import get_logger
+from prefect.settings import PREFECT_API_URL, get_current_settings
+
+
+@dataclass(slots=True)
+class Server:
+    """What is known of the Prefect server at the end of an execution.
+
+    Attributes:
+        is_gone: Whether it was waited for in vain.
+    """
+
+    is_gone: bool = False
+
+
+@contextmanager
+def parting(name: str) -> Iterator[Server]:
+    """Look for the server at the end of this context; forget the events that wait if it is gone.
+
+    Args:
+        name: What a warning calls the execution.
+
+    Yields:
+        What is known of the server once the context has ended.
+    """
+    server = Server()
+    interrupted = True
+    try:
+        yield server
+        interrupted = False
+    except Exception:
+        interrupted = False
+        raise
+    finally:
+        server.is_gone = _is_gone(patient=not interrupted)
+        if server.is_gone:
+            _forget_events()
+            get_logger().warning(
+                "%s: the Prefect server at %s does not answer, and will not show how this ended; "
+                "what was executed is kept",
+                name,
+                PREFECT_API_URL.value(),
+            )
+
+
+def _is_gone(*, patient: bool) -> bool:
+    """Return whether the server does not answer.
+
+    Args:
+        patient: Whether to wait for it: it may be on its way back. The client of a flow run waits
+            for a server that has answered before, a new client does not.
+    """
+    wait = 2 ** get_current_settings().client.max_retries if patient else 0
+    end = time.monotonic() + wait
+    while True:
+        with get_client(None if patient else {}, sync_client=True) as client:
+            if not isinstance(client.api_healthcheck(), httpx.TransportError):
+                return False
+        if time.monotonic() >= end:
+            return True
+        time.sleep(1)
+
+
+class _Nobody(NullEventsClient):
+    async def emit(self, event: Event) -> None:
+        pass
+
+
+def _forget_events() -> None:
+    """Let Prefect's worker drop what it has, and end; events to come get a worker of their own."""
+    worker = EventsWorker.instance()
+    worker._client = _Nobody()
+    worker.drain()
