@@ -120,7 +120,8 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
     except FormatError as error:
         raise CorruptData(str(error)) from None
     except Exception as error:
-        raise CorruptData(f"{type(error).__name__}: {error}") from error
+        # Its message may quote the value.
+        raise CorruptData(f"{type(error).__name__} while it was read") from None
 
 
 def _read(document: bytes, buffers: list[memoryview], plain: bool, writable: bool) -> Any:

@@ -124,7 +124,7 @@ def _digest(data: Buffer) -> str:
 
 
 def _member(members: Any, position: int) -> str:
-    return f"{{{_short([*members][position])}}}"
+    return f"{{a {type([*members][position]).__name__}}}"
 
 
 def _read_set(argument: Node, reader: Reader) -> set[Any]:

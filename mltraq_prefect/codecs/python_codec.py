@@ -120,7 +120,7 @@ def _decimal_text(value: decimal.Decimal) -> str:
 def _read_decimal(argument: Node, _: Reader) -> decimal.Decimal:
     value = decimal.Decimal(expect(argument, str))
     if _decimal_text(value) != argument:
-        raise FormatError(f"{argument[:40]!r} is not the form of a Decimal")
+        raise FormatError("it is not the form of a Decimal")
     return value
 
 
@@ -213,7 +213,7 @@ def _naive(kind: Any, text: str) -> Any:
     """Accept only what `isoformat` gives, of the many forms that `fromisoformat` reads."""
     value = kind.fromisoformat(expect(text, str))
     if value.isoformat() != text:
-        raise FormatError(f"{text[:40]!r} is not the ISO 8601 form that was written")
+        raise FormatError("it is not the ISO 8601 form that was written")
     return value
 
 

@@ -151,6 +151,8 @@ def _canonical_or_repr(value: Any) -> str:
         return canonical(value)
     except TypeError:
         return _stable_repr(value)
+    except RecursionError:  # it contains itself
+        return _pickle_or_type(value)
 
 
 def _stable_repr(value: Any) -> str:
@@ -161,6 +163,10 @@ def _stable_repr(value: Any) -> str:
         return str([_canonical_or_repr(item) for item in value])
     if isinstance(getattr(value, "__code__", None), CodeType):
         return _code(value)
+    return _pickle_or_type(value)
+
+
+def _pickle_or_type(value: Any) -> str:
     return _digest_of_pickle(value) or f"{type(value).__module__}.{type(value).__qualname__}"
 
 

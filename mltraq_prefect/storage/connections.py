@@ -22,6 +22,7 @@ from mltraq_prefect.errors import (
 )
 from mltraq_prefect.storage.dialects import DIALECTS, Columns, Dialect, Trouble
 from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.messages import without_values
 from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
 
 T = TypeVar("T")
@@ -36,11 +37,17 @@ _SECRET = re.compile(r"pass|secret|token|pwd", re.IGNORECASE)
 
 
 class DriverError(StoreError):
-    """A driver's error inside a transaction, with what it means; never leaves the package."""
+    """A driver's error inside a transaction, with what it means; never leaves the package.
 
-    def __init__(self, trouble: Trouble, message: str) -> None:
+    Attributes:
+        trouble: What it means.
+        whole: What the database says, perhaps with values.
+    """
+
+    def __init__(self, trouble: Trouble, message: str, whole: str | None = None) -> None:
         super().__init__(message)
         self.trouble = trouble
+        self.whole = message if whole is None else whole
 
 
 class Transaction:
@@ -236,8 +243,12 @@ class Database:
         except OSError as error:
             raise DriverError("unavailable", self.scrub(str(error))) from None
         except self._driver_errors as error:
-            text = self.scrub(str(getattr(error, "orig", error)))
-            raise DriverError(self._trouble(error), text) from None
+            raise self._driver_error(getattr(error, "orig", None) or error) from None
+
+    def _driver_error(self, error: BaseException) -> DriverError:
+        whole = self.dialect.message(error)
+        shown = without_values(whole) if self.dialect.quotes_values(error) else whole
+        return DriverError(self.dialect.trouble(error), self.scrub(shown), whole)
 
     def _trouble(self, error: BaseException) -> Trouble:
         return self.dialect.trouble(getattr(error, "orig", None) or error)

@@ -37,7 +37,7 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Numbers
         order = [places[row[0]] for row in ledger]
     except KeyError:
         raise DriverError("moved", "runs of the ledger have no rows in the table") from None
-    fields = {key: _floats(cells[key])[order] for key in keys}
+    fields = {key: _floats(entry, key, cells[key])[order] for key in keys}
     return Numbers(entry.table, sql, states, _params(ledger), fields)
 
 
@@ -64,8 +64,10 @@ def _statement(transaction: Transaction, entry: Entry, keys: Sequence[str]) -> s
     )
 
 
-def _floats(cells: Sequence[Any]) -> NDArray[np.float64]:
-    return np.array([np.nan if cell is None else float(cell) for cell in cells], dtype=np.float64)
+def _floats(entry: Entry, key: str, cells: Sequence[Any]) -> NDArray[np.float64]:
+    with tables.of_kind(entry, key):
+        floats = [np.nan if cell is None else float(cell) for cell in cells]
+    return np.array(floats, dtype=np.float64)
 
 
 def _params(ledger: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def _runs(
     ids, cells, places = _matched(ledger["id_run"], *found)
     residuals = _residuals(ledger, entry)
     exact = _by_field(keys, ids, residuals)
-    marks = [stored_marks(entry.layout[key].kind, cells[key], exact[key]) for key in keys]
+    marks = [_marks(entry, key, cells[key], exact[key]) for key in keys]
     fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
     params = partial(_params, entry, ledger, residuals)
     large = [key for key, marked in zip(keys, marks, strict=True) if fields[key] is not marked]
@@ -164,6 +164,11 @@ def _by_field(
     return found
 
 
+def _marks(entry: Entry, key: str, cells: list[Any], exact: dict[int, bytes]) -> list[Any]:
+    with tables.of_kind(entry, key):
+        return stored_marks(entry.layout[key].kind, cells, exact)
+
+
 def _values(
     entry: Entry, key: str, ids: Sequence[str], cells: list[Any], exact: dict[int, bytes]
 ) -> list[Any]:
@@ -174,7 +179,8 @@ def _values(
             cells[place] = None
     column = entry.layout[key]
     try:
-        values = revive(column, cells)
+        with tables.of_kind(entry, key):
+            values = revive(column, cells)
         for place, data in exact.items():
             values[place] = decode(data)
     except CorruptData:
@@ -189,7 +195,8 @@ def _located(
     column = entry.layout[key]
     for place, (id_run, cell) in enumerate(zip(ids, cells, strict=True)):
         try:
-            revive(column, [cell])
+            with tables.of_kind(entry, key):
+                revive(column, [cell])
             if place in exact:
                 decode(exact[place])
         except CorruptData as error:

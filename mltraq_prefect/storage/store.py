@@ -11,6 +11,7 @@ from mltraq_prefect.errors import ExperimentNotFound, QueryFailed
 from mltraq_prefect.numbers import Numbers
 from mltraq_prefect.storage import index, query, reader, schema, tables
 from mltraq_prefect.storage.connections import RECONNECT_SECONDS, Database, DriverError, Transaction
+from mltraq_prefect.storage.messages import without_values
 from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
 from mltraq_prefect.storage.names import check_name, retired_name, staged_name, table_name
 from mltraq_prefect.storage.numbers import read_numbers
@@ -243,7 +244,8 @@ class Store:
                 raise
             if error.trouble == "moved" and self._have_moved(names, now):
                 raise
-            raise QueryFailed(f"the database {self.url} refused the statement: {error}") from None
+            reason = self._database.scrub(without_values(error.whole, sql))
+            raise QueryFailed(f"the database {self.url} refused the statement: {reason}") from None
 
     def _have_moved(self, names: Mapping[str, str], then: Mapping[str, str]) -> bool:
         with self._database.reading() as transaction:

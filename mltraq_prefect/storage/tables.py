@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -148,22 +149,36 @@ def read_cells(
     columns = list(zip(*rows, strict=True)) or [()] * (len(placed) + 1)
     found = list(columns[0])
     cells = {
-        key: _natural(transaction, entry, layout[key], found, column)
+        key: _natural(transaction, entry, key, found, column)
         for key, column in zip(placed, columns[1:], strict=True)
     }
     return found, {key: cells.get(key) or [None] * len(rows) for key in keys}
 
 
 def _natural(
-    transaction: Transaction, entry: Entry, column: Column, ids: list[str], cells: Sequence[Any]
+    transaction: Transaction, entry: Entry, key: str, ids: list[str], cells: Sequence[Any]
 ) -> list[Any]:
-    held = natural(transaction.dialect, column.kind, cells)
+    column = entry.layout[key]
+    with of_kind(entry, key):
+        held = natural(transaction.dialect, column.kind, cells)
     if column.kind != "binary":
         return held
     try:
         return large.get(transaction, entry.id_experiment, str(column.name), ids, held)
     except CorruptData as error:
         raise error.within(entry.name, error.run, column.name) from None
+
+
+@contextmanager
+def of_kind(entry: Entry, key: str) -> Iterator[None]:
+    """Refuse cells of a field that are of another kind than its column; they are not shown."""
+    try:
+        yield
+    except CorruptData:
+        raise
+    except (AttributeError, TypeError, ValueError):
+        reason = f"a cell of kind {entry.layout[key].kind} holds something else"
+        raise CorruptData(reason, experiment=entry.name, field=key) from None
 
 
 def read_ledger(
@@ -247,7 +262,8 @@ def read_marks(
             for place, id_run in enumerate(found)
             if id_run in residuals and key in residuals[id_run][0]
         }
-        marks.append(stored_marks(entry.layout[key].kind, cells[key], exact))
+        with of_kind(entry, key):
+            marks.append(stored_marks(entry.layout[key].kind, cells[key], exact))
     rows = zip(*marks, strict=True) if keys else iter([()] * len(found))
     return zip(found, rows, strict=True)
 

@@ -84,13 +84,13 @@ def test_trailing_bytes_are_refused() -> None:
         ({"$tuple": {"a": 1}}, "list expected, dict found"),
         ({"$tuple": "abc"}, "list expected, str found"),
         ({"$set": [1, 1]}, "occurs twice"),
-        ({"$set": [[1]]}, "unhashable"),
+        ({"$set": [[1]]}, "TypeError while"),
         ({"$dict": [1, 2, 1, 3]}, "occurs twice"),
-        ({"$dict": [1]}, "shorter"),
+        ({"$dict": [1]}, "ValueError while"),
         ({"$bytes": 0}, "no buffer 0"),
-        ({"$bytes": "%%"}, "base64"),
+        ({"$bytes": "%%"}, "Error while"),
         ({"$int": "zz"}, "hexadecimal"),
-        ({"$float": "00"}, "8 bytes"),
+        ({"$float": "00"}, "error while"),
         ({"$decimal": "1,5"}, "Conversion|Invalid"),
         ({"$datetime": "2024-01-01"}, "not the ISO 8601 form"),
         ({"$datetime": ["2024-01-01T00:00:00", 0, "../../etc/passwd"]}, "time zone"),
@@ -99,7 +99,7 @@ def test_trailing_bytes_are_refused() -> None:
         ({"$np.scalar": ["|O8", "AAAAAAAAAAA="]}, "dtype '\\|O8' is unknown"),
         ({"$pd.Timestamp": [-(2**63), "ns", 0, None]}, "NaT has a tag"),
         ({"$pd.Timestamp": [0, "Y", 0, None]}, "unit 'Y'"),
-        ({"$pd.RangeIndex": [0, 3, 0, None]}, "zero"),
+        ({"$pd.RangeIndex": [0, 3, 0, None]}, "ValueError while"),
     ],
 )
 def test_forged_documents(document: Any, reason: str) -> None:
@@ -120,7 +120,7 @@ def test_forged_documents(document: Any, reason: str) -> None:
         ([["<f8", [2]], [1], "C", 0], bytes(16), "dtype with a shape"),
         (["|b1", [2], "C", 0], b"\1\2", "a bool is neither 0 nor 1"),
         (["<U1", [1], "C", 0], b"\xff\xff\xff\xff", "beyond Unicode"),
-        (["<f8", [1] * 65, "C", 0], bytes(8), "dimension"),
+        (["<f8", [1] * 65, "C", 0], bytes(8), "ValueError while"),
     ],
 )
 def test_forged_arrays(argument: Any, data: bytes, reason: str) -> None:

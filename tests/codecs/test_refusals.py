@@ -105,7 +105,7 @@ BAD = object()
         ({"a": {2: BAD}}, "fields.scores['a'][2]"),
         ({(1, Label("x")): 1}, "fields.scores.keys()[(1, 'x')][1]"),
         ({Label("x"): 1}, "fields.scores.keys()['x']"),
-        ({frozenset([Colour.RED])}, "fields.scores{frozenset({<Colour.RED: 1>})}{<Colour.RED: 1>}"),
+        ({frozenset([Colour.RED])}, "fields.scores{a frozenset}{a Colour}"),
         (pd.Series([1, BAD]), "fields.scores.iloc[1]"),
         (pd.Series([1], name=Label("x")), "fields.scores.name"),
         (pd.DataFrame({"a": [1], "b": [BAD]}), "fields.scores['b'].iloc[0]"),

@@ -62,6 +62,16 @@ def test_the_fingerprint_follows_code_kwargs_and_seed():
     assert fingerprint(two) != fingerprint(three)
 
 
+def test_the_fingerprint_follows_what_contains_itself():
+    def capturing(first):
+        held = [first]
+        held.append(held)
+        return lambda run: run.fields.update(x=held[0])
+
+    assert fingerprint(capturing(1)) == fingerprint(capturing(1))
+    assert fingerprint(capturing(1)) != fingerprint(capturing(2))
+
+
 def test_the_fingerprint_ignores_comments_and_layout():
     def plain(run):
         run.fields.x = 1

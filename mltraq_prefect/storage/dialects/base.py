@@ -140,6 +140,14 @@ class Dialect:
         sql = f"UPDATE {self.quote(table)} SET {values} WHERE {found}"
         cursor.executemany(sql, zip(*columns, strict=True))
 
+    def message(self, error: BaseException) -> str:
+        """Return what the database says in an error of the driver."""
+        return str(error)
+
+    def quotes_values(self, error: BaseException) -> bool:
+        """Return whether what it quotes there may be a value, and not a name."""
+        return False
+
     def trouble(self, error: BaseException) -> Trouble:
         """Say what an error of the driver means."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -20,6 +21,10 @@ _TROUBLES: dict[int, Trouble] = {
     **dict.fromkeys((1142, 1290, 1792, 1836), "read-only"),
     **dict.fromkeys((28, 1021, 1030, 1114), "full"),
 }
+
+
+_QUOTING = frozenset((1062, 1064, 1292, 1366, 1411, 1690))
+"""Duplicates, statements with the values in them, and values that do not fit."""
 
 
 def _time(value: datetime.timedelta) -> datetime.time:
@@ -152,6 +157,19 @@ class MariaDB(Dialect):
             f"ON DUPLICATE KEY UPDATE {values}",
             list(zip(*columns, strict=True)),
         )
+
+    def message(self, error: BaseException) -> str:
+        """Put the number last; as a tuple, the driver's text would be in quotes of its own."""
+        if len(error.args) != 2 or not isinstance(error.args[1], str):
+            return str(error)
+        number, text = error.args
+        if number == 1146:  # say a table as the statement does, without its database
+            text = re.sub(r"^Table '[^'.]*\.", "Table '", text)
+        return f"{text} ({number})"
+
+    def quotes_values(self, error: BaseException) -> bool:
+        """Read the error number."""
+        return bool(error.args) and error.args[0] in _QUOTING
 
     def trouble(self, error: BaseException) -> Trouble:
         """Read the error number (https://mariadb.com/kb/en/mariadb-error-codes/)."""

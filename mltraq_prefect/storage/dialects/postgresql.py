@@ -167,6 +167,16 @@ class PostgreSQL(Dialect):
         )
         cursor.execute("DROP TABLE mltraq_update")
 
+    def message(self, error: BaseException) -> str:
+        """Leave out details and context, which quote rows."""
+        diagnosis = getattr(error, "diag", None)
+        primary: str | None = getattr(diagnosis, "message_primary", None)
+        return str(error) if primary is None else primary
+
+    def quotes_values(self, error: BaseException) -> bool:
+        """Read the SQLSTATE: class 22 is about data, the others quote names."""
+        return str(getattr(error, "sqlstate", None)).startswith("22")
+
     def trouble(self, error: BaseException) -> Trouble:
         """Read the SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
         import psycopg
