@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import mltraq_prefect as mltraq
 from tests.execution.interrupted import draw, finish
 from tests.prefect_api import poll
+from tests.processes import descendants
 
 
 class Sweep:
@@ -40,9 +40,9 @@ class Sweep:
     def executions(self):
         return [path.stat().st_size for path in self.folder.glob("run-*")]
 
-    def workers(self):
-        """Return the worker processes of the flow's process, which may be a child of ours."""
-        return workers_of((self.folder / "pid").read_text())
+    def helpers(self):
+        """Return workers and fork server of the flow's process, which may be a child of ours."""
+        return descendants(int((self.folder / "pid").read_text()))
 
     def completed(self):
         with mltraq.create_session(self.url) as session:
@@ -72,20 +72,3 @@ def _results(experiment):
         (run.params.N, run.fields.drawn.tobytes(), run.fields.total)
         for run in experiment.runs.values()
     ]
-
-
-def workers_of(pid):
-    """Return the child processes of a process."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = path.read_text()
-        except OSError:
-            continue  # it has ended
-        if f"PPid:\t{pid}\n" in text:
-            found.append(int(path.parent.name))
-    return found
-
-
-def alive(pids):
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]

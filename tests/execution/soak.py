@@ -1,8 +1,9 @@
 """Kill a sweep at random, again and again: ``python -m tests.execution.soak [KILLS]``.
 
-Each round executes a checkpointed sweep, kills the process of its flow or one of its workers at a
-random moment, and starts the same command again until it is done; then the results are compared
-with those of an undisturbed execution, bit for bit. Exits with 1 at the first difference.
+Each round executes a checkpointed sweep, kills the process of its flow, one of its workers or their
+fork server at a random moment, and starts the same command again until it is done; then the results
+are compared with those of an undisturbed execution, bit for bit. Exits with 1 at the first
+difference.
 """
 
 import os
@@ -18,14 +19,15 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from tests.prefect_api import poll
-from tests.sweeps import Sweep, undisturbed, workers_of
+from tests.processes import descendants
+from tests.sweeps import Sweep, undisturbed
 
 RUNS = 1_000
 
 
 def main(kills):
     generator = random.Random()
-    done = {"flow": 0, "worker": 0}
+    done = {"flow": 0, "helper": 0}
     rounds = repeated = 0
     with prefect_test_harness(server_startup_timeout=120), tempfile.TemporaryDirectory() as root:
         expected = undisturbed(Path(root) / "undisturbed", RUNS)
@@ -60,10 +62,10 @@ def _disturb(sweep, generator, done, kills):
             continue
         _wait_for_progress(sweep, process)
         time.sleep(generator.uniform(0, 2))
-        workers = workers_of(process.pid)
-        if process.poll() is None and workers and generator.random() < 0.3:
-            _kill(generator.choice(workers))
-            done["worker"] += 1
+        helpers = descendants(process.pid)
+        if process.poll() is None and helpers and generator.random() < 0.3:
+            _kill(generator.choice(helpers))
+            done["helper"] += 1
         if process.poll() is None:
             process.kill()
             done["flow"] += 1

@@ -18,7 +18,8 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
 from tests.prefect_api import flow_run, poll
-from tests.sweeps import Sweep, alive, undisturbed
+from tests.processes import alive
+from tests.sweeps import Sweep, undisturbed
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -63,23 +64,23 @@ def command(request):
 def test_a_signal_stops_it_and_keeps_what_is_done(sweep, command, number):
     process = sweep.start(command)
     sweep.wait_for(10, process)
-    workers = sweep.workers()
+    helpers = sweep.helpers()
     process.send_signal(number)
     assert process.wait(60) != 0
-    assert workers
-    assert not poll(lambda: alive(workers), lambda left: not left)
+    assert helpers
+    assert not poll(lambda: alive(helpers), lambda left: not left)
     assert 10 <= sweep.completed() < RUNS
 
 
 def test_a_cancellation_stops_it_and_keeps_what_is_done(sweep, command):
     process = sweep.start(command)
     sweep.wait_for(10, process)
-    workers = sweep.workers()
+    helpers = sweep.helpers()
     found = latest_flow_run()
     cancel(found)
     assert process.wait(60) != 0
-    assert workers
-    assert not poll(lambda: alive(workers), lambda left: not left)
+    assert helpers
+    assert not poll(lambda: alive(helpers), lambda left: not left)
     state = poll(lambda: flow_run(found.id).state, lambda state: state.is_final())
     assert state.is_cancelled()
     assert "experiment 'sweep': cancelled;" in state.message
@@ -107,12 +108,12 @@ def test_a_cancellation_of_a_deployments_flow_run(sweep):
     try:
         found = run_deployment("study/sweep")
         sweep.wait_for(10, process)
-        workers = sweep.workers()
+        helpers = sweep.helpers()
         cancel(found)
         state = poll(lambda: flow_run(found.id).state, lambda state: state.is_final())
         assert state.is_cancelled()
-        assert workers
-        assert not poll(lambda: alive(workers), lambda left: not left)
+        assert helpers
+        assert not poll(lambda: alive(helpers), lambda left: not left)
         assert 10 <= sweep.completed() < RUNS
     finally:
         process.terminate()

@@ -9,9 +9,10 @@ from prefect.settings import PREFECT_API_URL
 
 from deployments.local import LocalPrefect
 from tests import servers
-from tests.sweeps import Sweep, alive, undisturbed, workers_of
+from tests.processes import alive, descendants
+from tests.sweeps import Sweep, undisturbed
 
-RUNS = 600
+RUNS = 1_200
 
 SERVERS = {
     "postgresql": servers.private_postgresql,
@@ -118,13 +119,14 @@ def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected):
 def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(database, sweep, expected):
     process = sweep.start(stderr=subprocess.PIPE, text=True)
     sweep.wait_for(50, process)
-    workers = workers_of(process.pid)
+    helpers = descendants(process.pid)
+    assert helpers
     database.stop(crash=True)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     kind = database.url.partition("+")[0]
     assert f"StorageUnavailable: the database {kind}" in errors.splitlines()[-1]
-    assert not alive(workers)
+    assert not alive(helpers)
     database.start()
     kept, executed = sweep.completed(), sum(sweep.executions())
     assert 50 <= kept < RUNS
