@@ -18,7 +18,12 @@ from prefect.events import Event
 from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.logging import get_logger
-from prefect.settings import PREFECT_API_URL, get_current_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    get_current_settings,
+    temporary_settings,
+)
 
 
 @dataclass(slots=True)
@@ -66,18 +71,24 @@ def _is_gone(*, patient: bool) -> bool:
     """Return whether the server does not answer.
 
     Args:
-        patient: Whether to wait for it: it may be on its way back. The client of a flow run waits
-            for a server that has answered before, a new client does not.
+        patient: Whether to wait for it, as it may be on its way back.
     """
-    wait = 2 ** get_current_settings().client.max_retries if patient else 0
-    end = time.monotonic() + wait
-    while True:
-        with get_client(None if patient else {}, sync_client=True) as client:
-            if not isinstance(client.api_healthcheck(), httpx.TransportError):
-                return False
-        if time.monotonic() >= end:
-            return True
-        time.sleep(1)
+    retries = get_current_settings().client.max_retries if patient else 0
+    end = time.monotonic() + 2 ** (retries + 1) - 2
+    if patient and _answers():
+        return False
+    # Whether the client waits by itself depends on whether it has reached the server before.
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        while not _answers():
+            if time.monotonic() >= end:
+                return True
+            time.sleep(1)
+    return False
+
+
+def _answers() -> bool:
+    with get_client(sync_client=True) as client:
+        return not isinstance(client.api_healthcheck(), httpx.TransportError)
 
 
 class _Nobody(NullEventsClient):

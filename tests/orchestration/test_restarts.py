@@ -72,7 +72,7 @@ def test_the_sweep_is_complete_although_the_prefect_server_stays_away(
         process = sweep.start(command, stderr=subprocess.PIPE, text=True)
         sweep.wait_for(50, process)
         kill(prefect)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == code
     assert message in errors
     assert sweep.results() == expected
