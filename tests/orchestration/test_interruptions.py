@@ -23,7 +23,7 @@ from tests.sweeps import Sweep, undisturbed
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-RUNS = 500
+RUNS = 1_000
 
 
 @pytest.fixture
