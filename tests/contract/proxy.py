@@ -10,6 +10,9 @@ import sqlalchemy as sa
 COMMIT = re.compile(rb"COMMIT(\0|$)")
 """As the drivers send it; not the level READ COMMITTED."""
 
+PLAIN = {"postgresql": {"sslmode": "disable"}, "mysql": {"ssl_disabled": "true"}}
+"""By which options it is legible; some servers have certificates of their own making."""
+
 
 class Proxy:
     """Forwards connections to a server; a context manager.
@@ -101,10 +104,9 @@ class _Answers:
 def proxied(url):
     """Yield a proxy, and the URL by which the database behind it is reached."""
     direct = sa.make_url(url)
-    with Proxy(
-        direct.host, direct.port or {"postgresql": 5432}.get(direct.get_backend_name(), 3306)
-    ) as proxy:
+    kind = direct.get_backend_name().replace("mariadb", "mysql")
+    port = {"postgresql": 5432, "mysql": 3306}[kind]
+    with Proxy(direct.host, direct.port or port) as proxy:
         through = direct.set(host="127.0.0.1", port=proxy.port)
-        if direct.get_backend_name() == "postgresql":
-            through = through.update_query_dict({"sslmode": "disable"})  # a COMMIT must be legible
+        through = through.update_query_dict(PLAIN[kind])
         yield proxy, through.render_as_string(hide_password=False)

@@ -1,4 +1,4 @@
-"""Databases that cannot be written, and disks that are full: an error, and nothing is lost."""
+"""Databases that cannot be written, full disks, long values: an error, and nothing is lost."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ from tests.contract import tasks
 from tests.contract.integrity import assert_sound
 from tests.contract.processes import Worker
 from tests.contract.read_only import read_only
-from tests.contract.records import assert_same_runs, make_record, make_run
+from tests.contract.records import assert_same_runs, make_record, make_run, with_values
 
 
 def small():
@@ -133,3 +133,16 @@ def test_a_full_disk_of_a_server(server):
             assert_same_runs(store.read("coin toss").runs, record.runs)
             assert_sound(url, leftovers=True)
         store.close()
+
+
+# -- long ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["mariadb"], indirect=True)
+@pytest.mark.parametrize(("text", "length"), [("plain", 5), ("é'\0\n", 8)])
+def test_longest_text_that_a_row_can_take(store, text, length):
+    with store._database.reading() as transaction:
+        limit = transaction.dialect.value_limit(transaction.connection)
+    record = with_values(text * ((limit - 1000) // length))
+    store.write(record, "fail")
+    assert_same_runs(store.read("values").runs, record.runs)

@@ -26,7 +26,7 @@ def test_ls_lists_sizes(store):
 
 
 def refresh(store):
-    """MariaDB's statistics follow a write after a while."""
+    """The statistics of MariaDB and MySQL follow a write after a while."""
     if store.dialect == "mariadb":
         with store._database.writing("test") as transaction:
             for row in store.ls():

@@ -14,11 +14,11 @@ from mltraq_prefect.storage.dialects.base import LOCK_SECONDS, Columns, Dialect,
 from mltraq_prefect.storage.layout import Kind
 
 _TROUBLES: dict[int, Trouble] = {
-    **dict.fromkeys((0, 1040, 1044, 1045, 1049, 1053, 1698, 1927), "unavailable"),
-    **dict.fromkeys((2002, 2003, 2006, 2013, 2014, 2055), "unavailable"),
+    **dict.fromkeys((0, 1040, 1044, 1045, 1049, 1053, 1203, 1226, 1698, 1927), "unavailable"),
+    **dict.fromkeys((2002, 2003, 2006, 2013, 2014, 2055, 3169, 4031), "unavailable"),
     **dict.fromkeys((1205, 1213, 1020, 1412, 1684), "conflict"),
     **dict.fromkeys((1054, 1146), "moved"),
-    **dict.fromkeys((1142, 1290, 1792, 1836), "read-only"),
+    **dict.fromkeys((1142, 1290, 1792, 1836, 3989), "read-only"),
     **dict.fromkeys((28, 1021, 1030, 1114), "full"),
 }
 
@@ -80,11 +80,15 @@ class MariaDB(Dialect):
         return {"charset": "utf8mb4", **super().connect_args(url)}
 
     def prepare(self, connection: Any) -> None:
-        """Refuse what would be cut, and wait for others no longer than for locks."""
+        """Refuse what would be cut, and wait for others no longer than for locks.
+
+        MySQL alone executes a comment of this version; its sizes could else be a day old.
+        """
         with connection.cursor() as cursor:
             cursor.execute(
                 "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
                 f"lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}"
+                "/*!80000 , information_schema_stats_expiry = 0 */"
             )
 
     def quote(self, name: str) -> str:
@@ -122,8 +126,10 @@ class MariaDB(Dialect):
         return packet - 64 * 1024
 
     def sent(self, value: str | bytes) -> int:
-        """Count the bytes of a literal, in which some are escaped."""
-        raw = value.encode() if isinstance(value, str) else value
+        """Count the bytes of a literal: text, in which some are escaped, or hexadecimal digits."""
+        if isinstance(value, bytes):
+            return 2 * len(value)
+        raw = value.encode()
         return 2 * len(raw) - len(raw.translate(None, b"\0\n\r\x1a'\"\\"))
 
     def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
@@ -148,7 +154,10 @@ class MariaDB(Dialect):
         keys: Mapping[str, Kind],
         columns: Columns,
     ) -> None:
-        """Insert rows whose keys are there already: many in one statement."""
+        """Insert rows whose keys are there already: many in one statement.
+
+        MySQL deprecates VALUES(), but MariaDB does not know the alias that it wants instead.
+        """
         names = ", ".join(map(self.quote, (*kinds, *keys)))
         marks = ", ".join(["%s"] * (len(kinds) + len(keys)))
         values = ", ".join(f"{self.quote(name)} = VALUES({self.quote(name)})" for name in kinds)
