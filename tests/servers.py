@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 import pytest
 import sqlalchemy as sa
@@ -178,17 +178,11 @@ def _postgresql_binaries() -> tuple[Path, Path]:
 
 
 def private_mariadb(**more: object) -> PrivateServer:
-    """Return a MariaDB server that has not been started, with more options than usual."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-    install = shutil.which("mariadb-install-db", path=path)
-    server = shutil.which("mariadbd", path=path)
-    if install is None or server is None:
-        _absent("MariaDB", "MLTRAQ_TEST_MARIADB")
+    """Return a MariaDB or MySQL server that has not been started, with more options than usual."""
+    server, install, own = _mariadb_binaries()
     directory = _directory()
     data, port = directory / "data", _free_port()
-    _run(
-        [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
-    )
+    _run([install[0], "--no-defaults", *install[1:], f"--datadir={data}"])
     options = {
         "datadir": data,
         "port": port,
@@ -197,6 +191,7 @@ def private_mariadb(**more: object) -> PrivateServer:
         "pid-file": directory / "pid",
         "innodb-flush-log-at-trx-commit": 0,
         "innodb-buffer-pool-size": "64M",
+        **own,
         **{name.replace("_", "-"): value for name, value in more.items()},
     }
     words = [f"--{key}={value}" for key, value in options.items()]
@@ -205,7 +200,21 @@ def private_mariadb(**more: object) -> PrivateServer:
     return PrivateServer(url, command, directory, ask=signal.SIGTERM, crash=signal.SIGKILL)
 
 
-def _absent(server: str, variable: str) -> tuple[Path, Path]:
+def _mariadb_binaries() -> tuple[str, list[str], dict[str, object]]:
+    """Find a server, what makes its directory, and options that it alone knows."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    install, server, mysql = (
+        shutil.which(name, path=path) for name in ("mariadb-install-db", "mariadbd", "mysqld")
+    )
+    if install and server:
+        return server, [install, "--auth-root-authentication-method=normal"], {}
+    if mysql:
+        own = {"mysqlx": "OFF", "secure-file-priv": "NULL", "skip-log-bin": 1}
+        return mysql, [mysql, "--initialize-insecure"], own
+    return _absent("MariaDB", "MLTRAQ_TEST_MARIADB")
+
+
+def _absent(server: str, variable: str) -> NoReturn:
     reason = f"there is no {server} here; install it, or set {variable} to the URL of one"
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
