@@ -287,8 +287,9 @@ def _parsed(url: str) -> sa.URL:
         ) from None
     if backend not in DIALECTS:
         raise InvalidInput(f"no support for {backend} databases; known: {', '.join(DIALECTS)}")
-    if "+" not in parsed.drivername:
-        parsed = parsed.set(drivername=f"{backend}+{DIALECTS[backend].driver}")
+    driver = DIALECTS[backend].driver
+    if driver and "+" not in parsed.drivername:
+        parsed = parsed.set(drivername=f"{backend}+{driver}")
     return parsed
 
 
@@ -300,6 +301,11 @@ def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
         raise StorageUnavailable(
             f"{dialect.name} databases need the package {error.name}; install "
             f"mltraq-prefect[{dialect.extra}]"
+        ) from None
+    except sa.exc.NoSuchModuleError:
+        raise StorageUnavailable(
+            f"SQLAlchemy has no driver {url.drivername}; install the package that brings it, or "
+            "name another one in the URL"
         ) from None
     sa.event.listen(engine, "connect", lambda connection, _record: dialect.prepare(connection))
     return engine

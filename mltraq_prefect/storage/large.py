@@ -108,9 +108,10 @@ def size(transaction: Transaction, id_experiment: str) -> int:
     """Return the bytes of the large values of an experiment; does not read the values."""
     if transaction.dialect.inline_bytes is None:
         return 0
-    sql = "SELECT sum(length(value)) FROM experiment_values WHERE id_experiment = ?"
+    length = transaction.dialect.byte_length
+    sql = f"SELECT sum({length}(value)) FROM experiment_values WHERE id_experiment = ?"
     ((total,),) = transaction.rows(sql, (id_experiment,))
-    return total or 0
+    return int(total or 0)
 
 
 def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

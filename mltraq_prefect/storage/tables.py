@@ -57,8 +57,9 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
     if not entry.is_renamed:
         drop(transaction, retired)
         moves = [(own, retired)] if transaction.has_table(own) else []
-        names = [f"{quote(old)} TO {quote(new)}" for old, new in [*moves, (entry.table, own)]]
-        transaction.run(f"RENAME TABLE {', '.join(names)}")
+        names = [(quote(old), quote(new)) for old, new in [*moves, (entry.table, own)]]
+        for statement in transaction.dialect.rename(names):
+            transaction.run(statement)
     settled = replace(entry, table=own, is_renamed=False)
     index.update(transaction, settled)
     drop(transaction, retired)

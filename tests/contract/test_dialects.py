@@ -13,7 +13,7 @@ PACKAGE = Path(mltraq_prefect.__file__).parent
 OUTSIDE = sorted(
     path for path in PACKAGE.rglob("*.py") if "dialects" not in path.relative_to(PACKAGE).parts
 )
-BACKENDS = r"sqlite3?|postgres(ql)?|mariadb|mysql|pysqlite|psycopg2?|pymysql|innodb"
+BACKENDS = r"sqlite3?|postgres(ql)?|mariadb|mysql|pysqlite|psycopg2?|pymysql|innodb|duckdb"
 NAMED = re.compile(rf"(?<![a-z0-9])({BACKENDS})(?![a-z0-9])(?!\+?[a-z0-9]*://)", re.IGNORECASE)
 """Unless it is the beginning of a URL, as in a message that gives an example of one."""
 

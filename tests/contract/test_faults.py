@@ -191,6 +191,11 @@ def test_urls_that_cannot_be_used(url):
         Store(url)
 
 
+def test_a_driver_that_there_is_not():
+    with pytest.raises(StorageUnavailable, match=r"no driver postgresql\+nonsense; install"):
+        Store("postgresql+nonsense://user:s3cret@127.0.0.1:1/db")
+
+
 def test_options_that_the_driver_does_not_know():
     store = Store("mysql+pymysql://user:s3cret@127.0.0.1:1/db?token=hidden")
     with pytest.raises(InvalidInput, match="refuses the options of mysql") as caught:

@@ -177,6 +177,7 @@ JSON_SQL = {
     "sqlite": "SELECT json_extract(d, '$.a[1]') FROM {e}",
     "postgresql": "SELECT d->'a'->>1 FROM {e}",
     "mariadb": "SELECT JSON_EXTRACT(d, '$.a[1]') FROM {e}",
+    "duckdb": "SELECT json_extract(d, '$.a[1]') FROM {e}",
 }
 
 

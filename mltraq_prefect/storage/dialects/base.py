@@ -31,13 +31,15 @@ class Dialect:
     """Behaviour that most databases share.
 
     Attributes:
+        driver: The driver of URLs that name none; SQLAlchemy's own choice if empty.
+        byte_length: The function of SQL that counts the bytes of a binary value.
         table_options: What ends the statement that makes a table.
         ledger_options: What follows that for the ledger: its rows are short, each is written
             several times, and they are read by experiment.
     """
 
     name: ClassVar[str]
-    driver: ClassVar[str]
+    driver: ClassVar[str] = ""
     extra: ClassVar[str] = ""
     types: ClassVar[dict[Kind, str]]
     widths: ClassVar[dict[Kind, int]]
@@ -52,6 +54,7 @@ class Dialect:
     nul: ClassVar[bool] = True
     ddl_commits: ClassVar[bool] = False
     inline_bytes: ClassVar[int | None] = None
+    byte_length: ClassVar[str] = "length"
     reconnects: ClassVar[bool] = True
     limit_advice: ClassVar[str] = ""
     adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {}
@@ -107,6 +110,13 @@ class Dialect:
     def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
         """Return the bytes that tables take with their indexes; without those not known."""
         return {}
+
+    def rename(self, moves: Sequence[tuple[str, str]]) -> Sequence[str]:
+        """Return statements that rename tables, in their order: quoted names, old and new.
+
+        Needed only where a statement that changes a table commits.
+        """
+        return [f"ALTER TABLE {old} RENAME TO {new}" for old, new in moves]
 
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Return statements that give a column another kind.

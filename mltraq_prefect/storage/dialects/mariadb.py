@@ -141,6 +141,10 @@ class MariaDB(Dialect):
         found = {name: int(size) for name, size in connection.exec_driver_sql(sql) if size}
         return {name: found[name] for name in tables if name in found}
 
+    def rename(self, moves: Sequence[tuple[str, str]]) -> Sequence[str]:
+        """Rename all at once."""
+        return ("RENAME TABLE " + ", ".join(f"{old} TO {new}" for old, new in moves),)
+
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place: a float holds the integers that were checked before."""
         alter = f"ALTER TABLE {table} MODIFY COLUMN {column} {self.types[kind]}"

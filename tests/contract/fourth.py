@@ -1,0 +1,132 @@
+"""A fourth kind of database, which the package does not know: DuckDB, by duckdb-engine.
+
+All that it takes is this class and its line in the register. Tests alone put it there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pytest
+import sqlalchemy as sa
+
+from mltraq_prefect.storage.dialects import DIALECTS, Columns, Dialect, Trouble
+from mltraq_prefect.storage.layout import Kind
+
+BLOCK = 262_144
+"""Bytes of a block of a file."""
+
+_TROUBLES: dict[str, Trouble] = {
+    "IOException": "unavailable",
+    "ConnectionException": "unavailable",
+    "TransactionException": "conflict",
+    "CatalogException": "moved",
+    "OutOfMemoryException": "full",
+}
+
+
+class DuckDB(Dialect):
+    """DuckDB, in a file that one process has open at a time, or in memory.
+
+    Of two transactions that change the same rows one fails, and is repeated: there is no lock.
+    """
+
+    name = "duckdb"
+    placeholder = "?"
+    max_columns = 2000
+    inline_bytes = 16_384
+    byte_length = "octet_length"
+    types: ClassVar[dict[Kind, str]] = {
+        "bool": "BOOLEAN",
+        "int": "BIGINT",
+        "float": "DOUBLE",
+        "text": "VARCHAR",
+        "bytes": "BLOB",
+        "datetime": "TIMESTAMP",
+        "date": "DATE",
+        "time": "TIME",
+        "uuid": "UUID",
+        "json": "VARCHAR",  # duckdb-engine parses what has the type JSON, as a query shows it
+        "binary": "BLOB",
+        "key": "VARCHAR",
+    }
+    widths: ClassVar[dict[Kind, int]] = dict.fromkeys(types, 1)
+
+    def connect_args(self, url: sa.URL) -> dict[str, Any]:
+        """Nothing is waited for."""
+        return {}
+
+    def engine_options(self, url: sa.URL) -> dict[str, Any]:
+        """Leave the file to other processes between transactions; keep a memory."""
+        return {"poolclass": sa.pool.StaticPool if self.is_private(url) else sa.pool.NullPool}
+
+    def is_private(self, url: sa.URL) -> bool:
+        """Return whether the URL names a database in memory."""
+        return url.database in (None, "", ":memory:")
+
+    def begin(self, connection: sa.Connection, *, write: bool) -> None:
+        """Go on in the transaction that has begun, or begin one that only reads."""
+        if not write:
+            connection.exec_driver_sql("ROLLBACK")
+            connection.exec_driver_sql("BEGIN TRANSACTION READ ONLY")
+
+    def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
+        """Count the blocks of a file; a memory has none."""
+        sql = (
+            "SELECT count(DISTINCT block_id) + sum(len(additional_block_ids)) "
+            "FROM pragma_storage_info(?) WHERE block_id >= 0"
+        )
+        found = {name: connection.exec_driver_sql(sql, (name,)).scalar() for name in tables}
+        return {name: int(blocks) * BLOCK for name, blocks in found.items() if blocks}
+
+    def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
+        """Convert in place."""
+        source = "NULL" if is_empty else column
+        type_ = self.types[kind]
+        return (f"ALTER TABLE {table} ALTER {column} TYPE {type_} USING CAST({source} AS {type_})",)
+
+    def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
+        """Insert lists of cells, a column each: a statement for each row takes a millisecond."""
+        names = ", ".join(map(self.quote, kinds))
+        sql = f"INSERT INTO {self.quote(table)} ({names}) SELECT {self._lists(kinds)}"
+        cursor.execute(sql, list(map(list, columns)))
+
+    def update(
+        self,
+        cursor: Any,
+        table: str,
+        kinds: Mapping[str, Kind],
+        keys: Mapping[str, Kind],
+        columns: Columns,
+    ) -> None:
+        """Update from lists of cells."""
+        values = ", ".join(f"{self.quote(name)} = u.{self.quote(name)}" for name in kinds)
+        found = " AND ".join(f"t.{self.quote(name)} = u.{self.quote(name)}" for name in keys)
+        cursor.execute(
+            f"UPDATE {self.quote(table)} AS t SET {values} "
+            f"FROM (SELECT {self._lists({**kinds, **keys})}) AS u WHERE {found}",
+            list(map(list, columns)),
+        )
+
+    def _lists(self, kinds: Mapping[str, Kind]) -> str:
+        """Return the columns of a SELECT whose parameters are lists."""
+        return ", ".join(
+            f"unnest(CAST(? AS {self.types[kind]}[])) AS {self.quote(name)}"
+            for name, kind in kinds.items()
+        )
+
+    def trouble(self, error: BaseException) -> Trouble:
+        """Read the class of the error, and whether nothing can be written."""
+        if "read-only mode" in str(error):
+            return "read-only"
+        return _TROUBLES.get(type(error).__name__, "other")
+
+
+@contextlib.contextmanager
+def registered(dialect: Dialect | None = None):
+    """Let the package know of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DIALECTS, "duckdb", dialect or DuckDB())
+        yield
