@@ -26,6 +26,8 @@ _TROUBLES: dict[str, Trouble] = {
     "OutOfMemoryException": "full",
 }
 
+_QUOTING = frozenset(("ConversionException", "ConstraintException", "OutOfRangeException"))
+
 
 class DuckDB(Dialect):
     """DuckDB, in a file that one process has open at a time, or in memory.
@@ -116,6 +118,10 @@ class DuckDB(Dialect):
             f"unnest(CAST(? AS {self.types[kind]}[])) AS {self.quote(name)}"
             for name, kind in kinds.items()
         )
+
+    def quotes_values(self, error: BaseException) -> bool:
+        """Read the class of the error."""
+        return type(error).__name__ in _QUOTING
 
     def trouble(self, error: BaseException) -> Trouble:
         """Read the class of the error, and whether nothing can be written."""

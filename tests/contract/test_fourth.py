@@ -235,6 +235,15 @@ def test_a_query_changes_nothing(session):
     assert len(session.load("all").runs) == 8
 
 
+def test_an_error_shows_no_value(session):
+    experiment = session.add_experiment("secret")
+    experiment.add_run()["x"] = "hunter2"
+    experiment.persist()
+    with pytest.raises(mltraq.errors.QueryFailed, match="Conversion Error") as caught:
+        session.query("SELECT CAST(x AS INTEGER) FROM e_secret")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_threads_merge_into_one_experiment(url):
     with mltraq.create_session(url) as session:
         barrier, errors = threading.Barrier(5), []
