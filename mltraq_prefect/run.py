@@ -369,6 +369,10 @@ _AS_TEXT = (
 
 
 def _canonical(value: Any) -> Any:
+    if isinstance(value, np.str_):  # whose own conversion drops NULs at the end
+        return str.__str__(value)
+    if isinstance(value, np.bytes_):
+        return _canonical(bytes(value))
     if value is None or isinstance(value, (bool, int, float, str)):
         return _plain_number(value)
     if isinstance(value, np.generic):

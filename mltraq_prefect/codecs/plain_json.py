@@ -19,6 +19,13 @@ _LEAVES = _PLAIN - NESTED
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 
+def as_python(value: np.generic) -> Any:
+    """Return NumPy's scalar as Python's; its `item` drops NULs at the end of texts and bytes."""
+    if isinstance(value, np.str_):
+        return str.__str__(value)
+    return bytes(value) if isinstance(value, np.bytes_) else value.item()
+
+
 def to_json(value: Any, *, nul: bool = True) -> str | None:
     """Return JSON text that restores the value exactly, or None if there is none.
 
@@ -203,7 +210,7 @@ def _project_key(key: Any) -> str:
 
 def _project_scalar(value: Any) -> Any:
     if isinstance(value, np.generic):
-        value = value.item()
+        value = as_python(value)
     kind = type(value)
     if kind not in _LEAVES:
         raise _NoProjectionError

@@ -21,6 +21,7 @@ import numpy as np
 from xxhash import xxh3_128_digest
 
 from mltraq_prefect.codecs import (
+    as_python,
     decode,
     encode,
     expanded,
@@ -210,7 +211,7 @@ class Projector:
         if native is None or (column and (column.kind, column.type) != (native.kind, native.type)):
             return None
         if native.revive is not None:
-            values = [value.item() for value in values]
+            values = list(map(as_python, values))
         if native.kind == "int" and not (min(values) >= _MIN_INT and max(values) <= _MAX_INT):
             return None
         if native.kind in ("datetime", "time") and any(map(_has_zone, values)):
@@ -222,7 +223,7 @@ class Projector:
             return Guess(None, None, None)
         native = _NATIVES.get(type(value))
         if native is not None:
-            cell = value if native.revive is None else value.item()
+            cell = value if native.revive is None else as_python(value)
             return _guess_native(native, cell)
         if type(value) in (list, dict, tuple):
             return self._guess_json(value)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from mltraq_prefect.codecs import as_python
 from mltraq_prefect.errors import QueryFailed
 from mltraq_prefect.storage.connections import Transaction
 
@@ -97,7 +98,7 @@ def _known(names: Mapping[str, Any]) -> str:
 
 def _plain(params: Mapping[str, Any], statement: sa.TextClause) -> dict[str, Any]:
     return {
-        name: params[name].item() if isinstance(params[name], np.generic) else params[name]
+        name: as_python(params[name]) if isinstance(params[name], np.generic) else params[name]
         for name in statement.compile().params
     }
 

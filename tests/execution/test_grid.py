@@ -52,6 +52,14 @@ def test_the_same_run_has_the_same_id_however_it_was_defined(session):
     assert list(by_list.runs) == list(by_array.runs) == list(by_frame.runs)
 
 
+@pytest.mark.parametrize("kind", [np.str_, np.bytes_])
+def test_texts_that_differ_in_their_last_characters_are_other_runs(session, kind):
+    shorter, longer = (kind(text if kind is np.str_ else text.encode()) for text in ("a", "a\0"))
+    first = session.add_experiment("text").add_run(x=shorter)
+    assert session.add_experiment("text").add_run(x=shorter).id_run == first.id_run
+    assert session.add_experiment("text").add_run(x=longer).id_run != first.id_run
+
+
 def test_many_replicates_are_made_in_linear_time(experiment):
     experiment.add_runs(N=[1] * 20_000)
     assert len(experiment.runs) == 20_000
