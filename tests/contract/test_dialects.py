@@ -8,6 +8,7 @@ import pytest
 
 import mltraq_prefect
 from mltraq_prefect.storage.dialects import DIALECTS
+from tests.contract import fourth
 
 PACKAGE = Path(mltraq_prefect.__file__).parent
 OUTSIDE = sorted(
@@ -55,5 +56,5 @@ def test_each_dialect_has_a_module_of_its_name():
 
 
 def test_a_module_is_small():
-    for path in (PACKAGE / "storage/dialects").glob("*.py"):
+    for path in [*(PACKAGE / "storage/dialects").glob("*.py"), Path(fourth.__file__)]:
         assert len(path.read_text().splitlines()) < 250
