@@ -178,6 +178,8 @@ class MariaDB(Dialect):
         number, text = error.args
         if number == 1146:  # say a table as the statement does, without its database
             text = re.sub(r"^Table '[^'.]*\.", "Table '", text)
+        if number == 1054:  # MySQL says in which clause, in quotes too
+            text = re.sub(r" in '[\w/ ]+'$", "", text)
         return f"{text} ({number})"
 
     def quotes_values(self, error: BaseException) -> bool:
