@@ -122,6 +122,7 @@ def make_plan(
     plan = Plan(record, base, layout, fields, ledger, params_exact)
     _move_overflow(plan)
     _check_sizes(plan, dialect, limit)
+    _check_residuals(plan, dialect, limit)
     return plan
 
 
@@ -257,13 +258,32 @@ def _length(cell: str | bytes) -> int:
 
 def _check_size(plan: Plan, place: int, dialect: Dialect, limit: int) -> None:
     cells = {key: projected.cells[place] for key, projected in plan.fields.items()}
-    sizes = {
-        key: dialect.sent(cell) for key, cell in cells.items() if isinstance(cell, (str, bytes))
-    }
+    long = {key: cell for key, cell in cells.items() if isinstance(cell, (str, bytes))}
+    check_row(long, f"run {plan.record.runs[place].describe()}", plan.record, dialect, limit)
+
+
+def _check_residuals(plan: Plan, dialect: Dialect, limit: int) -> None:
+    """Refuse runs whose exact values do not go into one row of the ledger."""
+    sizes = (sum(map(len, projected.exact.values())) for projected in plan.fields.values())
+    if sum(sizes) > limit // 4:
+        for place, exact in plan.exact_fields().items():
+            run = plan.record.runs[place]
+            check_row(exact, f"run {run.describe()}", plan.record, dialect, limit)
+
+
+def check_row(
+    cells: Mapping[str, str | bytes], what: str, record: Record, dialect: Dialect, limit: int
+) -> None:
+    """Refuse values, given by their fields, that do not go into one row.
+
+    Raises:
+        StoreError: They do not; it names the largest.
+    """
+    sizes = {key: dialect.sent(cell) for key, cell in cells.items()}
     if sum(sizes.values()) > limit:
         largest = max(sizes, key=lambda key: sizes[key])
         raise StoreError(
-            f"experiment {plan.record.name!r}, run {plan.record.runs[place].describe()}: its "
-            f"values take {sum(sizes.values()):,} bytes, {field_path(largest)} most of them; this "
-            f"{dialect.name} database takes {limit:,} bytes a row{dialect.limit_advice}"
+            f"experiment {record.name!r}, {what}: its values take {sum(sizes.values()):,} bytes, "
+            f"{field_path(largest)} most of them; this {dialect.name} database takes {limit:,} "
+            f"bytes a row{dialect.limit_advice}"
         )

@@ -24,7 +24,7 @@ from mltraq_prefect.storage.ledger import (
     ledger_columns,
 )
 from mltraq_prefect.storage.names import check_name, staged_name, table_name
-from mltraq_prefect.storage.plan import Plan, make_plan
+from mltraq_prefect.storage.plan import Plan, check_row, make_plan
 from mltraq_prefect.storage.projection import UNCHANGED, field_path
 from mltraq_prefect.storage.records import (
     LedgerMark,
@@ -111,8 +111,14 @@ class Writer:
             limit=limit,
         )
         id_experiment = record.id_experiment if merged is None else merged.id_experiment
+        fields = self._experiment_fields()
+        text = Params(self._dialect).dump(record.fields)[0]
+        row: dict[str, str | bytes] = {**fields, "(as JSON)": text}
+        check_row(row, "its own fields", record, self._dialect, limit)
         sealed = None if self._pickle is None else self._pickle(id_experiment)
-        return Prepared(plan, self._experiment_fields(), id_experiment, sealed)
+        if sealed is not None:
+            check_row({"pickle": sealed}, "its pickle", record, self._dialect, limit)
+        return Prepared(plan, fields, id_experiment, sealed)
 
     def _snapshot_of(self, merged: Entry | None) -> Snapshot | None:
         """Return the record's snapshot if it is one of what it will be merged into."""

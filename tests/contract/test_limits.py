@@ -6,7 +6,7 @@ import stat
 import pytest
 import sqlalchemy as sa
 
-from mltraq_prefect.errors import ReadOnlyStore, StorageFull
+from mltraq_prefect.errors import ReadOnlyStore, StorageFull, StoreError
 from mltraq_prefect.storage import Store
 from tests import servers
 from tests.contract import tasks
@@ -136,6 +136,31 @@ def test_a_full_disk_of_a_server(server):
 
 
 # -- long ------------------------------------------------------------------------------------------
+
+
+LONG = {
+    "exact values": lambda text: (make_record(runs=[make_run(0, x=[text, (1, 2)])]), None),
+    "own fields": lambda text: (make_record(fields={"x": text}), None),
+    "pickle": lambda text: (make_record(), text.encode()),
+}
+"""What is not in a table of runs, but in a row somewhere: as bytes, own fields as JSON too."""
+
+
+@pytest.mark.parametrize("url", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("what", LONG)
+def test_what_no_row_can_take_beside_the_runs(store, what):
+    with store._database.reading() as transaction:
+        limit = transaction.dialect.value_limit(transaction.connection)
+    room = limit // (3 if what == "own fields" else 2)
+    for length, fits in ((room + 1, False), (room - 1000, True)):
+        record, pickle = LONG[what]("x" * length)
+        if fits:
+            store.write(record, "fail", pickle=pickle)
+            assert_same_runs(store.read("coin toss").runs, record.runs)
+        else:
+            with pytest.raises(StoreError, match=r"'coin toss', .* bytes a row; raise its max_"):
+                store.write(record, "fail", pickle=pickle)
+            assert not store.exists("coin toss")
 
 
 @pytest.mark.parametrize("url", ["mariadb"], indirect=True)
