@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from operator import itemgetter
 from typing import Any, overload
 
-_TELLING = frozenset((str, int, bool, bytes, type(None)))
+_TELLING = frozenset((str, bytes, type(None)))
+_NUMBERS = frozenset((int, bool))
+_COUNTED = _TELLING | _NUMBERS
+
+Maker = Callable[[Sequence[Any]], Sequence[Any]]
+"""Makes the cells of a column from others, such as those that a driver gives."""
 
 
 class Constant(Sequence[Any]):
@@ -40,9 +46,43 @@ def column(cells: Sequence[Any]) -> Sequence[Any]:
     if not cells:
         return cells
     first = cells[0]
-    if type(first) not in _TELLING or cells[-1] != first or cells.count(first) != len(cells):
+    if cells[-1] != first or type(first) not in _COUNTED:
         return cells
-    return Constant(first, len(cells)) if len(set(map(type, cells))) == 1 else cells
+    if cells.count(first) != len(cells):
+        return cells
+    are_told = type(first) in _TELLING or len(set(map(type, cells))) == 1
+    return Constant(first, len(cells)) if are_told else cells
+
+
+def gathered(
+    chunks: Iterable[Sequence[tuple[Any, ...]]],
+    makers: Sequence[Maker],
+) -> list[Sequence[Any]]:
+    """Return the columns of rows that come some at a time.
+
+    Args:
+        chunks: The rows.
+        makers: What makes the cells of each column from those of a chunk.
+    """
+    columns: list[Sequence[Any]] = []
+    for rows in chunks:
+        parts = [make(part) for make, part in zip(makers, zip(*rows, strict=True), strict=True)]
+        columns = list(map(_extended, columns, parts)) if columns else parts
+    return columns or [[] for _ in makers]
+
+
+def _extended(cells: Sequence[Any], more: Sequence[Any]) -> Sequence[Any]:
+    """Return cells with some more: packed or constant if all of them are, else as a list."""
+    if isinstance(cells, Constant) and isinstance(more, Constant):
+        if type(cells.value) is type(more.value) and cells.value == more.value:
+            return Constant(cells.value, len(cells) + len(more))
+    elif isinstance(cells, array) and isinstance(more, array):
+        cells += more
+        return cells
+    if not isinstance(cells, list):
+        cells = list(cells)
+    cells += more
+    return cells
 
 
 def sorted_places(keys: Sequence[Any], places: Sequence[int]) -> Sequence[int]:

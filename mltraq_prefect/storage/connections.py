@@ -20,6 +20,7 @@ from mltraq_prefect.errors import (
     StorageUnavailable,
     StoreError,
 )
+from mltraq_prefect.storage.columns import Maker, gathered
 from mltraq_prefect.storage.dialects import DIALECTS, Columns, Dialect, Trouble
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.messages import without_values
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 RECONNECT_SECONDS = 30.0
 """How long a database that was reachable is waited for."""
+
+ROWS_AT_ONCE = 500
+"""So many rows are fetched and turned into columns at once: they stay in the processor's cache."""
 
 REPEATED: frozenset[Trouble] = frozenset(("unavailable", "conflict", "moved"))
 """After what an operation is tried again."""
@@ -66,6 +70,16 @@ class Transaction:
         cursor.close()
         return list(found)
 
+    def select(
+        self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
+    ) -> list[Sequence[Any]]:
+        """Return the rows of a query by columns, each made of cells that the driver gives."""
+        cursor = self.dialect.cursor(self.connection.connection)
+        cursor.execute(self._marked(sql), tuple(parameters))
+        found = gathered(_chunks(cursor), makers)
+        cursor.close()
+        return found
+
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Run a statement that returns nothing."""
         self.connection.exec_driver_sql(self._marked(sql), tuple(parameters))
@@ -101,6 +115,11 @@ class Transaction:
 
     def _marked(self, sql: str) -> str:
         return sql.replace("?", self.dialect.placeholder)
+
+
+def _chunks(cursor: Any) -> Iterator[Sequence[tuple[Any, ...]]]:
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield rows
 
 
 class Database:

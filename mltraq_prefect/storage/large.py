@@ -82,8 +82,12 @@ def drop(
 
 
 def get(
-    transaction: Transaction, id_experiment: str, column: str, ids: Sequence[str], cells: list[Any]
-) -> list[Any]:
+    transaction: Transaction,
+    id_experiment: str,
+    column: str,
+    ids: Sequence[str],
+    cells: Sequence[Any],
+) -> Sequence[Any]:
     """Return binary cells with the values that they refer to.
 
     Raises:

@@ -29,12 +29,12 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Numbers
     sql = _statement(transaction, entry, keys[:SHOWN_COLUMNS])
     if entry.run_count > most_runs:
         return Numbers(entry.table, sql, states, complete=False)
-    ledger = tables.read_ledger(transaction, entry.id_experiment, ("id_run", "position", "params"))
-    ledger.sort(key=lambda row: row[1])
+    names = ("position", "id_run", "params")
+    ledger = sorted(zip(*tables.read_ledger(transaction, entry.id_experiment, names), strict=True))
     ids, cells = tables.read_cells(transaction, entry, keys)
     places = {id_run: place for place, id_run in enumerate(ids)}
     try:
-        order = [places[row[0]] for row in ledger]
+        order = [places[id_run] for _, id_run, _ in ledger]
     except KeyError:
         raise DriverError("moved", "runs of the ledger have no rows in the table") from None
     fields = {key: _floats(entry, key, cells[key])[order] for key in keys}

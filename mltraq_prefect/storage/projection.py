@@ -11,8 +11,9 @@ import decimal
 import math
 import struct
 import uuid
+from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from mltraq_prefect.codecs import (
     squeezed,
     to_json,
 )
+from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Column, Kind, Layout
 
@@ -87,6 +89,7 @@ _NATIVES: dict[type, Native] = {
     **{kind: Native(of, f"numpy.{kind.__name__}", kind) for kind, of in _NUMPY},
 }
 _REVIVE = {native.type: native.revive for native in _NATIVES.values()}
+_PACKED: dict[Kind, str] = {"int": "q", "float": "d"}
 _NUMERIC: dict[Kind | None, int] = {"bool": 0, "int": 1, "float": 2}
 
 
@@ -114,7 +117,7 @@ class Projected:
     type: str
     cells: list[Any]
     exact: dict[int, bytes]
-    marks: list[Any]
+    marks: Sequence[Any]
 
 
 class Projector:
@@ -422,13 +425,13 @@ def _fit(guess: Guess, kind: Kind) -> Any:
 
 def _irregular(cells: Sequence[Any]) -> list[int]:
     """Return the places of NaN, infinities and negative zeros: what compares or stores badly."""
-    floats = np.array(cells, dtype=np.float64)
+    floats = np.array(cells if isinstance(cells, array) else list(cells), dtype=np.float64)
     odd = ~np.isfinite(floats) | ((floats == 0.0) & np.signbit(floats))
     places: list[int] = np.flatnonzero(odd).tolist() if odd.any() else []
     return [place for place in places if cells[place] is not None]
 
 
-def _marks(kind: Kind, cells: list[Any], odd: Sequence[int] | None) -> list[Any]:
+def _marks(kind: Kind, cells: Sequence[Any], odd: Sequence[int] | None) -> Sequence[Any]:
     """Return marks of natural cells: short ones as they are, long ones by digest."""
     if kind == "binary":  # a value has one mark, whether it is compressed or not
         return [None if cell is None else xxh3_128_digest(expanded(cell)) for cell in cells]
@@ -451,8 +454,8 @@ def _marks(kind: Kind, cells: list[Any], odd: Sequence[int] | None) -> list[Any]
 
 
 def stored_marks(
-    kind: Kind, cells: list[Any], exact: dict[int, bytes], odd: Sequence[int] | None = None
-) -> list[Any]:
+    kind: Kind, cells: Sequence[Any], exact: dict[int, bytes], odd: Sequence[int] | None = None
+) -> Sequence[Any]:
     """Return the marks of what the database holds.
 
     Args:
@@ -469,14 +472,14 @@ def stored_marks(
     return marks
 
 
-def revive(column: Column, cells: list[Any]) -> list[Any]:
-    """Return the values of natural cells, perhaps the same list, or `MISSING` where they are None.
+def revive(column: Column, cells: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of natural cells, perhaps the same, or `MISSING` where they are None.
 
     Raises:
         CorruptData: A cell is not what was written.
     """
     make = _maker(column)
-    if None not in cells:
+    if isinstance(cells, array) or None not in cells:
         return cells if make is None else list(map(make, cells))
     if make is None:
         return [MISSING if cell is None else cell for cell in cells]
@@ -493,11 +496,18 @@ def _maker(column: Column) -> Callable[[Any], Any] | None:
     return _REVIVE.get(column.type)
 
 
-def natural(dialect: Dialect, kind: Kind, cells: Iterable[Any]) -> list[Any]:
-    """Return natural cells from what the driver gave."""
-    restore, cells = dialect.restore.get(kind), list(cells)
-    if restore is None or set(map(type, cells)) <= {restore}:
+def natural(dialect: Dialect, kind: Kind, cells: Sequence[Any]) -> Sequence[Any]:
+    """Return natural cells from what the driver gave: numbers packed, constant ones once."""
+    if kind in _PACKED:
+        try:
+            return array(_PACKED[kind], cells)
+        except (TypeError, OverflowError):  # some are None, or what the driver made of them
+            pass
+    restore, cells = dialect.restore.get(kind), column(cells)
+    if restore is None:
         return cells
+    if isinstance(cells, Constant):
+        return cells if cells.value is None else Constant(restore(cells.value), len(cells))
     if None not in cells:
         return list(map(restore, cells))
     return [None if cell is None else restore(cell) for cell in cells]

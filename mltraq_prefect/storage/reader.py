@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
-from operator import itemgetter
 from typing import Any
+
+import numpy as np
 
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage import index, tables
-from mltraq_prefect.storage.columns import picked, sorted_places
+from mltraq_prefect.storage.columns import picked
 from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.ledger import (
@@ -27,7 +29,6 @@ from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, S
 from mltraq_prefect.storage.stored import StoredRuns
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
-_STEPS = _LEDGER.index("steps")
 
 Ledger = dict[str, Sequence[Any]]
 """Cells of the ledger as the driver gave them, by column."""
@@ -43,16 +44,8 @@ def read(
     """Read an experiment; see `Store.read`."""
     entry = found(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
-    rows = tables.read_ledger(transaction, entry.id_experiment, _LEDGER, ids, restored=False)
-    if ids is not None:
-        wanted = frozenset(ids)
-        rows = [row for row in rows if row[0] in wanted]
-    steps = parse_steps(map(itemgetter(_STEPS), rows))
-    if pending is not None:
-        rows = [row for row in rows if pending not in steps[row[_STEPS]]]
-    by_column: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else repeat(())
-    ledger: Ledger = dict(zip(_LEDGER, by_column, strict=False))
-    some = None if len(rows) == entry.run_count else ledger["id_run"]
+    ledger, steps = _ledger(transaction, entry, pending, ids)
+    some = None if len(ledger["id_run"]) == entry.run_count else ledger["id_run"]
     runs, snapshot = _runs(transaction, entry, keys, ledger, some, steps)
     return Record(
         name=entry.name,
@@ -63,6 +56,26 @@ def read(
         revision=entry.revision,
         snapshot=snapshot,
     )
+
+
+def _ledger(
+    transaction: Transaction, entry: Entry, pending: str | None, ids: Sequence[str] | None
+) -> tuple[Ledger, dict[str, dict[str, str]]]:
+    """Return the ledger of the runs that are asked for, and what its texts of steps mean."""
+    columns = tables.read_ledger(transaction, entry.id_experiment, _LEDGER, ids)
+    ledger = dict(zip(_LEDGER, columns, strict=True))
+    steps = parse_steps(ledger["steps"])
+    if ids is not None:
+        wanted = frozenset(ids)
+        ledger = _rows(ledger, [id_run in wanted for id_run in ledger["id_run"]])
+    if pending is not None:
+        ledger = _rows(ledger, [pending not in steps[text] for text in ledger["steps"]])
+    return ledger, steps
+
+
+def _rows(ledger: Ledger, are_wanted: Sequence[bool]) -> Ledger:
+    places = [place for place, is_wanted in enumerate(are_wanted) if is_wanted]
+    return dict(zip(ledger, picked([*ledger.values()], places), strict=True))
 
 
 def found(transaction: Transaction, name: str) -> Entry:
@@ -103,7 +116,7 @@ def _runs(
     steps: dict[str, dict[str, str]],
 ) -> tuple[list[Run], Snapshot]:
     found = tables.read_cells(transaction, entry, keys, some)
-    ids, cells, places = _matched(ledger["id_run"], *found)
+    ids, cells, places = _matched(ledger, *found)
     residuals = _residuals(ledger, entry)
     exact = _by_field(keys, ids, residuals)
     marks = [_marks(entry, key, cells[key], exact[key]) for key in keys]
@@ -114,30 +127,33 @@ def _runs(
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
     part = Part(tuple(keys), ids, marks, [ledger[name] for name in LedgerMark._fields], places)
     snapshot = Snapshot(entry.id_experiment, SeenRuns(part))
-    (positions,) = picked([ledger["position"]], places)
-    if list(positions) != sorted(positions):
-        runs = [runs[place] for place in sorted_places(positions, range(len(ids)))]
+    positions = np.array(ledger["position"], dtype=np.int64)[np.array(places, dtype=np.intp)]
+    if (np.diff(positions) < 0).any():
+        runs = [runs[place] for place in np.argsort(positions).tolist()]
     return runs, snapshot
 
 
 def _matched(
-    ids: Sequence[str], stored: Sequence[str], cells: dict[str, list[Any]]
-) -> tuple[Sequence[str], dict[str, list[Any]], Sequence[int]]:
+    ledger: Ledger, stored: Sequence[str], cells: dict[str, Sequence[Any]]
+) -> tuple[Sequence[str], dict[str, Sequence[Any]], Sequence[int]]:
     """Return the runs of the ledger as they are stored, their cells, and their ledger rows.
 
     A ledger whose runs have no rows is refused: the table was replaced while it was read.
     PostgreSQL shows a table that was made, or rewritten, after the snapshot as an empty one.
     """
+    ids = list(ledger["id_run"])
+    in_order = np.argsort(np.array(ledger["position"], dtype=np.int64))
+    if list(stored) == np.array(ids, dtype=object)[in_order].tolist():  # as written, mostly
+        return stored, cells, array("q", in_order.tobytes())
     known = dict(zip(ids, range(len(ids)), strict=True))
-    places: Sequence[Any] = list(map(known.get, stored))
-    if None in places:
-        wanted = [place for place, found in enumerate(places) if found is not None]
-        kept = map(list, picked([*cells.values()], wanted))
-        cells = dict(zip(cells, kept, strict=True))
-        stored, places = picked([stored, places], wanted)
-    if len(places) != len(ids):
+    found: Sequence[Any] = list(map(known.get, stored))
+    if None in found:
+        wanted = [place for place, row in enumerate(found) if row is not None]
+        cells = dict(zip(cells, picked([*cells.values()], wanted), strict=True))
+        stored, found = picked([stored, found], wanted)
+    if len(found) != len(ids):
         raise DriverError("moved", "runs of the ledger have no rows in the table")
-    return stored, cells, places
+    return stored, cells, found
 
 
 def _residuals(ledger: Ledger, entry: Entry) -> dict[str, tuple[Exact, Exact]]:
@@ -164,23 +180,21 @@ def _by_field(
     return found
 
 
-def _marks(entry: Entry, key: str, cells: list[Any], exact: dict[int, bytes]) -> list[Any]:
+def _marks(entry: Entry, key: str, cells: Sequence[Any], exact: dict[int, bytes]) -> Sequence[Any]:
     with tables.of_kind(entry, key):
         return stored_marks(entry.layout[key].kind, cells, exact)
 
 
 def _values(
-    entry: Entry, key: str, ids: Sequence[str], cells: list[Any], exact: dict[int, bytes]
-) -> list[Any]:
+    entry: Entry, key: str, ids: Sequence[str], cells: Sequence[Any], exact: dict[int, bytes]
+) -> Sequence[Any]:
     """Return the values of a field; what the residual has counts, not its cell."""
-    if exact:
-        cells = list(cells)
-        for place in exact:
-            cells[place] = None
     column = entry.layout[key]
     try:
         with tables.of_kind(entry, key):
-            values = revive(column, cells)
+            if not exact:
+                return revive(column, cells)
+            values = list(revive(column, [None if i in exact else c for i, c in enumerate(cells)]))
         for place, data in exact.items():
             values[place] = decode(data)
     except CorruptData:
@@ -189,7 +203,7 @@ def _values(
 
 
 def _located(
-    entry: Entry, key: str, ids: Sequence[str], cells: list[Any], exact: dict[int, bytes]
+    entry: Entry, key: str, ids: Sequence[str], cells: Sequence[Any], exact: dict[int, bytes]
 ) -> CorruptData:
     """Find the run whose value cannot be read; only errors pay for it."""
     column = entry.layout[key]

@@ -23,8 +23,7 @@ class StoredRuns:
     Args:
         dialect: Where they were read.
         fields: The values of each field.
-        large: Those that may be large, in lists that nobody else has: a run shall have the only
-            reference to its value.
+        large: Keys of those that may be large: a run shall have the only reference to its value.
         params: Returns the params of each run; raises CorruptData.
         ledger: Cells as the driver gave them, by column of the ledger.
         steps: The completed steps of each distinct text of the column `steps`.
@@ -34,7 +33,7 @@ class StoredRuns:
     def __init__(
         self,
         dialect: Dialect,
-        fields: Mapping[str, list[Any]],
+        fields: Mapping[str, Sequence[Any]],
         large: Collection[str],
         params: Callable[[], Sequence[Mapping[str, Any]]],
         ledger: Mapping[str, Sequence[Any]],
@@ -44,8 +43,9 @@ class StoredRuns:
         self.lock = threading.Lock()
         self._dialect = dialect
         self._keys = tuple(fields)
-        self._columns = tuple(fields.values())
-        self._large = [fields[key] for key in large]
+        own = {key: list(fields[key]) for key in large}
+        self._columns = tuple((dict(fields) | own).values())
+        self._large = list(own.values())
         self._params = cache(params)
         self._ledger = ledger
         self._steps = steps

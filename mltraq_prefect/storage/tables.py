@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import index, large
+from mltraq_prefect.storage.columns import Constant, Maker
+from mltraq_prefect.storage.columns import column as packed
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Column, Kind, Layout
@@ -131,7 +134,7 @@ def read_cells(
     entry: Entry,
     keys: Sequence[str],
     ids: Sequence[str] | None = None,
-) -> tuple[list[str], dict[str, list[Any]]]:
+) -> tuple[Sequence[str], dict[str, Sequence[Any]]]:
     """Read natural cells of runs, column by column.
 
     Args:
@@ -146,28 +149,34 @@ def read_cells(
     quote, layout = transaction.quote, entry.layout
     placed = [key for key in keys if layout[key].name is not None]
     names = ", ".join(quote(name) for name in ("id_run", *(str(layout[k].name) for k in placed)))
-    rows = _select(transaction, f"SELECT {names} FROM {quote(entry.table)}", "WHERE", (), ids)
-    columns = list(zip(*rows, strict=True)) or [()] * (len(placed) + 1)
-    found = list(columns[0])
+    makers: list[Maker] = [list, *(partial(_natural, transaction, entry, key) for key in placed)]
+    sql = f"SELECT {names} FROM {quote(entry.table)}"
+    found, *columns = _select(transaction, sql, "WHERE", (), ids, makers)
     cells = {
-        key: _natural(transaction, entry, key, found, column)
-        for key, column in zip(placed, columns[1:], strict=True)
+        key: _whole(transaction, entry, layout[key], found, held)
+        for key, held in zip(placed, columns, strict=True)
     }
-    return found, {key: cells.get(key) or [None] * len(rows) for key in keys}
+    nothing = Constant(None, len(found))
+    return found, {key: cells.get(key, nothing) for key in keys}
 
 
 def _natural(
-    transaction: Transaction, entry: Entry, key: str, ids: list[str], cells: Sequence[Any]
-) -> list[Any]:
-    column = entry.layout[key]
+    transaction: Transaction, entry: Entry, key: str, cells: Sequence[Any]
+) -> Sequence[Any]:
     with of_kind(entry, key):
-        held = natural(transaction.dialect, column.kind, cells)
-    if column.kind != "binary":
-        return held
+        return natural(transaction.dialect, entry.layout[key].kind, cells)
+
+
+def _whole(
+    transaction: Transaction, entry: Entry, place: Column, ids: Sequence[str], cells: Sequence[Any]
+) -> Sequence[Any]:
+    """Return cells with the large values that are beside them."""
+    if place.kind != "binary":
+        return cells
     try:
-        return large.get(transaction, entry.id_experiment, str(column.name), ids, held)
+        return large.get(transaction, entry.id_experiment, str(place.name), ids, cells)
     except CorruptData as error:
-        raise error.within(entry.name, error.run, column.name) from None
+        raise error.within(entry.name, error.run, place.name) from None
 
 
 @contextmanager
@@ -188,30 +197,23 @@ def read_ledger(
     names: Sequence[str],
     ids: Sequence[str] | None = None,
     where: str = "",
-    *,
-    restored: bool = True,
-) -> list[tuple[Any, ...]]:
-    """Read the ledger rows of an experiment.
+) -> list[Sequence[Any]]:
+    """Read columns of the ledger of an experiment: natural cells, but moments as the driver's.
 
     Args:
         transaction: Where to read.
         id_experiment: The experiment.
-        names: Columns of the ledger; the first one must be `id_run`.
+        names: Names of the columns.
         ids: The runs to read; all if None. Others may come, too.
         where: A further condition.
-        restored: Whether cells are natural; otherwise they are as the driver gives them.
     """
     sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{where}"
-    rows = _select(transaction, sql, "AND", (id_experiment,), ids)
-    restore = transaction.dialect.restore
-    if not restored or not any(LEDGER[name] in restore for name in names):
-        return rows
-    columns = zip(*rows, strict=True)
-    cells = [
-        natural(transaction.dialect, LEDGER[name], column)
-        for name, column in zip(names, columns, strict=False)
+    kinds = [LEDGER[name] for name in names]
+    makers = [
+        packed if kind == "datetime" else partial(natural, transaction.dialect, kind)
+        for kind in kinds
     ]
-    return list(zip(*cells, strict=True))
+    return _select(transaction, sql, "AND", (id_experiment,), ids, makers)
 
 
 def _select(
@@ -220,23 +222,24 @@ def _select(
     word: str,
     parameters: tuple[Any, ...],
     ids: Sequence[str] | None,
-) -> list[tuple[Any, ...]]:
+    makers: Sequence[Maker],
+) -> list[Sequence[Any]]:
     if ids is None or len(ids) > FEW:
-        return transaction.rows(sql, parameters)
+        return transaction.select(sql, makers, parameters)
     if not ids:
-        return []
+        return [() for _ in makers]
     marks = ", ".join("?" * len(ids))
-    return transaction.rows(f"{sql} {word} id_run IN ({marks})", (*parameters, *ids))
+    return transaction.select(f"{sql} {word} id_run IN ({marks})", makers, (*parameters, *ids))
 
 
 def read_states(
     transaction: Transaction, entry: Entry, ids: Sequence[str]
 ) -> dict[str, LedgerMark]:
     """Return what decides whether ledger rows have changed, of those runs that there are."""
-    names = ("id_run", *LedgerMark._fields)
     wanted = set(ids)
-    rows = read_ledger(transaction, entry.id_experiment, names, ids)
-    return {row[0]: LedgerMark(*row[1:]) for row in rows if row[0] in wanted}
+    columns = read_ledger(transaction, entry.id_experiment, ("id_run", *LedgerMark._fields), ids)
+    rows = zip(*columns, strict=True)
+    return {id_run: LedgerMark(*row) for id_run, *row in rows if id_run in wanted}
 
 
 def read_residuals(
@@ -244,9 +247,10 @@ def read_residuals(
 ) -> dict[str, tuple[Exact, Exact]]:
     """Return the exact values of fields and params of those runs that have some."""
     wanted = set(ids)
-    rows = read_ledger(
+    columns = read_ledger(
         transaction, entry.id_experiment, ("id_run", "residual"), ids, " AND residual IS NOT NULL"
     )
+    rows = zip(*columns, strict=True)
     return {id_run: parse_residual(data) for id_run, data in rows if id_run in wanted}
 
 

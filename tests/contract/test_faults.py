@@ -28,7 +28,7 @@ class Faults:
         self.count = 0
         self.at = None
         self.trouble = "other"
-        for name in ("rows", "run", "insert", "update"):
+        for name in ("rows", "select", "run", "insert", "update"):
             monkeypatch.setattr(Transaction, name, self._wrap(getattr(Transaction, name)))
 
     def _wrap(self, method):

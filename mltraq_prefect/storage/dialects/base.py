@@ -78,6 +78,10 @@ class Dialect:
     def prepare(self, connection: Any) -> None:
         """Set up a new connection of the driver."""
 
+    def cursor(self, connection: Any) -> Any:
+        """Return a cursor for many rows of tables of this package."""
+        return connection.cursor()
+
     def quote(self, name: str) -> str:
         """Quote an identifier of ours: ASCII letters, digits and underscores."""
         return f'"{name}"'
