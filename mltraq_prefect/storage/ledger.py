@@ -159,10 +159,24 @@ def ledger_columns(
 ) -> list[Sequence[Any]]:
     """Return what the driver takes for the columns of `STATE`."""
     attempts, started, durations, *ids = zip(*map(_BOOKED, entries), strict=True)
+    params, states, steps, errors = marks
     moments = for_driver(dialect, "datetime", _naive(started))
     seconds = [None if duration is None else float(duration) for duration in durations]
     booked = (list(map(int, attempts)), moments, seconds, *ids, residuals)
-    return [*marks, *map(column, booked)]
+    return [params, states, _padded(steps, dialect.steps_block), errors, *map(column, booked)]
+
+
+def _padded(texts: Sequence[str], block: int) -> Sequence[str]:
+    """Return texts that end in blanks, so that some more steps take no more room."""
+    if block == 1:
+        return texts
+    padded = {text: text.ljust(-(-len(text) // block) * block) for text in set(texts)}
+    return column([padded[text] for text in texts])
+
+
+def trimmed(texts: Sequence[str]) -> Sequence[str]:
+    """Return texts of steps without the blanks that pad them."""
+    return column([text.rstrip(" ") for text in texts])
 
 
 def _naive(moments: Sequence[dt.datetime | None]) -> list[dt.datetime | None]:

@@ -15,7 +15,7 @@ from mltraq_prefect.storage.columns import column as packed
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Column, Kind, Layout
-from mltraq_prefect.storage.ledger import LEDGER, Exact, parse_residual
+from mltraq_prefect.storage.ledger import LEDGER, Exact, parse_residual, trimmed
 from mltraq_prefect.storage.names import retired_name, table_name
 from mltraq_prefect.storage.projection import NO_TYPE, natural, stored_marks
 from mltraq_prefect.storage.records import LedgerMark
@@ -208,12 +208,15 @@ def read_ledger(
         where: A further condition.
     """
     sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{where}"
-    kinds = [LEDGER[name] for name in names]
-    makers = [
-        packed if kind == "datetime" else partial(natural, transaction.dialect, kind)
-        for kind in kinds
-    ]
+    makers = [_ledger_maker(transaction, name) for name in names]
     return _select(transaction, sql, "AND", (id_experiment,), ids, makers)
+
+
+def _ledger_maker(transaction: Transaction, name: str) -> Maker:
+    if name == "steps" and transaction.dialect.steps_block > 1:
+        return trimmed
+    kind = LEDGER[name]
+    return packed if kind == "datetime" else partial(natural, transaction.dialect, kind)
 
 
 def _select(

@@ -36,6 +36,8 @@ class Dialect:
         table_options: What ends the statement that makes a table.
         ledger_options: What follows that for the ledger: its rows are short, each is written
             several times, and they are read by experiment.
+        steps_block: The steps of a run are padded by blanks to a multiple of so many characters,
+            where a row that has grown costs more than one that is written in its place.
     """
 
     name: ClassVar[str]
@@ -48,6 +50,7 @@ class Dialect:
     placeholder: ClassVar[str] = "%s"
     table_options: ClassVar[str] = ""
     ledger_options: ClassVar[str] = ""
+    steps_block: ClassVar[int] = 1
     nan: ClassVar[bool] = True
     infinity: ClassVar[bool] = True
     negative_zero: ClassVar[bool] = True
