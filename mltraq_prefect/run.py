@@ -172,6 +172,7 @@ class Run:
         run.id_run = id_run
         run._source = source
         run._place = place
+        run._read_back = None
         return run
 
     def release(self, read_back: Callable[[str], Namespace]) -> None:

@@ -31,7 +31,7 @@ from mltraq_prefect.storage.stored import StoredRuns
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
 
 Ledger = dict[str, Sequence[Any]]
-"""Cells of the ledger as the driver gave them, by column."""
+"""Natural cells of the ledger by column, but moments as the driver gave them."""
 
 
 def read(

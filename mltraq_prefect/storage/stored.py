@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields as fields_of
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from mltraq_prefect.run import LedgerEntry, Namespace
+from mltraq_prefect.storage.columns import Constant
 from mltraq_prefect.storage.dialects import Dialect
-from mltraq_prefect.storage.ledger import LEDGER
 from mltraq_prefect.storage.projection import MISSING, natural
 
 _NAMES = tuple(field.name for field in fields_of(LedgerEntry))
@@ -25,7 +26,7 @@ class StoredRuns:
         fields: The values of each field.
         large: Keys of those that may be large: a run shall have the only reference to its value.
         params: Returns the params of each run; raises CorruptData.
-        ledger: Cells as the driver gave them, by column of the ledger.
+        ledger: Natural cells by column of the ledger, but moments as the driver gave them.
         steps: The completed steps of each distinct text of the column `steps`.
         places: Of each run's row in the ledger, and among the params.
     """
@@ -59,18 +60,31 @@ class StoredRuns:
     def fields(self, place: int) -> Namespace:
         """Return its fields, the large ones of which are not kept here."""
         found = Namespace(zip(self._keys, [column[place] for column in self._columns], strict=True))
+        for key in self._sparse:
+            if found[key] is MISSING:
+                del found[key]
         for column in self._large:
             column[place] = None
-        for key in [key for key, value in found.items() if value is MISSING]:
-            del found[key]
         return found
+
+    @cached_property
+    def _sparse(self) -> list[str]:
+        """Keys of the fields that some runs do not have."""
+        columns = zip(self._keys, self._columns, strict=True)
+        mixed = [(key, column) for key, column in columns if not isinstance(column, array)]
+        return [key for key, column in mixed if any(value is MISSING for value in column)]
 
     def ledger(self, place: int) -> LedgerEntry:
         """Return what the ledger says of it."""
         if not self._entries:
-            columns = [natural(self._dialect, LEDGER[name], self._ledger[name]) for name in _NAMES]
-            self._entries = list(zip(*columns, strict=True))
-        state, steps, error, attempts, started_at, *rest = self._entries[self._places[place]]
-        if started_at is not None:
-            started_at = started_at.replace(tzinfo=dt.UTC)
-        return LedgerEntry(state, self._steps[steps].copy(), error, attempts, started_at, *rest)
+            moments = natural(self._dialect, "datetime", self._ledger["started_at"])
+            ledger = {**self._ledger, "started_at": _aware(moments)}
+            self._entries = list(zip(*[ledger[name] for name in _NAMES], strict=True))
+        state, steps, *rest = self._entries[self._places[place]]
+        return LedgerEntry(state, self._steps[steps].copy(), *rest)
+
+
+def _aware(moments: Sequence[dt.datetime | None]) -> Sequence[dt.datetime | None]:
+    if isinstance(moments, Constant):
+        return Constant(_aware([moments.value])[0], len(moments))
+    return [moment and moment.replace(tzinfo=dt.UTC) for moment in moments]
