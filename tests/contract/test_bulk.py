@@ -84,3 +84,36 @@ def test_an_id_is_in_a_table_once_and_rows_are_in_the_order_of_runs(store):
     found = [n for (n,) in store.query(f"SELECT n FROM {table}")[1]]
     wanted = sorted(record.runs, key=lambda run: run.id_run) if store.dialect == "mariadb" else None
     assert found == [run.fields["n"] for run in wanted or record.runs]
+
+
+HALVES = {
+    "constant": ("x", "y"),
+    "float": (0.5, None),
+    "int": (7, ...),
+    "late": (..., 2**63 - 1),
+    "switched": (True, False),
+    "numbers": (1, 1.5),
+}
+
+
+def test_later_rows_have_not_in_common_what_the_first_ones_have(store):
+    runs = []
+    for i in range(RUNS):
+        values = {key: half[i >= 1_500] for key, half in HALVES.items()}
+        fields = {key: value for key, value in values.items() if value is not ...}
+        runs.append(make_run(i, step="a" if i < 1_500 else "b", **fields))
+    record = make_record(runs=runs)
+    store.write(record, "fail")
+    found = store.read(record.name)
+    assert_same_runs(found.runs, runs)
+    assert not store.write(found, "merge").changed
+
+
+def test_runs_keep_their_order_when_rows_have_moved(store):
+    record = make_record(runs=many(("float", "text")))
+    record.snapshot = store.write(record, "fail").snapshot
+    for run in record.runs[:50]:
+        run.fields["text"] = "moved " * 10
+        run.ledger.steps["later"] = "1" * 100
+    store.write(record, "merge")
+    assert_same_runs(store.read(record.name).runs, record.runs)
