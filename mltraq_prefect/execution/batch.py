@@ -23,6 +23,8 @@ BATCH_SECONDS = 1.0
 """Runs that take less are put together in batches of about this much: it is what a kill costs."""
 LEAST_SECONDS = 0.25
 """Towards the end batches get smaller, but not smaller than this: each task run has its price."""
+BATCHES_AHEAD = 2
+"""So many batches a worker are on their way, so that it does not wait for the next."""
 MOST_RUNS = 1_000
 """Batches are not made larger than this for speed: memory holds some of them."""
 
@@ -115,11 +117,8 @@ class Pace:
             self._seconds += run.ledger.duration_s or 0.0
 
     def ahead(self) -> int:
-        """Return how many batches to have on their way, so that no worker waits for the next.
-
-        At first there are no more than tell how long runs take.
-        """
-        return 2 * self._places if self._runs else self._places
+        """Return how many batches to have on their way: at first, enough to tell the pace."""
+        return BATCHES_AHEAD * self._places if self._runs else self._places
 
     def batch(self, least: int, left: int) -> int:
         """Return the size of the next batch: a second's worth, or a fair share of the rest.

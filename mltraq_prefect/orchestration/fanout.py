@@ -33,7 +33,7 @@ from mltraq_prefect.execution import (
     workers_of_this_process,
 )
 from mltraq_prefect.execution.attempt import useless_return
-from mltraq_prefect.execution.batch import execute_here
+from mltraq_prefect.execution.batch import BATCHES_AHEAD, execute_here
 from mltraq_prefect.execution.parcels import Packed, Parcel, opened, pack_runs
 from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.execution.worker_main import Job
@@ -110,11 +110,13 @@ def execute_in_tasks(
     count = worker_count(options.n_jobs)
     in_threads = _in_threads(options)
     with ExitStack() as stack:
-        runner = _runner(stack, options.task_runner, count)
+        # A task run takes some time before and after its execution, in which no worker shall wait.
+        threads = count if in_threads else BATCHES_AHEAD * count
+        runner = _runner(stack, options.task_runner, threads)
         local = isinstance(runner, ThreadPoolTaskRunner)
         workers = stack.enter_context(Workers(count)) if local and not in_threads else None
         stack.enter_context(progress)
-        pace = Pace(_places(runner, count))
+        pace = Pace(count if workers is not None else _places(runner))
         fanout = _Fanout(runner, collector, progress, pace)
         deliver = fanout.deliver if local else None
         tasks = []
@@ -141,22 +143,22 @@ def _in_threads(options: Options) -> bool:
     return in_threads
 
 
-def _runner(stack: ExitStack, given: AnyRunner | None, count: int) -> AnyRunner:
+def _runner(stack: ExitStack, given: AnyRunner | None, threads: int) -> AnyRunner:
     if given is not None and not isinstance(given, TaskRunner):
         raise InvalidInput(f"task_runner is {given!r}, not a Prefect task runner")
     context = FlowRunContext.get()
     of_flow = context.task_runner if context is not None else None
     if given is None and of_flow is not None and not isinstance(of_flow, ThreadPoolTaskRunner):
         return of_flow
-    fresh = ThreadPoolTaskRunner(max_workers=count) if given is None else given.duplicate()
+    fresh = ThreadPoolTaskRunner(max_workers=threads) if given is None else given.duplicate()
     return stack.enter_context(fresh)
 
 
-def _places(runner: AnyRunner, count: int) -> int:
-    """Return how many batches are executed at the same time."""
+def _places(runner: AnyRunner) -> int:
+    """Return how many batches a runner executes at the same time."""
     if not isinstance(runner, ThreadPoolTaskRunner):
         return BATCHES_ON_A_CLUSTER
-    return min(max(count, runner._max_workers), BATCHES_ON_A_CLUSTER)
+    return min(runner._max_workers, BATCHES_ON_A_CLUSTER)
 
 
 def _execution(
