@@ -8,6 +8,7 @@ one execution leaves in modules and caches reaches the next.
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import os
 import re
@@ -18,10 +19,14 @@ import struct
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from mltraq_prefect.errors import InvalidInput
 
 _START = """\
 import json, sys
@@ -51,7 +56,8 @@ class Fork:
     """
 
     def __init__(self, life: socket.socket) -> None:
-        self._life = life
+        self.life = life
+        """Can be read when the fork has ended."""
 
     def is_alive(self) -> bool:
         """Return whether it has not ended."""
@@ -66,22 +72,22 @@ class Fork:
         if not self._has_answer(timeout):
             return None
         # Two threads may ask.
-        answer = self._life.recv(EXIT_CODE.size, socket.MSG_PEEK)
+        answer = self.life.recv(EXIT_CODE.size, socket.MSG_PEEK)
         return int(EXIT_CODE.unpack(answer)[0]) if answer else None
 
     def end(self) -> None:
         """End it and all that it has started; any thread may call this."""
         with suppress(OSError):
-            self._life.shutdown(socket.SHUT_WR)
+            self.life.shutdown(socket.SHUT_WR)
         self._has_answer(END_SECONDS)
 
     def close(self) -> None:
         """Give back what belongs to a fork that has ended."""
-        self._life.close()
+        self.life.close()
 
     def _has_answer(self, timeout: float) -> bool:
         with selectors.DefaultSelector() as selector:
-            selector.register(self._life, selectors.EVENT_READ)
+            selector.register(self.life, selectors.EVENT_READ)
             return bool(selector.select(timeout))
 
 
@@ -93,7 +99,7 @@ class _Server:
         self._requests, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", _START, str(theirs.fileno())],
+                [sys.executable, *_options(), "-c", _START, str(theirs.fileno())],
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -106,16 +112,35 @@ class _Server:
     def fork(self, files: Sequence[int]) -> Fork:
         ours, theirs = socket.socketpair()
         with theirs, Path(os.devnull).open("wb") as nothing:
-            output = [number if _is_open(number) else nothing.fileno() for number in (1, 2)]
-            socket.send_fds(self._requests, [b"f"], [theirs.fileno(), *output, *files])
+            streams = ((1, sys.__stdout__), (2, sys.__stderr__))
+            output = [file if _is_open(file, of) else nothing.fileno() for file, of in streams]
+            self._send([theirs.fileno(), *output, *files])
         return Fork(ours)
+
+    def _send(self, files: Sequence[int]) -> None:
+        while True:
+            try:
+                socket.send_fds(self._requests, [b"f"], files)
+                return
+            except OSError as error:
+                if error.errno != errno.ETOOMANYREFS:
+                    raise
+            time.sleep(0.01)  # the server has yet to take those of before
 
     def close(self) -> None:
         """Ask for no more forks; the server ends with the last one that there is."""
         self._requests.close()
 
 
-def _is_open(file: int) -> bool:
+def _options() -> list[str]:
+    """Return this interpreter's options, and one that keeps the current directory out."""
+    return [*subprocess._args_from_interpreter_flags(), "-P"]  # type: ignore[attr-defined]
+
+
+def _is_open(file: int, stream: object) -> bool:
+    """Return whether a descriptor is what its number says: another file may have taken it."""
+    if stream is None:
+        return False
     try:
         os.fstat(file)
     except OSError:
@@ -133,6 +158,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._server: _Server | None = None
         self._former: list[_Server] = []
+        self._forks: weakref.WeakSet[Fork] = weakref.WeakSet()
 
     def start(self) -> None:
         """Start the server if there is none that would do; does not wait for it."""
@@ -147,10 +173,12 @@ class ForkServer:
         """
         with self._lock:
             try:
-                return self._current().fork(files)
+                fork = self._current().fork(files)
             except (BrokenPipeError, ConnectionResetError):
                 self._retire()
-                return self._current().fork(files)
+                fork = self._current().fork(files)
+            self._forks.add(fork)
+            return fork
 
     def _current(self) -> _Server:
         inherited = _inherited()
@@ -175,23 +203,37 @@ class ForkServer:
             server.process.wait()
 
     def forget(self) -> None:
-        """In a fork of this process: leave the servers to it."""
+        """In a fork of this process: leave the servers and their forks to it, and to its end."""
+        for fork in self._forks:
+            fork.close()
         for server in self._all():
             server.close()
             server.process.returncode = 0  # no child of this process: there is nothing to wait for
         self._lock, self._server, self._former = threading.Lock(), None, []
+        self._forks.clear()
 
     def _all(self) -> list[_Server]:
         return self._former + ([] if self._server is None else [self._server])
 
 
 def _inherited() -> dict[str, Any]:
-    """Return what a process gets from its parent, and a fork from the server instead."""
+    """Return what a process gets from its parent, and a fork from the server instead.
+
+    Raises:
+        InvalidInput: The current directory is not there any more.
+    """
+    try:
+        directory = os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        raise InvalidInput(
+            "the current directory has been deleted, and no worker process can start in it; "
+            "change to another one (os.chdir)"
+        ) from None
     return {
         "executable": sys.executable,
-        "path": [os.path.abspath(entry) for entry in sys.path],  # noqa: PTH100
+        "path": [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)],  # noqa: PTH100
         "environment": dict(os.environ),
-        "directory": os.getcwd(),  # noqa: PTH109
+        "directory": directory,
         "user": (os.geteuid(), os.getegid(), os.getgroups()),
         "priority": os.getpriority(os.PRIO_PROCESS, 0),
         "cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None,

@@ -19,12 +19,18 @@ _MOST_FILES = 16
 def main() -> None:
     """Serve until there is nobody left; in each fork, be a worker."""
     gc.freeze()
-    files = _Server(socket.socket(fileno=int(sys.argv[1]))).serve()
+    files = Server(socket.socket(fileno=int(sys.argv[1]))).serve()
     if files:
         worker_main.main(*files)
 
 
-class _Server:
+class Server:
+    """Forks workers as long as there are requests, and looks after them.
+
+    Args:
+        requests: Where they come from; each has the descriptors of a worker.
+    """
+
     def __init__(self, requests: socket.socket) -> None:
         self._requests = requests
         self._selector = selectors.DefaultSelector()
@@ -35,6 +41,7 @@ class _Server:
 
     def serve(self) -> list[int]:
         """Return the descriptors of a worker in each worker, and none at the end."""
+        self._mask = signal.pthread_sigmask(signal.SIG_SETMASK, [])
         signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._selector.register(self._wake, selectors.EVENT_READ, None)
@@ -45,22 +52,28 @@ class _Server:
                     self._end(key.data)
                 elif key.fileobj is self._wake:
                     self._bury()
-                elif files := self._take():
+                elif files := self.take():
                     return files
         return []
 
-    def _take(self) -> list[int]:
+    def take(self) -> list[int]:
         """Take a request: return the worker's descriptors in the worker, nothing in the server."""
         message, files, _, _ = socket.recv_fds(self._requests, 1, _MOST_FILES)
         if not message:
             self._selector.unregister(self._requests)
             self._requests.close()
             return []
-        if (pid := os.fork()) == 0:
+        try:
+            pid = os.fork()
+        except OSError:  # its end tells the parent that there is no worker
+            pid = -1
+        if pid == 0:
             self._become_worker(files[1:3])
             return [*files[3:], files[0]]
-        for file in files[1:]:
+        for file in files[1:] if pid > 0 else files:
             os.close(file)
+        if pid < 0:
+            return []
         self._lives[pid] = socket.socket(fileno=files[0])
         self._selector.register(self._lives[pid], selectors.EVENT_READ, pid)
         return []
@@ -70,6 +83,7 @@ class _Server:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         self._selector.close()
         for end in (self._requests, self._wake, self._woken, *self._lives.values()):
             end.close()
@@ -94,6 +108,8 @@ class _Server:
 
     def _end(self, pid: int) -> None:
         """End a worker whose parent has closed its life, or has ended."""
+        if pid not in self._lives:
+            return  # both happened at once: it has been buried
         self._selector.unregister(self._lives[pid])
         _kill_group(pid)
         os.kill(pid, signal.SIGKILL)  # a new fork may not lead its group yet

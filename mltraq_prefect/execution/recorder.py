@@ -62,6 +62,10 @@ class Recorder:
         packed = os.pread(self._file, _PLACE.size, 0)
         return int(_PLACE.unpack(packed)[0]) if len(packed) == _PLACE.size else NO_RUN
 
+    def has_begun(self) -> bool:
+        """Return whether the worker has recorded anything."""
+        return os.fstat(self._file).st_size > 0
+
     def timed_out(self) -> bool:
         """Return whether a run exceeded its time."""
         return self._trace().startswith(_TIMEOUT)

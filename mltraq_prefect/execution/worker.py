@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from multiprocessing import Pipe
+from multiprocessing.connection import wait
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
@@ -30,10 +31,12 @@ class WorkerDied(Exception):
 
     Attributes:
         place: Of the run that it executed, or `NO_RUN`.
+        has_begun: Whether it had begun to work at all.
     """
 
-    def __init__(self, reason: str, place: int) -> None:
+    def __init__(self, reason: str, place: int, *, has_begun: bool = True) -> None:
         self.place = place
+        self.has_begun = has_begun
         super().__init__(reason)
 
 
@@ -100,7 +103,7 @@ class Worker:
             self._channel.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
             self._known.add(job.key)
             while missing:
-                answer = unpickled(self._channel.recv_bytes())
+                answer = unpickled(self._received())
                 if isinstance(answer, str):
                     raise WorkerDied(f"a worker process cannot read this run:\n{answer}", NO_RUN)
                 missing -= answer.count
@@ -108,6 +111,12 @@ class Worker:
         except (EOFError, OSError):
             raise self._obituary(job) from None
         self._idle_since = time.monotonic()
+
+    def _received(self) -> bytes:
+        """Wait for the worker, not for a process that a step has started and that outlives it."""
+        if self._channel not in wait([self._channel, self._fork.life]):
+            raise EOFError
+        return self._channel.recv_bytes()
 
     def end(self) -> None:
         """End the process and all that its steps have started; any thread may call it."""
@@ -122,6 +131,9 @@ class Worker:
 
     def _obituary(self, job: Job) -> WorkerDied:
         code = self._fork.wait(END_SECONDS)
+        if not self._recorder.has_begun():
+            reason = "no worker process could start; is there a limit on processes or memory?"
+            return WorkerDied(reason, NO_RUN, has_begun=False)
         if self._recorder.timed_out():
             reason = f"exceeded timeout_seconds={job.timeout_seconds:g}; its worker was killed"
         else:

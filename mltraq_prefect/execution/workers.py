@@ -6,6 +6,7 @@ hangs costs the run that it executed, is replaced alone, and touches no other.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,7 @@ class Workers:
 
     def _execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
         left: Packed | None = parcel
+        is_second = False
         while left is not None:
             handled = 0
             try:
@@ -72,6 +74,9 @@ class Workers:
                     return
             except WorkerDied as death:
                 self._check_open()
+                if not (death.has_begun or is_second):
+                    is_second = True
+                    continue
                 outcome, left = _bury(left, handled, death)
                 yield outcome
 
@@ -150,3 +155,7 @@ def workers_of_this_process() -> Workers:
     They end when they have been idle for a while, or with this process.
     """
     return Workers(None)
+
+
+# They belong to the process that has made them.
+os.register_at_fork(after_in_child=workers_of_this_process.cache_clear)

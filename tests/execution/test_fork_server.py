@@ -4,13 +4,18 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from mltraq_prefect.execution import Workers, as_steps
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution import Workers, as_steps, fork_server_main
 from mltraq_prefect.execution.parcels import opened, pack_runs
 from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.run import Run
@@ -39,7 +44,7 @@ def executed(step, workers=None):
     (prepared,) = as_steps(step, {}, 0)
     job = make_job(prepared, {}, logging.INFO, None)
     (outcome,) = workers.execute(job, pack_runs([Run()]))
-    assert not outcome.failures
+    assert not outcome.failures, outcome.failures[0][1]
     (run,) = opened(outcome.done)
     return run.fields
 
@@ -111,8 +116,75 @@ def test_a_worker_whose_server_was_killed_may_die_and_says_what_is_known():
     assert "ended by something that left no exit code" in outcome.failures[0][1]
 
 
+def test_executions_that_overlap_share_the_server():
+    """Their workers end and begin at the same moments."""
+    servers, failed = set(), []
+
+    def some():
+        for _ in range(50):
+            try:
+                servers.add(executed(lambda run: run.fields.update(pid=os.getppid())).pid)
+            except AssertionError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=some) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(servers) == 1
+
+
+def test_a_worker_that_a_killed_server_has_not_made_is_made_by_another():
+    with Workers(1) as workers:
+        server = executed(tell, workers).server
+    os.kill(server, signal.SIGSTOP)
+    threading.Timer(1.0, os.kill, (server, signal.SIGKILL)).start()
+    assert executed(tell).server != server
+
+
+def test_a_server_that_cannot_fork_gives_up_one_worker(monkeypatch):
+    def refuse():
+        raise BlockingIOError
+
+    ours, theirs = socket.socketpair()
+    life, its_end = socket.socketpair()
+    socket.send_fds(ours, [b"f"], [its_end.fileno(), 1, 2])
+    its_end.close()
+    monkeypatch.setattr(os, "fork", refuse)
+    assert fork_server_main.Server(theirs).take() == []
+    assert life.recv(1) == b""
+
+
+def test_a_daemon_of_a_step_is_not_waited_for_when_its_worker_dies():
+    def leave(run):
+        if (run_pid := os.fork()) == 0:
+            os.setsid()
+            os.closerange(0, 3)
+            signal.pause()
+        (directory / "pid").write_text(str(run_pid))
+        os._exit(3)
+
+    directory = Path(tempfile.mkdtemp())
+    (prepared,) = as_steps(leave, {}, 0)
+    with Workers(1) as workers:
+        job = make_job(prepared, {}, logging.INFO, None)
+        (outcome,) = workers.execute(job, pack_runs([Run()]))
+    assert "an exit with code 3" in outcome.failures[0][1]
+    os.kill(int((directory / "pid").read_text()), signal.SIGKILL)
+
+
+def test_a_directory_that_was_deleted_is_named(monkeypatch, tmp_path):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(InvalidInput, match="the current directory has been deleted"):
+        executed(tell)
+
+
 PROGRAM = """
-import json, os, sys
+import json, os, signal, subprocess, sys
 from tests.execution.test_fork_server import executed, tell
 {}
 """
@@ -146,6 +218,72 @@ def test_a_fork_of_the_parent_has_a_server_of_its_own():
     ours, its = program(FORKED)
     assert ours != its
     assert not is_alive(its)
+
+
+SHARED = """
+from mltraq_prefect.execution import workers_of_this_process
+ours = executed(tell, workers_of_this_process()).pid
+if (pid := os.fork()) == 0:
+    print(json.dumps([ours, executed(tell, workers_of_this_process()).pid]))
+    sys.exit()
+os.waitpid(pid, 0)
+assert executed(tell, workers_of_this_process()).pid == ours
+"""
+
+
+def test_a_fork_of_a_clusters_process_has_workers_of_its_own():
+    ours, its = program(SHARED)
+    assert ours != its
+
+
+def test_signals_that_a_program_blocks_are_blocked_for_steps_and_not_for_the_server():
+    text = """
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+def end(run):
+    assert signal.SIGCHLD in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    os._exit(3)
+try:
+    executed(end)
+except AssertionError as error:
+    print(json.dumps("exit with code 3" in str(error)))
+"""
+    assert program(text)
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_stay_closed(tmp_path, closed):
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import os
+from pathlib import Path
+from tests.execution.test_fork_server import executed
+
+def write(run):
+    os.write(1, b"to 1")
+    os.write(2, b"to 2")
+    run.fields.x = 1
+
+Path({str(tmp_path / "out")!r}).write_text(str(executed(write).x))
+""")
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    command = f"{sys.executable} {program} {closed}"
+    subprocess.run(command, shell=True, env=environment, timeout=60)
+    assert (tmp_path / "out").read_text() == "1"
+
+
+def test_modules_beside_the_program_are_not_taken_for_those_of_python(tmp_path):
+    (tmp_path / "json.py").write_text("raise ImportError('not this one')")
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    (tmp_path / "scripts").mkdir()
+    program = tmp_path / "scripts" / "program.py"
+    program.write_text("from tests.execution.test_fork_server import *; executed(tell)")
+    command = [sys.executable, str(program)]
+    subprocess.run(command, cwd=tmp_path, env=environment, timeout=60, check=True)
+
+
+def test_options_of_the_interpreter_count_for_steps():
+    text = "print(json.dumps(executed(lambda run: run.fields.update(o=sys.flags.optimize)).o))"
+    assert program(text, "-O") == 1
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(0)", "sys.exit()"])
