@@ -79,11 +79,14 @@ class Reporter:
 
     def _serve(self) -> None:
         with get_client(sync_client=True) as client:
-            while not self._ended.wait(REPORT_SECONDS) or self._is_last_wanted:
-                self._try(self._tell, client)
-                self._try(self._listen, client)
-                if self._ended.is_set():
-                    return
+            while not self._ended.wait(REPORT_SECONDS):
+                self._report(client)
+            if self._is_last_wanted:
+                self._report(client)
+
+    def _report(self, client: SyncPrefectClient) -> None:
+        self._try(self._tell, client)
+        self._try(self._listen, client)
 
     def _try(self, request: Callable[[SyncPrefectClient], None], client: SyncPrefectClient) -> None:
         try:
