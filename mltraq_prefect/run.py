@@ -344,6 +344,13 @@ def run_ids(experiment: str, params: Mapping[str, Any], position: int) -> Iterat
         yield str(uuid.uuid5(RUN_NAMESPACE, name))
 
 
+def as_python(value: np.generic) -> Any:
+    """Return NumPy's scalar as Python's; its `item` drops NULs at the end of texts and bytes."""
+    if isinstance(value, np.str_):
+        return str.__str__(value)
+    return bytes(value) if isinstance(value, np.bytes_) else value.item()
+
+
 def canonical(value: Any) -> str:
     """Return text that is equal for equal values in any process and on any machine.
 
@@ -369,17 +376,13 @@ _AS_TEXT = (
 
 
 def _canonical(value: Any) -> Any:
-    if isinstance(value, np.str_):  # whose own conversion drops NULs at the end
-        return str.__str__(value)
-    if isinstance(value, np.bytes_):
-        return _canonical(bytes(value))
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return _plain_number(value)
     if isinstance(value, np.generic):
-        item = value.item()
+        item = as_python(value)
         return (
             [type(value).__name__, str(value)] if isinstance(item, np.generic) else _canonical(item)
         )
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return _plain_number(value)
     if isinstance(value, _AS_TEXT):
         return {type(value).__name__: repr(value) if isinstance(value, bytes) else str(value)}
     if isinstance(value, (list, tuple)):

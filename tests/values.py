@@ -755,3 +755,15 @@ def json_values() -> st.SearchStrategy[Any]:
         max_leaves=20,
     )
     return st.lists(tree, max_size=4) | st.dictionaries(text, tree, max_size=4)
+
+
+def assert_same_experiment(found, expected):
+    """Fail unless name, id, fields, and the params and fields of each run are the same."""
+    assert (found.name, found.id_experiment) == (expected.name, expected.id_experiment)
+    assert_identical(dict(expected.fields), dict(found.fields))
+    assert list(found.runs) == list(expected.runs)
+    for id_run, run in expected.runs.items():
+        assert_identical(dict(run.params), dict(found.runs[id_run].params))
+        assert set(found.runs[id_run].fields) == set(run.fields)
+        for key, value in run.fields.items():
+            assert_identical(value, found.runs[id_run].fields[key], key)

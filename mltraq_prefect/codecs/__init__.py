@@ -13,13 +13,7 @@ import orjson
 from mltraq_prefect.codecs import containers, envelope, numpy_codec, plain_json  # noqa: F401
 from mltraq_prefect.codecs.collection import uncollected
 from mltraq_prefect.codecs.envelope import FORMAT_VERSION
-from mltraq_prefect.codecs.plain_json import (
-    as_python,
-    each_to_json,
-    from_json,
-    project_json,
-    to_json,
-)
+from mltraq_prefect.codecs.plain_json import each_to_json, from_json, project_json, to_json
 from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import MANY_ENCODERS, NESTED, FormatError, RefusalError
 from mltraq_prefect.codecs.writer import CarefulWriter, Writer
@@ -27,7 +21,6 @@ from mltraq_prefect.errors import CorruptData, UnsupportedType
 
 __all__ = [
     "FORMAT_VERSION",
-    "as_python",
     "decode",
     "each_to_json",
     "encode",

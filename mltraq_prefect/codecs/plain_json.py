@@ -13,17 +13,11 @@ import orjson
 
 from mltraq_prefect.codecs.registry import MAX_DEPTH, NESTED, FormatError
 from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.run import as_python
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 _LEAVES = _PLAIN - NESTED
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
-
-
-def as_python(value: np.generic) -> Any:
-    """Return NumPy's scalar as Python's; its `item` drops NULs at the end of texts and bytes."""
-    if isinstance(value, np.str_):
-        return str.__str__(value)
-    return bytes(value) if isinstance(value, np.bytes_) else value.item()
 
 
 def to_json(value: Any, *, nul: bool = True) -> str | None:

@@ -77,7 +77,7 @@ class Fork:
 
     def end(self) -> None:
         """End it and all that it has started; any thread may call this."""
-        with suppress(OSError):
+        with suppress(OSError):  # it has ended
             self.life.shutdown(socket.SHUT_WR)
         self._has_answer(END_SECONDS)
 

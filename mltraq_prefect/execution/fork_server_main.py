@@ -63,18 +63,17 @@ class Server:
             self._selector.unregister(self._requests)
             self._requests.close()
             return []
+        life, *others = files
         try:
             pid = os.fork()
-        except OSError:  # its end tells the parent that there is no worker
-            pid = -1
-        if pid == 0:
-            self._become_worker(files[1:3])
-            return [*files[3:], files[0]]
-        for file in files[1:] if pid > 0 else files:
-            os.close(file)
-        if pid < 0:
+        except OSError:  # too many processes: the end of its life tells the parent
+            _close(files)
             return []
-        self._lives[pid] = socket.socket(fileno=files[0])
+        if pid == 0:
+            self._become_worker(others[:2])
+            return [*others[2:], life]
+        _close(others)
+        self._lives[pid] = socket.socket(fileno=life)
         self._selector.register(self._lives[pid], selectors.EVENT_READ, pid)
         return []
 
@@ -113,6 +112,11 @@ class Server:
         self._selector.unregister(self._lives[pid])
         _kill_group(pid)
         os.kill(pid, signal.SIGKILL)  # a new fork may not lead its group yet
+
+
+def _close(files: list[int]) -> None:
+    for file in files:
+        os.close(file)
 
 
 def _kill_group(pid: int) -> None:

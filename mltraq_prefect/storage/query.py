@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from mltraq_prefect.codecs import as_python
 from mltraq_prefect.errors import QueryFailed
+from mltraq_prefect.run import as_python
 from mltraq_prefect.storage.connections import Transaction
 
 _PARTS = re.compile(

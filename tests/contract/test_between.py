@@ -7,7 +7,7 @@ import pytest
 import mltraq_prefect as mltraq
 from tests.contract.conftest import BACKENDS, empty_database
 from tests.contract.test_values import COLUMNS
-from tests.values import assert_identical
+from tests.values import assert_same_experiment
 
 
 @pytest.fixture(params=BACKENDS)
@@ -28,26 +28,15 @@ def fill(experiment):
         run.fields["own frame"] = pd.DataFrame({"a": [place, 2], "b": ["x", None]})
 
 
-def assert_same(found, expected):
-    assert (found.name, found.id_experiment) == (expected.name, expected.id_experiment)
-    assert_identical(dict(expected.fields), dict(found.fields))
-    assert list(found.runs) == list(expected.runs)
-    for id_run, run in expected.runs.items():
-        assert_identical(dict(run.params), dict(found.runs[id_run].params))
-        assert set(found.runs[id_run].fields) == set(run.fields)
-        for key, value in run.fields.items():
-            assert_identical(value, found.runs[id_run].fields[key], key)
-
-
 def test_a_copy_in_another_database_is_the_same(url, other_url):
     with mltraq.create_session(url) as here, mltraq.create_session(other_url) as there:
         experiment = here.add_experiment("to copy", note="é", pair=(1, 2))
         fill(experiment)
         experiment.persist()
         there.persist(here.load("to copy"))
-        assert_same(there.load("to copy"), experiment)
+        assert_same_experiment(there.load("to copy"), experiment)
         here.persist(there.load("to copy"), if_exists="replace")
-        assert_same(here.load("to copy"), experiment)
+        assert_same_experiment(here.load("to copy"), experiment)
         there.persist(here.load("to copy"), if_exists="merge")
         assert [row.revision for row in there.ls().itertuples()] == [1]
 

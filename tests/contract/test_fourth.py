@@ -21,7 +21,7 @@ from mltraq_prefect.errors import (
 )
 from tests.contract import fourth
 from tests.contract.test_names import HOSTILE
-from tests.values import assert_identical
+from tests.values import assert_identical, assert_same_experiment
 
 VALUES = {
     "number": [1.5, math.nan, math.inf, -math.inf, -0.0, 0.0, 0.1 + 0.2, 5e-324],
@@ -76,25 +76,13 @@ def fill(experiment):
     return experiment
 
 
-def assert_same(found, expected):
-    """Fail unless name, id, fields, and the params and fields of each run are the same."""
-    assert (found.name, found.id_experiment) == (expected.name, expected.id_experiment)
-    assert_identical(dict(expected.fields), dict(found.fields))
-    assert list(found.runs) == list(expected.runs)
-    for id_run, run in expected.runs.items():
-        assert_identical(dict(run.params), dict(found.runs[id_run].params))
-        fields = dict(found.runs[id_run].fields)
-        assert_identical(dict(run.fields), {key: fields.pop(key) for key in run.fields})
-        assert not fields
-
-
 def fields_of(session, name, key):
     return [run.fields.get(key) for run in session.load(name).runs.values()]
 
 
 def test_every_value_comes_back_and_sql_sees_what_is_natural(session):
     experiment = fill(session.add_experiment("all", note="é", when=VALUES["when"][2])).persist()
-    assert_same(session.load("all"), experiment)
+    assert_same_experiment(session.load("all"), experiment)
     kept = session.query("SELECT number, day, hour FROM e_all WHERE number = :x", {"x": 1.5})
     assert kept.values.tolist() == [[1.5, dt.date(1, 1, 1), dt.time()]]
     ((count, infinite),) = session.query(
@@ -108,11 +96,11 @@ def test_every_value_comes_back_and_sql_sees_what_is_natural(session):
 def test_copies_to_and_from_sqlite_are_the_same(session, tmp_path):
     with mltraq.create_session(f"sqlite:///{tmp_path}/x.db") as other:
         experiment = fill(session.add_experiment("all", note="é")).persist()
-        assert_same(other.persist(session.load("all")), experiment)
-        assert_same(other.load("all"), experiment)
+        assert_same_experiment(other.persist(session.load("all")), experiment)
+        assert_same_experiment(other.load("all"), experiment)
         experiment.delete()
         session.persist(other.load("all"))
-        assert_same(session.load("all"), experiment)
+        assert_same_experiment(session.load("all"), experiment)
         other.persist(session.load("all"), if_exists="merge")
         session.persist(other.load("all"), if_exists="merge")
         assert [*other.ls()["revision"], *session.ls()["revision"]] == [1, 1]
@@ -128,7 +116,7 @@ def test_hostile_names(session):
     keys = session.add_experiment("keys")
     keys.add_run().fields.update({key: number for number, key in enumerate(HOSTILE)})
     keys.persist()
-    assert_same(session.load("keys"), keys)
+    assert_same_experiment(session.load("keys"), keys)
     assert sorted(session.ls()["name"]) == sorted([*HOSTILE, "keys"])
     for number, name in enumerate(HOSTILE):
         found = session.load(name)
@@ -215,7 +203,7 @@ def test_pickles(session, monkeypatch):
     monkeypatch.setenv("MLTRAQ_PICKLE_KEY", "k" * 32)
     experiment = session.add_experiment("pickled").add_runs(N=[1])
     experiment.persist(store_pickle=True)
-    assert_same(session.load("pickled", pickle=True), experiment)
+    assert_same_experiment(session.load("pickled", pickle=True), experiment)
 
 
 def test_a_file_that_grows_is_measured(path):
@@ -274,7 +262,7 @@ def test_what_cannot_be_written_or_reached(path):
     with mltraq.create_session(f"duckdb:///{path}") as session:
         experiment = session.add_experiment("one").add_runs(N=[1]).persist()
     with mltraq.create_session(f"duckdb:///{path}?access_mode=read_only") as session:
-        assert_same(session.load("one"), experiment)
+        assert_same_experiment(session.load("one"), experiment)
         with pytest.raises(ReadOnlyStore, match="cannot be written"):
             session.load("one").delete()
     hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()"
@@ -296,8 +284,8 @@ def test_one_whose_statements_commit(path):
             experiment = session.add_experiment("again").add_runs(N=[1, 2])
             for run in experiment.runs.values():
                 run[f"own {value}"] = value
-            assert_same(session.persist(experiment, if_exists="replace"), experiment)
-            assert_same(session.load("again"), experiment)
+            assert_same_experiment(session.persist(experiment, if_exists="replace"), experiment)
+            assert_same_experiment(session.load("again"), experiment)
         tables = session.query("SELECT table_name AS t FROM duckdb_tables()")["t"]
         assert [name for name in tables if not name.startswith("experiment")] == ["e_again"]
 

@@ -1,8 +1,8 @@
 r"""Rows as PostgreSQL's COPY takes them fastest: its text format, made by columns.
 
 The format (https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.55.9.2) has a tab between
-cells, ``\N`` for NULL, and backslash escapes. Numbers and times are written by a JSON serialiser,
-a column at once: JSON has them as PostgreSQL reads them.
+cells, ``\N`` for NULL, and backslash escapes. Numbers, dates and moments are written by a JSON
+serialiser, a column at once: JSON has them as PostgreSQL reads them.
 """
 
 from __future__ import annotations
