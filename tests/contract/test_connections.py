@@ -162,3 +162,12 @@ def test_a_server_that_stays_away_is_given_up(private_server):
     private_server.start()
     assert len(store.read("coin toss").runs) == 1
     store.close()
+
+
+def test_who_has_no_postgresql_gets_one_from_a_wheel():
+    with servers.private_postgresql(servers.postgresql_of_wheel()) as server:
+        store = Store(servers.new_database(server.url))
+        record = make_record(runs=[make_run(i, n=i) for i in range(3)])
+        store.write(record, "fail")
+        assert_same_runs(store.read("coin toss").runs, record.runs)
+        store.close()
