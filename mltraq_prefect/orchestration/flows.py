@@ -17,7 +17,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from mltraq_prefect.errors import MltraqError
 from mltraq_prefect.orchestration.heartbeats import heartbeats, prefects_own_heartbeats_off
-from mltraq_prefect.orchestration.parting import parting
+from mltraq_prefect.orchestration.server_loss import surviving_server_loss
 
 T = TypeVar("T")
 
@@ -53,14 +53,14 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
         CancelledRun: A flow run of its own was cancelled.
     """
     if (context := FlowRunContext.get()) is not None:
-        with parting(name):
+        with surviving_server_loss(name):
             return _in_users_flow(context, body)
 
     failures: list[Exception] = []
 
     def execute() -> T | State[None]:
         ended: T | State[None]
-        with parting(name) as server:
+        with surviving_server_loss(name) as server:
             try:
                 with heartbeats(seconds):
                     ended = body()

@@ -38,7 +38,7 @@ class Server:
 
 
 @contextmanager
-def parting(name: str) -> Iterator[Server]:
+def surviving_server_loss(name: str) -> Iterator[Server]:
     """Look for the server at the end of this context; forget the events that wait if it is gone.
 
     Args:
