@@ -4,8 +4,8 @@ Two steps on each run; the first one computes for 0, 5 or 20 ms in plain Python.
 computing alone, on all cores, if the machine does nothing else. What it does is seen from bare
 processes, one a core, that only compute. Everything is measured warm: the server is up and has
 digested what was before, the modules are imported, joblib has its processes. Uses the server of
-PREFECT_API_URL, else one of its own. Run as ``python -m benchmarks execution``; plain Prefect takes
-minutes for the largest.
+PREFECT_API_URL, else one of its own, set as docs/execution.md says for one that shares the cores.
+Run as ``python -m benchmarks execution``; plain Prefect takes most of an hour for the largest.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import Any
 
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+os.environ.setdefault("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE", "20")
+os.environ.setdefault("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL", "1")
 
 from prefect import flow, task
 from prefect.client.orchestration import get_client

@@ -144,7 +144,7 @@ class Experiment:
                 workers; with a `ThreadPoolTaskRunner`, steps run in its threads unless `backend`
                 is ``"processes"``.
             runs_per_task: Runs that one task run handles; ``"auto"`` makes at most 100 task runs
-                a step.
+                a step, unless a task run would take minutes or there are many workers.
             retries: How often the failed runs of a task run are tried again.
             retry_delay_seconds: Pause before they are, in seconds.
             timeout_seconds: How long a step may take for one run. The worker process that exceeds
@@ -194,6 +194,7 @@ class Experiment:
                 retries=retries,
                 retry_delay_seconds=retry_delay_seconds,
                 timeout_seconds=timeout_seconds,
+                checkpointed=bool(checkpoint),
             )
         return self
 

@@ -1,7 +1,8 @@
 """Execution of steps on runs, in this process or in worker processes; knows nothing of Prefect."""
 
-from mltraq_prefect.execution.batch import Batch, Outcome, Pace, split
+from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
+from mltraq_prefect.execution.pace import Pace, split
 from mltraq_prefect.execution.serial import execute_serially
 from mltraq_prefect.execution.steps import Step, as_steps, differences
 from mltraq_prefect.execution.workers import (

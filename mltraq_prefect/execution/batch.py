@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,17 +16,6 @@ from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.run import Namespace, Run
 
 Guard = Callable[[int], AbstractContextManager[None]]
-
-TASK_RUNS_PER_STEP = 100
-
-BATCH_SECONDS = 1.0
-"""Runs that take less are put together in batches of about this much: it is what a kill costs."""
-LEAST_SECONDS = 0.25
-"""Towards the end batches get smaller, but not smaller than this: each task run has its price."""
-BATCHES_AHEAD = 2
-"""So many batches a worker are on their way, so that it does not wait for the next."""
-MOST_RUNS = 1_000
-"""Batches are not made larger than this for speed: memory holds some of them."""
 
 PART_SECONDS = 0.5
 """A worker hands over what it has when this much time has passed since it last did."""
@@ -96,67 +85,6 @@ class Batch:
 
     def __repr__(self) -> str:
         return f"<runs {self.label}>"
-
-
-class Pace:
-    """How long runs take, as far as is known: runs that take no time go in larger batches.
-
-    Args:
-        places: How many batches are executed at the same time.
-    """
-
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._runs = 0
-        self._seconds = 0.0
-
-    def note(self, runs: Iterable[Run]) -> None:
-        """Take runs that have ended."""
-        for run in runs:
-            self._runs += 1
-            self._seconds += run.ledger.duration_s or 0.0
-
-    def ahead(self) -> int:
-        """Return how many batches to have on their way: at first, enough to tell the pace."""
-        return BATCHES_AHEAD * self._places if self._runs else self._places
-
-    def batch(self, least: int, left: int) -> int:
-        """Return the size of the next batch: a second's worth, or a fair share of the rest.
-
-        So the workers end at about the same time (Polychronopoulos and Kuck, "Guided
-        self-scheduling", 1987).
-
-        Args:
-            least: Its size as long as nothing is known.
-            left: Number of runs that are in no batch yet.
-        """
-        if not self._runs:
-            return least
-        a_second = self._runs / max(self._seconds, 1e-9)
-        fair = max(left / self._places, LEAST_SECONDS * a_second)
-        return max(least, int(min(BATCH_SECONDS * a_second, fair, MOST_RUNS)))
-
-
-def split(
-    runs: Sequence[Run], runs_per_task: int | str, pace: Pace
-) -> Iterator[tuple[str, list[Run]]]:
-    """Yield label and runs of each batch.
-
-    Args:
-        runs: In the order of the experiment.
-        runs_per_task: Runs in a batch; ``"auto"`` is one, while that makes at most 100 batches.
-        pace: Of the execution, which goes on in the meantime.
-    """
-    total = len(runs)
-    auto = runs_per_task == "auto"
-    least = -(-total // TASK_RUNS_PER_STEP) if isinstance(runs_per_task, str) else runs_per_task
-    start = 0
-    while start < total:
-        size = pace.batch(least, total - start) if auto and least > 1 else least
-        members = list(runs[start : start + size])
-        positions = f"{start + 1}-{start + len(members)} of {total}"
-        yield (members[0].describe() if size == 1 else positions), members
-        start += size
 
 
 def execute_packed(

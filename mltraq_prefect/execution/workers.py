@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from types import TracebackType
 
@@ -17,6 +17,7 @@ from mltraq_prefect.execution.batch import Outcome, lost
 from mltraq_prefect.execution.fork_server import fork_server
 from mltraq_prefect.execution.parcels import Packed, opened, pack_runs
 from mltraq_prefect.execution.recorder import NO_RUN
+from mltraq_prefect.execution.turns import Turns
 from mltraq_prefect.execution.worker import Worker, WorkerDied
 from mltraq_prefect.execution.worker_main import Job
 
@@ -37,17 +38,22 @@ class Workers:
     """
 
     def __init__(self, count: int | None) -> None:
-        self._free = None if count is None else threading.Semaphore(count)
+        self._turns = None if count is None else Turns(count)
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._is_closed = False
 
-    def execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
+    def execute(self, job: Job, parcel: Packed, *, rank: int = 0) -> Iterator[Outcome]:
         """Execute a job on the runs of a parcel, waiting for a worker if all are busy.
 
         A worker that dies or exceeds the time fails the run that it executed; another one goes on
         with the rest.
+
+        Args:
+            job: What to execute.
+            parcel: On what.
+            rank: Who waits goes by rank, the lowest first, then in order of arrival.
 
         Yields:
             Outcomes, as they come; their counts add up to the number of runs.
@@ -55,10 +61,7 @@ class Workers:
         Raises:
             WorkersClosed: The workers were closed.
         """
-        if self._free is None:
-            yield from self._execute(job, parcel)
-            return
-        with self._free:
+        with nullcontext() if self._turns is None else self._turns.turn(rank):
             yield from self._execute(job, parcel)
 
     def _execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:

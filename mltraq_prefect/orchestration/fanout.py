@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any, Protocol
 
 from prefect.context import FlowRunContext
@@ -33,7 +34,13 @@ from mltraq_prefect.execution import (
     workers_of_this_process,
 )
 from mltraq_prefect.execution.attempt import useless_return
-from mltraq_prefect.execution.batch import BATCHES_AHEAD, execute_here
+from mltraq_prefect.execution.batch import execute_here
+from mltraq_prefect.execution.pace import (
+    BATCH_SECONDS,
+    BATCHES_AHEAD,
+    CHECKPOINTED_SECONDS,
+    TASK_RUNS_PER_STEP,
+)
 from mltraq_prefect.execution.parcels import Packed, Parcel, opened, pack_runs
 from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.execution.worker_main import Job
@@ -74,6 +81,7 @@ class Options:
         retries: How often Prefect retries a task run; only its failed runs are executed again.
         retry_delay_seconds: Pause before a retry.
         timeout_seconds: How long a step may take for one run, or None.
+        checkpointed: Whether the collector writes what it gets: else a kill costs all anyway.
     """
 
     backend: str | None = None
@@ -83,6 +91,7 @@ class Options:
     retries: int = 0
     retry_delay_seconds: float = 0
     timeout_seconds: float | None = None
+    checkpointed: bool = False
 
 
 def execute_in_tasks(
@@ -116,15 +125,19 @@ def execute_in_tasks(
         local = isinstance(runner, ThreadPoolTaskRunner)
         workers = stack.enter_context(Workers(count)) if local and not in_threads else None
         stack.enter_context(progress)
-        pace = Pace(count if workers is not None else _places(runner))
+        places = count if workers is not None else _places(runner)
+        seconds = CHECKPOINTED_SECONDS if options.checkpointed else BATCH_SECONDS
+        pace = Pace(len(runs), places, seconds)
         fanout = _Fanout(runner, collector, progress, pace)
         deliver = fanout.deliver if local else None
         tasks = []
-        for step in steps:
-            execute = _execution(step, kwargs, workers, in_threads, options.timeout_seconds)
+        for position, step in enumerate(steps):
+            job = None if in_threads else _job(step, kwargs, options.timeout_seconds)
+            execute = _execution(step, job, workers, rank=-position)
             is_last = step is steps[-1]
             tasks.append(_task(step, execute, options, in_threads, deliver if is_last else None))
-        batches = _batches(runs, options.runs_per_task, pace, packed=not in_threads)
+        size = _size(options.runs_per_task, pace if local else None, len(runs))
+        batches = _batches(runs, size, packed=not in_threads)
         if not local:
             stack.enter_context(portable_flow())
         fanout.run(tasks, batches)
@@ -161,18 +174,18 @@ def _places(runner: AnyRunner) -> int:
     return min(runner._max_workers, BATCHES_ON_A_CLUSTER)
 
 
-def _execution(
-    step: Step,
-    kwargs: Mapping[str, Any],
-    workers: Workers | None,
-    in_threads: bool,
-    timeout_seconds: float | None,
-) -> Execute:
-    if in_threads:
-        return partial(execute_here, step)
+def _job(step: Step, kwargs: Mapping[str, Any], timeout_seconds: float | None) -> Job:
     level = min(logging.INFO, logging.getLogger().level or logging.INFO)
-    job = make_job(step, kwargs, level, timeout_seconds)
-    return partial(_execute_there, job) if workers is None else partial(workers.execute, job)
+    return make_job(step, kwargs, level, timeout_seconds)
+
+
+def _execution(step: Step, job: Job | None, workers: Workers | None, rank: int) -> Execute:
+    if job is None:
+        return partial(execute_here, step)
+    if workers is None:
+        return partial(_execute_there, job)
+    # What has begun goes first: results arrive early, and few batches are held.
+    return partial(workers.execute, job, rank=rank)
 
 
 def _execute_there(job: Job, parcel: Packed) -> Iterator[Outcome]:
@@ -197,10 +210,17 @@ def _task(
     )
 
 
+def _size(runs_per_task: int | str, pace: Pace | None, total: int) -> int | Callable[[int], int]:
+    """Return the size of batches, or what tells that of the next one; needs a pace for it."""
+    if not isinstance(runs_per_task, str):
+        return runs_per_task
+    return pace.size if pace is not None else ceil(total / TASK_RUNS_PER_STEP)
+
+
 def _batches(
-    runs: Sequence[Run], runs_per_task: int | str, pace: Pace, *, packed: bool
+    runs: Sequence[Run], size: int | Callable[[int], int], *, packed: bool
 ) -> Iterator[Batch]:
-    for label, members in split(runs, runs_per_task, pace):
+    for label, members in split(runs, size):
         parcel = pack_runs(members) if packed else [run.copy() for run in members]
         yield Batch(label, len(members), [parcel])
 

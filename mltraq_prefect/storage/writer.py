@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,6 +40,8 @@ from mltraq_prefect.storage.schema import PICKLES, check_version, origin
 
 Pickle = Callable[[str], bytes]
 """Makes the sealed pickle of an experiment from the id under which it is stored."""
+
+_logger = logging.getLogger("mltraq_prefect")
 
 SYSTEM_PROPERTIES = frozenset(("format", "package", "python", "created_at", "updated_at", "write"))
 
@@ -86,6 +89,7 @@ class Writer:
             with self._database.writing(self._table) as transaction:
                 written = self._attempt(transaction, prepared, base)
             if written is not None:
+                self._tell_of_overflow(prepared.plan)
                 return self._settled(written)
 
     def _settled(self, written: Written) -> Written:
@@ -97,6 +101,20 @@ class Writer:
             if found is not None and found.is_staged:
                 tables.settle(transaction, found)
         return replace(written, table=self._table)
+
+    def _tell_of_overflow(self, plan: Plan) -> None:
+        keys = [key for key, column in plan.layout.items() if column.name is None]
+        if any(key not in plan.base for key in keys):
+            _logger.warning(
+                "experiment %r: %s of its %s fields, such as %s, have no column, as there is no "
+                "room in a %s table for more; Python reads them like the others, SQL does not "
+                "see them",
+                self._record.name,
+                f"{len(keys):,}",
+                f"{len(plan.layout):,}",
+                field_path(keys[0]),
+                self._dialect.name,
+            )
 
     def _prepare(self, base: Entry | None, limit: int) -> Prepared:
         merged = base if self._mode == "merge" else None

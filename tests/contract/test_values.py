@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 import json
 import math
+import re
 import uuid
 
 import numpy as np
@@ -228,15 +229,18 @@ def test_value_that_no_row_can_take(store):
     assert_same_runs(store.read("values").runs, record.runs)
 
 
-def test_more_fields_than_columns(store):
+def test_more_fields_than_columns(store, caplog):
     fields = {f"f{i}": i if i % 2 else f"text {i}" for i in range(2500)}
     record = make_record(runs=[make_run(0, **fields), make_run(1, **fields)])
     store.write(record, "fail")
+    (told,) = caplog.messages
+    assert re.match(rf"experiment '{record.name}': \d+,?\d+ of its 2,500 fields, such as", told)
     found = store.read(record.name)
     assert_same_runs(found.runs, record.runs)
     part = store.read(record.name, columns=["f1", "f2499"])
     part.runs[0].fields["f2499"] = "changed"
     assert store.write(part, "merge").columns == ["f2499"]
+    assert caplog.messages == [told]
     record.runs[0].fields["f2499"] = "changed"
     assert_same_runs(store.read(record.name).runs, record.runs)
 
