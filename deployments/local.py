@@ -22,6 +22,12 @@ QUICK = {
 }
 """Settings for few flow runs that start soon, rather than for many."""
 
+FRUGAL = {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "20",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+"""Settings for a server that shares the cores with what it shows: see docs/execution.md."""
+
 
 class LocalPrefect:
     """A server on this machine; use it as a context manager.
@@ -41,7 +47,7 @@ class LocalPrefect:
         self._port = port or free_port()
         self._processes: list[subprocess.Popen[bytes]] = []
         self.url = f"http://127.0.0.1:{self._port}"
-        self.settings = QUICK | {
+        self.settings = QUICK | FRUGAL | {
             "PREFECT_API_URL": f"{self.url}/api",
             "PREFECT_UI_API_URL": f"{self.url}/api",
             "PREFECT_HOME": str(self._home),

@@ -97,7 +97,7 @@ def split(runs: Sequence[Run], size: int | Callable[[int], int]) -> Iterator[tup
     """
     total, start = len(runs), 0
     while start < total:
-        length = size if isinstance(size, int) else size(total - start)
+        length = size(total - start) if callable(size) else size
         members = list(runs[start : start + length])
         end = start + len(members)
         positions = f"{start + 1}-{end} of {total}"
