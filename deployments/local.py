@@ -47,18 +47,16 @@ class LocalPrefect:
         self._port = port or free_port()
         self._processes: list[subprocess.Popen[bytes]] = []
         self.url = f"http://127.0.0.1:{self._port}"
-        self.settings = (
-            QUICK
-            | FRUGAL
-            | {
-                "PREFECT_API_URL": f"{self.url}/api",
-                "PREFECT_UI_API_URL": f"{self.url}/api",
-                "PREFECT_HOME": str(self._home),
-                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                "DO_NOT_TRACK": "1",
-                "NO_COLOR": "1",
-            }
-        )
+        self.settings = {
+            **QUICK,
+            **FRUGAL,
+            "PREFECT_API_URL": f"{self.url}/api",
+            "PREFECT_UI_API_URL": f"{self.url}/api",
+            "PREFECT_HOME": str(self._home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "NO_COLOR": "1",
+        }
 
     def __enter__(self) -> Self:
         self._home.mkdir(parents=True, exist_ok=True)

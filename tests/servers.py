@@ -152,20 +152,8 @@ def private_postgresql(programs: Path | None = None, **more: object) -> PrivateS
     programs = programs or _postgresql_of_system() or postgresql_of_wheel()
     directory = _directory()
     data, port = directory / "data", _free_port()
-    _run(
-        [
-            programs / "initdb",
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-        ]
-    )
+    words = ["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"]
+    _run([programs / "initdb", "-D", data, *words])
     options = {
         "port": port,
         "listen_addresses": "127.0.0.1",
@@ -197,10 +185,8 @@ def postgresql_of_wheel() -> Path:
     package = Path(spec.origin).parent
     if os.geteuid() == 0:
         copies = _directory()
-        for part in (
-            package,
-            package.with_suffix(".libs"),
-        ):  # repaired wheels have libraries beside
+        # Repaired wheels have libraries beside the package.
+        for part in (package, package.with_suffix(".libs")):
             if part.exists():
                 shutil.copytree(part, copies / part.name, symlinks=True)
         package = copies / package.name

@@ -223,7 +223,7 @@ def _inherited() -> dict[str, Any]:
         InvalidInput: The current directory is not there any more.
     """
     try:
-        directory = os.getcwd()  # noqa: PTH109
+        directory = str(Path.cwd())
     except FileNotFoundError:
         raise InvalidInput(
             "the current directory has been deleted, and no worker process can start in it; "
@@ -231,7 +231,7 @@ def _inherited() -> dict[str, Any]:
         ) from None
     return {
         "executable": sys.executable,
-        "path": [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)],  # noqa: PTH100
+        "path": [str(Path(entry).absolute()) for entry in sys.path if isinstance(entry, str)],
         "environment": dict(os.environ),
         "directory": directory,
         "user": (os.geteuid(), os.getegid(), os.getgroups()),

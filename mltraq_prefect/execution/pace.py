@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 
 from mltraq_prefect.run import Run
@@ -40,12 +40,16 @@ class Pace:
         total: Number of runs.
         workers: How many batches are executed at the same time.
         seconds: How long a batch of short runs takes.
+        fixed: Size of every batch, whatever is learnt; None if it follows from that.
     """
 
-    def __init__(self, total: int, workers: int, seconds: float = BATCH_SECONDS) -> None:
+    def __init__(
+        self, total: int, workers: int, seconds: float = BATCH_SECONDS, fixed: int | None = None
+    ) -> None:
         self._total = total
         self._workers = workers
         self._seconds = seconds
+        self._fixed = fixed
         self._ended = 0
         self._per_run = 0.0
         self._weight = 0.0
@@ -68,6 +72,8 @@ class Pace:
         Args:
             left: Number of runs that are in no batch yet.
         """
+        if self._fixed is not None:
+            return self._fixed
         if not self._ended or self._total <= TASK_RUNS_PER_STEP:
             return 1
         # A fifth of the task runs is for the smaller batches at the end.
@@ -87,18 +93,16 @@ class Pace:
         return min(MOST_TASK_RUNS_PER_STEP, max(wanted))
 
 
-def split(runs: Sequence[Run], size: int | Callable[[int], int]) -> Iterator[tuple[str, list[Run]]]:
+def split(runs: Sequence[Run], pace: Pace) -> Iterator[tuple[str, list[Run]]]:
     """Yield label and runs of each batch.
 
     Args:
         runs: In the order of the experiment.
-        size: Of each batch, or what tells the size of the next one, given the number of runs that
-            are in none yet.
+        pace: Tells the size of each batch when it is made.
     """
     total, start = len(runs), 0
     while start < total:
-        length = size(total - start) if callable(size) else size
-        members = list(runs[start : start + length])
+        members = list(runs[start : start + pace.size(total - start)])
         end = start + len(members)
         positions = f"{start + 1}-{end} of {total}"
         yield (members[0].describe() if len(members) == 1 else positions), members

@@ -125,9 +125,7 @@ def execute_in_tasks(
         local = isinstance(runner, ThreadPoolTaskRunner)
         workers = stack.enter_context(Workers(count)) if local and not in_threads else None
         stack.enter_context(progress)
-        places = count if workers is not None else _places(runner)
-        seconds = CHECKPOINTED_SECONDS if options.checkpointed else BATCH_SECONDS
-        pace = Pace(len(runs), places, seconds)
+        pace = _pace(options, runner, count if workers is not None else None, len(runs))
         fanout = _Fanout(runner, collector, progress, pace)
         deliver = fanout.deliver if local else None
         tasks = []
@@ -136,8 +134,7 @@ def execute_in_tasks(
             execute = _execution(step, job, workers, rank=-position)
             is_last = step is steps[-1]
             tasks.append(_task(step, execute, options, in_threads, deliver if is_last else None))
-        size = _size(options.runs_per_task, pace if local else None, len(runs))
-        batches = _batches(runs, size, packed=not in_threads)
+        batches = _batches(runs, pace, packed=not in_threads)
         if not local:
             stack.enter_context(portable_flow())
         fanout.run(tasks, batches)
@@ -165,6 +162,15 @@ def _runner(stack: ExitStack, given: AnyRunner | None, threads: int) -> AnyRunne
         return of_flow
     fresh = ThreadPoolTaskRunner(max_workers=threads) if given is None else given.duplicate()
     return stack.enter_context(fresh)
+
+
+def _pace(options: Options, runner: AnyRunner, workers: int | None, total: int) -> Pace:
+    """Return the pace of an execution; on a cluster all batches are submitted before any ends."""
+    fixed = None if isinstance(runner, ThreadPoolTaskRunner) else ceil(total / TASK_RUNS_PER_STEP)
+    if not isinstance(options.runs_per_task, str):
+        fixed = options.runs_per_task
+    seconds = CHECKPOINTED_SECONDS if options.checkpointed else BATCH_SECONDS
+    return Pace(total, _places(runner) if workers is None else workers, seconds, fixed)
 
 
 def _places(runner: AnyRunner) -> int:
@@ -210,17 +216,8 @@ def _task(
     )
 
 
-def _size(runs_per_task: int | str, pace: Pace | None, total: int) -> int | Callable[[int], int]:
-    """Return the size of batches, or what tells that of the next one; needs a pace for it."""
-    if not isinstance(runs_per_task, str):
-        return runs_per_task
-    return pace.size if pace is not None else ceil(total / TASK_RUNS_PER_STEP)
-
-
-def _batches(
-    runs: Sequence[Run], size: int | Callable[[int], int], *, packed: bool
-) -> Iterator[Batch]:
-    for label, members in split(runs, size):
+def _batches(runs: Sequence[Run], pace: Pace, *, packed: bool) -> Iterator[Batch]:
+    for label, members in split(runs, pace):
         parcel = pack_runs(members) if packed else [run.copy() for run in members]
         yield Batch(label, len(members), [parcel])
 

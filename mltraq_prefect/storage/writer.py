@@ -89,8 +89,9 @@ class Writer:
             with self._database.writing(self._table) as transaction:
                 written = self._attempt(transaction, prepared, base)
             if written is not None:
+                settled = self._settled(written)
                 self._tell_of_overflow(prepared.plan)
-                return self._settled(written)
+                return settled
 
     def _settled(self, written: Written) -> Written:
         """Give a staged table its own name; until then readers find it under the other."""

@@ -19,7 +19,7 @@ def runs(durations):
 def executed(durations, workers, seconds=3.0):
     """Return when workers have executed runs that take so long, and the batches in their order."""
     pace = Pace(len(durations), workers, seconds)
-    batches = split(runs(durations), pace.size)
+    batches = split(runs(durations), pace)
     made, waiting, busy, now = [], deque(), [], 0.0
     while True:
         while len(waiting) + len(busy) < pace.ahead() and (batch := next(batches, None)):
@@ -125,11 +125,11 @@ def test_every_run_is_in_one_batch(durations, workers, seconds):
 
 
 def test_labels_are_params_or_positions():
-    assert [label for label, _ in split(runs([0, 0]), 1)] == ["N=0", "N=1"]
-    labels = [label for label, _ in split(runs([0] * 7), 3)]
+    assert [label for label, _ in split(runs([0, 0]), Pace(2, 1, fixed=1))] == ["N=0", "N=1"]
+    labels = [label for label, _ in split(runs([0] * 7), Pace(7, 1, fixed=3))]
     assert labels == ["1-3 of 7", "4-6 of 7", "N=6"]
 
 
 def test_a_size_that_is_given_is_kept():
-    sizes = [len(members) for _, members in split(runs([0] * 10), 4)]
+    sizes = [len(members) for _, members in split(runs([0] * 10), Pace(10, 1, fixed=4))]
     assert sizes == [4, 4, 2]
