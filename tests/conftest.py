@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
@@ -15,6 +16,9 @@ import pytest
 import mltraq_prefect as mltraq
 from tests.deployed import deployed as deployed
 from tests.deployed import tossed as tossed
+
+# A shell's background jobs ignore Ctrl-C, and so would the programs that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # New examples are for developers to find; what CI tests is what the commit says.
 hypothesis.settings.register_profile("ci", derandomize=True)

@@ -129,9 +129,21 @@ def write_array(array: Array) -> Node:
         raise RefusalError(array, refusal.reason) from None
     if array.itemsize == 0 and array.size > MAX_EMPTY_ITEMS:
         raise RefusalError(array, f"{array.size:,} items of zero bytes; give its dtype a size")
-    flat = np.ascontiguousarray(array.T if fortran else array).reshape(-1)
+    flat = _contiguous(array.T if fortran else array).reshape(-1)
     data = flat.view(np.uint8).data if flat.nbytes else b""
     return [dtype, list(array.shape), "F" if fortran else "C", data]
+
+
+def _contiguous(array: Array) -> Array:
+    """Return the array in C's order; where a copy is made, nothing is between the fields of items.
+
+    NumPy copies fields alone, and leaves what is between them as it was in the new memory.
+    """
+    if array.dtype.names is None or array.flags.c_contiguous:
+        return np.ascontiguousarray(array)
+    clean = np.zeros(array.shape, array.dtype)
+    clean[...] = array
+    return clean
 
 
 def read_array(node: Node, reader: Reader) -> Array:

@@ -153,3 +153,13 @@ def test_the_garbage_collector_is_left_as_it_was(enabled: bool) -> None:
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if was else gc.disable)()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_memory_between_fields_is_not_written(turned: bool) -> None:
+    dtype = np.dtype([("a", "?"), ("b", "i2"), ("c", "?")], align=True)
+    for _ in range(50):
+        np.full(4096, 255, np.uint8)  # memory that a copy gets
+        array = np.zeros((20, 20), dtype)[::2, ::2]
+        _, buffers = document(array.T if turned else array, Writer())
+        assert not any(map(any, buffers))
