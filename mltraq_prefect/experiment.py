@@ -13,6 +13,7 @@ from mltraq_prefect.grid import points
 from mltraq_prefect.results import Results, start
 from mltraq_prefect.run import Namespace, Run, Runs, run_ids
 from mltraq_prefect.storage import Record, Store, Written
+from mltraq_prefect.storage.checks import check_fields
 from mltraq_prefect.storage.pickles import seal, user_key
 from mltraq_prefect.storage.records import Seen, Snapshot
 
@@ -166,7 +167,7 @@ class Experiment:
 
         _check_options(backend, on_error, runs_per_task, retries, seed)
         _check_checkpoint(checkpoint, timeout_seconds)
-        prepared = as_steps(steps, kwargs or {}, seed)
+        prepared = as_steps(steps, kwargs or {}, seed, check_fields)
         self._prepare_runs(kwargs or {}, seed)
         results: Results
         if checkpoint and prepared:

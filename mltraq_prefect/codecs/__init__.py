@@ -21,6 +21,7 @@ from mltraq_prefect.errors import CorruptData, UnsupportedType
 
 __all__ = [
     "FORMAT_VERSION",
+    "check",
     "decode",
     "each_to_json",
     "encode",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 LONG_DOCUMENT = 10_000
+
+MANY_BYTES = 2**30
+"""Below this, no value is too large for an envelope."""
 
 
 def squeezed(data: bytes) -> bytes:
@@ -67,6 +71,26 @@ def encode(value: Any, *, path: str = "value", compress: bool = False) -> bytes:
         return _write_carefully(value, path, compress)
     except OverflowError as error:
         raise _unsupported(RefusalError(value, str(error)), path) from None
+
+
+def check(value: Any, *, path: str = "value") -> None:
+    """Raise what `encode` would raise, without a copy of large parts.
+
+    Args:
+        value: A value.
+        path: What error messages call it.
+
+    Raises:
+        UnsupportedType: Some part of the value cannot be kept exactly; names which, and why.
+    """
+    try:
+        writer = Writer()
+        document = writer.document(writer.node(value))
+        if len(document) + sum(map(len, writer.buffers)) < MANY_BYTES:
+            return
+    except (RefusalError, TypeError, OverflowError):
+        pass
+    encode(value, path=path)
 
 
 def _write(value: Any, writer: Writer, compress: bool) -> bytes:

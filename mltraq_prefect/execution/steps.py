@@ -22,7 +22,14 @@ from mltraq_prefect.run import Run, canonical
 
 StepFunction = Callable[[Run], object]
 
+CheckFields = Callable[[Mapping[str, Any]], None]
+"""Raises InvalidInput if the fields of a run cannot be stored; workers can import it."""
+
 _CONSTANTS = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None))
+
+
+def _accept(fields: Mapping[str, Any]) -> None:
+    """Find nothing wrong: what steps are checked with where no tables are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +40,28 @@ class Step:
         name: Name of the function; made unique within the execution.
         function: What is called with each run; what it returns is ignored.
         fingerprint: Hashes of code and kwargs, and the seed.
+        check: Raises InvalidInput if what a run has in its fields cannot be stored.
     """
 
     name: str
     function: StepFunction
     fingerprint: str
+    check: CheckFields = _accept
 
 
 def as_steps(
-    steps: StepFunction | Iterable[StepFunction] | None, kwargs: Mapping[str, Any], seed: int
+    steps: StepFunction | Iterable[StepFunction] | None,
+    kwargs: Mapping[str, Any],
+    seed: int,
+    check: CheckFields = _accept,
 ) -> list[Step]:
     """Check and name the steps of an execution.
+
+    Args:
+        steps: Functions of one run, or one.
+        kwargs: What all runs get.
+        seed: Of the random numbers.
+        check: Raises InvalidInput if what a run has in its fields cannot be stored.
 
     Raises:
         InvalidStep: A step cannot be called with one run.
@@ -57,7 +75,7 @@ def as_steps(
     for function in functions:
         _check(function)
         name = _unique(_name(function), named)
-        named[name] = Step(name, function, f"{_digest(_code(function), 12)}-{inputs}")
+        named[name] = Step(name, function, f"{_digest(_code(function), 12)}-{inputs}", check)
     return list(named.values())
 
 

@@ -304,6 +304,11 @@ def clean(text: str, dialect: Dialect) -> str:
     return text if dialect.nul else text.replace("\0", "\ufffd")
 
 
+def is_native(value: Any) -> bool:
+    """Return whether the value is None or of a type that some column keeps."""
+    return value is None or type(value) in _NATIVES
+
+
 def field_path(key: str) -> str:
     """Return what error messages call a field."""
     return f"fields.{key}" if key.isidentifier() else f"fields[{key!r}]"
