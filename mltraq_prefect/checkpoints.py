@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.results import Results
@@ -24,8 +24,6 @@ from mltraq_prefect.storage.records import Seen, Snapshot
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import Step
-
-Checkpoint = bool | Literal["accept", "replace"]
 
 FLUSH_SECONDS = 0.5
 """Results wait this long at most before they are written."""

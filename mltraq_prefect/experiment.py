@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from mltraq_prefect.checkpoints import Checkpoint, CheckpointedResults, Resumed, Shelf, joined
+from mltraq_prefect.checkpoints import CheckpointedResults, Resumed, Shelf, joined
 from mltraq_prefect.errors import InvalidInput, InvalidName, RunsFailed
 from mltraq_prefect.grid import points
 from mltraq_prefect.results import Results, start
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from prefect.task_runners import TaskRunner
 
-    from mltraq_prefect.execution import Step
+    from mltraq_prefect.execution import ExecutionOptions, Step
+    from mltraq_prefect.execution.options import Backend, Checkpoint, OnError
 
 IfExists = Literal["fail", "replace", "merge"]
-Backend = Literal["processes", "threads", "local"]
 Steps = Callable[[Run], object] | Iterable[Callable[[Run], object]]
 
 
@@ -56,7 +56,7 @@ class Experiment:
 
     # -- definition ------------------------------------------------------------------------------
 
-    def add_run(self, **params: Any) -> Run:
+    def add_run(self, /, **params: Any) -> Run:
         """Add a run with these params and return it.
 
         Another run of the same params is a replicate: a run of its own.
@@ -89,7 +89,7 @@ class Experiment:
         return self
 
     @contextmanager
-    def run(self, **params: Any) -> Iterator[Run]:
+    def run(self, /, **params: Any) -> Iterator[Run]:
         """Add a run whose step is the body of the ``with`` statement."""
         run = self.add_run(**params)
         try:
@@ -108,7 +108,7 @@ class Experiment:
         name = f"{self.name} copy" if name is None else name
         twin = Experiment(self._store, new_record(name, self.fields))
         for run in self.runs.values():
-            added = twin.add_run(**run.params)
+            added = twin._add(run.params)
             added.fields, added.locals = Namespace(run.fields), Namespace(run.locals)
             added.kwargs, added.seed = run.kwargs, run.seed
             added.ledger = run.copy().ledger
@@ -129,7 +129,7 @@ class Experiment:
         retries: int = 0,
         retry_delay_seconds: float = 0,
         timeout_seconds: float | None = None,
-        on_error: Literal["raise", "keep"] = "raise",
+        on_error: OnError = "raise",
         checkpoint: Checkpoint = False,
         seed: int = 0,
     ) -> Experiment:
@@ -140,71 +140,54 @@ class Experiment:
             kwargs: What all runs get as `run.kwargs`.
             n_jobs: Number of workers on this machine; -1 is one a core.
             backend: ``"processes"`` (default), ``"threads"``, or ``"local"``: one run after the
-                other in this process, without Prefect. Inside a task it is always ``"local"``.
-            task_runner: Any Prefect task runner. With Dask or Ray, batches run on the cluster's
-                workers; with a `ThreadPoolTaskRunner`, steps run in its threads unless `backend`
-                is ``"processes"``.
-            runs_per_task: Runs that one task run handles; ``"auto"`` makes at most 100 task runs
-                a step, unless a task run would take minutes or there are many workers.
+                other in this process, without Prefect, as always inside a task.
+            task_runner: A Prefect task runner: Dask's or Ray's for a cluster; in the threads of a
+                `ThreadPoolTaskRunner` steps run themselves, unless `backend` is ``"processes"``.
+            runs_per_task: Runs a task run; ``"auto"`` learns how many from how long runs take.
             retries: How often the failed runs of a task run are tried again.
             retry_delay_seconds: Pause before they are, in seconds.
-            timeout_seconds: How long a step may take for one run. The worker process that exceeds
-                it is killed and replaced; only that run fails.
-            on_error: ``"raise"`` executes every run, keeps every success, then raises;
-                ``"keep"`` returns.
-            checkpoint: Whether to write each run as it completes, and to execute no run again that
-                completed these steps, with these kwargs and this seed, in an earlier execution.
-                Fields of written runs are released from memory, and read back when they are asked
-                for; locals are dropped. If what is stored was computed otherwise, ``"accept"``
-                keeps it, ``"replace"`` discards it, and True refuses to go on.
+            timeout_seconds: How long a step may take for one run; its worker is killed then.
+            on_error: ``"raise"`` executes all, keeps successes, then raises; ``"keep"`` returns.
+            checkpoint: Whether to write each run as it completes, and to execute none again that
+                did so earlier with equal steps, kwargs and seed. If what is stored was computed
+                otherwise, ``"accept"`` keeps it, ``"replace"`` discards it, and True refuses.
             seed: Seed of `run.rng`, together with the run's id and the step's name.
 
         Raises:
-            InvalidInput: An option, or a step, that cannot be used.
+            InvalidInput: An option or a step cannot be used; nothing was changed.
             RunsFailed: A step raised in some runs.
         """
-        from mltraq_prefect.execution import as_steps, execute_serially
+        from mltraq_prefect.execution import ExecutionOptions, as_steps
 
-        _check_options(backend, on_error, runs_per_task, retries, seed)
-        _check_checkpoint(checkpoint, timeout_seconds)
-        prepared = as_steps(steps, kwargs or {}, seed, check_fields)
-        self._prepare_runs(kwargs or {}, seed)
+        options = ExecutionOptions(
+            {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
+            retry_delay_seconds, timeout_seconds, on_error, checkpoint, seed, _inside_task()
+        )  # fmt: skip
+        _check_runner(options)
+        prepared = as_steps(steps, options.kwargs, options.seed, check_fields)
+        self._execute(prepared, options)
+        return self
+
+    def _execute(self, steps: Sequence[Step], options: ExecutionOptions) -> None:
+        self._prepare_runs(options)
         results: Results
-        if checkpoint and prepared:
-            runs = self._begin_checkpoint(prepared, checkpoint)
-            results = CheckpointedResults(self.runs, prepared, self._write_some, self._shelf)
+        if options.checkpoint:
+            runs = self._begin_checkpoint(steps, options.checkpoint)
+            results = CheckpointedResults(self.runs, steps, self._write_some, self._shelf)
         else:
             runs, results = list(self.runs.values()), Results(self.runs)
         start(runs)
-        if backend == "local" or _inside_task():
-            with results:
-                copies = (run.copy() for run in runs)
-                execute_serially(prepared, copies, results.collect, retries)
-            self._raise_failures(runs, on_error)
-        elif prepared and self.runs:
-            self._execute_in_flow(
-                prepared,
-                kwargs or {},
-                runs,
-                results,
-                on_error,
-                backend=backend,
-                n_jobs=n_jobs,
-                task_runner=task_runner,
-                runs_per_task=runs_per_task,
-                retries=retries,
-                retry_delay_seconds=retry_delay_seconds,
-                timeout_seconds=timeout_seconds,
-                checkpointed=bool(checkpoint),
-            )
-        return self
+        if options.is_serial:
+            self._execute_here(steps, runs, results, options)
+        elif self.runs:
+            self._execute_in_flow(steps, runs, results, options)
 
-    def _prepare_runs(self, kwargs: Mapping[str, Any], seed: int) -> None:
+    def _prepare_runs(self, options: ExecutionOptions) -> None:
         if not self.runs and self._revision is None:
             self.add_run()
-        shared = Namespace(kwargs)
+        shared = Namespace(options.kwargs)
         for run in self.runs.values():
-            run.kwargs, run.seed = shared, seed
+            run.kwargs, run.seed = shared, options.seed
 
     def _begin_checkpoint(self, steps: Sequence[Step], checkpoint: Checkpoint) -> list[Run]:
         """Return the runs that are to be executed; the database lists all runs afterwards."""
@@ -248,33 +231,33 @@ class Experiment:
             self._snapshot = Snapshot(id_experiment)
         self._snapshot.runs.put(id_run, seen)
 
+    def _execute_here(
+        self, steps: Sequence[Step], runs: list[Run], results: Results, options: ExecutionOptions
+    ) -> None:
+        from mltraq_prefect.execution import execute_serially
+
+        with results:
+            copies = (run.copy() for run in runs)
+            retries, delay = options.retries, options.retry_delay_seconds
+            execute_serially(steps, copies, results.collect, retries, delay)
+        self._raise_failures(runs, options.on_error)
+
     def _execute_in_flow(
-        self,
-        steps: Sequence[Step],
-        kwargs: Mapping[str, Any],
-        runs: list[Run],
-        results: Results,
-        on_error: str,
-        **options: Any,
+        self, steps: Sequence[Step], runs: list[Run], results: Results, options: ExecutionOptions
     ) -> None:
         from mltraq_prefect.execution import prepare_workers
 
-        if options["task_runner"] is None and options["backend"] != "threads" and not _inside_run():
+        if options.task_runner is None and options.backend != "threads" and not _inside_run():
             prepare_workers()  # while Prefect is imported, and makes the flow run
-        from mltraq_prefect.orchestration import (
-            Options,
-            ShownProgress,
-            execute_in_tasks,
-            in_flow,
-        )
+        from mltraq_prefect.orchestration import ShownProgress, execute_in_tasks, in_flow
 
         table, resumed = self._store.table_of(self.name), len(self.runs) - len(runs)
         progress = ShownProgress(self.name, table, len(self.runs), resumed)
 
         def body() -> None:
             with results:
-                execute_in_tasks(steps, kwargs, runs, results, Options(**options), progress)
-            self._raise_failures(runs, on_error)
+                execute_in_tasks(steps, runs, results, options, progress)
+            self._raise_failures(runs, options.on_error)
 
         in_flow(f"{self.name}: {', '.join(step.name for step in steps)}", body)
 
@@ -479,30 +462,13 @@ def _keys(namespaces: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for namespace in namespaces for key in namespace))
 
 
-def _check_options(
-    backend: str | None, on_error: str, runs_per_task: int | str, retries: int, seed: int
-) -> None:
-    if backend not in (None, "processes", "threads", "local"):
-        raise InvalidInput(f'backend is {backend!r}; use "processes", "threads" or "local"')
-    if on_error not in ("raise", "keep"):
-        raise InvalidInput(f'on_error is {on_error!r}; use "raise" or "keep"')
-    if runs_per_task != "auto" and not _at_least(1, runs_per_task):
-        raise InvalidInput(f'runs_per_task is {runs_per_task!r}; use "auto" or a positive integer')
-    if not _at_least(0, retries):
-        raise InvalidInput(f"retries is {retries!r}; use 0 or a positive integer")
-    if not _at_least(0, seed):
-        raise InvalidInput(f"seed is {seed!r}; use 0 or a positive integer")
+def _check_runner(options: ExecutionOptions) -> None:
+    """Check what only Prefect knows; without a task runner or a flow there is no such thing."""
+    if options.is_serial or (options.task_runner is None and not _inside_run()):
+        return
+    from mltraq_prefect.orchestration import check_runner
 
-
-def _check_checkpoint(checkpoint: Checkpoint, timeout_seconds: float | None) -> None:
-    if checkpoint not in (True, False, "accept", "replace"):
-        raise InvalidInput(f'checkpoint is {checkpoint!r}; use True, False, "accept" or "replace"')
-    if timeout_seconds is not None and not timeout_seconds > 0:
-        raise InvalidInput(f"timeout_seconds is {timeout_seconds!r}; use a positive number or None")
-
-
-def _at_least(least: int, value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    check_runner(options)
 
 
 def signing_key() -> bytes:

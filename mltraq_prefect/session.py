@@ -80,7 +80,7 @@ class Session:
         """Close the connections."""
         self._store.close()
 
-    def add_experiment(self, name: str | None = None, **fields: Any) -> Experiment:
+    def add_experiment(self, /, name: str | None = None, **fields: Any) -> Experiment:
         """Define an experiment; the database does not see it before it is persisted.
 
         Args:

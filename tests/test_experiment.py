@@ -211,21 +211,6 @@ def test_nothing_pending_is_nothing_to_execute(session, stored):
     assert session.query("SELECT sum(y) AS total FROM e_stored")["total"][0] == 2
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"backend": "cloud"}, "backend is 'cloud'"),
-        ({"on_error": "ignore"}, "on_error is 'ignore'"),
-        ({"runs_per_task": 0}, "runs_per_task is 0"),
-        ({"retries": -1}, "retries is -1"),
-        ({"seed": -1}, "seed is -1"),
-    ],
-)
-def test_options_that_cannot_be_used(session, options, message):
-    with pytest.raises(mltraq.InvalidInput, match=message):
-        session.add_experiment("e").execute(lambda run: None, **options)
-
-
 def test_if_exists_that_cannot_be_used(session):
     with pytest.raises(mltraq.InvalidInput, match="if_exists is 'overwrite'"):
         session.add_experiment("e").persist(if_exists="overwrite")

@@ -2,6 +2,7 @@
 
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
+from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_threads
 from mltraq_prefect.execution.pace import Pace, split
 from mltraq_prefect.execution.serial import execute_serially
 from mltraq_prefect.execution.steps import Step, as_steps, differences
@@ -14,6 +15,7 @@ from mltraq_prefect.execution.workers import (
 
 __all__ = [
     "Batch",
+    "ExecutionOptions",
     "Outcome",
     "Pace",
     "Step",
@@ -24,6 +26,7 @@ __all__ = [
     "execute_serially",
     "prepare_workers",
     "split",
+    "timeout_in_threads",
     "worker_count",
     "workers_of_this_process",
 ]

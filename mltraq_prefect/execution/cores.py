@@ -6,20 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-from mltraq_prefect.errors import InvalidInput
-
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """CPU time a period in a control group; https://docs.kernel.org/admin-guide/cgroup-v2.html."""
 
 
 def worker_count(n_jobs: int) -> int:
-    """Return the number of workers for `n_jobs`: -1 is one a usable core, -2 all but one, ...
-
-    Raises:
-        InvalidInput: `n_jobs` is 0 or no integer.
-    """
-    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
-        raise InvalidInput(f"n_jobs is {n_jobs!r}; use a positive number, or -1 for one a core")
+    """Return the number of workers for `n_jobs`: -1 is one a usable core, -2 all but one, ..."""
     return n_jobs if n_jobs > 0 else max(1, usable_cores() + 1 + n_jobs)
 
 

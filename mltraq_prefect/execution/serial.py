@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from mltraq_prefect.execution.attempt import attempt, global_generators_kept, useless_return
@@ -15,6 +16,7 @@ def execute_serially(
     runs: Iterable[Run],
     collect: Callable[[list[Run]], None],
     retries: int = 0,
+    retry_delay_seconds: float = 0.0,
 ) -> None:
     """Execute all steps on each run; a run that fails a step skips the later ones.
 
@@ -23,21 +25,26 @@ def execute_serially(
         runs: Changed in place; a failed run is as it was before the step that failed.
         collect: Gets each run when it has ended, completed or failed.
         retries: How often a failed step is tried again.
+        retry_delay_seconds: Pause before it is.
     """
     returned: dict[str, str] = {}
     with global_generators_kept():
         for run in runs:
             for step in steps:
-                if not _completes(step, run, retries, returned):
+                if not _completes(step, run, retries, retry_delay_seconds, returned):
                     break
             collect([run])
     for name, kind in returned.items():
         logging.getLogger("mltraq_prefect").warning("%s", useless_return(name, kind))
 
 
-def _completes(step: Step, run: Run, retries: int, returned: dict[str, str]) -> bool:
+def _completes(
+    step: Step, run: Run, retries: int, delay_seconds: float, returned: dict[str, str]
+) -> bool:
     before = run.copy()
-    for _ in range(retries + 1):
+    for number in range(retries + 1):
+        if number and delay_seconds:
+            time.sleep(delay_seconds)
         result = attempt(step, run, seeded=True)
         if result.returned is not None:
             returned.setdefault(step.name, result.returned)

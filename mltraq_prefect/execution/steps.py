@@ -64,12 +64,9 @@ def as_steps(
         check: Raises InvalidInput if what a run has in its fields cannot be stored.
 
     Raises:
-        InvalidStep: A step cannot be called with one run.
+        InvalidStep: A step cannot be called with one run, or there is none.
     """
-    if steps is None:
-        functions: list[Any] = []
-    else:
-        functions = [steps] if callable(steps) else _as_list(steps)
+    functions = [steps] if callable(steps) else _as_list(() if steps is None else steps)
     inputs = f"{_digest(_canonical_or_repr(kwargs), 8)}-{seed}"
     named: dict[str, Step] = {}
     for function in functions:
@@ -86,9 +83,12 @@ def differences(before: str, now: str) -> list[str]:
 
 
 def _as_list(steps: object) -> list[Any]:
-    if not isinstance(steps, Iterable):
+    if not isinstance(steps, Iterable) or isinstance(steps, (str, bytes)):
         raise InvalidStep(f"steps must be a function of one run, or a list of them, not {steps!r}")
-    return list(steps)
+    functions = list(steps)
+    if not functions:
+        raise InvalidStep("there are no steps to execute; give a function of one run, or several")
+    return functions
 
 
 def _check(function: object) -> None:

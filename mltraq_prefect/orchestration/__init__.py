@@ -15,17 +15,18 @@ if TYPE_CHECKING:
         url_of_block,
     )
     from mltraq_prefect.orchestration.events import Persisted
-    from mltraq_prefect.orchestration.fanout import Options, execute_in_tasks
+    from mltraq_prefect.orchestration.fanout import execute_in_tasks
     from mltraq_prefect.orchestration.flows import in_flow, in_task, inside_task
     from mltraq_prefect.orchestration.links import page_url
     from mltraq_prefect.orchestration.progress import ShownProgress
+    from mltraq_prefect.orchestration.runners import check_runner
 
 __all__ = [
     "ExperimentStore",
-    "Options",
     "Persisted",
     "ShownProgress",
     "announce",
+    "check_runner",
     "execute_in_tasks",
     "in_flow",
     "in_task",
@@ -40,10 +41,11 @@ _MODULES = {
     "artifacts": ("announce", "inside_run"),
     "blocks": ("ExperimentStore", "pickle_key_of_block", "url_of_block"),
     "events": ("Persisted",),
-    "fanout": ("Options", "execute_in_tasks"),
+    "fanout": ("execute_in_tasks",),
     "flows": ("in_flow", "in_task", "inside_task"),
     "links": ("page_url",),
     "progress": ("ShownProgress",),
+    "runners": ("check_runner",),
 }
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from typing import Any, Protocol
@@ -19,12 +18,13 @@ from typing import Any, Protocol
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import allow_failure
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import (
     Batch,
+    ExecutionOptions,
     Outcome,
     Pace,
     Step,
@@ -46,13 +46,9 @@ from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.execution.worker_main import Job
 from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
 from mltraq_prefect.orchestration.progress import ShownProgress
+from mltraq_prefect.orchestration.runners import AnyRunner, choose_runner, in_threads, places
 from mltraq_prefect.orchestration.step_tasks import Deliver, Execute, StepTask, step_task
 from mltraq_prefect.run import Run
-
-AnyRunner = TaskRunner[Any]
-
-BATCHES_ON_A_CLUSTER = 500
-"""So many are taken to be executed at the same time: a runner does not tell how many really are."""
 
 TICK_SECONDS = 0.2
 
@@ -67,46 +63,17 @@ class Collector(Protocol):
         """Do what is due; called several times a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How steps are executed.
-
-    Attributes:
-        backend: ``"processes"``, ``"threads"``, or None: threads for a `ThreadPoolTaskRunner` of
-            the user, else processes.
-        n_jobs: Number of workers on this machine; -1 is one a core.
-        task_runner: Where the task runs go; a thread pool of `n_jobs` if None, unless the flow has
-            a runner of another kind.
-        runs_per_task: Size of a batch, or ``"auto"``.
-        retries: How often Prefect retries a task run; only its failed runs are executed again.
-        retry_delay_seconds: Pause before a retry.
-        timeout_seconds: How long a step may take for one run, or None.
-        checkpointed: Whether the collector writes what it gets: else a kill costs all anyway.
-    """
-
-    backend: str | None = None
-    n_jobs: int = -1
-    task_runner: AnyRunner | None = None
-    runs_per_task: int | str = "auto"
-    retries: int = 0
-    retry_delay_seconds: float = 0
-    timeout_seconds: float | None = None
-    checkpointed: bool = False
-
-
 def execute_in_tasks(
     steps: Sequence[Step],
-    kwargs: Mapping[str, Any],
     runs: Sequence[Run],
     collector: Collector,
-    options: Options,
+    options: ExecutionOptions,
     progress: ShownProgress,
 ) -> None:
     """Execute steps on runs as task runs of the current flow run.
 
     Args:
         steps: In order; each becomes a task.
-        kwargs: What the runs have as `run.kwargs`.
         runs: Sent to the workers as they are.
         collector: Gets the results.
         options: How.
@@ -114,75 +81,44 @@ def execute_in_tasks(
 
     Raises:
         CancelledRun: The flow run was cancelled.
-        InvalidInput: An option that cannot be used, or something that cannot be sent to a worker.
+        InvalidInput: Something cannot be sent to a worker.
     """
     count = worker_count(options.n_jobs)
-    in_threads = _in_threads(options)
+    stays_here = in_threads(options)
     with ExitStack() as stack:
         # A task run takes some time before and after its execution, in which no worker shall wait.
-        threads = count if in_threads else BATCHES_AHEAD * count
-        runner = _runner(stack, options.task_runner, threads)
+        threads = count if stays_here else BATCHES_AHEAD * count
+        runner = choose_runner(stack, options.task_runner, threads)
         local = isinstance(runner, ThreadPoolTaskRunner)
-        workers = stack.enter_context(Workers(count)) if local and not in_threads else None
+        workers = stack.enter_context(Workers(count)) if local and not stays_here else None
         stack.enter_context(progress)
         pace = _pace(options, runner, count if workers is not None else None, len(runs))
         fanout = _Fanout(runner, collector, progress, pace)
         deliver = fanout.deliver if local else None
         tasks = []
         for position, step in enumerate(steps):
-            job = None if in_threads else _job(step, kwargs, options.timeout_seconds)
+            job = None if stays_here else _job(step, options)
             execute = _execution(step, job, workers, rank=-position)
             is_last = step is steps[-1]
-            tasks.append(_task(step, execute, options, in_threads, deliver if is_last else None))
-        batches = _batches(runs, pace, packed=not in_threads)
+            tasks.append(_task(step, execute, options, stays_here, deliver if is_last else None))
+        batches = _batches(runs, pace, packed=not stays_here)
         if not local:
             stack.enter_context(portable_flow())
         fanout.run(tasks, batches)
 
 
-def _in_threads(options: Options) -> bool:
-    if options.backend is None:
-        in_threads = isinstance(options.task_runner, ThreadPoolTaskRunner)
-    else:
-        in_threads = options.backend == "threads"
-    if in_threads and options.timeout_seconds is not None:
-        raise InvalidInput(
-            "timeout_seconds needs worker processes, for a thread cannot be stopped; "
-            'use backend="processes", or time limits of what the step waits for'
-        )
-    return in_threads
-
-
-def _runner(stack: ExitStack, given: AnyRunner | None, threads: int) -> AnyRunner:
-    if given is not None and not isinstance(given, TaskRunner):
-        raise InvalidInput(f"task_runner is {given!r}, not a Prefect task runner")
-    context = FlowRunContext.get()
-    of_flow = context.task_runner if context is not None else None
-    if given is None and of_flow is not None and not isinstance(of_flow, ThreadPoolTaskRunner):
-        return of_flow
-    fresh = ThreadPoolTaskRunner(max_workers=threads) if given is None else given.duplicate()
-    return stack.enter_context(fresh)
-
-
-def _pace(options: Options, runner: AnyRunner, workers: int | None, total: int) -> Pace:
+def _pace(options: ExecutionOptions, runner: AnyRunner, workers: int | None, total: int) -> Pace:
     """Return the pace of an execution; on a cluster all batches are submitted before any ends."""
     fixed = None if isinstance(runner, ThreadPoolTaskRunner) else ceil(total / TASK_RUNS_PER_STEP)
     if not isinstance(options.runs_per_task, str):
         fixed = options.runs_per_task
-    seconds = CHECKPOINTED_SECONDS if options.checkpointed else BATCH_SECONDS
-    return Pace(total, _places(runner) if workers is None else workers, seconds, fixed)
+    seconds = CHECKPOINTED_SECONDS if options.checkpoint else BATCH_SECONDS
+    return Pace(total, places(runner) if workers is None else workers, seconds, fixed)
 
 
-def _places(runner: AnyRunner) -> int:
-    """Return how many batches a runner executes at the same time."""
-    if not isinstance(runner, ThreadPoolTaskRunner):
-        return BATCHES_ON_A_CLUSTER
-    return min(runner._max_workers, BATCHES_ON_A_CLUSTER)
-
-
-def _job(step: Step, kwargs: Mapping[str, Any], timeout_seconds: float | None) -> Job:
+def _job(step: Step, options: ExecutionOptions) -> Job:
     level = min(logging.INFO, logging.getLogger().level or logging.INFO)
-    return make_job(step, kwargs, level, timeout_seconds)
+    return make_job(step, options.kwargs, level, options.timeout_seconds)
 
 
 def _execution(step: Step, job: Job | None, workers: Workers | None, rank: int) -> Execute:
@@ -204,12 +140,16 @@ def _execute_there(job: Job, parcel: Packed) -> Iterator[Outcome]:
 
 
 def _task(
-    step: Step, execute: Execute, options: Options, in_threads: bool, deliver: Deliver | None
+    step: Step,
+    execute: Execute,
+    options: ExecutionOptions,
+    stays_here: bool,
+    deliver: Deliver | None,
 ) -> StepTask:
     return step_task(
         step,
         execute,
-        in_this_thread=in_threads,
+        in_this_thread=stays_here,
         deliver=deliver,
         retries=options.retries,
         retry_delay_seconds=options.retry_delay_seconds,

@@ -38,26 +38,6 @@ def test_a_run_that_hangs_fails_alone_in_its_batch(experiment):
     assert batch.state.message.startswith("1 of 4 runs failed; N=2: exceeded timeout_seconds=1")
 
 
-@pytest.mark.parametrize("timeout_seconds", [0, -1])
-def test_a_timeout_that_makes_no_sense(experiment, timeout_seconds):
-    with pytest.raises(mltraq.InvalidInput, match=f"timeout_seconds is {timeout_seconds}"):
-        experiment.execute(print, timeout_seconds=timeout_seconds)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"backend": "threads", "timeout_seconds": 1}, "a thread cannot be stopped"),
-        ({"task_runner": "dask"}, "task_runner is 'dask', not a Prefect task runner"),
-        ({"n_jobs": 0}, "n_jobs is 0"),
-    ],
-    ids=["timeout in threads", "no runner", "no jobs"],
-)
-def test_options_that_cannot_be_used(experiment, options, message):
-    with pytest.raises(mltraq.InvalidInput, match=message):
-        experiment.execute(lambda run: None, **options)
-
-
 def test_a_task_runner_that_takes_nothing_is_named(experiment):
     class Closed(ThreadPoolTaskRunner):
         def submit(self, *args, **kwargs):

@@ -1,0 +1,224 @@
+"""How an execution is done: every option of `Experiment.execute`, checked before anything happens.
+
+An option that cannot be honoured is refused, never ignored. What depends on the task runner is
+checked by who knows task runners.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import reprlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mltraq_prefect.errors import InvalidInput
+
+Backend = Literal["processes", "threads", "local"]
+Checkpoint = bool | Literal["accept", "replace"]
+OnError = Literal["raise", "keep"]
+
+CLUSTERS = {"dask": "DaskTaskRunner", "ray": "RayTaskRunner"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionOptions:
+    """The options of one execution.
+
+    Attributes:
+        kwargs: What all runs get as `run.kwargs`.
+        n_jobs: Number of workers on this machine; -1 is one a core, -2 one less, and so on.
+        backend: Where steps run; None leaves it to the task runner.
+        task_runner: A Prefect task runner, of which nothing is known here, or None.
+        runs_per_task: Size of a batch, or ``"auto"``.
+        retries: How often failed runs are tried again.
+        retry_delay_seconds: Pause before they are, in seconds.
+        timeout_seconds: How long a step may take for one run, in seconds; None is no limit.
+        on_error: What happens at the end if runs failed.
+        checkpoint: Whether runs are written as they complete, and what counts as completed.
+        seed: Seed of `run.rng`.
+        inside_task: Whether `execute` was called in a task, where steps run in this process.
+
+    Raises:
+        InvalidInput: An option has no sense, or cannot be honoured together with another one.
+    """
+
+    kwargs: Mapping[str, Any]
+    n_jobs: int = -1
+    backend: Backend | None = None
+    task_runner: Any = None
+    runs_per_task: int | Literal["auto"] = "auto"
+    retries: int = 0
+    retry_delay_seconds: float = 0.0
+    timeout_seconds: float | None = None
+    on_error: OnError = "raise"
+    checkpoint: Checkpoint = False
+    seed: int = 0
+    inside_task: bool = False
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+        if self.is_serial:
+            self._refuse_what_needs_workers()
+        elif self.backend == "threads" and self.timeout_seconds is not None:
+            raise InvalidInput(timeout_in_threads())
+
+    @property
+    def is_serial(self) -> bool:
+        """Whether one run is executed after the other in this process, without task runs."""
+        return self.backend == "local" or self.inside_task
+
+    def _refuse_what_needs_workers(self) -> None:
+        honoured = {
+            "n_jobs": (-1, 1),
+            "task_runner": (None,),
+            "runs_per_task": ("auto", 1),
+            "timeout_seconds": (None,),
+        }
+        if self.inside_task:
+            honoured["backend"] = (None, "local")
+        for name, values in honoured.items():
+            value = getattr(self, name)
+            if not any(value is same or _equal(value, same) for same in values):
+                raise InvalidInput(self._cannot_be_honoured(name, value))
+
+    def _cannot_be_honoured(self, name: str, value: object) -> str:
+        if self.inside_task:
+            where, way_out = "inside a task", "call execute() in the flow instead"
+        else:
+            where, way_out = 'with backend="local"', "leave out the backend"
+        return (
+            f"{name} is {_shown(value)}, which cannot be honoured {where}: there, one run is "
+            f"executed after the other in this process; {way_out}, or leave out {name}"
+        )
+
+
+def timeout_in_threads() -> str:
+    """Return why there are no time limits in threads, and what to do."""
+    return (
+        "timeout_seconds needs worker processes, for a thread cannot be stopped; "
+        'use backend="processes", or time limits of what the step waits for'
+    )
+
+
+def _equal(value: object, other: object) -> bool:
+    return type(value) is type(other) and value == other
+
+
+def _shown(value: object) -> str:
+    return reprlib.repr(value)
+
+
+def _refused(name: str, value: object, use: str) -> InvalidInput:
+    return InvalidInput(f"{name} is {_shown(value)}; use {use}")
+
+
+def _as_integer(value: object) -> int | None:
+    """Return what counts as an integer, NumPy's too, as one; truth values do not."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _as_seconds(value: object) -> float | None:
+    """Return a finite number that is not too large to wait for."""
+    if isinstance(value, (bool, str, bytes)):
+        return None
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds <= threading.TIMEOUT_MAX else None
+
+
+def _check_kwargs(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _refused(name, value, 'a dict, such as {"epochs": 10}')
+    for key in value:
+        if not isinstance(key, str):
+            raise InvalidInput(f"{name} has the key {_shown(key)}; keys are strings")
+    return value
+
+
+def _check_n_jobs(name: str, value: object) -> int:
+    number = _as_integer(value)
+    if number is None or number == 0:
+        raise _refused(name, value, "a positive number, or -1 for one a core")
+    return number
+
+
+def _check_backend(name: str, value: object) -> object:
+    if isinstance(value, str) and value in CLUSTERS:
+        runner = f"task_runner=prefect_{value}.{CLUSTERS[value]}(...)"
+        raise _refused(name, value, f'{runner}, with the extra "{value}"')
+    if value is not None and not _is_one_of(value, "processes", "threads", "local"):
+        raise _refused(name, value, '"processes", "threads" or "local"')
+    return value
+
+
+def _check_runs_per_task(name: str, value: object) -> object:
+    if _is_one_of(value, "auto"):
+        return value
+    number = _as_integer(value)
+    if number is None or number < 1:
+        raise _refused(name, value, '"auto" or a positive integer')
+    return number
+
+
+def _check_count(name: str, value: object) -> int:
+    number = _as_integer(value)
+    if number is None or number < 0:
+        raise _refused(name, value, "0 or a positive integer")
+    return number
+
+
+def _check_delay(name: str, value: object) -> float:
+    seconds = _as_seconds(value)
+    if seconds is None or seconds < 0:
+        raise _refused(name, value, "0 or a positive number of seconds")
+    return seconds
+
+
+def _check_timeout(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    seconds = _as_seconds(value)
+    if seconds is None or seconds <= 0:
+        raise _refused(name, value, "a positive number of seconds, or None for no limit")
+    return seconds
+
+
+def _check_on_error(name: str, value: object) -> object:
+    if not _is_one_of(value, "raise", "keep"):
+        raise _refused(name, value, '"raise" or "keep"')
+    return value
+
+
+def _check_checkpoint(name: str, value: object) -> object:
+    if not isinstance(value, bool) and not _is_one_of(value, "accept", "replace"):
+        raise _refused(name, value, 'True, False, "accept" or "replace"')
+    return value
+
+
+def _is_one_of(value: object, *choices: str) -> bool:
+    return isinstance(value, str) and value in choices
+
+
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    "kwargs": _check_kwargs,
+    "n_jobs": _check_n_jobs,
+    "backend": _check_backend,
+    "runs_per_task": _check_runs_per_task,
+    "retries": _check_count,
+    "retry_delay_seconds": _check_delay,
+    "timeout_seconds": _check_timeout,
+    "on_error": _check_on_error,
+    "checkpoint": _check_checkpoint,
+    "seed": _check_count,
+}

@@ -1,0 +1,82 @@
+"""Which task runner an execution uses, and which options that runner can honour."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from prefect.context import FlowRunContext
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution import ExecutionOptions, timeout_in_threads
+
+AnyRunner = TaskRunner[Any]
+
+BATCHES_ON_A_CLUSTER = 500
+"""So many are taken to be executed at the same time: a runner does not tell how many really are."""
+
+
+def check_runner(options: ExecutionOptions) -> None:
+    """Refuse what is no task runner, and options that the one to be used cannot honour.
+
+    Raises:
+        InvalidInput: It is none, or there is such an option.
+    """
+    given = options.task_runner
+    if given is not None and not isinstance(given, TaskRunner):
+        raise InvalidInput(
+            f"task_runner is {given!r}, not a Prefect task runner; "
+            "give an instance, such as ThreadPoolTaskRunner(max_workers=8)"
+        )
+    if in_threads(options) and options.timeout_seconds is not None:
+        raise InvalidInput(timeout_in_threads())
+    runner = given or _of_flow()
+    if options.n_jobs == -1 or runner is None:
+        return
+    name = type(runner).__name__
+    if not isinstance(runner, ThreadPoolTaskRunner):
+        raise InvalidInput(
+            f"n_jobs is {options.n_jobs}, but {name} has the workers of its cluster: leave out "
+            "n_jobs, or give task_runner=ThreadPoolTaskRunner() for workers on this machine"
+        )
+    if given is not None and in_threads(options):
+        raise InvalidInput(
+            f"n_jobs is {options.n_jobs}, but steps run in the threads of the {name}: leave out "
+            'n_jobs and give the runner max_workers, or use backend="processes"'
+        )
+
+
+def in_threads(options: ExecutionOptions) -> bool:
+    """Return whether steps run in the threads of the task runner."""
+    if options.backend is None:
+        return isinstance(options.task_runner, ThreadPoolTaskRunner)
+    return options.backend == "threads"
+
+
+def choose_runner(stack: ExitStack, given: AnyRunner | None, threads: int) -> AnyRunner:
+    """Return the started task runner of an execution.
+
+    Args:
+        stack: Ends the runner, unless it is that of the flow.
+        given: The user's choice, or None.
+        threads: How many threads one of our own has.
+    """
+    if given is None and (of_flow := _of_flow()) is not None:
+        return of_flow
+    fresh = ThreadPoolTaskRunner(max_workers=threads) if given is None else given.duplicate()
+    return stack.enter_context(fresh)
+
+
+def _of_flow() -> AnyRunner | None:
+    """Return the runner of the current flow, if that is not Prefect's default."""
+    context = FlowRunContext.get()
+    runner = None if context is None else context.task_runner
+    return None if isinstance(runner, ThreadPoolTaskRunner) else runner
+
+
+def places(runner: AnyRunner) -> int:
+    """Return how many batches a runner executes at the same time."""
+    if not isinstance(runner, ThreadPoolTaskRunner):
+        return BATCHES_ON_A_CLUSTER
+    return min(runner._max_workers, BATCHES_ON_A_CLUSTER)
