@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,7 +12,15 @@ from typing import Any
 
 from mltraq_prefect.execution.attempt import attempt
 from mltraq_prefect.execution.logs import LogRecord, captured
-from mltraq_prefect.execution.parcels import Packed, Parcel, opened, pack_done, pack_runs
+from mltraq_prefect.execution.parcels import (
+    Packed,
+    Parcel,
+    opened,
+    pack_done,
+    pack_runs,
+    rest,
+    size_of,
+)
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.run import Namespace, Run
 
@@ -65,17 +74,34 @@ class Batch:
         self.returned: str | None = None
 
     def attempt(self, execute: Callable[[Parcel], Iterator[Outcome]]) -> Iterator[Outcome]:
-        """Execute what is to do; what fails stays to do."""
-        todo, self.todo, self.failures = self.todo, [], []
-        for parcel in todo:
-            for outcome in execute(parcel):
-                if outcome.done is not None:
-                    self.done.append(outcome.done)
-                if outcome.failed is not None:
-                    self.todo.append(outcome.failed)
-                self.failures += outcome.failures
-                self.returned = self.returned or outcome.returned
-                yield outcome
+        """Execute what is to do. What fails stays to do, and so does what an exception prevented.
+
+        Raises:
+            RuntimeError: There are runs of which `execute` gave no outcome.
+        """
+        left, self.failures = deque(self.todo), []
+        failed: list[Parcel] = []
+        handled = 0
+        try:
+            while left:
+                for outcome in execute(left[0]):
+                    handled += outcome.count
+                    self._note(outcome, failed)
+                    yield outcome
+                if handled < size_of(left[0]):
+                    raise RuntimeError(f"{self!r}: {size_of(left[0]) - handled} were not executed")
+                left.popleft()
+                handled = 0
+        finally:
+            self.todo = failed + rest(left, handled)
+
+    def _note(self, outcome: Outcome, failed: list[Parcel]) -> None:
+        if outcome.done is not None:
+            self.done.append(outcome.done)
+        if outcome.failed is not None:
+            failed.append(outcome.failed)
+        self.failures += outcome.failures
+        self.returned = self.returned or outcome.returned
 
     def next(self) -> Batch | None:
         """Return the runs that completed this step, for the next; None if there are none."""

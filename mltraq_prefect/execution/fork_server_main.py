@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import selectors
@@ -58,15 +59,17 @@ class Server:
 
     def take(self) -> list[int]:
         """Take a request: return the worker's descriptors in the worker, nothing in the server."""
-        message, files, _, _ = socket.recv_fds(self._requests, 1, _MOST_FILES)
+        message, files, flags, _ = socket.recv_fds(self._requests, 1, _MOST_FILES)
         if not message:
             self._selector.unregister(self._requests)
             self._requests.close()
             return []
-        life, *others = files
         try:
+            if flags & socket.MSG_CTRUNC:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            life, *others = files
             pid = os.fork()
-        except OSError:  # too many processes: the end of its life tells the parent
+        except OSError:  # too many files or processes: the end of its life tells the parent
             _close(files)
             return []
         if pid == 0:

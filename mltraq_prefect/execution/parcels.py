@@ -7,7 +7,7 @@ passes it on does not open. Kwargs are no part of a pickled parcel: they travel 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -37,6 +37,21 @@ def opened(parcel: Parcel) -> list[Run]:
     if isinstance(parcel, Packed):
         return [_from_state(*state) for state in unpickled(parcel.data)]
     return parcel
+
+
+def size_of(parcel: Parcel) -> int:
+    """Return the number of runs of a parcel."""
+    return parcel.size if isinstance(parcel, Packed) else len(parcel)
+
+
+def rest(parcels: Iterable[Parcel], handled: int) -> list[Parcel]:
+    """Return what is left of parcels when so many runs of the first one were handled."""
+    if not handled:
+        return [*parcels]
+    first, *others = parcels
+    runs = opened(first)[handled:]
+    packed = pack_runs(runs) if isinstance(first, Packed) else runs
+    return [packed, *others] if runs else others
 
 
 def pack(value: Any) -> bytes:

@@ -9,6 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
@@ -24,6 +25,8 @@ from mltraq_prefect.pickling import unpickled
 from mltraq_prefect.run import Namespace
 
 _job_numbers = itertools.count()
+
+_NO_START = "no worker process could start"
 
 
 class WorkerDied(Exception):
@@ -75,16 +78,30 @@ def _unpicklable(kwargs: Mapping[str, Any]) -> str | None:
 
 
 class Worker:
-    """One worker process, used by one thread at a time."""
+    """One worker process, used by one thread at a time.
+
+    Raises:
+        WorkerDied: It could not start.
+    """
 
     def __init__(self) -> None:
-        self._channel, theirs = Pipe()
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-        self._recorder = Recorder(self._file.fileno())
         self._known: set[str] = set()
         self._idle_since = time.monotonic()
+        with ExitStack() as stack:
+            try:
+                self._start(stack)
+            except OSError as error:
+                raise WorkerDied(f"{_NO_START}: {error}", NO_RUN, has_begun=False) from None
+            self._resources = stack.pop_all()
+
+    def _start(self, stack: ExitStack) -> None:
+        self._channel, theirs = Pipe()
+        stack.enter_context(self._channel)
         with theirs:
-            self._fork = fork_server.fork(theirs.fileno(), self._file.fileno())
+            file = stack.enter_context(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
+            self._recorder = Recorder(file.fileno())
+            self._fork = fork_server.fork(theirs.fileno(), file.fileno())
+            stack.callback(self._fork.close)
 
     def is_ready(self) -> bool:
         """Return whether it surely has not ended for want of work, nor otherwise."""
@@ -125,14 +142,12 @@ class Worker:
     def close(self) -> None:
         """End the process and give back what belongs to it."""
         self.end()
-        self._fork.close()
-        self._channel.close()
-        self._file.close()
+        self._resources.close()
 
     def _obituary(self, job: Job) -> WorkerDied:
         code = self._fork.wait(END_SECONDS)
         if not self._recorder.has_begun():
-            reason = "no worker process could start; is there a limit on processes or memory?"
+            reason = f"{_NO_START}; is there a limit on processes or memory?"
             return WorkerDied(reason, NO_RUN, has_begun=False)
         if self._recorder.timed_out():
             reason = f"exceeded timeout_seconds={job.timeout_seconds:g}; its worker was killed"

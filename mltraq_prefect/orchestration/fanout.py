@@ -173,6 +173,7 @@ class _Fanout:
         self._collector = collector
         self._progress = progress
         self._tasks: Sequence[StepTask] = ()
+        self._is_draining = False
         self._arrived: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._position: dict[Any, int] = {}
         self._returning: set[str] = set()
@@ -210,10 +211,9 @@ class _Fanout:
 
     def _drain(self) -> None:
         """Keep what arrived before an interruption."""
+        self._is_draining = True
         while not self._arrived.empty():
-            handle = self._arrived.get()
-            if handle.func == self._gather:  # type: ignore[attr-defined]
-                handle()
+            self._arrived.get()()
 
     def _submit(self, position: int, batch: Batch, after: PrefectFuture[Batch] | None) -> None:
         try:
@@ -233,10 +233,12 @@ class _Fanout:
         position = self._position.pop(future.task_run_id)
         batch = future.result(raise_on_failure=False)
         if isinstance(batch, BaseException):
+            if self._is_draining:  # the interruption is raised
+                return
             raise batch
         self._warn_of_return(self._tasks[position].name, batch)
         last = position + 1 == len(self._tasks)
-        following = None if last else batch.next()
+        following = None if last or self._is_draining else batch.next()
         if following is not None:
             self._submit(position + 1, following, after=future)
         self._gather(batch.todo + (batch.done if last else []), str(future.task_run_id))

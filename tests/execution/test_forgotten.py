@@ -1,0 +1,92 @@
+"""No run is forgotten, whatever keeps a batch from being executed."""
+
+import logging
+import os
+import resource
+import socket
+from contextlib import contextmanager
+
+import pytest
+
+from mltraq_prefect.execution import Batch, Workers, as_steps, fork_server_main
+from mltraq_prefect.execution.batch import Outcome
+from mltraq_prefect.execution.parcels import opened, pack_runs
+from mltraq_prefect.execution.worker import make_job
+from mltraq_prefect.run import Run
+
+
+def batch_of(counts, packed):
+    """Return a batch of parcels with so many runs, which are numbered."""
+    numbers = iter(range(sum(counts)))
+    parcels = [[Run(params={"N": next(numbers)}) for _ in range(count)] for count in counts]
+    return Batch("some", sum(counts), [pack_runs(p) if packed else p for p in parcels])
+
+
+def numbers(parcels):
+    return [run.params.N for parcel in parcels for run in opened(parcel)]
+
+
+def until(most):
+    """Complete runs one by one, until an exception comes at this one."""
+
+    def execute(parcel):
+        for run in opened(parcel):
+            if most == run.params.N:
+                raise OSError("no more")
+            yield Outcome(1, pack_runs([run]), None, [])
+
+    return execute
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "as they are"])
+@pytest.mark.parametrize("end", range(6))
+def test_what_an_exception_prevents_stays_to_do(packed, end):
+    batch = batch_of([2, 3, 1], packed)
+    with pytest.raises(OSError, match="no more"):
+        list(batch.attempt(until(end)))
+    assert numbers(batch.done) == list(range(end))
+    assert numbers(batch.todo) == list(range(end, 6))
+    list(batch.attempt(until(None)))
+    assert numbers(batch.done) == list(range(6))
+    assert batch.todo == []
+
+
+def test_runs_without_an_outcome_are_no_success():
+    batch = batch_of([2, 3], packed=True)
+    with pytest.raises(RuntimeError, match="some>: 2 were not executed"):
+        list(batch.attempt(lambda _: iter([Outcome(0, None, None, [])])))
+    assert numbers(batch.todo) == list(range(5))
+
+
+@contextmanager
+def no_more_files():
+    """Let this process open no more files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as file:
+        lowest_free = file.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_worker_that_cannot_start_for_want_of_files_fails_its_runs():
+    (step,) = as_steps(lambda run: None, {}, 0)
+    job = make_job(step, {}, logging.INFO, None)
+    parcel = pack_runs([Run(params={"N": n}) for n in range(3)])
+    with Workers(1) as workers, no_more_files():
+        outcomes = list(workers.execute(job, parcel))
+    assert [outcome.count for outcome in outcomes] == [3]
+    assert "no worker process could start: [Errno 24]" in outcomes[0].failures[0][1]
+
+
+def test_descriptors_that_the_server_has_no_room_for_cost_one_worker():
+    ours, theirs = socket.socketpair()
+    life, its_end = socket.socketpair()
+    server = fork_server_main.Server(theirs)
+    socket.send_fds(ours, [b"f"], [its_end.fileno(), 1, 2])
+    its_end.close()
+    with no_more_files():
+        assert server.take() == []
+    assert life.recv(1) == b""
