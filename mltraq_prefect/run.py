@@ -54,19 +54,50 @@ class Namespace(dict[str, Any]):
 
 
 @dataclass(slots=True)
+class StepEntry:
+    """What the ledger says of one run in one step.
+
+    Attributes:
+        state: ``completed``, ``failed``, or ``pending`` if its result no longer counts.
+        fingerprint: Of what was executed; None if that is not known.
+        error: Traceback of its failure, or None.
+        error_type: Type of what it raised, such as ``ValueError``, or None.
+        attempts: How often it was tried in its last execution.
+        started_at: When its first attempt began (UTC, aware), or None.
+        duration_s: Seconds of compute of all attempts, or None.
+        flow_run_id: Id of the Prefect flow run that executed it, or None.
+        task_run_id: Id of the Prefect task run that executed it, or None.
+    """
+
+    state: State = "completed"
+    fingerprint: str | None = None
+    error: str | None = None
+    error_type: str | None = None
+    attempts: int = 0
+    started_at: datetime.datetime | None = None
+    duration_s: float | None = None
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+
+
+@dataclass(slots=True)
 class LedgerEntry:
-    """What the ledger says of one run.
+    """What the ledger says of one run: a summary, and an entry of each step.
 
     Attributes:
         state: ``pending``, ``completed`` or ``failed``.
         steps: Completed steps, each with the fingerprint of what was executed.
         error: Traceback of the last failure, or None.
-        attempts: How often a step of this run was tried in the last execution.
-        started_at: When its last execution started (UTC, aware), or None.
-        duration_s: Seconds of compute in its last execution, or None.
-        flow_run_id: Id of the Prefect flow run that executed it last, or None.
-        task_run_id: Id of the Prefect task run that executed it last, or None.
+        attempts: How often its last step was tried.
+        started_at: When its first step began (UTC, aware), or None.
+        duration_s: Seconds of compute of all its steps, or None.
+        flow_run_id: Id of the Prefect flow run that executed its last step, or None.
+        task_run_id: Id of the Prefect task run that executed its last step, or None.
         position: Place in the experiment's order; None until it is stored.
+        step: The step that has failed, or that an execution has listed and not completed yet.
+        error_type: Type of what the failed step raised, such as ``ValueError``, or None.
+        executed: Entries of steps that were executed or read since the run is in memory.
+        stored: Reads the entries that the database has of other steps; None if there are none.
     """
 
     state: State = "pending"
@@ -78,6 +109,34 @@ class LedgerEntry:
     flow_run_id: str | None = None
     task_run_id: str | None = None
     position: int | None = None
+    step: str | None = None
+    error_type: str | None = None
+    executed: dict[str, StepEntry] = field(default_factory=dict)
+    stored: Callable[[], dict[str, StepEntry]] | None = field(default=None, repr=False)
+
+    @property
+    def executions(self) -> dict[str, StepEntry]:
+        """Entries of all steps that were tried, by name; read from the database when needed."""
+        if self.stored is not None:
+            self.executed = self.stored() | self.executed
+            self.stored = None
+        return self.executed
+
+    def copy(self) -> LedgerEntry:
+        """Return an entry with the same values in dicts of its own."""
+        executed = {step: replace(entry) for step, entry in self.executed.items()}
+        return replace(self, steps=dict(self.steps), executed=executed)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        _ = self.executions
+        return tuple(getattr(self, name) for name in LedgerEntry.__slots__[:-1])
+
+    def __setstate__(self, state: Any) -> None:
+        values = LedgerEntry()
+        names = LedgerEntry.__slots__[:-1]
+        known = dict(zip(names, state, strict=True)) if len(state) > 2 else state[1]
+        for name in LedgerEntry.__slots__:
+            setattr(self, name, known.get(name, getattr(values, name)))
 
 
 class Source(Protocol):
@@ -241,7 +300,7 @@ class Run:
             fields=self.fields,
             locals=self.locals,
             seed=self.seed,
-            ledger=replace(self.ledger, steps=dict(self.ledger.steps)),
+            ledger=self.ledger.copy(),
         )
 
     def __getitem__(self, key: str) -> Any:

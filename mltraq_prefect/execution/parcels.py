@@ -31,6 +31,9 @@ class Packed(NamedTuple):
 
 Parcel = list[Run] | Packed
 
+_SENT = LedgerEntry.__slots__[:-1]
+"""What a run takes along of its ledger entry: not the way to its database."""
+
 
 def opened(parcel: Parcel) -> list[Run]:
     """Return the runs of a parcel; each call on a pickled one returns new objects."""
@@ -121,7 +124,7 @@ def _packed(runs: Sequence[Run]) -> Packed:
 
 def _state(run: Run) -> tuple[Any, ...]:
     values = (dict(run.params), dict(run.fields), dict(run.locals))
-    entry = tuple(getattr(run.ledger, name) for name in LedgerEntry.__slots__)
+    entry = tuple(getattr(run.ledger, name) for name in _SENT)
     return (run.id_run, *values, run.seed, entry)
 
 
@@ -133,5 +136,5 @@ def _from_state(
     seed: int,
     entry: tuple[Any, ...],
 ) -> Run:
-    ledger = LedgerEntry(*entry)
+    ledger = LedgerEntry(**dict(zip(_SENT, entry, strict=True)))
     return Run(id_run, params=params, fields=fields, locals=locals_, seed=seed, ledger=ledger)

@@ -21,12 +21,14 @@ class Changes:
         cells: Runs of which it has other values, by the keys of those fields.
         ledger: The ledger marks that those runs, or their ledger rows alone, shall have.
         steps: Completed steps that the database did not list for a run that is written.
+        entries: Names of the steps whose entries are to be written, by place of the run.
     """
 
     new: list[int] = field(default_factory=list)
     cells: dict[tuple[str, ...], list[int]] = field(default_factory=dict)
     ledger: dict[int, LedgerMark] = field(default_factory=dict)
     steps: dict[str, None] = field(default_factory=dict)
+    entries: dict[int, list[str]] = field(default_factory=dict)
 
     def places(self) -> list[int]:
         """Return the places of runs that the database has and that change."""
@@ -66,6 +68,8 @@ def find_changes(
             changes.cells.setdefault(keys, []).append(place)
             changes.ledger[place] = mark
             _note_steps(changes, mark, now)
+            if mark != now and mark.state != "pending":
+                changes.entries[place] = _differing(mark, now)
     return changes
 
 
@@ -94,7 +98,7 @@ def _set(seen: Seen, before: Seen) -> Iterator[str]:
 
 def _of_read(mine: LedgerMark, read: LedgerMark, now: LedgerMark) -> LedgerMark:
     """Merge three ways: what somebody else has completed since the run was read stays."""
-    if mine == read:
+    if mine == read or mine.state == "pending":
         return now
     if now == read:
         return mine
@@ -120,6 +124,13 @@ def _note_steps(changes: Changes, mark: LedgerMark, now: LedgerMark) -> None:
         before = _loaded(now.steps)
         added = [step for step in _loaded(mark.steps) if step not in before]
         changes.steps.update(dict.fromkeys(added))
+
+
+def _differing(mark: LedgerMark, now: LedgerMark) -> list[str]:
+    """Return the steps of which a run has another entry than the database."""
+    ours, theirs = _loaded(mark.steps), _loaded(now.steps)
+    names = [step for step in {**theirs, **ours} if ours.get(step) != theirs.get(step)]
+    return list(dict.fromkeys(names if mark.step is None else [*names, mark.step]))
 
 
 @lru_cache

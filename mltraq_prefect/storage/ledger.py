@@ -34,7 +34,9 @@ STATE: dict[str, Kind] = {
     "params": "json",
     "state": "key",
     "steps": "text",
+    "step": "text",
     "error": "text",
+    "error_type": "text",
     "attempts": "int",
     "started_at": "datetime",
     "duration_s": "float",
@@ -130,8 +132,9 @@ def ledger_marks(
     errors = [entry.error for entry in entries]
     if any(errors):
         errors = [error and clean(error, dialect) for error in errors]
-    states = [entry.state for entry in entries]
-    return [params, column(states), _texts_of_steps(entries), column(errors)]
+    states = column([entry.state for entry in entries])
+    step = column([entry.step for entry in entries])
+    return [params, states, _texts_of_steps(entries), step, column(errors)]
 
 
 def _texts_of_steps(entries: Sequence[LedgerEntry]) -> Sequence[str]:
@@ -148,7 +151,9 @@ def _texts_of_steps(entries: Sequence[LedgerEntry]) -> Sequence[str]:
     return column(found)
 
 
-_BOOKED = attrgetter("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
+_BOOKED = attrgetter(
+    "error_type", "attempts", "started_at", "duration_s", "flow_run_id", "task_run_id"
+)
 
 
 def ledger_columns(
@@ -158,12 +163,23 @@ def ledger_columns(
     dialect: Dialect,
 ) -> list[Sequence[Any]]:
     """Return what the driver takes for the columns of `STATE`."""
-    attempts, started, durations, *ids = zip(*map(_BOOKED, entries), strict=True)
-    params, states, steps, errors = marks
+    types, attempts, started, durations, *ids = zip(*map(_BOOKED, entries), strict=True)
+    params, states, steps, step, errors = marks
+    booked = (types, *times(attempts, started, durations, dialect), *ids, residuals)
+    padded = _padded(steps, dialect.steps_block)
+    return [params, states, padded, step, errors, *map(column, booked)]
+
+
+def times(
+    attempts: Sequence[int],
+    started: Sequence[dt.datetime | None],
+    durations: Sequence[float | None],
+    dialect: Dialect,
+) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+    """Return attempts, moments and seconds as the driver takes them."""
     moments = for_driver(dialect, "datetime", _naive(started))
     seconds = [None if duration is None else float(duration) for duration in durations]
-    booked = (list(map(int, attempts)), moments, seconds, *ids, residuals)
-    return [params, states, _padded(steps, dialect.steps_block), errors, *map(column, booked)]
+    return list(map(int, attempts)), moments, seconds
 
 
 def _padded(texts: Sequence[str], block: int) -> Sequence[str]:
@@ -187,6 +203,13 @@ def _naive(moments: Sequence[dt.datetime | None]) -> list[dt.datetime | None]:
         text = orjson.dumps(moments).replace(b'+00:00"', b'"')
         return [found and dt.datetime.fromisoformat(found) for found in orjson.loads(text)]
     return [moment and without_zone(moment) for moment in moments]
+
+
+def aware(moments: Sequence[dt.datetime | None]) -> Sequence[dt.datetime | None]:
+    """Return times of the ledger with their zone, UTC."""
+    if isinstance(moments, Constant):
+        return Constant(aware([moments.value])[0], len(moments))
+    return [moment and moment.replace(tzinfo=dt.UTC) for moment in moments]
 
 
 def dump_residual(fields: Exact, params: Exact) -> bytes | None:

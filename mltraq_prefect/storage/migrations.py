@@ -35,7 +35,14 @@ class Migration:
 Migrations = Mapping[int, Migration]
 """By the version from which they lead to the next one."""
 
-MIGRATIONS: Migrations = {}
+
+def _to_2(transaction: Transaction) -> None:
+    from mltraq_prefect.storage import format_2  # which imports whoever imports this module
+
+    format_2.apply(transaction)
+
+
+MIGRATIONS: Migrations = {1: Migration(_to_2)}
 
 
 def newest(migrations: Migrations) -> int:

@@ -91,6 +91,11 @@ def column_name(key: str, taken: Collection[str]) -> str:
     return _hashed(key, key)
 
 
+def step_key(step: str) -> str:
+    """Return what stands for the name of a step in keys: an identifier of at most 64 letters."""
+    return step if _is_portable(step, _COLUMN) else _hashed(step, step)
+
+
 def _is_portable(name: str, pattern: re.Pattern[str]) -> bool:
     return (
         len(name) <= MAX_PORTABLE

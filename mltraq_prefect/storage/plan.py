@@ -214,8 +214,16 @@ def _placed_error(error: UnsupportedType, record: Record, key: str) -> Unsupport
 
 
 def _ledger(record: Record, dialect: Dialect) -> tuple[list[Sequence[Any]], dict[int, Exact]]:
+    known = () if record.snapshot is None else record.snapshot.runs
+    for run in record.runs:
+        if run.ledger.stored is not None and run.id_run not in known:
+            _ = run.ledger.executions  # read before the transaction that inserts them
     texts, exact = dump_params([run.params for run in record.runs], dialect)
     entries = [run.ledger for run in record.runs]
+    for step in dict.fromkeys(
+        step for entry in entries for step in (*entry.steps, *entry.executed)
+    ):
+        check_name(step, f"experiment {record.name!r}: step name")
     return ledger_marks(entries, texts, dialect), exact
 
 

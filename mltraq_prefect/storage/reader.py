@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -26,9 +26,13 @@ from mltraq_prefect.storage.ledger import (
 )
 from mltraq_prefect.storage.projection import revive, stored_marks
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, Snapshot
+from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.stored import StoredRuns
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
+
+ReadExecutions = Callable[[str, Sequence[str]], Executions]
+"""Reads the entries of the steps of runs, which few ask for, in a transaction of its own."""
 
 Ledger = dict[str, Sequence[Any]]
 """Natural cells of the ledger by column, but moments as the driver gave them."""
@@ -40,13 +44,15 @@ def read(
     columns: Sequence[str] | None,
     pending: str | None,
     ids: Sequence[str] | None,
+    executions: ReadExecutions,
 ) -> Record:
     """Read an experiment; see `Store.read`."""
     entry = found(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
     ledger, steps = _ledger(transaction, entry, pending, ids)
     some = None if len(ledger["id_run"]) == entry.run_count else ledger["id_run"]
-    runs, snapshot = _runs(transaction, entry, keys, ledger, some, steps)
+    executed = partial(executions, entry.id_experiment, ledger["id_run"])
+    runs, snapshot = _runs(transaction, entry, keys, ledger, some, steps, executed)
     return Record(
         name=entry.name,
         id_experiment=entry.id_experiment,
@@ -114,6 +120,7 @@ def _runs(
     ledger: Ledger,
     some: Sequence[str] | None,
     steps: dict[str, dict[str, str]],
+    executed: Callable[[], Executions],
 ) -> tuple[list[Run], Snapshot]:
     found = tables.read_cells(transaction, entry, keys, some)
     ids, cells, places = _matched(ledger, *found)
@@ -123,7 +130,7 @@ def _runs(
     fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
     params = partial(_params, entry, ledger, residuals)
     large = [key for key, marked in zip(keys, marks, strict=True) if fields[key] is not marked]
-    source = StoredRuns(transaction.dialect, fields, large, params, ledger, steps, places)
+    source = StoredRuns(transaction.dialect, fields, large, params, ledger, steps, places, executed)
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
     part = Part(tuple(keys), ids, marks, [ledger[name] for name in LedgerMark._fields], places)
     snapshot = Snapshot(entry.id_experiment, SeenRuns(part))

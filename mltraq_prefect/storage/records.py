@@ -22,6 +22,7 @@ class LedgerMark(NamedTuple):
     params: str
     state: str
     steps: str
+    step: str | None
     error: str | None
 
 

@@ -16,6 +16,7 @@ from mltraq_prefect.storage.large import VALUES, VALUES_KEY
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.ledger import KEYS, LEDGER
 from mltraq_prefect.storage.migrations import MIGRATIONS, newest
+from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
 
 FORMAT = newest(MIGRATIONS)
 """Version of the tables."""
@@ -39,11 +40,15 @@ FORMATS: dict[str, Kind] = {"version": "int", "package": "text", "applied_at": "
 TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
     "experiment_runs": (LEDGER, tuple(KEYS), ()),
+    "experiment_run_steps": (RUN_STEPS, RUN_STEPS_KEY, ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
     "experiment_values": (VALUES, VALUES_KEY, ()),
     "experiment_format": (FORMATS, ("version",), ()),
 }
 """Columns, primary key and unique columns of each."""
+
+LEDGERS = ("experiment_runs", "experiment_run_steps")
+"""Tables with short rows, each written several times and read by experiment."""
 
 
 def create_table(
@@ -104,7 +109,7 @@ def create(database: Database) -> None:
         _check_shapes(found, database.url)
         for table, (columns, key, unique) in TABLES.items():
             if table not in found:
-                options = database.dialect.ledger_options if columns is LEDGER else ""
+                options = database.dialect.ledger_options if table in LEDGERS else ""
                 create_table(transaction, table, columns, key, unique, options)
         if not _recorded(transaction):
             _record(transaction, newest(database.migrations))

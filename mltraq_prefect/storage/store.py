@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, QueryFailed
 from mltraq_prefect.numbers import Numbers
-from mltraq_prefect.storage import index, query, reader, schema, tables
+from mltraq_prefect.storage import index, query, reader, run_steps, schema, tables
 from mltraq_prefect.storage.connections import RECONNECT_SECONDS, Database, DriverError, Transaction
 from mltraq_prefect.storage.messages import without_values
 from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
@@ -124,7 +124,18 @@ class Store:
             FieldNotFound: No run has one of the `columns`.
             CorruptData: Something stored is not what was written.
         """
-        return self._reading(lambda t: reader.read(t, name, columns, pending, ids), missing=name)
+        return self._reading(
+            lambda t: reader.read(t, name, columns, pending, ids, self.executions), missing=name
+        )
+
+    def executions(self, id_experiment: str, ids: Sequence[str]) -> run_steps.Executions:
+        """Return what the ledger says of runs in each step, by `id_run` and name of the step.
+
+        Args:
+            id_experiment: Id of their experiment; one that is not there has none.
+            ids: Their `id_run`; others may come, too.
+        """
+        return self._reading(lambda t: run_steps.read(t, id_experiment, ids))
 
     def read_pickle(self, name: str) -> tuple[bytes, str]:
         """Return the sealed pickle of an experiment, not verified, and the experiment's id.

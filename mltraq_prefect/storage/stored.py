@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields as fields_of
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
-from mltraq_prefect.run import LedgerEntry, Namespace
-from mltraq_prefect.storage.columns import Constant
+from mltraq_prefect.run import LedgerEntry, Namespace, StepEntry
 from mltraq_prefect.storage.dialects import Dialect
+from mltraq_prefect.storage.ledger import aware
 from mltraq_prefect.storage.projection import MISSING, natural
+from mltraq_prefect.storage.run_steps import Executions
 
-_NAMES = tuple(field.name for field in fields_of(LedgerEntry))
+_NAMES = tuple(field.name for field in fields_of(LedgerEntry))[:-2]
+"""The columns of the ledger that an entry has; the entries of steps are read when needed."""
 
 
 class StoredRuns:
@@ -29,6 +30,7 @@ class StoredRuns:
         ledger: Natural cells by column of the ledger, but moments as the driver gave them.
         steps: The completed steps of each distinct text of the column `steps`.
         places: Of each run's row in the ledger, and among the params.
+        executions: Returns the entries of steps that the database has of these runs.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class StoredRuns:
         ledger: Mapping[str, Sequence[Any]],
         steps: Mapping[str, dict[str, str]],
         places: Sequence[int],
+        executions: Callable[[], Executions],
     ) -> None:
         self.lock = threading.Lock()
         self._dialect = dialect
@@ -51,6 +54,7 @@ class StoredRuns:
         self._ledger = ledger
         self._steps = steps
         self._places = places
+        self._executions = cache(executions)
         self._entries: list[tuple[Any, ...]] = []
 
     def params(self, place: int) -> Namespace:
@@ -78,13 +82,15 @@ class StoredRuns:
         """Return what the ledger says of it."""
         if not self._entries:
             moments = natural(self._dialect, "datetime", self._ledger["started_at"])
-            ledger = {**self._ledger, "started_at": _aware(moments)}
+            ledger = {**self._ledger, "started_at": aware(moments)}
             self._entries = list(zip(*[ledger[name] for name in _NAMES], strict=True))
-        state, steps, *rest = self._entries[self._places[place]]
-        return LedgerEntry(state, self._steps[steps].copy(), *rest)
+        row = self._places[place]
+        state, steps, *rest = self._entries[row]
+        entry = LedgerEntry(state, self._steps[steps].copy(), *rest)
+        if entry.steps or entry.step is not None:
+            entry.stored = partial(self._executed, self._ledger["id_run"][row])
+        return entry
 
-
-def _aware(moments: Sequence[dt.datetime | None]) -> Sequence[dt.datetime | None]:
-    if isinstance(moments, Constant):
-        return Constant(_aware([moments.value])[0], len(moments))
-    return [moment and moment.replace(tzinfo=dt.UTC) for moment in moments]
+    def _executed(self, id_run: str) -> dict[str, StepEntry]:
+        """Return the entries of a run's steps; the first call reads those of all runs."""
+        return self._executions().get(id_run, {})

@@ -24,6 +24,9 @@ from mltraq_prefect.storage.schema import create_table
 FEW = 1000
 """Up to so many runs are asked for by id; for more the whole table is read."""
 
+PARTS = ("experiment_run_steps", "experiment_runs", "experiment_values", "experiment_pickles")
+"""Tables that have rows of each experiment."""
+
 _EXACT_FLOAT = 2**53
 
 
@@ -71,7 +74,7 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
 
 def clear(transaction: Transaction, entry: Entry) -> None:
     """Delete everything of an experiment but the table of its runs."""
-    for table in ("experiment_runs", "experiment_values", "experiment_pickles", "experiments"):
+    for table in (*PARTS, "experiments"):
         transaction.run(f"DELETE FROM {table} WHERE id_experiment = ?", (entry.id_experiment,))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import ExperimentExists, UnsupportedType
-from mltraq_prefect.storage import index, large, tables
+from mltraq_prefect.storage import index, large, run_steps, tables
 from mltraq_prefect.storage.changes import Changes, find_changes
 from mltraq_prefect.storage.columns import Constant, column, picked, sorted_places
 from mltraq_prefect.storage.connections import Database, Transaction
@@ -342,6 +342,8 @@ class Writer:
                 self._dialect,
             )
             self._update_rows(transaction, STATE, executed, columns, found)
+            steps = [changes.entries.get(place, []) for place in executed]
+            run_steps.put(transaction, found.id_experiment, [runs[i] for i in executed], steps)
 
     def _update_rows(
         self,
@@ -404,6 +406,7 @@ class Writer:
         key = [Constant(prepared.id_experiment, len(runs)), [run.id_run for run in runs]]
         ordered = [position[place] for place in places]
         transaction.insert("experiment_runs", LEDGER, [*key, ordered, *columns])
+        run_steps.insert(transaction, prepared.id_experiment, runs)
 
     def _beside(
         self,

@@ -10,7 +10,7 @@ from tests.contract.assets import FOLDER, record_1
 from tests.contract.records import assert_same_runs
 from tests.values import assert_identical
 
-RECORDS = {1: record_1}
+RECORDS = {1: record_1, 2: record_1}
 
 
 @pytest.fixture(params=sorted(RECORDS))

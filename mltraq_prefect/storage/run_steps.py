@@ -1,0 +1,168 @@
+"""Rows of `experiment_run_steps`: what is known of a run in one step.
+
+The key begins with experiment and step, so an index finds who has completed a step, and tells of
+each run of the ledger whether it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from operator import attrgetter
+
+from mltraq_prefect.run import Run, StepEntry
+from mltraq_prefect.storage.columns import Constant, Maker, column
+from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.ledger import aware, times
+from mltraq_prefect.storage.names import step_key
+from mltraq_prefect.storage.projection import clean, natural
+
+RUN_STEPS_KEY = ("id_experiment", "step_key", "id_run")
+
+FACTS: dict[str, Kind] = {
+    "state": "key",
+    "fingerprint": "text",
+    "error": "text",
+    "error_type": "text",
+    "attempts": "int",
+    "started_at": "datetime",
+    "duration_s": "float",
+    "flow_run_id": "text",
+    "task_run_id": "text",
+}
+RUN_STEPS: dict[str, Kind] = {
+    "id_experiment": "key",
+    "step_key": "key",
+    "id_run": "key",
+    "step": "text",
+    **FACTS,
+}
+"""`step_key` stands for the name of the step, which may have any length and any letters."""
+
+Executions = dict[str, dict[str, StepEntry]]
+"""Entries by `id_run` and name of the step."""
+
+CHUNK = 500
+"""Rows that one statement deletes or looks up by the ids of their runs."""
+
+_FACTS = attrgetter(*FACTS)
+
+
+def insert(transaction: Transaction, id_experiment: str, runs: Sequence[Run]) -> None:
+    """Insert the rows of all steps of runs that have none yet."""
+    found: dict[str, list[tuple[str, StepEntry]]] = {}
+    for run in runs:
+        for step, entry in entries(run):
+            found.setdefault(step, []).append((run.id_run, entry))
+    for step in sorted(found, key=step_key):
+        _insert(transaction, id_experiment, step, found[step])
+
+
+def put(
+    transaction: Transaction,
+    id_experiment: str,
+    runs: Sequence[Run],
+    steps: Sequence[Sequence[str]],
+) -> None:
+    """Write the rows of some steps of runs, in the place of those that there are.
+
+    Args:
+        transaction: Where.
+        id_experiment: The experiment.
+        runs: The runs.
+        steps: Names of the steps to write, of each run.
+    """
+    found: dict[str, list[tuple[str, StepEntry]]] = {}
+    for run, names in zip(runs, steps, strict=True):
+        known = dict(entries(run)) if names else {}
+        for step in names:
+            entry = known.get(step) or StepEntry("pending")
+            found.setdefault(step, []).append((run.id_run, entry))
+    for step in sorted(found, key=step_key):
+        rows = sorted(found[step], key=lambda row: row[0])
+        _delete(transaction, id_experiment, step, [id_run for id_run, _ in rows])
+        _insert(transaction, id_experiment, step, rows)
+
+
+def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
+    """Yield the entry of each step of a run that is in memory; at least what its summary says."""
+    ledger = run.ledger
+    for step, fingerprint in ledger.steps.items():
+        entry = ledger.executed.get(step)
+        if entry is None or (entry.state, entry.fingerprint) != ("completed", fingerprint):
+            entry = StepEntry("completed", fingerprint)
+        yield step, entry
+    for step, entry in ledger.executed.items():
+        if step not in ledger.steps:
+            yield step, entry
+
+
+def _insert(
+    transaction: Transaction, id_experiment: str, step: str, rows: Sequence[tuple[str, StepEntry]]
+) -> None:
+    dialect, count = transaction.dialect, len(rows)
+    ids, found = zip(*rows, strict=True)
+    states, prints, errors, types, tries, started, durations, *by = zip(
+        *map(_FACTS, found), strict=True
+    )
+    cleaned = [error and clean(error, dialect) for error in errors]
+    facts = (states, prints, cleaned, types, *times(tries, started, durations, dialect), *by)
+    key = (Constant(id_experiment, count), Constant(step_key(step), count), ids)
+    cells = (*key, Constant(step, count), *map(column, facts))
+    transaction.insert("experiment_run_steps", RUN_STEPS, cells)
+
+
+def _delete(transaction: Transaction, id_experiment: str, step: str, ids: Sequence[str]) -> None:
+    where = "FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ?"
+    key = (id_experiment, step_key(step))
+    if not transaction.rows(f"SELECT 1 {where} LIMIT 1", key):
+        return  # a new step, as mostly
+    for start in range(0, len(ids), CHUNK):
+        some = ids[start : start + CHUNK]
+        marks = ", ".join("?" * len(some))
+        transaction.run(f"DELETE {where} AND id_run IN ({marks})", (*key, *some))
+
+
+def read(transaction: Transaction, id_experiment: str, ids: Sequence[str]) -> Executions:
+    """Return the entries of runs that the database has.
+
+    Args:
+        transaction: Where to read.
+        id_experiment: The experiment.
+        ids: The runs; entries of others may come, too.
+    """
+    names = ("id_run", "step", *FACTS)
+    makers: list[Maker] = [partial(natural, transaction.dialect, RUN_STEPS[name]) for name in names]
+    sql = f"SELECT {', '.join(names)} FROM experiment_run_steps WHERE id_experiment = ?"
+    found: Executions = {}
+    for more, parameters in _parts(transaction, id_experiment, ids):
+        columns = transaction.select(sql + more, makers, (id_experiment, *parameters))
+        started = 2 + list(FACTS).index("started_at")
+        columns[started] = aware(columns[started])
+        for id_run, step, *facts in zip(*columns, strict=True):
+            found.setdefault(id_run, {})[step] = StepEntry(*facts)
+    return found
+
+
+def _parts(
+    transaction: Transaction, id_experiment: str, ids: Sequence[str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield conditions that together lead to the rows of runs: by key if these are few."""
+    if len(ids) > CHUNK:
+        yield "", ()
+        return
+    marks = ", ".join("?" * len(ids))
+    for key in step_keys(transaction, id_experiment) if ids else ():
+        yield f" AND step_key = ? AND id_run IN ({marks})", (key, *ids)
+
+
+def step_keys(transaction: Transaction, id_experiment: str) -> Iterator[str]:
+    """Yield the keys of the steps of an experiment: each is one look-up in the index."""
+    sql = "SELECT min(step_key) FROM experiment_run_steps WHERE id_experiment = ? AND step_key > ?"
+    key = ""
+    while True:
+        ((found,),) = transaction.rows(sql, (id_experiment, key))
+        if found is None:
+            return
+        yield (key := found)
