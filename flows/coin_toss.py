@@ -91,7 +91,7 @@ if __name__ == "__main__":
     report()
     if url == "sqlite:///mltraq.db":
         print("\nThe database is mltraq.db, in this folder. One statement to try:")
-        print(f'  .venv/bin/python -m mltraq_prefect query "{SLOTS}"')
+        print(f'  .venv/bin/mltraq-prefect --database {url} query "{SLOTS}"')
     print("\nTo see the flow runs in the Prefect UI:")
     print("  .venv/bin/prefect server start")
     print("then open http://127.0.0.1:4200/runs")

@@ -30,6 +30,7 @@ from mltraq_prefect.errors import (
 from mltraq_prefect.experiment import Experiment
 from mltraq_prefect.run import LedgerEntry, Namespace, Run, Runs
 from mltraq_prefect.session import Session, create_session
+from mltraq_prefect.version import __version__ as __version__
 
 __all__ = [
     "CorruptData",

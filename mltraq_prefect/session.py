@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.environment import DATABASE_URL, check_variables
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.experiment import (
     Experiment,
@@ -21,7 +24,7 @@ from mltraq_prefect.storage.pickles import unseal
 if TYPE_CHECKING:
     import pandas as pd
 
-DATABASE_URL = "MLTRAQ_DATABASE_URL"
+_logger = logging.getLogger("mltraq_prefect")
 
 
 def create_session(
@@ -35,25 +38,58 @@ def create_session(
     Args:
         url: SQLAlchemy URL, such as ``sqlite:///mltraq.db`` or
             ``postgresql+psycopg://user@host/database``. If None, the environment variable
-            ``MLTRAQ_DATABASE_URL``, else an in-memory SQLite database.
+            ``MLTRAQ_DATABASE_URL``. Without both the database is in memory, for a trial: a line in
+            the log says so, and a flow run of a deployment is refused.
         block: Name of a Prefect `ExperimentStore` block that holds the URL instead.
         compress: Keys of fields whose arrays, frames and other binary values are compressed with
             Zstandard when they are written, or whether all are. Reading needs no option.
 
     Raises:
+        InvalidInput: The URL cannot be used; there is none, in a deployment; or a variable of the
+            environment begins with ``MLTRAQ_`` and is not known.
         StorageUnavailable: The database cannot be reached.
         ForeignTable: It has a table of our name that is not ours.
         NewerFormat: A later version of the package wrote it.
     """
+    check_variables()
     if url is not None and block is not None:
         raise InvalidInput("give create_session either a url or a block, not both")
+    if isinstance(compress, str):
+        raise InvalidInput(f"compress is {compress!r}; give a list of field keys, or True")
     if block is not None:
         from mltraq_prefect.orchestration import url_of_block
 
         url = url_of_block(block)
-    if isinstance(compress, str):
-        raise InvalidInput(f"compress is {compress!r}; give a list of field keys, or True")
-    return Session(url or os.environ.get(DATABASE_URL) or "sqlite://", compress=compress)
+    elif url is None:
+        url = os.environ.get(DATABASE_URL) or _in_memory()
+    return Session(url, compress=compress)
+
+
+def _in_memory() -> str:
+    """Return the URL of a database in memory, and say that it is one.
+
+    Raises:
+        InvalidInput: What a flow run of a deployment stores there, nobody would ever see.
+    """
+    if _inside_deployment():
+        raise InvalidInput(
+            "this flow run of a deployment has no database, and its results would be lost: give "
+            f"create_session a block or a URL, or set {DATABASE_URL} where the worker runs"
+        )
+    _logger.warning(
+        "This session has no database: it is in memory, and gone when the program ends. To keep "
+        "it, give create_session a URL such as sqlite:///mltraq.db, or set %s.",
+        DATABASE_URL,
+    )
+    return "sqlite://"
+
+
+def _inside_deployment() -> bool:
+    if "prefect" not in sys.modules and "PREFECT__FLOW_RUN_ID" not in os.environ:
+        return False
+    from mltraq_prefect.orchestration import inside_deployment
+
+    return inside_deployment()
 
 
 class Session:

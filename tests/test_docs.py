@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import mltraq_prefect as mltraq
 from mltraq_prefect.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -59,12 +58,3 @@ def test_every_command_of_the_command_line_is_in_the_documentation():
     changelog = (ROOT / "CHANGELOG.md").read_text()
     for command in commands.split(","):
         assert f"mltraq-prefect {command}" in README + changelog
-
-
-def test_the_command_line_reports_errors_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    mltraq.create_session("sqlite:///mltraq.db").add_experiment("one").persist()
-    assert main(["ls"]) == 0
-    assert "one" in capsys.readouterr().out
-    assert main(["query", "SELEC 1"]) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 1

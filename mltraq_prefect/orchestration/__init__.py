@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     )
     from mltraq_prefect.orchestration.events import Persisted
     from mltraq_prefect.orchestration.fanout import execute_in_tasks
-    from mltraq_prefect.orchestration.flows import in_flow, in_task, inside_task
+    from mltraq_prefect.orchestration.flows import in_flow, in_task, inside_deployment, inside_task
     from mltraq_prefect.orchestration.links import page_url
     from mltraq_prefect.orchestration.progress import ShownProgress
     from mltraq_prefect.orchestration.runners import check_runner
@@ -30,6 +30,7 @@ __all__ = [
     "execute_in_tasks",
     "in_flow",
     "in_task",
+    "inside_deployment",
     "inside_run",
     "inside_task",
     "page_url",
@@ -42,7 +43,7 @@ _MODULES = {
     "blocks": ("ExperimentStore", "pickle_key_of_block", "url_of_block"),
     "events": ("Persisted",),
     "fanout": ("execute_in_tasks",),
-    "flows": ("in_flow", "in_task", "inside_task"),
+    "flows": ("in_flow", "in_task", "inside_deployment", "inside_task"),
     "links": ("page_url",),
     "progress": ("ShownProgress",),
     "runners": ("check_runner",),

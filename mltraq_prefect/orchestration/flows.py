@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
-from prefect import Flow, Task
+from prefect import Flow, Task, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -25,6 +25,11 @@ T = TypeVar("T")
 def inside_task() -> bool:
     """Return whether this code runs in a task, where submitting more tasks could deadlock."""
     return TaskRunContext.get() is not None
+
+
+def inside_deployment() -> bool:
+    """Return whether this code runs in a flow run of a deployment, or where one is prepared."""
+    return runtime.deployment.id is not None
 
 
 def end_with_asyncio_task() -> None:

@@ -12,7 +12,8 @@ from mltraq_prefect.storage import layout as layouts
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.layout import Layout
 from mltraq_prefect.storage.names import table_name
-from mltraq_prefect.storage.schema import EXPERIMENTS, FORMAT, package_version
+from mltraq_prefect.storage.schema import EXPERIMENTS, FORMAT
+from mltraq_prefect.version import __version__
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     if known.get("format", 0) > FORMAT:
         raise NewerFormat(
             f"experiment {name!r} has format {known['format']}, written by mltraq_prefect "
-            f"{known.get('package')}; this is mltraq_prefect {package_version()}, which reads "
+            f"{known.get('package')}; this is mltraq_prefect {__version__}, which reads "
             f"formats up to {FORMAT}: upgrade it"
         )
     layout = layouts.parse(columns, name)

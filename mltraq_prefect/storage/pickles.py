@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mltraq_prefect.environment import PICKLE_KEY
 from mltraq_prefect.errors import InvalidInput, StoreError, UntrustedPickle
 from mltraq_prefect.pickling import unpickled
 
 MAGIC = b"MLTQPKL1"
-KEY_VARIABLE = "MLTRAQ_PICKLE_KEY"
 _LEAST_KEY = 16
 _SIGNATURE = slice(len(MAGIC), len(MAGIC) + 32)
 
@@ -51,7 +51,7 @@ def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:
     if not hmac.compare_digest(data[_SIGNATURE], _signature(body, key, experiment)):
         raise UntrustedPickle(
             f"the pickle of experiment {experiment[0]!r} was not signed with your key, or was "
-            f"changed; set {KEY_VARIABLE} to the key of who stored it only if you trust them with "
+            f"changed; set {PICKLE_KEY} to the key of who stored it only if you trust them with "
             "your account"
         )
     return unpickled(body)
@@ -75,7 +75,7 @@ def user_key(shared: Callable[[], str | None] = lambda: None) -> bytes:
         InvalidInput: The variable or the shared key holds fewer than 16 characters.
         StoreError: Others can read the file, or it cannot be made.
     """
-    text, source = os.environ.get(KEY_VARIABLE), KEY_VARIABLE
+    text, source = os.environ.get(PICKLE_KEY), PICKLE_KEY
     if text is None:
         text, source = shared(), "the shared key for pickles"
     if text is not None:
@@ -90,7 +90,7 @@ def user_key(shared: Callable[[], str | None] = lambda: None) -> bytes:
     except OSError as error:
         raise StoreError(
             f"the key that signs pickles cannot be kept in {path}: {error.strerror}; set "
-            f"{KEY_VARIABLE} to a secret of your own"
+            f"{PICKLE_KEY} to a secret of your own"
         ) from None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.ledger import KEYS, LEDGER
 from mltraq_prefect.storage.migrations import MIGRATIONS, newest
 from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
+from mltraq_prefect.version import __version__
 
 FORMAT = newest(MIGRATIONS)
 """Version of the tables."""
@@ -125,7 +125,7 @@ def check_version(transaction: Transaction, database: Database) -> None:
     if version > newest(database.migrations):
         raise NewerFormat(
             f"the database {database.url} has format {version}, written by mltraq_prefect "
-            f"{package}; this is mltraq_prefect {package_version()}, which reads formats up to "
+            f"{package}; this is mltraq_prefect {__version__}, which reads formats up to "
             f"{newest(database.migrations)}: upgrade it"
         )
 
@@ -167,7 +167,7 @@ def _recorded(transaction: Transaction) -> tuple[int, str] | None:
 def _record(transaction: Transaction, version: int) -> None:
     transaction.run(
         "INSERT INTO experiment_format (version, package, applied_at) VALUES (?, ?, ?)",
-        (version, package_version(), utc_now().isoformat(" ")),
+        (version, __version__, utc_now().isoformat(" ")),
     )
 
 
@@ -205,14 +205,6 @@ def _next(database: Database) -> bool:
     return True
 
 
-def package_version() -> str:
-    """Return the version of this package."""
-    try:
-        return version("mltraq-prefect")
-    except PackageNotFoundError:
-        return "0.0.0"
-
-
 def utc_now() -> datetime.datetime:
     """Return the time as the tables keep it: UTC, naive."""
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
@@ -222,7 +214,7 @@ def origin() -> dict[str, Any]:
     """Return which software writes, for the properties of an experiment."""
     return {
         "format": FORMAT,
-        "package": package_version(),
+        "package": __version__,
         "python": platform.python_version(),
         "updated_at": utc_now().isoformat(" "),
     }

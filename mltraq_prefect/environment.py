@@ -1,0 +1,41 @@
+"""The environment variables that begin with MLTRAQ_: which there are, and none beside them.
+
+A misspelt variable would be as good as none, and a database that it names would stay empty.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+
+from mltraq_prefect.errors import InvalidInput
+
+DATABASE_URL = "MLTRAQ_DATABASE_URL"
+PICKLE_KEY = "MLTRAQ_PICKLE_KEY"
+
+_PREFIX = "MLTRAQ_"
+_OF_USERS = (DATABASE_URL, PICKLE_KEY)
+_OF_DEVELOPERS = ("MLTRAQ_PEERS_PYTHON", "MLTRAQ_TEST_MARIADB", "MLTRAQ_TEST_POSTGRESQL")
+_OF_KUBERNETES = re.compile(
+    r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)"
+)
+"""Each pod has variables of each service; one that is called `mltraq-db` has them in our prefix."""
+
+
+def check_variables() -> None:
+    """Refuse variables that begin with MLTRAQ_, in whatever case, and are not known.
+
+    Raises:
+        InvalidInput: There is one; the message names the variable that is most like it.
+    """
+    known = {*_OF_USERS, *_OF_DEVELOPERS}
+    for name in sorted(os.environ):
+        shouted = name.upper()
+        if not shouted.startswith(_PREFIX) or name in known or _OF_KUBERNETES.fullmatch(name):
+            continue
+        (nearest,) = difflib.get_close_matches(shouted, _OF_USERS, n=1, cutoff=0)
+        raise InvalidInput(
+            f"there is no environment variable {name}; do you mean {nearest}? Known are "
+            f"{' and '.join(_OF_USERS)}: rename it, or unset it"
+        )
