@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, or 1 after an error of the package."""
     options = _parser().parse_args(arguments)
     try:
-        with create_session(_database(options.database)) as session:
+        with create_session(_database(options.database), create=False) as session:
             frame = options.read(session, options)
     except MltraqError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201

@@ -32,8 +32,12 @@ def create_session(
     *,
     block: str | None = None,
     compress: Collection[str] | bool = False,
+    create: bool = True,
 ) -> Session:
     """Open a session on a database.
+
+    Opening and reading create nothing: a SQLite file that is not there is an empty database.
+    `Session.add_experiment` and what persists make file and tables.
 
     Args:
         url: SQLAlchemy URL, such as ``sqlite:///mltraq.db`` or
@@ -43,11 +47,12 @@ def create_session(
         block: Name of a Prefect `ExperimentStore` block that holds the URL instead.
         compress: Keys of fields whose arrays, frames and other binary values are compressed with
             Zstandard when they are written, or whether all are. Reading needs no option.
+        create: If False, a SQLite file that is not there is an error.
 
     Raises:
         InvalidInput: The URL cannot be used; there is none, in a deployment; or a variable of the
             environment begins with ``MLTRAQ_`` and is not known.
-        StorageUnavailable: The database cannot be reached.
+        StorageUnavailable: The database cannot be reached, or is not there.
         ForeignTable: It has a table of our name that is not ours.
         NewerFormat: A later version of the package wrote it.
     """
@@ -62,7 +67,7 @@ def create_session(
         url = url_of_block(block)
     elif url is None:
         url = os.environ.get(DATABASE_URL) or _in_memory()
-    return Session(url, compress=compress)
+    return Session(url, compress=compress, create=create)
 
 
 def _in_memory() -> str:
@@ -99,9 +104,11 @@ class Session:
     context manager, where that matters.
     """
 
-    def __init__(self, url: str, *, compress: Collection[str] | bool = False) -> None:
+    def __init__(
+        self, url: str, *, compress: Collection[str] | bool = False, create: bool = True
+    ) -> None:
         self._store = Store(url, compress=compress)
-        self._store.check()
+        self._store.open(create=create)
 
     def __repr__(self) -> str:
         return f"Session({self._store.url!r})"
@@ -119,13 +126,18 @@ class Session:
     def add_experiment(self, /, name: str | None = None, **fields: Any) -> Experiment:
         """Define an experiment; the database does not see it before it is persisted.
 
+        The fixed tables are made now if they are missing: a database that cannot be written is told
+        of before an experiment is executed.
+
         Args:
             name: Any non-empty text; made up if None.
             **fields: Fields of the experiment as a whole.
 
         Raises:
             InvalidName: The name is no text, or empty.
+            StoreError: The database cannot be written, or reached.
         """
+        self._store.check()
         name = f"experiment_{uuid.uuid4().hex[:12]}" if name is None else name
         return Experiment(self._store, new_record(name, fields))
 

@@ -87,3 +87,12 @@ def test_python_runs_the_package_as_the_command_line():
     command = [sys.executable, "-m", "mltraq_prefect", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"mltraq-prefect {mltraq.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [["ls"], ["query", "SELECT 1"]])
+def test_in_a_wrong_folder_nothing_is_created(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--database", "sqlite:///mltraq.db", *command]) == 1
+    message = "there is no database sqlite:///mltraq.db: the file does not exist"
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -156,6 +156,10 @@ class Database:
         """Close all connections; the next use opens new ones, except to a database in memory."""
         self._engine.dispose()
 
+    def is_missing(self) -> bool:
+        """Return whether it is a file that is not there: the next `writing` makes it."""
+        return self.dialect.is_missing(self._parsed)
+
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A transaction that sees one state of the database."""
@@ -204,7 +208,7 @@ class Database:
     ) -> Iterator[Transaction]:
         self._after_fork()
         with self._turn, self._translated():
-            self.dialect.before_connect(self._parsed)
+            self.dialect.before_connect(self._parsed, write=lock is not None)
             with self._connect() as connection:
                 self._was_reached = True
                 try:

@@ -92,6 +92,8 @@ def exists(database: Database) -> bool:
         NewerFormat: A later version of the package made them.
         ReadOnlyStore: Their format is too old, and they cannot be changed.
     """
+    if database.is_missing():
+        return False
     with database.reading() as transaction:
         found = _found(transaction)
         version = _version(transaction, found, database)

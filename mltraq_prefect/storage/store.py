@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from mltraq_prefect.codecs import uncollected
-from mltraq_prefect.errors import ExperimentNotFound, QueryFailed
+from mltraq_prefect.errors import ExperimentNotFound, QueryFailed, StorageUnavailable
 from mltraq_prefect.numbers import Numbers
 from mltraq_prefect.storage import index, query, reader, run_steps, schema, tables
 from mltraq_prefect.storage.connections import RECONNECT_SECONDS, Database, DriverError, Transaction
@@ -64,6 +64,21 @@ class Store:
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self!r} cannot be pickled; make a Store of its URL where it is needed")
 
+    def open(self, *, create: bool = True) -> None:
+        """Connect, and change nothing, except for tables of an older format.
+
+        Args:
+            create: Whether a file that is not there is taken for an empty database, which the
+                first write makes.
+
+        Raises:
+            StorageUnavailable: The database cannot be reached, or is not there.
+            ForeignTable, NewerFormat, ReadOnlyStore: As `check` does.
+        """
+        if not create and self._database.is_missing():
+            raise StorageUnavailable(f"there is no database {self.url}: the file does not exist")
+        self._exists()
+
     def check(self) -> None:
         """Connect; make the fixed tables if they are missing, or bring them to the present format.
 
@@ -74,7 +89,7 @@ class Store:
             ReadOnlyStore: Tables are missing or of a format that is too old, and it cannot be
                 written.
         """
-        if not self._is_ready:
+        if not self._is_ready or self._database.is_missing():
             self._database.retry(self._check)
 
     def _check(self) -> None:
@@ -239,6 +254,8 @@ class Store:
         Raises:
             QueryFailed: The database refused the statement, or a param or placeholder is unknown.
         """
+        if self._database.is_missing():
+            raise QueryFailed(f"the database {self.url} is empty: nothing has been persisted")
         known = {key: check_name(name, "experiment name") for key, name in (names or {}).items()}
         return self._database.retry(lambda: self._query(sql, params or {}, known))
 
@@ -271,7 +288,7 @@ class Store:
         self._database.close()
 
     def _exists(self) -> bool:
-        if not self._is_ready:
+        if not self._is_ready or self._database.is_missing():
             self._is_ready = self._database.retry(lambda: schema.exists(self._database))
         return self._is_ready
 

@@ -75,8 +75,16 @@ class Dialect:
         """Return whether the database is one connection of this process, and ends with it."""
         return False
 
-    def before_connect(self, url: sa.URL) -> None:
-        """Do what has to be done before each connection."""
+    def is_missing(self, url: sa.URL) -> bool:
+        """Return whether the database is not there, and is made when something is written."""
+        return False
+
+    def before_connect(self, url: sa.URL, *, write: bool) -> None:
+        """Do what has to be done before each connection.
+
+        Raises:
+            OSError: There is nothing to connect to.
+        """
 
     def prepare(self, connection: Any) -> None:
         """Set up a new connection of the driver."""

@@ -96,12 +96,26 @@ class SQLite(Dialect):
         in_memory = url.query.get("mode") == "memory" or "mode=memory" in database
         return in_memory or database == ":memory:"
 
-    def before_connect(self, url: sa.URL) -> None:
-        """Create the file for its owner alone; SQLite gives its journals the mode of the file."""
+    def is_missing(self, url: sa.URL) -> bool:
+        """Return whether a file is not there, and its folder is."""
+        path = self._missing_file(url)
+        return path is not None and path.parent.is_dir()
+
+    def before_connect(self, url: sa.URL, *, write: bool) -> None:
+        """Create a file for its owner alone, as SQLite gives its journals the mode of the file.
+
+        What only reads creates nothing.
+        """
+        path = self._missing_file(url)
+        if path is not None:
+            flags = os.O_CREAT | os.O_WRONLY if write else os.O_RDONLY
+            os.close(os.open(path, flags, 0o600))
+
+    def _missing_file(self, url: sa.URL) -> Path | None:
         path = url.database
-        if path is None or path.startswith("file:") or self.is_private(url) or Path(path).exists():
-            return
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        if path is None or path.startswith("file:") or self.is_private(url):
+            return None
+        return None if os.path.exists(path) else Path(path)  # noqa: PTH110 (that of Path may raise)
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
         """Wait for other processes; leave transactions to this module."""
