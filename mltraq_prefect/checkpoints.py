@@ -120,10 +120,6 @@ class Resumed:
             return self._steps.keys() <= done.keys()
         return all(done.get(name) == print_ for name, print_ in self._steps.items())
 
-    def forget(self, runs: Iterable[Run]) -> None:
-        """Take the steps of the execution from the ledger entries of runs that start afresh."""
-        forget_steps(runs, self._steps)
-
     def check(self, experiment: str, runs: Iterable[Run]) -> None:
         """Refuse to mix results of different steps, kwargs or seeds.
 
@@ -169,10 +165,11 @@ class CheckpointedResults(Results):
     """
 
     def __init__(
-        self, runs: Runs, steps: Iterable[Step], write: Callable[[list[Run]], None], shelf: Shelf
+        self, runs: Runs, steps: Sequence[Step], write: Callable[[list[Run]], None], shelf: Shelf
     ) -> None:
         super().__init__(runs)
-        self._steps = [step.name for step in steps]
+        self._steps = steps
+        self._names = [step.name for step in steps]
         self._write = write
         self._shelf = shelf
         self._waiting: list[Run] = []
@@ -185,9 +182,10 @@ class CheckpointedResults(Results):
             self._since = time.monotonic()
         for result in results:
             run = self._runs[result.id_run]
+            result.ledger.stored = run.ledger.stored
             run.ledger = result.ledger
             if run.ledger.state == "failed":
-                forget_steps([run], self._steps)
+                run.ledger.discard(self._names)
             else:
                 run.fields = result.fields
             self._waiting.append(run)
@@ -222,17 +220,10 @@ class CheckpointedResults(Results):
             self._write([run])
         except InvalidInput as error:
             run.fields = Namespace()
-            run.ledger.state, run.ledger.error = "failed", str(error)
-            forget_steps([run], self._steps)
+            run.ledger.error, run.ledger.error_type = str(error), type(error).__name__
+            run.ledger.fail(self._steps[-1].name, self._steps[-1].fingerprint)
+            run.ledger.discard(self._names)
             self._write([run])
-
-
-def forget_steps(runs: Iterable[Run], steps: Iterable[str]) -> None:
-    """Take steps from the ledger entries of runs."""
-    names = frozenset(steps)
-    for run in runs:
-        entry = run.ledger
-        entry.steps = {name: print_ for name, print_ in entry.steps.items() if name not in names}
 
 
 def joined(earlier: Written | None, later: Written) -> Written:

@@ -176,7 +176,7 @@ class Experiment:
             results = CheckpointedResults(self.runs, steps, self._write_some, self._shelf)
         else:
             runs, results = list(self.runs.values()), Results(self.runs)
-        start(runs)
+            start(runs, steps)
         if options.is_serial:
             self._execute_here(steps, runs, results, options)
         elif self.runs:
@@ -199,7 +199,7 @@ class Experiment:
             self.id_experiment, self._revision = stored.id_experiment, stored.revision
             self._adopt(resumed)
         runs = [run for run in self.runs.values() if not resumed.is_complete(run)]
-        resumed.forget(runs)
+        start(runs, steps)
         if checkpoint == "replace":
             self._shelf.take_all()
             self._write_some(list(self.runs.values()), "replace")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from mltraq_prefect.run import Run, Runs
 
+if TYPE_CHECKING:
+    from mltraq_prefect.execution import Step
 
-def start(runs: Iterable[Run]) -> None:
-    """Note in the ledger entries of runs that an execution begins."""
+
+def start(runs: Iterable[Run], steps: Iterable[Step]) -> None:
+    """Note in the ledger entries of runs that an execution of some steps begins."""
+    names = [step.name for step in steps]
     for run in runs:
-        entry = run.ledger
-        entry.state, entry.error, entry.attempts = "pending", None, 0
-        entry.started_at = entry.duration_s = None
+        run.ledger.expect(names)
 
 
 class Results:
@@ -32,6 +35,7 @@ class Results:
         """Take runs that have ended, completed or failed."""
         for result in results:
             run = self._runs[result.id_run]
+            result.ledger.stored = run.ledger.stored
             run.fields, run.locals, run.ledger = result.fields, result.locals, result.ledger
 
     def tick(self) -> None:

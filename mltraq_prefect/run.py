@@ -13,7 +13,7 @@ import itertools
 import json
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -94,7 +94,8 @@ class LedgerEntry:
         flow_run_id: Id of the Prefect flow run that executed its last step, or None.
         task_run_id: Id of the Prefect task run that executed its last step, or None.
         position: Place in the experiment's order; None until it is stored.
-        step: The step that has failed, or that an execution has listed and not completed yet.
+        step: The step to be tried next: the one that has failed, or that an execution has listed;
+            None if there is no such step.
         error_type: Type of what the failed step raised, such as ``ValueError``, or None.
         executed: Entries of steps that were executed or read since the run is in memory.
         stored: Reads the entries that the database has of other steps; None if there are none.
@@ -121,6 +122,60 @@ class LedgerEntry:
             self.executed = self.stored() | self.executed
             self.stored = None
         return self.executed
+
+    def begin(self, step: str, fingerprint: str) -> StepEntry:
+        """Note that a step is tried, again if its last attempt failed; return its entry."""
+        now = datetime.datetime.now(datetime.UTC)
+        entry = self.executed.get(step) if self.state == "failed" else None
+        if entry is None:
+            self.executed[step] = entry = StepEntry("pending", fingerprint, started_at=now)
+        self.started_at = self.started_at or now
+        self.attempts = entry.attempts = self.attempts + 1 if self.state == "failed" else 1
+        return entry
+
+    def spend(self, step: str, seconds: float) -> None:
+        """Add the compute of an attempt."""
+        entry = self.executed[step]
+        entry.duration_s = (entry.duration_s or 0.0) + seconds
+        self.duration_s = (self.duration_s or 0.0) + seconds
+
+    def complete(self, step: str, fingerprint: str) -> None:
+        """Note that a step has done what it is for."""
+        entry = self.executed[step]
+        entry.state, entry.error, entry.error_type = "completed", None, None
+        self.state, self.error, self.error_type, self.step = "completed", None, None, None
+        self.steps[step] = fingerprint
+
+    def fail(self, step: str, fingerprint: str) -> None:
+        """Note in which step the run has failed, with the error that the summary has."""
+        entry = self.executed.setdefault(step, StepEntry("failed", fingerprint))
+        entry.state, entry.error, entry.error_type = "failed", self.error, self.error_type
+        entry.attempts = self.attempts
+        self.state, self.step = "failed", step
+        self.steps.pop(step, None)
+
+    def expect(self, steps: Sequence[str]) -> None:
+        """Note that steps are due, the first of them now, whatever became of them earlier."""
+        if any(step in self.steps or step in self.executed or step == self.step for step in steps):
+            self._forget(steps)
+        self.state, self.step, self.attempts = "pending", steps[0], 0
+        self.error = self.error_type = None
+
+    def discard(self, steps: Sequence[str]) -> None:
+        """Note that what some steps have done is lost, and that the first is to be tried next."""
+        for step in steps:
+            if (entry := self.executed.get(step)) is not None and entry.state == "completed":
+                entry.state = "pending"
+            self.steps.pop(step, None)
+        self.step = steps[0]
+
+    def _forget(self, steps: Sequence[str]) -> None:
+        others = {step: entry for step, entry in self.executions.items() if step not in steps}
+        began = [entry.started_at for entry in others.values() if entry.started_at is not None]
+        spent = [entry.duration_s for entry in others.values() if entry.duration_s is not None]
+        self.executed = others
+        self.steps = {step: print_ for step, print_ in self.steps.items() if step not in steps}
+        self.started_at, self.duration_s = min(began, default=None), sum(spent) if spent else None
 
     def copy(self) -> LedgerEntry:
         """Return an entry with the same values in dicts of its own."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import random
 import time
 import traceback
@@ -23,10 +22,12 @@ class Attempt(NamedTuple):
     Attributes:
         error: Traceback of what the step raised, or None.
         returned: Type of what it returned, or None as it should be.
+        error_type: Type of what the step raised, or None.
     """
 
     error: str | None
     returned: str | None
+    error_type: str | None = None
 
 
 def attempt(step: Step, run: Run, *, seeded: bool) -> Attempt:
@@ -38,17 +39,16 @@ def attempt(step: Step, run: Run, *, seeded: bool) -> Attempt:
         seeded: Whether to seed `random` and `numpy.random` from the run first.
     """
     entry = run.ledger
-    entry.started_at = entry.started_at or datetime.datetime.now(datetime.UTC)
-    entry.attempts = entry.attempts + 1 if entry.state == "failed" else 1
+    entry.begin(step.name, step.fingerprint)
     run.begin(step.name)
     if seeded:
         _seed_globals(run)
     start = time.perf_counter()
     result = _call(step, run)
-    entry.duration_s = (entry.duration_s or 0.0) + time.perf_counter() - start
+    entry.spend(step.name, time.perf_counter() - start)
+    entry.error_type = result.error_type
     if result.error is None:
-        entry.state, entry.error = "completed", None
-        entry.steps[step.name] = step.fingerprint
+        entry.complete(step.name, step.fingerprint)
     return result
 
 
@@ -58,8 +58,15 @@ def _call(step: Step, run: Run) -> Attempt:
         value = step.function(run)
         _refuse_changed_params(step, params, run)
     except (Exception, SystemExit) as error:
-        return Attempt(_traceback(step, error), None)
+        return Attempt(_traceback(step, error), None, type_name(error))
     return Attempt(None, None if value is None else type(value).__name__)
+
+
+def type_name(error: BaseException) -> str:
+    """Return the name of an error's type as tracebacks have it."""
+    kind = type(error)
+    builtin = kind.__module__ in ("builtins", "__main__")
+    return kind.__qualname__ if builtin else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _refuse_changed_params(step: Step, before: dict[str, object], run: Run) -> None:

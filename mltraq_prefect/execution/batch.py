@@ -187,7 +187,7 @@ def lost(runs: list[Run], reason: str) -> Outcome:
     for run in runs:
         entry = run.ledger
         entry.attempts = entry.attempts + 1 if entry.state == "failed" else 1
-        entry.state, entry.error = "failed", reason
+        entry.state, entry.error, entry.error_type = "failed", reason, "WorkerDied"
     return Outcome(
         len(runs), None, pack_runs(runs), described(runs), [LogRecord(logging.WARNING, reason)]
     )
@@ -201,6 +201,7 @@ def _as_before(before: list[Run], after: list[Run], errors: dict[str, str]) -> l
         run.ledger = ledgers[run.id_run]
         run.ledger.state = "failed"
         run.ledger.error = errors[run.id_run]
+        run.ledger.error_type = run.ledger.error_type or "PicklingError"
     return failed
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import cloudpickle
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.pickling import unpickled
-from mltraq_prefect.run import LedgerEntry, Run
+from mltraq_prefect.run import LedgerEntry, Run, StepEntry
 
 
 class Packed(NamedTuple):
@@ -31,8 +32,10 @@ class Packed(NamedTuple):
 
 Parcel = list[Run] | Packed
 
-_SENT = LedgerEntry.__slots__[:-1]
+_SUMMARY = LedgerEntry.__slots__[:-2]
 """What a run takes along of its ledger entry: not the way to its database."""
+
+_FACTS = attrgetter(*StepEntry.__slots__)
 
 
 def opened(parcel: Parcel) -> list[Run]:
@@ -124,8 +127,9 @@ def _packed(runs: Sequence[Run]) -> Packed:
 
 def _state(run: Run) -> tuple[Any, ...]:
     values = (dict(run.params), dict(run.fields), dict(run.locals))
-    entry = tuple(getattr(run.ledger, name) for name in _SENT)
-    return (run.id_run, *values, run.seed, entry)
+    summary = tuple([getattr(run.ledger, name) for name in _SUMMARY])
+    executed = {step: _FACTS(entry) for step, entry in run.ledger.executed.items()}
+    return (run.id_run, *values, run.seed, summary, executed)
 
 
 def _from_state(
@@ -134,7 +138,10 @@ def _from_state(
     fields: dict[str, Any],
     locals_: dict[str, Any],
     seed: int,
-    entry: tuple[Any, ...],
+    summary: tuple[Any, ...],
+    executed: dict[str, tuple[Any, ...]],
 ) -> Run:
-    ledger = LedgerEntry(**dict(zip(_SENT, entry, strict=True)))
+    entries = {step: StepEntry(*facts) for step, facts in executed.items()}
+    ledger = LedgerEntry(*summary)
+    ledger.executed = entries
     return Run(id_run, params=params, fields=fields, locals=locals_, seed=seed, ledger=ledger)

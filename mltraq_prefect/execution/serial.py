@@ -51,5 +51,6 @@ def _completes(
         if result.error is None:
             return True
         run.fields, run.locals = before.copy().fields, before.copy().locals
-        run.ledger.state, run.ledger.error = "failed", result.error
+        run.ledger.error = result.error
+        run.ledger.fail(step.name, step.fingerprint)
     return False

@@ -93,7 +93,7 @@ def execute_in_tasks(
         workers = stack.enter_context(Workers(count)) if local and not stays_here else None
         stack.enter_context(progress)
         pace = _pace(options, runner, count if workers is not None else None, len(runs))
-        fanout = _Fanout(runner, collector, progress, pace)
+        fanout = _Fanout(runner, collector, progress, pace, steps)
         deliver = fanout.deliver if local else None
         tasks = []
         for position, step in enumerate(steps):
@@ -166,7 +166,12 @@ class _Fanout:
     """The task runs of one execution: which batch is in which step."""
 
     def __init__(
-        self, runner: AnyRunner, collector: Collector, progress: ShownProgress, pace: Pace
+        self,
+        runner: AnyRunner,
+        collector: Collector,
+        progress: ShownProgress,
+        pace: Pace,
+        steps: Sequence[Step],
     ) -> None:
         self._runner = runner
         self._pace = pace
@@ -175,7 +180,9 @@ class _Fanout:
         self._tasks: Sequence[StepTask] = ()
         self._is_draining = False
         self._arrived: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._steps = steps
         self._position: dict[Any, int] = {}
+        self._task_runs: dict[str, tuple[str, ...]] = {}
         self._returning: set[str] = set()
         context = FlowRunContext.get()
         flow_run = context.flow_run if context is not None else None
@@ -227,6 +234,8 @@ class _Fanout:
                 f"the task runner {type(self._runner).__name__} takes no task runs: {error}"
             ) from error
         self._position[future.task_run_id] = position
+        earlier = () if after is None else self._task_runs[str(after.task_run_id)]
+        self._task_runs[str(future.task_run_id)] = (*earlier, str(future.task_run_id))
         future.add_done_callback(lambda ended: self._arrived.put(partial(self._advance, ended)))
 
     def _advance(self, future: PrefectFuture[Batch]) -> None:
@@ -247,13 +256,23 @@ class _Fanout:
 
     def _gather(self, parcels: list[Parcel], task_run_id: str) -> None:
         runs = [run for parcel in parcels for run in opened(parcel)]
+        task_runs = self._task_runs[task_run_id]
         for run in runs:
-            run.ledger.flow_run_id = self._flow_run_id
-            run.ledger.task_run_id = task_run_id
+            self._note(run, task_runs)
         if runs:
             self._pace.note(runs)
             self._progress.add(runs)
             self._collector.collect(runs)
+
+    def _note(self, run: Run, task_runs: Sequence[str]) -> None:
+        """Note who has executed a run: the task run of each step, up to the last or failed one."""
+        entry, last = run.ledger, self._steps[len(task_runs) - 1]
+        if entry.state == "failed":
+            entry.fail(last.name, last.fingerprint)
+        for step, task_run_id in zip(self._steps, task_runs, strict=False):
+            if (executed := entry.executed.get(step.name)) is not None:
+                executed.flow_run_id, executed.task_run_id = self._flow_run_id, task_run_id
+        entry.flow_run_id, entry.task_run_id = self._flow_run_id, task_runs[-1]
 
     def _warn_of_return(self, step: str, batch: Batch) -> None:
         if batch.returned is not None and step not in self._returning:
