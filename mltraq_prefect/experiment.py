@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from mltraq_prefect.checkpoints import CheckpointedResults, Resumed, Shelf, joined
+from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import InvalidInput, InvalidName, RunsFailed
 from mltraq_prefect.grid import points
+from mltraq_prefect.identity import Canonical, key_of, nameless, position_key, run_ids
 from mltraq_prefect.results import Results, start
-from mltraq_prefect.run import Namespace, Run, Runs, run_ids
+from mltraq_prefect.run import Namespace, Run, Runs
 from mltraq_prefect.storage import Record, Store, Written
 from mltraq_prefect.storage.checks import check_fields
 from mltraq_prefect.storage.pickles import seal, user_key
@@ -44,6 +46,7 @@ class Experiment:
         self._revision = record.revision
         self._snapshot = record.snapshot
         self._replicates: dict[str, Iterator[str]] = {}
+        self._by_position: set[str] = set()
         self.name = record.name
         self.id_experiment = record.id_experiment
         self.fields = Namespace(record.fields)
@@ -61,15 +64,18 @@ class Experiment:
 
         Another run of the same params is a replicate: a run of its own.
         """
-        return self._add(params)
+        return self._add(params, Canonical(buffers))
 
-    def _add(self, params: Mapping[str, Any]) -> Run:
-        ids = run_ids(self.name, params, len(self.runs))
+    def _add(self, params: Mapping[str, Any], forms: Canonical) -> Run:
+        key = key_of(params, forms)
+        ids = run_ids(self.name, position_key(len(self.runs)) if key is None else key)
         id_run = first = next(ids)
         if first in self.runs:
             ids = self._replicates.setdefault(first, ids)
             id_run = next(id_run for id_run in ids if id_run not in self.runs)
         self.runs[id_run] = run = Run(id_run, params=params)
+        if key is None:
+            self._by_position.add(id_run)
         return run
 
     def add_runs(self, rows: pd.DataFrame | None = None, /, **grid: Iterable[Any]) -> Experiment:
@@ -84,9 +90,28 @@ class Experiment:
             InvalidGrid: A param has no values, or something that is no collection of values; or
                 there are more points than a process should hold (`grid.MAX_POINTS`).
         """
+        forms = Canonical(buffers)
         for params in points(rows, grid):
-            self._add(params)
+            self._add(params, forms)
         return self
+
+    def check_identities(self) -> None:
+        """Refuse runs that nothing but their position identifies, where ids decide what is what.
+
+        Raises:
+            InvalidInput: There are such runs, which the database does not know yet.
+        """
+        stored = {} if self._snapshot is None else self._snapshot.runs
+        for id_run in self._by_position:
+            if id_run in self.runs and id_run not in stored:
+                run = self.runs[id_run]
+                name, reason = nameless(run.params, Canonical(buffers))
+                raise InvalidInput(
+                    f"experiment {self.name!r}, run {run.describe()}: nothing identifies param "
+                    f"{name!r} ({reason}), so that another run could take this one's place in the "
+                    "database; checkpoints and merges need that. Give as param what the value is "
+                    "made from (a path, a name, settings), and make it in a step"
+                )
 
     @contextmanager
     def run(self, /, **params: Any) -> Iterator[Run]:
@@ -107,8 +132,9 @@ class Experiment:
         """
         name = f"{self.name} copy" if name is None else name
         twin = Experiment(self._store, new_record(name, self.fields))
+        forms = Canonical(buffers)
         for run in self.runs.values():
-            added = twin._add(run.params)
+            added = twin._add(run.params, forms)
             added.fields, added.locals = Namespace(run.fields), Namespace(run.locals)
             added.kwargs, added.seed = run.kwargs, run.seed
             added.ledger = run.copy().ledger
@@ -191,6 +217,7 @@ class Experiment:
 
     def _begin_checkpoint(self, steps: Sequence[Step], checkpoint: Checkpoint) -> list[Run]:
         """Return the runs that are to be executed; the database lists all runs afterwards."""
+        self.check_identities()
         afresh = checkpoint == "replace" or not self._store.exists(self.name)
         stored = None if afresh else self._store.read(self.name, columns=[])
         resumed = Resumed(stored, steps, accept=checkpoint == "accept")
@@ -298,6 +325,8 @@ class Experiment:
             raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
         if isinstance(report, str):
             raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
+        if if_exists == "merge":
+            self.check_identities()
         write = self._write_with_pickle if store_pickle else self._write
 
         def body() -> Written:

@@ -1,19 +1,12 @@
-"""A run, the collection of an experiment's runs, and what identifies a run.
-
-A run's id is a UUIDv5 (RFC 9562, section 5.5) of the experiment's name, the canonical form of the
-run's params and a replicate number, so the same run has the same id wherever it is defined.
-"""
+"""A run, and the collection of an experiment's runs."""
 
 from __future__ import annotations
 
 import datetime
-import decimal
 import functools
 import itertools
-import json
-import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -23,8 +16,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RUN_NAMESPACE = uuid.UUID("6d0f8f5e-2f0c-5b7e-9d55-6e1c7a0a4c11")
 
 State = Literal["pending", "completed", "failed"]
 
@@ -439,101 +430,6 @@ def _column(values: list[Any]) -> Any:
 
     plain = all(isinstance(value, (int, float, str, bool)) for value in values)
     return values if plain else pd.Series(values, dtype=object)
-
-
-def run_ids(experiment: str, params: Mapping[str, Any], position: int) -> Iterator[str]:
-    """Yield the ids of replicate 0, 1, 2, ... of a run.
-
-    Args:
-        experiment: Name of the experiment.
-        params: What varies between its runs.
-        position: Stands in for params that have no canonical form.
-    """
-    try:
-        key = canonical(params)
-    except TypeError:
-        key = f"position {position}"
-    for replicate in itertools.count():
-        name = json.dumps([experiment, key, replicate])
-        yield str(uuid.uuid5(RUN_NAMESPACE, name))
-
-
-def as_python(value: np.generic) -> Any:
-    """Return NumPy's scalar as Python's; its `item` drops NULs at the end of texts and bytes."""
-    if isinstance(value, np.str_):
-        return str.__str__(value)
-    return bytes(value) if isinstance(value, np.bytes_) else value.item()
-
-
-def canonical(value: Any) -> str:
-    """Return text that is equal for equal values in any process and on any machine.
-
-    NumPy scalars count as the Python values they hold, functions and classes by their import
-    path, and a `functools.partial` by its parts.
-
-    Raises:
-        TypeError: The value has no canonical form (a lambda, an array, an object).
-    """
-    return json.dumps(_canonical(value), ensure_ascii=True, separators=(",", ":"))
-
-
-_AS_TEXT = (
-    datetime.datetime,
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    decimal.Decimal,
-    uuid.UUID,
-    complex,
-    bytes,
-)
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        item = as_python(value)
-        return (
-            [type(value).__name__, str(value)] if isinstance(item, np.generic) else _canonical(item)
-        )
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return _plain_number(value)
-    if isinstance(value, _AS_TEXT):
-        return {type(value).__name__: repr(value) if isinstance(value, bytes) else str(value)}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return {"set": sorted(canonical(item) for item in value)}
-    if isinstance(value, Mapping):
-        return {"dict": sorted([canonical(key), _canonical(item)] for key, item in value.items())}
-    return {"ref": reference(value)}
-
-
-def _plain_number(value: Any) -> Any:
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return None
-
-
-def reference(value: Any) -> Any:
-    """Return the import path of a function or class; of a partial, its function and arguments.
-
-    Raises:
-        TypeError: The value cannot be imported by name.
-    """
-    if isinstance(value, functools.partial):
-        arguments = [_canonical(item) for item in value.args]
-        return [reference(value.func), arguments, _canonical(value.keywords)]
-    module = getattr(value, "__module__", None)
-    name = getattr(value, "__qualname__", None)
-    if module is None or name is None or "<" in name:
-        raise TypeError(f"{value!r} cannot be imported by name")
-    found = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is not value:
-        raise TypeError(f"{value!r} cannot be imported by name")
-    return f"{module}.{name}"
 
 
 def describe(params: Mapping[str, Any]) -> str:

@@ -179,6 +179,8 @@ class Session:
         Returns:
             The experiment as this session has it.
         """
+        if if_exists == "merge":
+            experiment.check_identities()
         record = experiment.record()
         record.snapshot = record.revision = None
         return Experiment(self._store, record).persist(if_exists)

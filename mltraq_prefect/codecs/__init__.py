@@ -15,12 +15,19 @@ from mltraq_prefect.codecs.collection import uncollected
 from mltraq_prefect.codecs.envelope import FORMAT_VERSION
 from mltraq_prefect.codecs.plain_json import each_to_json, from_json, project_json, to_json
 from mltraq_prefect.codecs.reader import Reader
-from mltraq_prefect.codecs.registry import MANY_ENCODERS, NESTED, FormatError, RefusalError
+from mltraq_prefect.codecs.registry import (
+    MANY_ENCODERS,
+    NESTED,
+    Buffer,
+    FormatError,
+    RefusalError,
+)
 from mltraq_prefect.codecs.writer import CarefulWriter, Writer
 from mltraq_prefect.errors import CorruptData, UnsupportedType
 
 __all__ = [
     "FORMAT_VERSION",
+    "buffers",
     "check",
     "decode",
     "each_to_json",
@@ -91,6 +98,22 @@ def check(value: Any, *, path: str = "value") -> None:
     except (RefusalError, TypeError, OverflowError):
         pass
     encode(value, path=path)
+
+
+def buffers(value: Any) -> list[Buffer]:
+    """Return the parts of what `encode` makes, without a copy of arrays that need none.
+
+    Raises:
+        UnsupportedType: Some part of the value cannot be kept exactly.
+    """
+    writer = CarefulWriter()
+    try:
+        document = writer.document(writer.node(value))
+    except RefusalError as refusal:
+        raise _unsupported(refusal, "value") from None
+    except (OverflowError, TypeError) as error:
+        raise _unsupported(RefusalError(value, str(error)), "value") from None
+    return [document, *writer.buffers]
 
 
 def _write(value: Any, writer: Writer, compress: bool) -> bytes:

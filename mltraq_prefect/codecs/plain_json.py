@@ -13,7 +13,7 @@ import orjson
 
 from mltraq_prefect.codecs.registry import MAX_DEPTH, NESTED, FormatError
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.run import as_python
+from mltraq_prefect.identity import as_python
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 _LEAVES = _PLAIN - NESTED

@@ -18,7 +18,8 @@ from types import CodeType
 from typing import Any
 
 from mltraq_prefect.errors import InvalidStep
-from mltraq_prefect.run import Run, canonical
+from mltraq_prefect.identity import canonical
+from mltraq_prefect.run import Run
 
 StepFunction = Callable[[Run], object]
 
@@ -167,10 +168,9 @@ def _bytecode(code: CodeType) -> str:
 def _canonical_or_repr(value: Any) -> str:
     try:
         return canonical(value)
-    except TypeError:
-        return _stable_repr(value)
-    except RecursionError:  # it contains itself
-        return _pickle_or_type(value)
+    except TypeError as error:
+        nested = "contains itself" in str(error)
+        return _pickle_or_type(value) if nested else _stable_repr(value)
 
 
 def _stable_repr(value: Any) -> str:

@@ -19,7 +19,8 @@ from mltraq_prefect.codecs import (
     to_json,
 )
 from mltraq_prefect.errors import CorruptData, UnsupportedType
-from mltraq_prefect.run import LedgerEntry, describe, reference
+from mltraq_prefect.identity import reference
+from mltraq_prefect.run import LedgerEntry, describe
 from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind

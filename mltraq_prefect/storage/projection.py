@@ -30,7 +30,7 @@ from mltraq_prefect.codecs import (
     squeezed,
     to_json,
 )
-from mltraq_prefect.run import as_python
+from mltraq_prefect.identity import as_python
 from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Column, Kind, Layout

@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import QueryFailed
-from mltraq_prefect.run import as_python
+from mltraq_prefect.identity import as_python
 from mltraq_prefect.storage.connections import Transaction
 
 _PARTS = re.compile(
