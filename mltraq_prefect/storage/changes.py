@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
+from mltraq_prefect.run import Run
 from mltraq_prefect.storage.plan import Plan
-from mltraq_prefect.storage.records import LedgerMark, Mark, Seen, Snapshot
+from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot
 
 
 @dataclass(slots=True)
@@ -59,10 +60,10 @@ def find_changes(
             continue
         read = None if snapshot is None else snapshot.runs.get(run.id_run)
         if read is None:
-            keys = tuple(_set(seen, fresh[run.id_run]))
+            keys = tuple(_set(plan, run, seen, fresh[run.id_run]))
             mark = _of_fresh(seen.ledger, now, changed=bool(keys))
         else:
-            keys = tuple(_changed(seen, read))
+            keys = tuple(_changed(plan, run, seen, read))
             mark = _of_read(seen.ledger, read.ledger, now)
         if keys or mark != now:
             changes.cells.setdefault(keys, []).append(place)
@@ -73,26 +74,21 @@ def find_changes(
     return changes
 
 
-def _changed(seen: Seen, before: Seen) -> Iterator[str]:
+def _changed(plan: Plan, run: Run, seen: Seen, before: Seen) -> Iterator[str]:
     """Yield the keys of fields whose values differ, deleted ones included."""
     if seen.fields == before.fields and seen.marks == before.marks:
         return
     old = dict(zip(before.fields, before.marks, strict=True))
     for key, mark in zip(seen.fields, seen.marks, strict=True):
-        if _exact(mark) != _exact(old.get(key)):
+        if mark != old.get(key) and plan.differs(run, key, mark, old.get(key)):
             yield key
 
 
-def _exact(mark: Mark) -> Mark:
-    """Return the digest of an exact value, which is the same whatever kind its column has."""
-    return mark[1] if type(mark) is tuple and type(mark[1]) is bytes else mark
-
-
-def _set(seen: Seen, before: Seen) -> Iterator[str]:
+def _set(plan: Plan, run: Run, seen: Seen, before: Seen) -> Iterator[str]:
     """Yield the keys of fields whose values differ and are there."""
     old = dict(zip(before.fields, before.marks, strict=True))
     for key, mark in zip(seen.fields, seen.marks, strict=True):
-        if mark is not None and _exact(mark) != _exact(old.get(key)):
+        if mark is not None and plan.differs(run, key, mark, old.get(key)):
             yield key
 
 

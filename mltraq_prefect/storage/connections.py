@@ -84,6 +84,31 @@ class Transaction:
         """Run a statement that returns nothing."""
         self.connection.exec_driver_sql(self._marked(sql), tuple(parameters))
 
+    def allows(self, statements: Sequence[str], *, keep: bool = True) -> bool:
+        """Run statements that change a table, or none of them if the database refuses one.
+
+        Where such a statement commits, an error is raised as by any other.
+
+        Args:
+            statements: What to run.
+            keep: Whether what they change shall stay.
+        """
+        if self.dialect.ddl_commits:
+            for statement in statements:
+                self.run(statement)
+            return True
+        try:
+            with self.connection.begin_nested() as attempt:
+                for statement in statements:
+                    self.run(statement)
+                if not keep:
+                    attempt.rollback()
+        except sa.exc.DBAPIError as error:
+            if self.dialect.trouble(error.orig or error) != "other":
+                raise
+            return False
+        return True
+
     def insert(self, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
         """Insert many rows, given by their columns."""
         cursor = self._cursor()

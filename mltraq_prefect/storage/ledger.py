@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 
 from mltraq_prefect.codecs import (
-    decode,
     each_to_json,
     encode,
     from_json,
@@ -26,9 +25,7 @@ from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.names import check_name
 from mltraq_prefect.storage.projection import clean, for_driver, without_zone
-
-Exact = dict[str, bytes]
-"""Envelopes of exact values by key."""
+from mltraq_prefect.storage.residuals import Exact
 
 KEYS: dict[str, Kind] = {"id_experiment": "key", "id_run": "key"}
 STATE: dict[str, Kind] = {
@@ -211,31 +208,6 @@ def aware(moments: Sequence[dt.datetime | None]) -> Sequence[dt.datetime | None]
     if isinstance(moments, Constant):
         return Constant(aware([moments.value])[0], len(moments))
     return [moment and moment.replace(tzinfo=dt.UTC) for moment in moments]
-
-
-def dump_residual(fields: Exact, params: Exact) -> bytes | None:
-    """Return one envelope of all exact values of a run, or None if there are none."""
-    if not fields and not params:
-        return None
-    return encode({"fields": fields, "params": params}, path="residual")
-
-
-def parse_residual(data: bytes | None) -> tuple[Exact, Exact]:
-    """Return the exact values of fields and params, still encoded.
-
-    Raises:
-        CorruptData: The bytes are something else.
-    """
-    if data is None:
-        return {}, {}
-    found = decode(data)
-    try:
-        fields, params = found["fields"], found["params"]
-        if not all(type(item) is bytes for item in (*fields.values(), *params.values())):
-            raise TypeError
-    except (TypeError, KeyError, AttributeError):
-        raise CorruptData("the residual is no residual") from None
-    return fields, params
 
 
 def parse_params(texts: Sequence[str]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -13,7 +14,8 @@ from mltraq_prefect.errors import InvalidInput, InvalidName, StoreError, Unsuppo
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Column, Kind, Layout, Space
-from mltraq_prefect.storage.ledger import Exact, dump_params, ledger_marks
+from mltraq_prefect.storage.ledger import dump_params, ledger_marks
+from mltraq_prefect.storage.marks import Mark, differs, with_exact
 from mltraq_prefect.storage.names import check_name
 from mltraq_prefect.storage.projection import (
     MISSING,
@@ -22,9 +24,10 @@ from mltraq_prefect.storage.projection import (
     Projector,
     field_path,
     for_driver,
-    stored_marks,
+    nothing_seen,
 )
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, Snapshot, field_keys
+from mltraq_prefect.storage.residuals import Exact, Residual
 
 LONG: frozenset[Kind] = frozenset(("text", "bytes", "json", "binary"))
 
@@ -64,21 +67,26 @@ class Plan:
             dict.fromkeys(step for text in dict.fromkeys(texts) for step in json.loads(text))
         )
 
-    def exact_fields(self) -> dict[int, Exact]:
-        """Return the envelopes of values for the residual, by run and field."""
-        found: dict[int, Exact] = {}
+    def differs(self, run: Run, key: str, mark: Mark, before: Mark) -> bool:
+        """Return whether a run's field is to be written, from its mark and the mark before."""
+        column = self.base.get(key, self.layout[key])
+        return differs(mark, before, run.fields.get(key), column)
+
+    def residuals(self) -> dict[int, Residual]:
+        """Return what of the runs is not in cells or in JSON, by place."""
+        found: dict[int, Residual] = {}
         for key, projected in self.fields.items():
             for place, data in projected.exact.items():
-                found.setdefault(place, {})[key] = data
+                residual = found.setdefault(place, Residual())
+                residual.fields[key], residual.cells[key] = data, projected.beside[place]
+        for place, params in self.params_exact.items():
+            found.setdefault(place, Residual()).params = params
         return found
 
-    def widened(self, old: Layout) -> set[str]:
-        """Return the keys of fields whose columns of integers become columns of floats."""
-        return {
-            key
-            for key, column in old.items()
-            if column.kind == "int" and self.layout[key].kind == "float"
-        }
+    def retyped(self) -> dict[str, Column]:
+        """Return the columns that become columns of another kind, as they are, by field."""
+        placed = {key: column for key, column in self.base.items() if column.name is not None}
+        return {k: column for k, column in placed.items() if self.layout[k].kind != column.kind}
 
     def cells(self, dialect: Dialect) -> dict[str, list[Any]]:
         """Return the cells for the driver by field, of the fields that have a column."""
@@ -94,7 +102,7 @@ def make_plan(
     base: Layout,
     dialect: Dialect,
     *,
-    narrow: Collection[str] = (),
+    fixed: Collection[str] = (),
     compressed: Collection[str] | bool = False,
     limit: int = 10**9,
 ) -> Plan:
@@ -104,7 +112,7 @@ def make_plan(
         record: The experiment; large values that its snapshot has are left out.
         base: The layout of the table that it is merged into; empty for a new table.
         dialect: The backend.
-        narrow: Keys of fields whose columns of integers must not become columns of floats.
+        fixed: Keys of fields whose columns cannot become columns of another kind.
         compressed: Keys of fields whose binary values are compressed, or whether all are.
         limit: How many bytes the values of a run can take.
 
@@ -115,7 +123,7 @@ def make_plan(
     """
     check_name(record.name, "experiment name")
     _check_ids(record)
-    projector = Projector(dialect, base, narrow, compressed)
+    projector = Projector(dialect, base, fixed, compressed)
     fields = _project(record, base, projector)
     ledger, params_exact = _ledger(record, dialect)
     layout = _placed(fields, base, dialect)
@@ -144,11 +152,12 @@ def _are_ids(ids: Sequence[object]) -> bool:
 def _project(record: Record, base: Layout, projector: Projector) -> dict[str, Projected]:
     snapshot = record.snapshot
     found = {}
+    ids = [run.id_run for run in record.runs]
     fields = [run.fields for run in record.runs]
     columns = _columns(fields)
     for key in _keys(record, base, snapshot, columns):
         values = columns.get(key) or [own.get(key, MISSING) for own in fields]
-        seen = None if snapshot is None else _marks_of(snapshot, record.runs, key)
+        seen = nothing_seen if snapshot is None else partial(snapshot.runs.marks, key, ids)
         try:
             project = projector.dense if key in columns else projector.sparse
             found[key] = project(key, values, seen)
@@ -182,24 +191,9 @@ def _keys(
             place = f"experiment {record.name!r}, run {run.describe()}"
             raise InvalidName(f"{place}: {error}") from None
     if snapshot is not None:
-        read = {seen.fields for seen in snapshot.runs.values()}
+        read = dict.fromkeys(snapshot.runs.fields(run.id_run for run in record.runs))
         keys += [key for key in field_keys(dict.fromkeys(f) for f in read) if key in base]
     return list(dict.fromkeys(keys))
-
-
-def _marks_of(snapshot: Snapshot, runs: Sequence[Run], key: str) -> list[Any]:
-    places: dict[tuple[str, ...], int | None] = {}
-    found: list[Any] = []
-    for run in runs:
-        seen = snapshot.runs.get(run.id_run)
-        if seen is None:
-            found.append(None)
-            continue
-        if seen.fields not in places:
-            places[seen.fields] = seen.fields.index(key) if key in seen.fields else None
-        place = places[seen.fields]
-        found.append(None if place is None else seen.marks[place])
-    return found
 
 
 def _placed_error(error: UnsupportedType, record: Record, key: str) -> UnsupportedType:
@@ -247,7 +241,8 @@ def _move_overflow(plan: Plan) -> None:
                 data = encode(run.fields[key], path=field_path(key))
                 projected.exact[place] = data
         projected.cells = [None] * len(plan.record.runs)
-        projected.marks = stored_marks(projected.kind, projected.cells, projected.exact)
+        projected.beside = dict.fromkeys(projected.exact)
+        projected.marks = with_exact(projected.cells, projected.exact)
 
 
 def _check_sizes(plan: Plan, dialect: Dialect, limit: int) -> None:
@@ -274,9 +269,9 @@ def _check_residuals(plan: Plan, dialect: Dialect, limit: int) -> None:
     """Refuse runs whose exact values do not go into one row of the ledger."""
     sizes = (sum(map(len, projected.exact.values())) for projected in plan.fields.values())
     if sum(sizes) > limit // 4:
-        for place, exact in plan.exact_fields().items():
+        for place, residual in plan.residuals().items():
             run = plan.record.runs[place]
-            check_row(exact, f"run {run.describe()}", plan.record, dialect, limit)
+            check_row(residual.fields, f"run {run.describe()}", plan.record, dialect, limit)
 
 
 def check_row(

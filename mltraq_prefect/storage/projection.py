@@ -10,7 +10,7 @@ import datetime
 import decimal
 import math
 import struct
-import uuid
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -19,12 +19,10 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
-from xxhash import xxh3_128_digest
 
 from mltraq_prefect.codecs import (
     decode,
     encode,
-    expanded,
     from_json,
     project_json,
     squeezed,
@@ -34,6 +32,8 @@ from mltraq_prefect.identity import as_python
 from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Column, Kind, Layout
+from mltraq_prefect.storage.marks import Mark, exact_mark, irregular, natural_marks, with_exact
+from mltraq_prefect.storage.natives import NATIVES, NO_TYPE, REVIVE, Native
 
 
 class _Sentinel(Enum):
@@ -49,48 +49,17 @@ UNCHANGED: Any = _Sentinel.UNCHANGED
 
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _EXACT_FLOAT = 2**53
-_LONG_TEXT = 64
-
-NO_TYPE = "none"
-"""Type of a column none of whose values is in a cell: they were all None, or special."""
-
-
-class Native(NamedTuple):
-    """A type whose values a column keeps, as far as the backend does.
-
-    Attributes:
-        kind: The kind of column.
-        type: Name of the type, as `run_columns` records it.
-        revive: Makes the value from its natural cell; None if it is the cell.
-    """
-
-    kind: Kind
-    type: str
-    revive: Callable[[Any], Any] | None
-
-
-_NUMPY: list[tuple[type, Kind]] = [
-    (np.bool_, "bool"),
-    *((np.dtype(code).type, "int") for code in "bhilqBHILQ"),
-    *((np.dtype(code).type, "float") for code in "efd"),
-    (np.str_, "text"),
-    (np.bytes_, "bytes"),
-]
-_NATIVES: dict[type, Native] = {
-    bool: Native("bool", "bool", None),
-    int: Native("int", "int", None),
-    float: Native("float", "float", None),
-    str: Native("text", "str", None),
-    bytes: Native("bytes", "bytes", None),
-    datetime.datetime: Native("datetime", "datetime", None),
-    datetime.date: Native("date", "date", None),
-    datetime.time: Native("time", "time", None),
-    uuid.UUID: Native("uuid", "uuid", None),
-    **{kind: Native(of, f"numpy.{kind.__name__}", kind) for kind, of in _NUMPY},
-}
-_REVIVE = {native.type: native.revive for native in _NATIVES.values()}
 _PACKED: dict[Kind, str] = {"int": "q", "float": "d"}
 _NUMERIC: dict[Kind | None, int] = {"bool": 0, "int": 1, "float": 2}
+
+
+SeenMarks = Callable[[], Sequence[Mark]]
+"""Returns marks of what the database holds of each run; nothing if that is not known."""
+
+
+def nothing_seen() -> Sequence[Mark]:
+    """Return no marks."""
+    return ()
 
 
 class Guess(NamedTuple):
@@ -110,6 +79,7 @@ class Projected:
         type: The exact type of values without a residual.
         cells: Natural cell of each run; None if there is none, or `UNCHANGED`.
         exact: Envelopes of the values that their cell does not keep exactly, by place.
+        beside: Marks of the cells of those.
         marks: A mark of each run's value; None if the run does not have the field.
     """
 
@@ -117,7 +87,8 @@ class Projected:
     type: str
     cells: list[Any]
     exact: dict[int, bytes]
-    marks: Sequence[Any]
+    beside: dict[int, Mark]
+    marks: Sequence[Mark]
 
 
 class Projector:
@@ -126,7 +97,7 @@ class Projector:
     Args:
         dialect: The backend.
         known: The columns of the experiment's table, which keep their kinds and types.
-        narrow: Keys of fields whose columns of integers cannot become columns of floats.
+        fixed: Keys of fields whose columns cannot become columns of another kind.
         compressed: Keys of fields whose binary values are compressed, or whether all are.
     """
 
@@ -134,40 +105,45 @@ class Projector:
         self,
         dialect: Dialect,
         known: Layout,
-        narrow: Collection[str] = (),
+        fixed: Collection[str] = (),
         compressed: Collection[str] | bool = False,
     ) -> None:
         self._compressed = compressed
         self._dialect = dialect
         self._known = known
-        self._narrow = narrow
+        self._fixed = fixed
 
-    def sparse(self, key: str, values: list[Any], seen: Sequence[Any] | None = None) -> Projected:
+    def sparse(self, key: str, values: list[Any], seen: SeenMarks = nothing_seen) -> Projected:
         """Project the values of a field that some runs do not have, as `dense` does.
 
         Args:
             key: Its key.
             values: Its value in each run, or `MISSING`.
-            seen: Marks of what the database holds of each run.
+            seen: Returns marks of what the database holds of each run.
         """
         places = [place for place, value in enumerate(values) if value is not MISSING]
-        marks = None if seen is None else [seen[place] for place in places]
-        dense = self.dense(key, [values[place] for place in places], marks)
-        cells: list[Any] = [None] * len(values)
-        marks = [None] * len(values)
-        for place, cell, mark in zip(places, dense.cells, dense.marks, strict=True):
-            cells[place], marks[place] = cell, mark
-        exact = {places[place]: data for place, data in dense.exact.items()}
-        return Projected(dense.kind, dense.type, cells, exact, marks)
 
-    def dense(self, key: str, values: list[Any], seen: Sequence[Any] | None = None) -> Projected:
+        def seen_there() -> Sequence[Mark]:
+            marks = seen()
+            return [marks[place] for place in places] if marks else ()
+
+        dense = self.dense(key, [values[place] for place in places], seen_there)
+        cells: list[Any] = [None] * len(values)
+        found: list[Mark] = [None] * len(values)
+        for place, cell, mark in zip(places, dense.cells, dense.marks, strict=True):
+            cells[place], found[place] = cell, mark
+        exact = {places[place]: data for place, data in dense.exact.items()}
+        beside = {places[place]: mark for place, mark in dense.beside.items()}
+        return Projected(dense.kind, dense.type, cells, exact, beside, found)
+
+    def dense(self, key: str, values: list[Any], seen: SeenMarks = nothing_seen) -> Projected:
         """Project the values of a field.
 
         Args:
             key: Its key.
             values: Its value in each run.
-            seen: Marks of what the database holds of each run; a large value whose mark is the
-                same is not kept in memory.
+            seen: Returns marks of what the database holds of each run, or nothing; a large value
+                whose mark is the same is not kept in memory.
 
         Raises:
             UnsupportedType: A value that has no codec.
@@ -189,19 +165,22 @@ class Projector:
         else:
             kind, type_, cells = found
             wanted = []
-        odd = _irregular(cells) if kind == "float" else []
+        odd = irregular(cells) if kind == "float" else []
         held, changed = self._held(kind, cells, odd)
         for place in sorted({*wanted, *changed}):
             exact[place] = encode(values[place], path=field_path(key))
-        marks = stored_marks(kind, held, exact, odd)
-        return Projected(kind, type_, held, exact, marks)
+        marks = natural_marks(kind, held, odd)
+        beside = {place: marks[place] for place in exact}
+        return Projected(kind, type_, held, exact, beside, with_exact(marks, exact))
 
     def _settled(self, key: str, values: list[Any]) -> Column | None:
         """Return the column whose kind and type the values have to take, if there is one."""
         column = self._known.get(key)
-        if column is None or (column.type == NO_TYPE and any(v is not None for v in values)):
+        if column is None or key in self._fixed:
+            return column
+        if column.type == NO_TYPE and not all(map(_is_missing, values)):
             return None
-        if column.kind == "int" and key not in self._narrow and any(map(_is_real, values)):
+        if column.kind == "int" and any(map(_is_real, values)):
             return Column(column.name, "float", column.type)
         return column
 
@@ -210,8 +189,8 @@ class Projector:
     ) -> tuple[Kind, str, list[Any]] | None:
         """Project values of one native type by whole-column operations, if they are that."""
         types = set(map(type, values))
-        native = _NATIVES.get(types.pop()) if len(types) == 1 else None
-        if native is None or (column and (column.kind, column.type) != (native.kind, native.type)):
+        native = NATIVES.get(types.pop()) if len(types) == 1 else None
+        if native is None or (column and not _is_of(column, native)):
             return None
         if native.revive is not None:
             values = list(map(as_python, values))
@@ -222,9 +201,9 @@ class Projector:
         return native.kind, native.type, values
 
     def _guess(self, value: Any) -> Guess:
-        if value is None:
+        if _is_missing(value):
             return Guess(None, None, None)
-        native = _NATIVES.get(type(value))
+        native = NATIVES.get(type(value))
         if native is not None:
             cell = value if native.revive is None else as_python(value)
             return _guess_native(native, cell)
@@ -241,22 +220,23 @@ class Projector:
             return Guess("binary", None, None)
         return Guess("json", text, None)
 
-    def _binary(self, key: str, values: list[Any], seen: Sequence[Any] | None) -> Projected:
+    def _binary(self, key: str, values: list[Any], seen: SeenMarks) -> Projected:
         cells: list[Any] = []
         exact: dict[int, bytes] = {}
-        marks: list[Any] = []
+        marks: list[Mark] = []
+        known = seen()
         for place, value in enumerate(values):
             data = encode(value, path=field_path(key))
-            mark: Any = xxh3_128_digest(data)
+            mark = exact_mark(data)
             if value is None:
-                exact[place], mark, cell = data, (None, mark), None
-            elif seen is not None and seen[place] == mark:
+                exact[place], cell = data, None
+            elif known and known[place] == mark:
                 cell = UNCHANGED
             else:
                 cell = squeezed(data) if self._compresses(key) else data
             cells.append(cell)
             marks.append(mark)
-        return Projected("binary", "binary", cells, exact, marks)
+        return Projected("binary", "binary", cells, exact, dict.fromkeys(exact), marks)
 
     def _compresses(self, key: str) -> bool:
         return self._compressed if isinstance(self._compressed, bool) else key in self._compressed
@@ -306,7 +286,7 @@ def clean(text: str, dialect: Dialect) -> str:
 
 def is_native(value: Any) -> bool:
     """Return whether the value is None or of a type that some column keeps."""
-    return value is None or type(value) in _NATIVES
+    return value is None or type(value) in NATIVES
 
 
 def field_path(key: str) -> str:
@@ -317,6 +297,20 @@ def field_path(key: str) -> str:
 def _is_plain_nan(value: float) -> bool:
     """Whether it is the one NaN that text can say; others differ in sign and payload."""
     return struct.pack("<d", value) == struct.pack("<d", math.nan)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether it is no value of any kind: None, NaT or NA, but not NaN, which is a float."""
+    if value is None:
+        return True
+    if type(value).__name__ == "NAType":
+        return bool(value is sys.modules["pandas"].NA)
+    is_moment = isinstance(value, (datetime.datetime, np.datetime64, np.timedelta64))
+    return is_moment and bool(value != value)
+
+
+def _is_of(column: Column, native: Native) -> bool:
+    return column.kind == native.kind and column.type in (native.type, NO_TYPE)
 
 
 def _is_real(value: Any) -> bool:
@@ -348,9 +342,9 @@ def _guess_foreign(value: Any) -> Guess:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         value = _from_numpy(value)
     if isinstance(value, datetime.datetime):
-        return Guess("datetime", without_zone(value), None) if value == value else _BINARY
+        return Guess("datetime", without_zone(value), None)
     if isinstance(value, datetime.timedelta):
-        return Guess("float", value.total_seconds(), None) if value == value else _BINARY
+        return Guess("float", value.total_seconds(), None)
     if isinstance(value, (decimal.Decimal, np.floating)):
         return Guess("float", _float(value), None)
     return _BINARY
@@ -395,7 +389,8 @@ def _float(value: Any) -> float | None:
 def _chosen(guesses: Sequence[Guess], column: Column | None) -> tuple[Kind, str]:
     """Choose kind and type of a column: the known ones, else those that most values have."""
     if column is not None:
-        return column.kind, column.type
+        fixed = column.type != NO_TYPE
+        return column.kind, column.type if fixed else _type_of_most(guesses, column.kind)
     numeric = [guess.kind for guess in guesses if guess.kind in _NUMERIC]
     widest = max(numeric, key=lambda kind: _NUMERIC[kind], default=None)
     kinds: Counter[Kind] = Counter(
@@ -406,8 +401,12 @@ def _chosen(guesses: Sequence[Guess], column: Column | None) -> tuple[Kind, str]
     if not kinds:
         return "float", NO_TYPE
     kind = kinds.most_common(1)[0][0]
+    return kind, _type_of_most(guesses, kind)
+
+
+def _type_of_most(guesses: Sequence[Guess], kind: Kind) -> str:
     types = Counter(guess.type for guess in guesses if guess.type and _keeps(guess, kind))
-    return kind, types.most_common(1)[0][0] if types else NO_TYPE
+    return types.most_common(1)[0][0] if types else NO_TYPE
 
 
 def _keeps(guess: Guess, kind: Kind) -> bool:
@@ -426,55 +425,6 @@ def _fit(guess: Guess, kind: Kind) -> Any:
     if guess.kind == "bool" and kind == "int":
         return int(guess.cell)
     return None
-
-
-def _irregular(cells: Sequence[Any]) -> list[int]:
-    """Return the places of NaN, infinities and negative zeros: what compares or stores badly."""
-    floats = np.array(cells if isinstance(cells, array) else list(cells), dtype=np.float64)
-    odd = ~np.isfinite(floats) | ((floats == 0.0) & np.signbit(floats))
-    places: list[int] = np.flatnonzero(odd).tolist() if odd.any() else []
-    return [place for place in places if cells[place] is not None]
-
-
-def _marks(kind: Kind, cells: Sequence[Any], odd: Sequence[int] | None) -> Sequence[Any]:
-    """Return marks of natural cells: short ones as they are, long ones by digest."""
-    if kind == "binary":  # a value has one mark, whether it is compressed or not
-        return [None if cell is None else xxh3_128_digest(expanded(cell)) for cell in cells]
-    if kind == "bytes":
-        return [None if cell is None else xxh3_128_digest(cell) for cell in cells]
-    if kind in ("text", "json"):
-        if max(map(len, filter(None, cells)), default=0) <= _LONG_TEXT:
-            return cells
-        return [
-            cell if cell is None or len(cell) <= _LONG_TEXT else xxh3_128_digest(cell.encode())
-            for cell in cells
-        ]
-    if kind == "float":
-        places = _irregular(cells) if odd is None else [p for p in odd if _irregular([cells[p]])]
-        if places:
-            cells = list(cells)
-            for place in places:
-                cells[place] = ("float", repr(cells[place]))
-    return cells
-
-
-def stored_marks(
-    kind: Kind, cells: Sequence[Any], exact: dict[int, bytes], odd: Sequence[int] | None = None
-) -> Sequence[Any]:
-    """Return the marks of what the database holds.
-
-    Args:
-        kind: Of the column.
-        cells: Natural cells.
-        exact: Envelopes of exact values by place.
-        odd: Places of NaN, infinities and negative zeros; looked for if None.
-    """
-    marks = _marks(kind, cells, odd)
-    if exact:
-        marks = list(marks)
-        for place, data in exact.items():
-            marks[place] = (marks[place], xxh3_128_digest(data))
-    return marks
 
 
 def revive(column: Column, cells: Sequence[Any]) -> Sequence[Any]:
@@ -498,7 +448,7 @@ def _maker(column: Column) -> Callable[[Any], Any] | None:
         return decode
     if column.kind == "float" and column.type in ("int", "bool"):
         return int if column.type == "int" else bool
-    return _REVIVE.get(column.type)
+    return REVIVE.get(column.type)
 
 
 def natural(dialect: Dialect, kind: Kind, cells: Sequence[Any]) -> Sequence[Any]:

@@ -19,13 +19,13 @@ from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.ledger import (
     LEDGER,
-    Exact,
     parse_params,
-    parse_residual,
     parse_steps,
 )
-from mltraq_prefect.storage.projection import revive, stored_marks
+from mltraq_prefect.storage.marks import natural_marks, with_exact
+from mltraq_prefect.storage.projection import revive
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, Snapshot
+from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.stored import StoredRuns
 
@@ -125,7 +125,7 @@ def _runs(
     found = tables.read_cells(transaction, entry, keys, some)
     ids, cells, places = _matched(ledger, *found)
     residuals = _residuals(ledger, entry)
-    exact = _by_field(keys, ids, residuals)
+    exact = {key: _exact(entry, key, ids, cells[key], residuals) for key in keys}
     marks = [_marks(entry, key, cells[key], exact[key]) for key in keys]
     fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
     params = partial(_params, entry, ledger, residuals)
@@ -163,7 +163,7 @@ def _matched(
     return stored, cells, found
 
 
-def _residuals(ledger: Ledger, entry: Entry) -> dict[str, tuple[Exact, Exact]]:
+def _residuals(ledger: Ledger, entry: Entry) -> dict[str, Residual]:
     found = {}
     for id_run, data in zip(ledger["id_run"], ledger["residual"], strict=True):
         if data is not None:
@@ -174,22 +174,20 @@ def _residuals(ledger: Ledger, entry: Entry) -> dict[str, tuple[Exact, Exact]]:
     return found
 
 
-def _by_field(
-    keys: Sequence[str], ids: Sequence[str], residuals: dict[str, tuple[Exact, Exact]]
-) -> dict[str, dict[int, bytes]]:
-    """Return the envelopes of exact values by field and place."""
-    found: dict[str, dict[int, bytes]] = {key: {} for key in keys}
-    if residuals:
-        for place, id_run in enumerate(ids):
-            for key, data in residuals.get(id_run, ({}, {}))[0].items():
-                if key in found:
-                    found[key][place] = data
-    return found
+def _exact(
+    entry: Entry,
+    key: str,
+    ids: Sequence[str],
+    cells: Sequence[Any],
+    residuals: dict[str, Residual],
+) -> dict[int, bytes]:
+    with tables.of_kind(entry, key):
+        return exact_values(key, entry.layout[key].kind, ids, cells, residuals)
 
 
 def _marks(entry: Entry, key: str, cells: Sequence[Any], exact: dict[int, bytes]) -> Sequence[Any]:
     with tables.of_kind(entry, key):
-        return stored_marks(entry.layout[key].kind, cells, exact)
+        return with_exact(natural_marks(entry.layout[key].kind, cells), exact)
 
 
 def _values(
@@ -225,15 +223,13 @@ def _located(
     raise AssertionError("the error did not come back")
 
 
-def _params(
-    entry: Entry, ledger: Ledger, residuals: dict[str, tuple[Exact, Exact]]
-) -> list[dict[str, Any]]:
+def _params(entry: Entry, ledger: Ledger, residuals: dict[str, Residual]) -> list[dict[str, Any]]:
     """Return the params of each run."""
     try:
         params = parse_params(ledger["params"])
         for id_run, own in zip(ledger["id_run"], params, strict=True) if residuals else ():
             if id_run in residuals:
-                own |= {key: decode(data) for key, data in residuals[id_run][1].items()}
+                own |= {key: decode(data) for key, data in residuals[id_run].params.items()}
     except CorruptData as error:
         raise error.within(entry.name, field="params") from None
     return params

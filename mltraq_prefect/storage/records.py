@@ -9,11 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage.columns import picked
+from mltraq_prefect.storage.marks import Mark
 
 Mode = Literal["fail", "replace", "merge"]
-
-Mark = Any
-"""Stands for a stored value: equal marks, equal values. None if the run has no such field."""
 
 
 class LedgerMark(NamedTuple):
@@ -57,6 +55,10 @@ class Part(NamedTuple):
     ledger: Sequence[Sequence[Any]]
     places: Sequence[int]
 
+    def column(self, key: str) -> Sequence[Mark] | None:
+        """Return the marks of one field, or None if it was not seen."""
+        return self.marks[self.fields.index(key)] if key in self.fields else None
+
     def seen(self, place: int) -> Seen:
         """Return what the database holds of one of the runs."""
         marks = tuple([column[place] for column in self.marks])
@@ -94,6 +96,36 @@ class SeenRuns(Mapping[str, Seen]):
 
     def __contains__(self, id_run: object) -> bool:
         return id_run in self._index()
+
+    def marks(self, key: str, ids: Sequence[str]) -> Sequence[Mark]:
+        """Return the marks of one field of runs; None for what was not seen."""
+        part = self._part
+        if part is not None and part.ids == ids:
+            return part.column(key) or [None] * len(ids)
+        columns: dict[int, Sequence[Mark] | None] = {}
+        found = []
+        for seen in map(self._index().get, ids):
+            if isinstance(seen, Seen):
+                found.append(dict(zip(seen.fields, seen.marks, strict=True)).get(key))
+            elif seen is None:
+                found.append(None)
+            else:
+                part, place = seen
+                if id(part) not in columns:
+                    columns[id(part)] = part.column(key)
+                column = columns[id(part)]
+                found.append(None if column is None else column[place])
+        return found
+
+    def fields(self, ids: Iterable[str]) -> Iterator[tuple[str, ...]]:
+        """Yield the keys of the fields that were seen, once for each run or part that has them."""
+        parts = set()
+        for seen in map(self._index().get, ids):
+            if isinstance(seen, Seen):
+                yield seen.fields
+            elif seen is not None and id(seen[0]) not in parts:
+                parts.add(id(seen[0]))
+                yield seen[0].fields
 
     def put(self, id_run: str, seen: Seen) -> None:
         """Take over what a later read or write of a run saw."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
@@ -15,10 +16,13 @@ from mltraq_prefect.storage.columns import column as packed
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Column, Kind, Layout
-from mltraq_prefect.storage.ledger import LEDGER, Exact, parse_residual, trimmed
+from mltraq_prefect.storage.ledger import LEDGER, trimmed
+from mltraq_prefect.storage.marks import natural_marks, with_exact
 from mltraq_prefect.storage.names import retired_name, table_name
-from mltraq_prefect.storage.projection import NO_TYPE, natural, stored_marks
+from mltraq_prefect.storage.natives import NO_TYPE
+from mltraq_prefect.storage.projection import natural
 from mltraq_prefect.storage.records import LedgerMark
+from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
 from mltraq_prefect.storage.schema import create_table
 
 FEW = 1000
@@ -84,19 +88,15 @@ def empty(transaction: Transaction, table: str) -> None:
 
 
 def reshape(transaction: Transaction, table: str, old: Layout, new: Layout) -> None:
-    """Add the columns that a layout has gained, and change those whose kind is another now."""
+    """Add the columns that a layout has gained."""
     if old == new:
         return
     if transaction.dialect.ddl_commits:
         _drop_strays(transaction, table, old)
     for key, column in new.items():
         known = old.get(key)
-        if column.name is None or (known and known.name and known.kind == column.kind):
-            continue
-        if known is None or known.name is None:
+        if column.name is not None and (known is None or known.name is None):
             _add(transaction, table, column)
-        else:
-            _retype(transaction, table, column, is_empty=known.type == NO_TYPE)
 
 
 def _drop_strays(transaction: Transaction, table: str, layout: Layout) -> None:
@@ -112,24 +112,53 @@ def _add(transaction: Transaction, table: str, column: Column) -> None:
     transaction.run(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(str(column.name))} {kind}")
 
 
-def _retype(transaction: Transaction, table: str, column: Column, *, is_empty: bool) -> None:
+def fixed(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> set[str]:
+    """Return the keys of columns, given by field, whose kind cannot become another one.
+
+    They hold cells that the other kind does not hold: integers that no float holds exactly, or
+    any, if their kind was only a guess from special values.
+    """
     quote = transaction.quote
-    statements = transaction.dialect.retype(
-        quote(table), quote(str(column.name)), column.kind, is_empty=is_empty
-    )
-    for statement in statements:
-        transaction.run(statement)
+    found = set()
+    for key, column in columns.items():
+        name = quote(str(column.name))
+        condition, values = f"{name} NOT BETWEEN ? AND ?", [-_EXACT_FLOAT, _EXACT_FLOAT]
+        if column.type == NO_TYPE:
+            condition, values = f"{name} IS NOT NULL", []
+        sql = f"SELECT 1 FROM {quote(table)} WHERE {condition} LIMIT 1"
+        if transaction.rows(sql, values):
+            found.add(key)
+    return found
 
 
-def exceeds_floats(transaction: Transaction, table: str, column: Column) -> bool:
-    """Whether a column of integers holds one that a float does not hold exactly."""
-    quote = transaction.quote
-    name = quote(str(column.name))
-    found = transaction.rows(
-        f"SELECT 1 FROM {quote(table)} WHERE {name} NOT BETWEEN ? AND ? LIMIT 1",
-        (-_EXACT_FLOAT, _EXACT_FLOAT),
-    )
-    return bool(found)
+def retype(
+    transaction: Transaction, table: str, old: Mapping[str, Column], new: Layout
+) -> set[str]:
+    """Give columns another kind.
+
+    Args:
+        transaction: Where.
+        table: The table.
+        old: The columns as they are, by field.
+        new: The layout that the table shall have.
+
+    Returns:
+        The keys of the columns that the database does not change, such as one that a view reads;
+        nothing was changed then.
+    """
+    statements = {
+        key: transaction.dialect.retype(
+            transaction.quote(table),
+            transaction.quote(str(column.name)),
+            new[key].kind,
+            is_empty=column.type == NO_TYPE,
+        )
+        for key, column in old.items()
+    }
+    if transaction.allows([*chain.from_iterable(statements.values())]):
+        return set()
+    refused = {key for key, own in statements.items() if not transaction.allows(own, keep=False)}
+    return refused or set(old)
 
 
 def read_cells(
@@ -250,7 +279,7 @@ def read_states(
 
 def read_residuals(
     transaction: Transaction, entry: Entry, ids: Sequence[str]
-) -> dict[str, tuple[Exact, Exact]]:
+) -> dict[str, Residual]:
     """Return the exact values of fields and params of those runs that have some."""
     wanted = set(ids)
     columns = read_ledger(
@@ -268,13 +297,10 @@ def read_marks(
     found, cells = read_cells(transaction, entry, keys, ids)
     marks = []
     for key in keys:
-        exact = {
-            place: residuals[id_run][0][key]
-            for place, id_run in enumerate(found)
-            if id_run in residuals and key in residuals[id_run][0]
-        }
+        kind = entry.layout[key].kind
         with of_kind(entry, key):
-            marks.append(stored_marks(entry.layout[key].kind, cells[key], exact))
+            exact = exact_values(key, kind, found, cells[key], residuals)
+            marks.append(with_exact(natural_marks(kind, cells[key]), exact))
     rows = zip(*marks, strict=True) if keys else iter([()] * len(found))
     return zip(found, rows, strict=True)
 

@@ -19,9 +19,7 @@ from mltraq_prefect.storage.ledger import (
     KEYS,
     LEDGER,
     STATE,
-    Exact,
     Params,
-    dump_residual,
     ledger_columns,
 )
 from mltraq_prefect.storage.names import check_name, staged_name, table_name
@@ -36,6 +34,7 @@ from mltraq_prefect.storage.records import (
     Snapshot,
     Written,
 )
+from mltraq_prefect.storage.residuals import Exact, Residual, dump_residual
 from mltraq_prefect.storage.schema import PICKLES, check_version, origin
 
 Pickle = Callable[[str], bytes]
@@ -75,7 +74,7 @@ class Writer:
         self._mode = mode
         self._pickle = pickle
         self._token = token
-        self._narrow: set[str] = set()
+        self._fixed: set[str] = set()
         self._table = table_name(check_name(record.name, "experiment name"))
 
     def write(self) -> Written:
@@ -125,7 +124,7 @@ class Writer:
             record,
             layout,
             self._dialect,
-            narrow=self._narrow,
+            fixed=self._fixed,
             compressed=self._compressed,
             limit=limit,
         )
@@ -238,13 +237,13 @@ class Writer:
         if self._lost(plan, stored):
             self._record = replace(self._record, snapshot=None)
             return None
-        if self._overflows(transaction, plan, found):
-            return None
         changes = self._changes(transaction, plan, found, stored)
         entry = self._merged_entry(prepared, found, changes)
         places = sorted([*changes.new, *changes.places()])
         if not places and entry == found and prepared.sealed is None:
             return self._result(found, plan, [], [])
+        if self._is_fixed(transaction, plan, found):
+            return None
         tables.reshape(transaction, found.table, found.layout, plan.layout)
         if changes.new:
             first = 1 + tables.last_position(transaction, found.id_experiment)
@@ -265,15 +264,14 @@ class Writer:
             for place in gone
         )
 
-    def _overflows(self, transaction: Transaction, plan: Plan, found: Entry) -> bool:
-        """Whether a column cannot become one of floats, as it holds an integer that none holds."""
-        exceeding = {
-            key
-            for key in plan.widened(found.layout)
-            if tables.exceeds_floats(transaction, found.table, found.layout[key])
-        }
-        self._narrow |= exceeding
-        return bool(exceeding)
+    def _is_fixed(self, transaction: Transaction, plan: Plan, found: Entry) -> bool:
+        """Change the kinds of columns; return whether some cannot be changed, and none was."""
+        retyped = plan.retyped()
+        fixed = tables.fixed(transaction, found.table, retyped)
+        if not fixed:
+            fixed = tables.retype(transaction, found.table, retyped, plan.layout)
+        self._fixed |= fixed
+        return bool(fixed)
 
     def _changes(
         self, transaction: Transaction, plan: Plan, found: Entry, stored: dict[str, LedgerMark]
@@ -319,16 +317,14 @@ class Writer:
     def _update_ledger(
         self, transaction: Transaction, plan: Plan, changes: Changes, found: Entry
     ) -> None:
-        runs, exact = self._record.runs, plan.exact_fields()
+        runs, new = self._record.runs, plan.residuals()
         places = changes.places()
         old = tables.read_residuals(transaction, found, [runs[place].id_run for place in places])
         residuals: dict[int, bytes | None] = {}
         for keys, some in changes.cells.items():
             for place in some:
-                fields, params = old.get(runs[place].id_run, ({}, {}))
-                kept = {key: data for key, data in fields.items() if key not in keys}
-                new = {key: data for key, data in exact.get(place, {}).items() if key in keys}
-                residuals[place] = dump_residual(kept | new, plan.params_exact.get(place, params))
+                kept = old.get(runs[place].id_run, Residual())
+                residuals[place] = dump_residual(kept.replaced(keys, new.get(place, Residual())))
         idle = [place for place in places if runs[place].ledger.state == "pending"]
         executed = [place for place in places if runs[place].ledger.state != "pending"]
         self._update_rows(
@@ -393,13 +389,8 @@ class Writer:
         # In the order of its key, a tree of random ids is written page by page.
         places = sorted_places(all_ids, places)
         runs = [self._record.runs[place] for place in places]
-        exact = plan.exact_fields()
-        residuals = [
-            dump_residual(exact.get(place, {}), plan.params_exact.get(place, {}))
-            if place in exact or place in plan.params_exact
-            else None
-            for place in places
-        ]
+        exact = plan.residuals()
+        residuals = [dump_residual(exact.get(place)) for place in places]
         columns = ledger_columns(
             [run.ledger for run in runs], picked(plan.ledger, places), residuals, self._dialect
         )
