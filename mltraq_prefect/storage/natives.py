@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mltraq_prefect.run import as_python
+from mltraq_prefect.identity.canonical import as_python
 from mltraq_prefect.storage.layout import Kind
 
 NO_TYPE = "none"

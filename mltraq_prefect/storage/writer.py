@@ -295,7 +295,7 @@ class Writer:
         return replace(
             found,
             run_count=found.run_count + len(changes.new),
-            layout=prepared.plan.layout,
+            layout=prepared.plan.layout if changes.new or changes.cells else found.layout,
             fields=found.fields if exact == found.exact else text,
             exact=exact,
             properties=found.properties | self._record.properties,
