@@ -183,12 +183,14 @@ class Experiment:
             InvalidInput: An option or a step cannot be used; nothing was changed.
             RunsFailed: A step raised in some runs.
         """
-        from mltraq_prefect.execution import ExecutionOptions, as_steps
+        from mltraq_prefect.execution import ExecutionOptions, as_steps, refuse_while_preparing
 
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
             retry_delay_seconds, timeout_seconds, on_error, checkpoint, seed, _inside_task()
         )  # fmt: skip
+        if not options.is_serial:
+            refuse_while_preparing(self.name)
         _check_runner(options)
         prepared = as_steps(steps, options.kwargs, options.seed, check_fields)
         self._execute(prepared, options)

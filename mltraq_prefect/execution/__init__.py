@@ -4,6 +4,7 @@ from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_threads
 from mltraq_prefect.execution.pace import Pace, split
+from mltraq_prefect.execution.preparation import check_processes, refuse_while_preparing
 from mltraq_prefect.execution.serial import execute_serially
 from mltraq_prefect.execution.steps import Step, as_steps, differences
 from mltraq_prefect.execution.workers import (
@@ -22,9 +23,11 @@ __all__ = [
     "Workers",
     "WorkersClosed",
     "as_steps",
+    "check_processes",
     "differences",
     "execute_serially",
     "prepare_workers",
+    "refuse_while_preparing",
     "split",
     "timeout_in_threads",
     "worker_count",

@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import re
-import resource
 import selectors
 import socket
 import struct
@@ -27,6 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution.preparation import MARK, check_processes
+
+try:
+    import resource
+except ImportError:  # no POSIX system: there are no worker processes
+    _LIMITS = []
+else:
+    _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 _START = """\
 import json, sys
@@ -53,9 +60,11 @@ class Fork:
     Args:
         life: One end of a socket pair; server and fork have the other one. The fork is ended when
             this end is closed or its process ends.
+        server: The server.
     """
 
-    def __init__(self, life: socket.socket) -> None:
+    def __init__(self, life: socket.socket, server: _Server) -> None:
+        self._server = server
         self.life = life
         """Can be read when the fork has ended."""
 
@@ -74,6 +83,10 @@ class Fork:
         # Two threads may ask.
         answer = self.life.recv(EXIT_CODE.size, socket.MSG_PEEK)
         return int(EXIT_CODE.unpack(answer)[0]) if answer else None
+
+    def check_server(self) -> None:
+        """Raise `InvalidInput` if what should be the server is something else."""
+        self._server.check()
 
     def end(self) -> None:
         """End it and all that it has started; any thread may call this."""
@@ -103,7 +116,7 @@ class _Server:
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env=_ONE_THREAD | inherited["environment"],
+                env=_ONE_THREAD | inherited["environment"] | {MARK: "1"},
             )
         if self.process.stdin is not None:
             with suppress(BrokenPipeError), self.process.stdin as stdin:
@@ -115,7 +128,7 @@ class _Server:
             streams = ((1, sys.__stdout__), (2, sys.__stderr__))
             output = [file if _is_open(file, of) else nothing.fileno() for file, of in streams]
             self._send([theirs.fileno(), *output, *files])
-        return Fork(ours)
+        return Fork(ours, self)
 
     def _send(self, files: Sequence[int]) -> None:
         while True:
@@ -126,6 +139,22 @@ class _Server:
                 if error.errno != errno.ETOOMANYREFS:
                     raise
             time.sleep(0.01)  # the server has yet to take those of before
+
+    def check(self) -> None:
+        """Check that the program that was started as the server is one.
+
+        Raises:
+            InvalidInput: It ended by itself.
+        """
+        with suppress(OSError, subprocess.TimeoutExpired):
+            if not self._requests.recv(1, socket.MSG_DONTWAIT):
+                self.process.wait(END_SECONDS)
+        code = self.process.poll()
+        if code is not None and code >= 0:
+            raise InvalidInput(
+                f"no worker process could start; sys.executable, {self.inherited['executable']}, "
+                f"should be a Python interpreter, and ended with code {code}"
+            )
 
     def close(self) -> None:
         """Ask for no more forks; the server ends with the last one that there is."""
@@ -175,12 +204,15 @@ class ForkServer:
             try:
                 fork = self._current().fork(files)
             except (BrokenPipeError, ConnectionResetError):
+                if self._server is not None:
+                    self._server.check()
                 self._retire()
                 fork = self._current().fork(files)
             self._forks.add(fork)
             return fork
 
     def _current(self) -> _Server:
+        check_processes()
         inherited = _inherited()
         if self._server is not None and self._server.inherited != inherited:
             self._retire()
@@ -242,9 +274,6 @@ def _inherited() -> dict[str, Any]:
     }
 
 
-_LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
-
-
 def _umask() -> str:
     """Return the umask where it can be read without being changed: on Linux."""
     with suppress(OSError):
@@ -257,4 +286,5 @@ _STATUS = Path("/proc/self/status")
 
 fork_server = ForkServer()
 atexit.register(fork_server.close)
-os.register_at_fork(after_in_child=fork_server.forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=fork_server.forget)

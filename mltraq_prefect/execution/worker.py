@@ -20,7 +20,7 @@ from mltraq_prefect.execution.fork_server import END_SECONDS, fork_server
 from mltraq_prefect.execution.parcels import Packed, pack
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.execution.worker_main import IDLE_SECONDS, Job
+from mltraq_prefect.execution.worker_main import IDLE_SECONDS, Job, Refusal
 from mltraq_prefect.pickling import unpickled
 from mltraq_prefect.run import Namespace
 
@@ -112,6 +112,7 @@ class Worker:
         """Execute a job on the runs of a parcel.
 
         Raises:
+            InvalidInput: A module of the step executes an experiment when it is imported.
             WorkerDied: The process ended before it had yielded all outcomes.
         """
         message = (job.key if job.key in self._known else job, parcel)
@@ -121,6 +122,8 @@ class Worker:
             self._known.add(job.key)
             while missing:
                 answer = unpickled(self._received())
+                if isinstance(answer, Refusal):
+                    raise InvalidInput(answer.message)
                 if isinstance(answer, str):
                     raise WorkerDied(f"a worker process cannot read this run:\n{answer}", NO_RUN)
                 missing -= answer.count
@@ -147,6 +150,7 @@ class Worker:
     def _obituary(self, job: Job) -> WorkerDied:
         code = self._fork.wait(END_SECONDS)
         if not self._recorder.has_begun():
+            self._fork.check_server()
             reason = f"{_NO_START}; is there a limit on processes or memory?"
             return WorkerDied(reason, NO_RUN, has_begun=False)
         if self._recorder.timed_out():

@@ -7,12 +7,14 @@ import pickle
 import signal
 import threading
 import traceback
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from mltraq_prefect.execution.batch import execute_packed
 from mltraq_prefect.execution.parcels import Packed
+from mltraq_prefect.execution.preparation import prepared, refusal
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.pickling import unpickled
@@ -38,6 +40,16 @@ class Job(NamedTuple):
     timeout_seconds: float | None
 
 
+class Refusal(NamedTuple):
+    """What goes back instead of outcomes if the execution must not go on.
+
+    Attributes:
+        message: For a person.
+    """
+
+    message: str
+
+
 def serve(channel: Connection, recorder: Recorder) -> None:
     """Execute what comes through the channel.
 
@@ -53,15 +65,21 @@ def serve(channel: Connection, recorder: Recorder) -> None:
                 jobs[job.key] = (job, *unpickled(job.packed))
                 job = job.key
             _execute(channel, recorder, jobs[job], parcel)
-        except Exception:
-            _send(channel, traceback.format_exc())
+        except (Exception, SystemExit):
+            message = refusal()
+            _send(channel, Refusal(message) if message else traceback.format_exc())
 
 
 def _execute(
     channel: Connection, recorder: Recorder, known: tuple[Job, Step, Namespace], parcel: Packed
 ) -> None:
     job, step, kwargs = known
-    guard = partial(recorder.watching, timeout_seconds=job.timeout_seconds)
+
+    @contextmanager
+    def guard(place: int) -> Iterator[None]:
+        with recorder.watching(place, job.timeout_seconds), prepared():
+            yield
+
     for outcome in execute_packed(step, kwargs, parcel, job.level, guard):
         _send(channel, outcome)
 

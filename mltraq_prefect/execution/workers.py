@@ -16,6 +16,7 @@ from types import TracebackType
 from mltraq_prefect.execution.batch import Outcome, lost
 from mltraq_prefect.execution.fork_server import fork_server
 from mltraq_prefect.execution.parcels import Packed, opened, pack_runs
+from mltraq_prefect.execution.preparation import check_processes
 from mltraq_prefect.execution.recorder import NO_RUN
 from mltraq_prefect.execution.turns import Turns
 from mltraq_prefect.execution.worker import Worker, WorkerDied
@@ -35,9 +36,13 @@ class Workers:
     Args:
         count: How many work at the same time; each starts when it is first needed. As many as
             threads ask for one if None.
+
+    Raises:
+        InvalidInput: There can be no worker processes here.
     """
 
     def __init__(self, count: int | None) -> None:
+        check_processes()
         self._turns = None if count is None else Turns(count)
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
@@ -138,7 +143,11 @@ class Workers:
 
 
 def prepare_workers() -> None:
-    """Start what workers are forked from, so that the first ones start soon; does not wait."""
+    """Start what workers are forked from, so that the first ones start soon; does not wait.
+
+    Raises:
+        InvalidInput: There can be no worker processes here.
+    """
     fork_server.start()
 
 
@@ -161,4 +170,5 @@ def workers_of_this_process() -> Workers:
 
 
 # They belong to the process that has made them.
-os.register_at_fork(after_in_child=workers_of_this_process.cache_clear)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=workers_of_this_process.cache_clear)
