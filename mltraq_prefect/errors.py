@@ -28,6 +28,7 @@ Messages name the object, the cause and what to do; what they name is also an at
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class MltraqError(Exception):
@@ -97,40 +98,103 @@ def _unsupported(
     return UnsupportedType(path, type_name, reason, experiment=experiment, run=run)
 
 
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Runs that failed alike: in the same place, with the same type of error.
+
+    Attributes:
+        count: Number of runs.
+        error_type: Type of the error, such as ``ValueError``, or None if nothing was raised.
+        message: Last line of the traceback of one of them, or what ended its worker.
+        place: Where it was raised in the user's code: ``study.py:12 in train``; empty if unknown.
+        examples: Params of the first few of these runs.
+        text: Step, the user's own frames with their source, and the error of the first run.
+    """
+
+    count: int
+    error_type: str | None
+    message: str
+    place: str
+    examples: tuple[str, ...]
+    text: str
+
+    @property
+    def line(self) -> str:
+        """Runs, error and place, without frames."""
+        return f"{self._runs()}: {self.message}" + (f" ({self.place})" if self.place else "")
+
+    def __str__(self) -> str:
+        return f"{self._runs()}\n{self.text}"
+
+    def _runs(self) -> str:
+        if self.count == 1:
+            return f"run {self.examples[0]}"
+        return f"{self.count:,} runs, such as {'; '.join(self.examples)}"
+
+
 class RunsFailed(MltraqError):
     """Steps raised in some runs; the results of all other runs are kept.
 
     Attributes:
         experiment: Name of the experiment.
         failed: Number of runs that failed.
-        total: Number of runs that were executed.
+        total: Number of runs that were to be executed.
         failures: Description, step and traceback of the first few failed runs.
+        groups: The failures by distinct error, those of most runs first.
+        not_executed: Number of runs that were left pending because too many had failed.
     """
 
     SHOWN = 3
+    GROUPS_SHOWN = 10
 
     def __init__(
-        self, experiment: str, failed: int, total: int, failures: Sequence[tuple[str, str]]
+        self,
+        experiment: str,
+        failed: int,
+        total: int,
+        failures: Sequence[tuple[str, str]],
+        groups: Sequence[FailureGroup] = (),
+        not_executed: int = 0,
     ) -> None:
         self.experiment = experiment
         self.failed = failed
         self.total = total
         self.failures = list(failures)
-        super().__init__(experiment, failed, total, self.failures)
+        self.groups = list(groups)
+        self.not_executed = not_executed
+        super().__init__(experiment, failed, total, self.failures, self.groups, not_executed)
 
     def __repr__(self) -> str:
         return f"RunsFailed({self.experiment!r}, {self.failed} of {self.total})"
 
-    def __str__(self) -> str:
-        shown = self.failures[: self.SHOWN]
-        lines = [
-            f"experiment {self.experiment!r}: {self.failed} of {self.total} runs failed; "
-            "the results of the others are kept."
+    @property
+    def summary(self) -> str:
+        """Counts of runs and of distinct errors, in one line."""
+        kinds = [
+            f"{group.count:,} x {group.error_type or group.message}"
+            + (f" ({group.place})" if group.place else "")
+            for group in self.groups[: self.GROUPS_SHOWN]
         ]
-        lines += [f"\n{run}\n{error.rstrip()}" for run, error in shown]
-        if self.failed > len(shown):
-            lines.append(f"\n... and {self.failed - len(shown)} more.")
-        return "\n".join(lines)
+        if left := self.groups[self.GROUPS_SHOWN :]:
+            kinds.append(f"{len(left):,} other errors")
+        return ": ".join([self._counts(), *([", ".join(kinds)] if kinds else [])])
+
+    def __str__(self) -> str:
+        shown = self.groups[: self.GROUPS_SHOWN]
+        parts = [f"{self._counts()}; the results of the others are kept."]
+        if shown:
+            parts += map(str, shown)
+            count = sum(group.count for group in shown)
+        else:
+            parts += [f"{run}\n{error}" for run, error in self.failures[: self.SHOWN]]
+            count = len(parts) - 1
+        if self.failed > count:
+            parts.append(f"... and {self.failed - count:,} more runs.")
+        return "\n\n".join(part.rstrip() for part in parts)
+
+    def _counts(self) -> str:
+        text = f"experiment {self.experiment!r}: {self.failed} of {self.total} runs failed"
+        return f"{text}, {self.not_executed} were not executed" if self.not_executed else text
 
 
 class StoreError(MltraqError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mltraq_prefect.checkpoints import CheckpointedResults, Resumed, Shelf, joined
 from mltraq_prefect.codecs import buffers
-from mltraq_prefect.errors import InvalidInput, InvalidName, RunsFailed
+from mltraq_prefect.errors import InvalidInput, InvalidName
 from mltraq_prefect.grid import points
 from mltraq_prefect.identity import Canonical, key_of, nameless, position_key, run_ids
 from mltraq_prefect.results import Results, start
@@ -291,11 +291,10 @@ class Experiment:
         in_flow(f"{self.name}: {', '.join(step.name for step in steps)}", body)
 
     def _raise_failures(self, runs: Sequence[Run], on_error: str) -> None:
-        failed = [run for run in runs if run.ledger.state == "failed"]
-        if failed and on_error == "raise":
-            shown = failed[: RunsFailed.SHOWN]
-            failures = [(f"run {run.describe()}", run.ledger.error or "") for run in shown]
-            raise RunsFailed(self.name, len(failed), len(runs), failures)
+        from mltraq_prefect.execution import runs_failed
+
+        if on_error == "raise" and (error := runs_failed(self.name, runs)) is not None:
+            raise error
 
     # -- database --------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
+from mltraq_prefect.execution.failures import grouped_failures, runs_failed
 from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_threads
 from mltraq_prefect.execution.pace import Pace, split
 from mltraq_prefect.execution.preparation import check_processes, refuse_while_preparing
@@ -26,8 +27,10 @@ __all__ = [
     "check_processes",
     "differences",
     "execute_serially",
+    "grouped_failures",
     "prepare_workers",
     "refuse_while_preparing",
+    "runs_failed",
     "split",
     "timeout_in_threads",
     "worker_count",

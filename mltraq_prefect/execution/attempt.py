@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 
 from mltraq_prefect.errors import InvalidStep
 from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.execution.tracebacks import describe_error, type_name
 from mltraq_prefect.run import Run
 
 
@@ -58,15 +58,8 @@ def _call(step: Step, run: Run) -> Attempt:
         value = step.function(run)
         _refuse_changed_params(step, params, run)
     except (Exception, SystemExit) as error:
-        return Attempt(_traceback(step, error), None, type_name(error))
+        return Attempt(describe_error(step.name, error), None, type_name(error))
     return Attempt(None, None if value is None else type(value).__name__)
-
-
-def type_name(error: BaseException) -> str:
-    """Return the name of an error's type as tracebacks have it."""
-    kind = type(error)
-    builtin = kind.__module__ in ("builtins", "__main__")
-    return kind.__qualname__ if builtin else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _refuse_changed_params(step: Step, before: dict[str, object], run: Run) -> None:
@@ -77,12 +70,6 @@ def _refuse_changed_params(step: Step, before: dict[str, object], run: Run) -> N
                 f"step {step.name!r} changed run.params[{name!r}], which identifies the run; "
                 "track results in run.fields, scratch values in run.locals"
             )
-
-
-def _traceback(step: Step, error: BaseException) -> str:
-    frames = error.__traceback__.tb_next if error.__traceback__ else None
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    return f"step {step.name}: {text.rstrip()}"
 
 
 def _seed_globals(run: Run) -> None:

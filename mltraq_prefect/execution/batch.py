@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -188,9 +187,7 @@ def lost(runs: list[Run], reason: str) -> Outcome:
         entry = run.ledger
         entry.attempts = entry.attempts + 1 if entry.state == "failed" else 1
         entry.state, entry.error, entry.error_type = "failed", reason, "WorkerDied"
-    return Outcome(
-        len(runs), None, pack_runs(runs), described(runs), [LogRecord(logging.WARNING, reason)]
-    )
+    return Outcome(len(runs), None, pack_runs(runs), described(runs))
 
 
 def _as_before(before: list[Run], after: list[Run], errors: dict[str, str]) -> list[Run]:

@@ -15,8 +15,9 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import Abort, CancelledRun
 from prefect.states import Cancelled, Completed, Failed
 
-from mltraq_prefect.errors import MltraqError
+from mltraq_prefect.errors import MltraqError, RunsFailed
 from mltraq_prefect.orchestration.heartbeats import heartbeats, prefects_own_heartbeats_off
+from mltraq_prefect.orchestration.log_filters import say_failures_of_flows_once
 from mltraq_prefect.orchestration.server_loss import surviving_server_loss
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
         CancelledRun: A flow run of its own was cancelled.
     """
     if (context := FlowRunContext.get()) is not None:
+        say_failures_of_flows_once()
         with surviving_server_loss(name):
             return _in_users_flow(context, body)
 
@@ -71,7 +73,7 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
                     ended = body()
             except MltraqError as error:
                 failures.append(error)
-                ended = Failed(message=str(error))
+                ended = Failed(message=_message(error))
             except CancelledRun as error:
                 failures.append(error)
                 ended = Cancelled(message=str(error))
@@ -89,6 +91,11 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
         if not failures:
             return cast(T, unheard.ended)
     raise failures[0]
+
+
+def _message(error: MltraqError) -> str:
+    """Return what the state of a flow run says: one line where that is enough."""
+    return error.summary if isinstance(error, RunsFailed) else str(error)
 
 
 class _Unheard(Abort):

@@ -15,15 +15,20 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
-from mltraq_prefect.execution import Batch, Outcome, Step
+from mltraq_prefect.errors import FailureGroup
+from mltraq_prefect.execution import Batch, Outcome, Step, grouped_failures
 from mltraq_prefect.execution.logs import forwarded
 from mltraq_prefect.execution.parcels import Parcel
+from mltraq_prefect.execution.tracebacks import headline
+from mltraq_prefect.orchestration.log_filters import say_end_of_task_run_once
 
 Execute = Callable[[Any], Iterator[Outcome]]
 Deliver = Callable[[list[Parcel], str], None]
 StepTask = Task[[Batch], Any]
+Logger = logging.Logger | logging.LoggerAdapter[Any]
 
-TRACEBACKS_LOGGED = 3
+ERRORS_LOGGED = 3
+"""Distinct errors that the log tells of each batch."""
 
 
 def step_task(
@@ -47,7 +52,8 @@ def step_task(
         retries: How often Prefect retries a task run in which runs failed.
         retry_delay_seconds: Pause before a retry.
     """
-    attempt = partial(_attempt, execute, in_this_thread, deliver)
+    told: set[str] = set()
+    attempt = partial(_attempt, execute, in_this_thread, deliver, retries, told)
 
     def body(batch: Batch) -> Batch | State[Batch]:
         return attempt(batch)
@@ -67,9 +73,13 @@ def step_task(
 
 
 def _attempt(
-    execute: Execute, in_this_thread: bool, deliver: Deliver | None, batch: Batch
+    execute: Execute,
+    in_this_thread: bool,
+    deliver: Deliver | None,
+    retries: int,
+    told: set[str],
+    batch: Batch,
 ) -> Batch | State[Batch]:
-    _drop_empty_tracebacks()
     logger = get_run_logger()
     with _logging(in_this_thread, logger):
         for outcome in batch.attempt(execute):
@@ -78,16 +88,39 @@ def _attempt(
             if deliver is not None and batch.done:
                 deliver(batch.done, _task_run_id())
                 batch.done = []
+    say_end_of_task_run_once(_task_run_id())
     if not batch.failures:
         return batch
-    for run, failure in batch.failures[:TRACEBACKS_LOGGED]:
-        logger.error("run %s: %s", run, failure)
+    _log_failures(logger, batch, told, is_last=_attempts() > retries)
     return Failed(message=_summary(batch), data=batch)
 
 
-def _logging(
-    in_this_thread: bool, logger: logging.Logger | logging.LoggerAdapter[Any]
-) -> AbstractContextManager[None]:
+def _log_failures(logger: Logger, batch: Batch, told: set[str], *, is_last: bool) -> None:
+    """Log one line a distinct error, and the first time where it comes from."""
+    groups = grouped_failures(batch.failures)
+    for group in groups[:ERRORS_LOGGED]:
+        if not is_last:
+            logger.warning("%s; tried again", group.line)
+        elif group.place and f"{group.error_type} {group.place}" in told:
+            logger.error("%s", group.line)
+        else:
+            told.add(f"{group.error_type} {group.place}")
+            logger.error("%s%s", _wholly(batch, group), group)
+    if left := groups[ERRORS_LOGGED:]:
+        count = sum(group.count for group in left)
+        logger.error("%s other errors in %s other runs", len(left), count)
+
+
+def _wholly(batch: Batch, group: FailureGroup) -> str:
+    if group.count < batch.size or group.count == 1:
+        return ""
+    return (
+        f"All {group.count:,} runs of the batch failed with one error, and the execution goes on "
+        '(on_error="stop" would end it).\n'
+    )
+
+
+def _logging(in_this_thread: bool, logger: Logger) -> AbstractContextManager[None]:
     if not in_this_thread:
         return nullcontext()
     return forwarded(lambda level, message: logger.log(level, "%s", message), skip="prefect")
@@ -98,29 +131,11 @@ def _task_run_id() -> str:
     return "" if context is None else str(context.task_run.id)
 
 
+def _attempts() -> int:
+    context = TaskRunContext.get()
+    return 1 if context is None else context.task_run.run_count
+
+
 def _summary(batch: Batch) -> str:
     run, error = batch.failures[0]
-    first = f"{run}: {_headline(error)}"
-    return f"{len(batch.failures)} of {batch.size} runs failed; {first}"
-
-
-def _headline(error: str) -> str:
-    """Return the line of an error that says most: the last of a traceback, else the first."""
-    lines = error.rstrip().splitlines()
-    return lines[-1] if "Traceback (most recent call last)" in lines[0] else lines[0]
-
-
-class _EmptyTraceback(logging.Filter):
-    """Prefect logs a returned Failed state with `exc_info`, which prints ``NoneType: None``."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and record.exc_info[0] is None:
-            record.exc_info = None
-        return True
-
-
-_EMPTY_TRACEBACK = _EmptyTraceback()
-
-
-def _drop_empty_tracebacks() -> None:
-    logging.getLogger("prefect.task_runs").addFilter(_EMPTY_TRACEBACK)
+    return f"{len(batch.failures)} of {batch.size} runs failed; {run}: {headline(error)}"

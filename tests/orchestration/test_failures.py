@@ -125,16 +125,14 @@ def test_progress_is_an_artifact(session):
     assert poll(descriptions, lambda found: found == expected) == expected
 
 
-def test_the_flow_run_of_an_execution_that_failed_says_so(experiment):
+def test_the_flow_run_of_an_execution_that_failed_says_so_in_one_line(experiment):
     with pytest.raises(mltraq.RunsFailed) as caught:
         experiment.execute(lambda run: 1 / 0, retries=1)
     state = flow_run(flow_run_id(experiment)).state
     assert state.is_failed()
-    assert state.message == str(caught.value)
-    assert state.message.startswith("experiment 'numbers': 4 of 4 runs failed")
-    for shown in ("run N=1\n", "run N=2\n", "run N=3\n", "Traceback", "... and 1 more."):
-        assert shown in state.message
-    assert "ZeroDivisionError: division by zero" in state.message
+    assert state.message == caught.value.summary
+    assert state.message.startswith("experiment 'numbers': 4 of 4 runs failed: 4 x ZeroDivisionErr")
+    assert "\n" not in state.message
 
 
 def test_the_flow_run_of_a_user_says_so_too(experiment):
@@ -157,7 +155,7 @@ def test_workers_that_die_again_and_again_cost_their_own_runs_alone(experiment):
 
     with pytest.raises(mltraq.RunsFailed, match="2 of 4 runs failed") as caught:
         experiment.execute(die, retries=1, runs_per_task=2, n_jobs=1)
-    for n in (2, 3):
-        assert f"run N={n}\nthe worker process was ended by SIGKILL" in str(caught.value)
+    text = "2 runs, such as N=2; N=3\nthe worker process was ended by SIGKILL"
+    assert text in str(caught.value)
     assert [run.fields.get("alive") for run in experiment.runs.values()] == [True, None, None, True]
     assert [run.ledger.attempts for run in experiment.runs.values()] == [1, 2, 2, 1]

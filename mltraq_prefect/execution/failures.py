@@ -1,0 +1,105 @@
+"""The failures of an execution, grouped by distinct error, so that none hides another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mltraq_prefect.errors import FailureGroup, RunsFailed
+from mltraq_prefect.execution.tracebacks import HEAD, headline, message, users_frames
+from mltraq_prefect.run import Run
+
+EXAMPLES = 3
+"""Runs of a group that are named."""
+
+MESSAGE_CHARACTERS = 2_000
+"""Longer messages of errors are cut; the ledger has them whole."""
+
+
+class _Kind(NamedTuple):
+    """What failures of one group have in common.
+
+    Attributes:
+        error: Type of the error, or what ended the worker.
+        place: Where it was raised.
+    """
+
+    error: str
+    place: str
+
+
+def runs_failed(experiment: str, runs: Iterable[Run]) -> RunsFailed | None:
+    """Return the error that tells of all failed runs, or None if none has failed.
+
+    Args:
+        experiment: Name of the experiment.
+        runs: Those that were to be executed.
+    """
+    runs = list(runs)
+    failed = [run for run in runs if run.ledger.state == "failed"]
+    if not failed:
+        return None
+    errors = [run.ledger.error or "" for run in failed]
+    groups = _grouped(errors, lambda place: failed[place].describe())
+    shown = failed[: RunsFailed.SHOWN]
+    failures = [(f"run {run.describe()}", run.ledger.error or "") for run in shown]
+    return RunsFailed(experiment, len(failed), len(runs), failures, groups)
+
+
+def grouped_failures(failures: Sequence[tuple[str, str]]) -> list[FailureGroup]:
+    """Return failures by type and place, those of most runs first.
+
+    Args:
+        failures: Run for a person and error, one a failed run.
+    """
+    return _grouped([error for _, error in failures], lambda place: failures[place][0])
+
+
+def _grouped(errors: Sequence[str], describe: Callable[[int], str]) -> list[FailureGroup]:
+    members: dict[_Kind, list[int]] = {}
+    kinds: dict[str, str] = {}
+    for number, error in enumerate(errors):
+        body = error.rstrip().rpartition("\n")[0]  # messages differ where frames do not
+        place = kinds.get(body) if body else ""
+        if place is None:
+            place = kinds[body] = _place(error)
+        kind = _Kind(_type(error) or headline(error), place)
+        members.setdefault(kind, []).append(number)
+    groups = [_group(kind, numbers, errors, describe) for kind, numbers in members.items()]
+    return sorted(groups, key=lambda group: -group.count)
+
+
+def _group(
+    kind: _Kind, numbers: Sequence[int], errors: Sequence[str], describe: Callable[[int], str]
+) -> FailureGroup:
+    error = errors[numbers[0]]
+    examples = tuple(describe(number) for number in numbers[:EXAMPLES])
+    text, line = _shown(error), _cut(headline(error))
+    return FailureGroup(len(numbers), _type(error), line, kind.place, examples, text)
+
+
+def _type(error: str) -> str | None:
+    """Return the type of the error at the end of a traceback, as it is written there."""
+    return headline(error).partition(":")[0] if HEAD in error else None
+
+
+def _place(error: str) -> str:
+    frames = users_frames(error)
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"{Path(last.file).name}:{last.line} in {last.function}"
+
+
+def _shown(error: str) -> str:
+    """Return step, the user's own frames and the error."""
+    start, found, _ = error.partition(HEAD)
+    if not found:
+        return _cut(error)
+    frames = [frame.text for frame in users_frames(error)]
+    return "\n".join([start + HEAD, *frames, _cut(message(error))])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MESSAGE_CHARACTERS else f"{text[:MESSAGE_CHARACTERS]} ..."

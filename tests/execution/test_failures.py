@@ -1,0 +1,115 @@
+"""Failures hide nothing: grouped by distinct error, with the user's own frames."""
+
+import json
+import pickle
+
+import pytest
+
+import mltraq_prefect as mltraq
+from mltraq_prefect.errors import FailureGroup
+
+
+def invert(value):
+    return 1 / value
+
+
+def fail_in_three_ways(run):
+    if run.params.N == 7:
+        json.loads("{")
+    if run.params.N > 7:
+        raise KeyError(run.params.N)
+    run.fields.inverse = invert(run.params.N % 2)
+
+
+@pytest.fixture
+def failed(session):
+    experiment = session.add_experiment("e").add_runs(N=range(20))
+    with pytest.raises(mltraq.RunsFailed) as caught:
+        experiment.execute(fail_in_three_ways, backend="local")
+    return caught.value
+
+
+def test_failures_are_grouped_by_type_and_place_the_largest_first(failed):
+    found = [(group.count, group.error_type, group.examples) for group in failed.groups]
+    assert found == [
+        (12, "KeyError", ("N=8", "N=9", "N=10")),
+        (4, "ZeroDivisionError", ("N=0", "N=2", "N=4")),
+        (1, "json.decoder.JSONDecodeError", ("N=7",)),
+    ]
+    assert [group.place.partition(":")[0] for group in failed.groups] == ["test_failures.py"] * 3
+    assert failed.groups[1].place.endswith(" in invert")
+
+
+def test_the_message_shows_the_users_frames_with_their_source_and_no_others(failed):
+    text = str(failed)
+    assert text.startswith("experiment 'e': 17 of 20 runs failed; the results of the others")
+    for line in (
+        "12 runs, such as N=8; N=9; N=10\n",
+        "raise KeyError(run.params.N)",
+        "run.fields.inverse = invert(run.params.N % 2)",
+        "return 1 / value",
+        "run N=7\nstep fail_in_three_ways: Traceback (most recent call last):\n",
+        'json.loads("{")',
+    ):
+        assert line in text
+    for folder in ("mltraq_prefect/execution", "json/decoder.py"):
+        assert folder not in text
+    ledger = text.count("File ")
+    assert ledger == 4
+
+
+def test_the_ledger_keeps_the_frames_of_libraries_and_the_type(session):
+    experiment = session.add_experiment("e").add_runs(N=[7])
+    experiment.execute(fail_in_three_ways, backend="local", on_error="keep")
+    entry = experiment.runs.first().ledger
+    assert "json/decoder.py" in entry.error
+    assert "mltraq_prefect/execution" not in entry.error
+    assert entry.error_type == "json.decoder.JSONDecodeError"
+
+
+def test_an_error_that_came_from_another_one(session):
+    def wrap(run):
+        try:
+            invert(0)
+        except ZeroDivisionError as error:
+            raise RuntimeError("no inverse") from error
+
+    experiment = session.add_experiment("e").add_runs(N=[1])
+    with pytest.raises(mltraq.RunsFailed) as caught:
+        experiment.execute(wrap, backend="local")
+    (group,) = caught.value.groups
+    assert group.error_type == "RuntimeError"
+    assert group.place.endswith("in wrap")
+    error = experiment.runs.first().ledger.error
+    assert error.startswith("step wrap: Traceback")
+    assert "ZeroDivisionError" in error
+    assert "direct cause" in error
+
+
+def test_it_can_be_pickled_and_made_as_before(failed):
+    again = pickle.loads(pickle.dumps(failed))
+    assert str(again) == str(failed)
+    assert again.groups == failed.groups
+    assert isinstance(again.groups[0], FailureGroup)
+    plain = mltraq.RunsFailed("e", 5, 9, [("run N=1", "step s: boom"), ("run N=2", "bang")])
+    assert str(plain).startswith("experiment 'e': 5 of 9 runs failed")
+    assert "run N=1\nstep s: boom\n\nrun N=2\nbang\n\n... and 3 more runs." in str(plain)
+    assert plain.summary == "experiment 'e': 5 of 9 runs failed"
+
+
+def test_the_summary_is_one_line(failed):
+    assert "\n" not in failed.summary
+    assert "17 of 20 runs failed: 12 x KeyError (test_failures.py:" in failed.summary
+
+
+def test_a_message_of_any_size_is_bounded_and_the_ledger_keeps_it(session):
+    experiment = session.add_experiment("e").add_runs(N=[1])
+
+    def shout(run):
+        raise ValueError("x" * 100_000)
+
+    with pytest.raises(mltraq.RunsFailed) as caught:
+        experiment.execute(shout, backend="local")
+    assert len(str(caught.value)) < 10_000
+    assert len(caught.value.summary) < 1_000
+    assert len(experiment.runs.first().ledger.error) > 100_000

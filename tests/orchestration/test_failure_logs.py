@@ -1,0 +1,83 @@
+"""What the log tells of failures: each once, and nothing of what ended well."""
+
+import logging
+
+import pytest
+from prefect import flow
+
+import mltraq_prefect as mltraq
+from tests.prefect_api import logs
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+END = "the end of the test"
+
+
+def fail_in_two_ways(run):
+    if run.params.N % 2:
+        raise KeyError(run.params.N)
+    return 1 / 0
+
+
+def executed(experiment, *args, **options):
+    """Return the records that a flow logs which executes an experiment."""
+
+    @flow
+    def study():
+        with pytest.raises(mltraq.RunsFailed):
+            experiment.execute(*args, **options)
+        logging.getLogger("prefect.flow_runs").info(END, extra={"flow_run_id": _current()})
+        return _current()
+
+    return logs(study(), lambda messages: END in messages)
+
+
+def _current():
+    from prefect import runtime
+
+    return runtime.flow_run.id
+
+
+def test_each_distinct_error_of_a_batch_is_one_line(session):
+    experiment = session.add_experiment("e").add_runs(N=range(6))
+    errors = [r for r in executed(experiment, fail_in_two_ways, runs_per_task=6) if r.level >= 40]
+    first, second = sorted(record.message for record in errors)
+    assert first.startswith("3 runs, such as N=0; N=2; N=4\nstep fail_in_two_ways: Traceback")
+    assert "    return 1 / 0\n" in first
+    assert first.endswith("ZeroDivisionError: division by zero")
+    assert second.startswith("3 runs, such as N=1; N=3; N=5\n")
+    assert second.endswith("KeyError: 1")
+
+
+def test_an_error_that_was_told_before_is_told_without_its_frames(session):
+    experiment = session.add_experiment("e").add_runs(N=range(4))
+    records = executed(experiment, lambda run: 1 / 0, n_jobs=1, runs_per_task=1)
+    errors = [record.message for record in records if record.level >= 40]
+    assert len(errors) == 4
+    assert sum("Traceback" in message for message in errors) == 1
+    short = "ZeroDivisionError: division by zero (test_failure_logs.py:"
+    assert sum(short in message for message in errors) == 3
+
+
+def test_a_batch_that_fails_wholly_with_one_error_says_so_at_once(session):
+    experiment = session.add_experiment("e").add_runs(N=range(4))
+    records = executed(experiment, lambda run: 1 / 0, n_jobs=1, runs_per_task=2)
+    errors = [record.message for record in records if record.level >= 40]
+    assert errors[0].startswith("All 2 runs of the batch failed with one error, and the execution")
+
+
+def test_what_is_tried_again_is_no_error_yet(session):
+    experiment = session.add_experiment("e").add_runs(N=[1])
+    records = executed(experiment, lambda run: 1 / 0, retries=2)
+    assert [r.message for r in records if r.level == 30 and "tried again" in r.message] == [
+        r.message for r in records if "tried again" in r.message
+    ]
+    assert sum("tried again" in record.message for record in records) == 2
+    assert sum(record.level >= 40 for record in records) == 1
+
+
+def test_a_sweep_of_many_runs_logs_no_line_a_run(session):
+    experiment = session.add_experiment("e").add_runs(N=range(1_000))
+    step = {"bad": 999}
+    records = executed(experiment, lambda run: 1 / (run.params.N - run.kwargs.bad), step)
+    assert len(records) < 25
