@@ -31,13 +31,13 @@ help:
 	@touch .venv/demo $@
 
 demo: .venv/demo
-	@$(PREFECT_QUIET) $(BIN)/python flows/coin_toss.py
+	@exec env $(PREFECT_QUIET) $(BIN)/python flows/coin_toss.py
 
 iris: .venv/demo
-	@$(PREFECT_QUIET) $(BIN)/python flows/iris.py
+	@exec env $(PREFECT_QUIET) $(BIN)/python flows/iris.py
 
 deploy-demo: .venv/demo
-	@$(PREFECT_QUIET) $(BIN)/python deployments/demo.py
+	@exec env $(PREFECT_QUIET) $(BIN)/python deployments/demo.py
 
 test: .venv/test
 	@$(BIN)/python -m pytest

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -60,10 +61,18 @@ class LocalPrefect:
 
     def __enter__(self) -> Self:
         self._home.mkdir(parents=True, exist_ok=True)
-        self.serve()
+        try:
+            self.serve()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers, then the server."""
         for process in reversed(self._processes):
             stop(process)
 
@@ -75,7 +84,7 @@ class LocalPrefect:
 
     def start(self, log: str, *command: str) -> "subprocess.Popen[bytes]":
         """Start a command of Prefect's that goes on until the end, with a log file."""
-        with (self._home / log).open("wb") as output:
+        with (self._home / log).open("wb") as output, _uninterrupted():
             process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "prefect", *command],
                 env=os.environ | self.settings,
@@ -83,7 +92,7 @@ class LocalPrefect:
                 stderr=output,
                 start_new_session=True,
             )
-        self._processes.append(process)
+            self._processes.append(process)
         return process
 
     def run(self, *command: str) -> str:
@@ -123,6 +132,24 @@ class LocalPrefect:
             return httpx.get(f"{self.url}/api/health", timeout=5).is_success
         except httpx.TransportError:
             return False
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let signals that raise wait: a process that has begun must be known to who ends it."""
+    waiting: list[int] = []
+    handlers = {
+        sign: signal.signal(sign, lambda number, _: waiting.append(number))
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(signal.getsignal(sign))
+    }
+    try:
+        yield
+    finally:
+        for sign, handler in handlers.items():
+            signal.signal(sign, handler)
+        for number in waiting:
+            signal.raise_signal(number)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
