@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import fractions
+import pathlib
 import struct
 import uuid
 import zoneinfo
@@ -263,6 +265,7 @@ _COMPARE: tuple[tuple[Any, Any], ...] = (
     (dict, _same_dict),
     ((dt.datetime, dt.time), _same_clock),
     ((type(None), bool, int, str, bytes, uuid.UUID, dt.date, dt.timedelta), _same),
+    ((fractions.Fraction, pathlib.PurePath), _same),
     ((pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray), _same_masked),
     (pd.Categorical, _same_categorical),
     ((pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray), _same_ordinals),
@@ -342,6 +345,12 @@ def python_scalars() -> st.SearchStrategy[Any]:
         st.dates(),
         times(),
         st.timedeltas(),
+        st.fractions(),
+        st.builds(
+            lambda kind, text: kind(text.replace("\0", "")),
+            st.sampled_from([pathlib.Path, pathlib.PurePosixPath, pathlib.PureWindowsPath]),
+            any_text(),
+        ),
     )
 
 

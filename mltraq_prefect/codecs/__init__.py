@@ -10,9 +10,16 @@ from typing import Any
 
 import orjson
 
-from mltraq_prefect.codecs import containers, envelope, numpy_codec, plain_json  # noqa: F401
+from mltraq_prefect.codecs import (  # noqa: F401
+    containers,
+    envelope,
+    library_codec,
+    numpy_codec,
+    plain_json,
+)
 from mltraq_prefect.codecs.collection import uncollected
 from mltraq_prefect.codecs.envelope import FORMAT_VERSION
+from mltraq_prefect.codecs.namespaces import unwrapped
 from mltraq_prefect.codecs.plain_json import each_to_json, from_json, project_json, to_json
 from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
@@ -75,7 +82,7 @@ def encode(value: Any, *, path: str = "value", compress: bool = False) -> bytes:
             return uncollected(_write, value, Writer(), compress)
         return _write(value, Writer(), compress)
     except (RefusalError, TypeError):
-        return _write_carefully(value, path, compress)
+        return _write_carefully(unwrapped(value), path, compress)
     except OverflowError as error:
         raise _unsupported(RefusalError(value, str(error)), path) from None
 

@@ -135,15 +135,35 @@ def write_array(array: Array) -> Node:
 
 
 def _contiguous(array: Array) -> Array:
-    """Return the array in C's order; where a copy is made, nothing is between the fields of items.
+    """Return the array in C's order, with zeros between the fields of its items."""
+    return _clean(array) if _is_padded(array.dtype) else np.ascontiguousarray(array)
 
-    NumPy copies fields alone, and leaves what is between them as it was in the new memory.
-    """
-    if array.dtype.names is None or array.flags.c_contiguous:
-        return np.ascontiguousarray(array)
+
+def _clean(array: Any) -> Array:
+    """Return a copy of structured items: NumPy copies their fields alone."""
     clean = np.zeros(array.shape, array.dtype)
     clean[...] = array
     return clean
+
+
+def _is_padded(dtype: np.dtype[Any]) -> bool:
+    """Whether there are bytes between the fields of an item, which hold what was in memory."""
+    return dtype.names is not None and not all(_used(dtype))
+
+
+def _used(dtype: np.dtype[Any]) -> npt.NDArray[np.bool_]:
+    """Return of each byte of an item whether it belongs to a value."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return np.tile(_used(base), math.prod(shape))
+    if dtype.names is None:
+        return np.ones(dtype.itemsize, np.bool_)
+    used = np.zeros(dtype.itemsize, np.bool_)
+    fields: Any = dtype.fields
+    for name in dtype.names:
+        field, offset = dtype[name], fields[name][1]
+        used[offset : offset + field.itemsize] |= _used(field)
+    return used
 
 
 def read_array(node: Node, reader: Reader) -> Array:
@@ -210,7 +230,8 @@ def _read_strings(argument: Node, reader: Reader) -> Array:
 
 def _write_scalar(value: np.generic, _: Writer) -> Node:
     node = _NUMBERS.get(type(value)) or write_dtype(value.dtype)
-    return {"$np.scalar": [node, write_base64(value.tobytes())]}
+    memory = _clean(value) if _is_padded(value.dtype) else value
+    return {"$np.scalar": [node, write_base64(memory.tobytes())]}
 
 
 def _read_scalar(argument: Node, _: Reader) -> Any:

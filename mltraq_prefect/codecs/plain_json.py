@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from mltraq_prefect.codecs.namespaces import unwrapped
 from mltraq_prefect.codecs.registry import MAX_DEPTH, NESTED, FormatError
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.identity import as_python
@@ -28,7 +29,10 @@ def to_json(value: Any, *, nul: bool = True) -> str | None:
         nul: Whether text may hold NUL, which some databases refuse.
     """
     if type(value) not in NESTED or not is_plain(value):
-        return None
+        plain = unwrapped(value)
+        if plain is value or type(plain) not in NESTED or not is_plain(plain):
+            return None
+        value = plain
     try:
         text = orjson.dumps(value)
     except TypeError:  # a lone surrogate
@@ -167,6 +171,7 @@ def project_json(value: Any) -> str | None:
     Tuples count as lists, NaN and infinities as null, NumPy scalars as what they hold, integers
     beyond 64 bits as floats, and keys that are no text as their text.
     """
+    value = unwrapped(value)
     if type(value) not in (dict, list, tuple):
         return None
     try:

@@ -15,6 +15,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from mltraq_prefect.codecs.hints import hint
+
 Node: TypeAlias = Any
 Buffer: TypeAlias = bytes | memoryview
 Encoder: TypeAlias = Callable[[Any, Any], Node]
@@ -130,44 +132,5 @@ def find_encoder(value: Any) -> Encoder:
             importlib.import_module(library)
     encode = ENCODERS.get(kind)
     if encode is None:
-        raise RefusalError(value, hint(kind))
+        raise RefusalError(value, hint(kind, ENCODERS))
     return encode
-
-
-_HINTS = {
-    "collections.OrderedDict": "store dict(...) of it, which keeps the order too",
-    "collections.defaultdict": "store dict(...) of it",
-    "collections.Counter": "store dict(...) of it",
-    "collections.deque": "store list(...) of it",
-    "builtins.bytearray": "store bytes(...) of it",
-    "builtins.memoryview": "store bytes(...) of it",
-    "builtins.range": "store list(...) of it",
-    "builtins.generator": "store list(...) of it",
-    "builtins.function": "store its name, as text",
-    "builtins.type": "store its name, as text",
-    "builtins.module": "store its name, as text",
-    "numpy.matrix": "store numpy.asarray(...) of it",
-    "numpy.memmap": "store numpy.array(...) of it",
-    "numpy.rec.recarray": "store numpy.array(x.tolist(), dtype=x.dtype.descr)",
-    "numpy.recarray": "store numpy.array(x.tolist(), dtype=x.dtype.descr)",
-    "numpy.record": "store x.item(), which is a tuple",
-    "numpy.ma.MaskedArray": "store its .data and its .mask, as two arrays",
-    "numpy.ma.core.MaskedArray": "store its .data and its .mask, as two arrays",
-    "pandas.arrays.SparseArray": "store numpy.asarray(...) of it",
-    "torch.Tensor": "store .detach().cpu().numpy() of it",
-    "polars.dataframe.frame.DataFrame": "store .to_pandas() of it",
-    "polars.series.series.Series": "store .to_pandas() of it",
-    "pyarrow.lib.Table": "store .to_pandas() of it",
-}
-
-
-def hint(kind: type) -> str:
-    """Return what to store in place of a value of an unsupported type."""
-    if known := _HINTS.get(f"{kind.__module__}.{kind.__qualname__}"):
-        return known
-    for base in kind.__mro__[1:]:
-        if known := _HINTS.get(f"{base.__module__}.{base.__qualname__}"):
-            return known
-        if base in ENCODERS:
-            return f"its class would be lost; store the plain {base.__name__} that it holds"
-    return "store what it holds as numbers, text, lists, dicts, arrays or frames"

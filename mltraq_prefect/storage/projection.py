@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import fractions
 import math
+import pathlib
 import struct
 import sys
 from array import array
@@ -29,6 +31,7 @@ from mltraq_prefect.codecs import (
     to_json,
 )
 from mltraq_prefect.identity import as_python
+from mltraq_prefect.run import Namespace
 from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Column, Kind, Layout
@@ -207,7 +210,7 @@ class Projector:
         if native is not None:
             cell = value if native.revive is None else as_python(value)
             return _guess_native(native, cell)
-        if type(value) in (list, dict, tuple):
+        if type(value) in (list, dict, tuple, Namespace):
             return self._guess_json(value)
         return _guess_foreign(value)
 
@@ -345,8 +348,10 @@ def _guess_foreign(value: Any) -> Guess:
         return Guess("datetime", without_zone(value), None)
     if isinstance(value, datetime.timedelta):
         return Guess("float", value.total_seconds(), None)
-    if isinstance(value, (decimal.Decimal, np.floating)):
+    if isinstance(value, (decimal.Decimal, fractions.Fraction, np.floating)):
         return Guess("float", _float(value), None)
+    if isinstance(value, pathlib.PurePath):
+        return Guess("text", str(value), None)
     return _BINARY
 
 

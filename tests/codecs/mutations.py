@@ -8,6 +8,8 @@ import struct
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path, PureWindowsPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -90,6 +92,7 @@ def seed_values() -> list[Any]:
             for i in range(20)
         ],
         uuid.UUID(int=1),
+        [Fraction(1, 3), Fraction(2**70), Path("a/b"), PureWindowsPath("c:/d"), Path("\ud800")],
         [
             stamps[0],
             pd.Timedelta(1, "s"),

@@ -167,6 +167,21 @@ def test_buffers_belong_to_one_value_each() -> None:
     assert "no buffers" in refused(forge([1], b"x", flags=envelope.PLAIN))
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"$path": ["Popen", "a"]},
+        {"$path": ["PosixPath", "a//b"]},
+        {"$path": ["PosixPath", 1]},
+        {"$fraction": [2, 4]},
+        {"$fraction": [1, 0]},
+        {"$fraction": ["1", 2]},
+    ],
+)
+def test_paths_and_fractions_have_one_form(node: Any) -> None:
+    refused(forge(node))
+
+
 def test_padding_must_be_zero() -> None:
     blob = bytearray(codecs.encode(np.arange(3)))
     blob[127] = 1

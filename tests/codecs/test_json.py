@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltraq_prefect import codecs
-from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.errors import CorruptData, UnsupportedType
+from mltraq_prefect.run import Namespace
 from tests import values
 from tests.values import assert_identical
 
@@ -216,3 +217,19 @@ def test_texts_that_hold_what_separates_them_are_told_apart() -> None:
     items = [{"a": "},{"}, {"b": [{}, {}]}, {}]
     assert codecs.each_to_json(items) == ['{"a":"},{"}', '{"b":[{},{}]}', "{}"]
     assert codecs.each_to_json([{"a": "\0"}], nul=False) is None
+
+
+def test_namespaces_are_stored_as_dicts() -> None:
+    inner = Namespace(a=1, items=[Namespace(values=2)])
+    plain = {"a": 1, "items": [{"values": 2}]}
+    for value, expected in [(inner, plain), ([(inner,)], [(plain,)]), ({1: inner}, {1: plain})]:
+        values.assert_identical(expected, codecs.decode(codecs.encode(value)))
+        assert codecs.encode(value) == codecs.encode(expected)
+    assert codecs.to_json(inner) == codecs.to_json(plain)
+
+
+def test_a_namespace_in_itself_is_refused() -> None:
+    loop = Namespace(a=1)
+    loop["me"] = [loop]
+    with pytest.raises(UnsupportedType):
+        codecs.encode(loop)

@@ -163,3 +163,15 @@ def test_memory_between_fields_is_not_written(turned: bool) -> None:
         array = np.zeros((20, 20), dtype)[::2, ::2]
         _, buffers = document(array.T if turned else array, Writer())
         assert not any(map(any, buffers))
+
+
+@pytest.mark.parametrize("dtype", ["i1,f8", "i1,(2,)i4", [("a", [("x", "i1"), ("y", "i4")])]])
+def test_padding_is_zero_in_arrays_and_scalars(dtype: object) -> None:
+    padded = np.dtype(dtype, align=True)
+    dirty = np.full(5 * padded.itemsize, 0xAB, np.uint8).view(padded)
+    clean = np.zeros(5, padded)
+    clean[...] = dirty
+    assert dirty.tobytes() != clean.tobytes()
+    for left, right in ((dirty, clean), (dirty[0], clean[0]), (dirty[:1].T, clean[:1].T)):
+        assert codecs.encode(left) == codecs.encode(right)
+        assert_identical(left, codecs.decode(codecs.encode(left)))

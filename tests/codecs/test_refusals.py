@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
 import datetime as dt
 import enum
+import functools
+import ipaddress
+import re
+import types
 from typing import Any
 
+import attrs
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pydantic
 import pytest
+import scipy.sparse
+import sklearn.linear_model
 
 from mltraq_prefect import codecs
 from mltraq_prefect.errors import UnsupportedType
-from mltraq_prefect.run import Namespace
 
 
 class Colour(enum.IntEnum):
@@ -51,37 +60,36 @@ def refusal(value: Any, path: str = "fields.scores") -> UnsupportedType:
 @pytest.mark.parametrize(
     ("value", "hint"),
     [
-        (collections.OrderedDict(a=1), "store dict(...) of it"),
-        (collections.defaultdict(int), "store dict(...) of it"),
-        (Namespace(a=1), "store the plain dict that it holds"),
-        (Pair(1, 2), "store the plain tuple that it holds"),
-        (Colour.RED, "store the plain int that it holds"),
-        (Label("a"), "store the plain str that it holds"),
-        (Point(), "store what it holds as"),
+        (collections.OrderedDict(a=1), "store dict(x), where x is the value"),
+        (collections.defaultdict(int), "store dict(x)"),
+        (Pair(1, 2), "store dict(x._asdict())"),
+        (Colour.RED, "store x.name"),
+        (Label("a"), "its class would be lost; store str.__str__(x)"),
+        (Point(), "store dataclasses.asdict(x)"),
         (object(), "store what it holds as"),
-        (bytearray(b"a"), "store bytes(...) of it"),
-        (range(3), "store list(...) of it"),
-        (print, "store what it holds as"),
-        (refusal, "store its name, as text"),
-        (Point, "store its name, as text"),
+        (bytearray(b"a"), "store bytes(x)"),
+        (range(3), "store list(x)"),
+        (print, "store x.__qualname__"),
+        (refusal, "store f'{x.__module__}.{x.__qualname__}'"),
+        (Exception, "store f'{x.__module__}.{x.__qualname__}'"),
         (Zone(), "store what it holds as"),
         (np.array([object()]), "Python objects have no exact form there"),
         (np.array([(1, None)], dtype=[("a", int), ("b", object)]), "Python objects have no exact"),
-        (np.ma.masked_array([1, 2], [True, False]), "store its .data and its .mask"),
-        (np.ma.masked, "store its .data and its .mask"),
-        (np.zeros((1, 1)).view(np.matrix), "store numpy.asarray(...) of it"),
+        (np.ma.masked_array([1, 2], [True, False]), "store {'data': x.data, 'mask'"),
+        (np.ma.masked, "store {'data': x.data, 'mask'"),
+        (np.zeros((1, 1)).view(np.matrix), "store numpy.asarray(x)"),
         (np.rec.array([(1, 2.0)], dtype=[("a", int), ("b", float)]), "store numpy.array("),
         (
             np.rec.array([(1,)], dtype=[("a", int)]).view(np.ndarray),
             "record types lose their class",
         ),
-        (np.rec.array([(1,)], dtype=[("a", int)])[0], "store x.item(), which is a tuple"),
+        (np.rec.array([(1,)], dtype=[("a", int)])[0], "store x.item()"),
         (np.zeros(1, np.dtype("f8", metadata={"unit": "m"})), "metadata and titles"),
         (np.zeros(2**17, "V0"), "give its dtype a size"),
         (np.zeros(1, [(("title", "name"), int)]), "metadata and titles"),
-        (Frame({"a": [1]}), "store the plain DataFrame that it holds"),
-        (pd.Series(pd.arrays.SparseArray([1, 0])), "store numpy.asarray(...) of it"),
-        (pd.offsets.Day(), "store what it holds as"),
+        (Frame({"a": [1]}), "store pandas.DataFrame(x)"),
+        (pd.Series(pd.arrays.SparseArray([1, 0])), "store numpy.asarray(x)"),
+        (pd.offsets.Day(), "store x.freqstr"),
         (dt.datetime(2024, 1, 1, tzinfo=Zone()), "zoneinfo.ZoneInfo by key"),
         (pd.array([chr(0xD800)], dtype=pd.StringDtype("python")), "lone surrogates"),
     ],
@@ -91,6 +99,97 @@ def test_the_message_says_what_to_store_instead(value: Any, hint: str) -> None:
     assert hint in error.reason
     what = f"{error.path} is of type {error.type_name}"
     assert str(error) == f"{what}, which cannot be stored: {error.reason}"
+
+
+class Settings(pydantic.BaseModel):
+    rate: float = 0.1
+
+
+@attrs.define
+class Span:
+    start: int = 0
+
+
+class Quaternion(np.ndarray):
+    pass
+
+
+class Moment(dt.datetime):
+    pass
+
+
+def numbers():
+    yield 1
+    yield 2
+
+
+REFUSED = [
+    array.array("d", [1.0]),
+    bytearray(b"a"),
+    memoryview(b"a"),
+    types.MappingProxyType({"a": 1}),
+    types.SimpleNamespace(a=1),
+    range(3),
+    slice(1, 2),
+    numbers(),
+    collections.OrderedDict(a=1),
+    collections.defaultdict(int, a=1),
+    collections.Counter("aab"),
+    collections.deque([1]),
+    Pair(1, 2),
+    Colour.RED,
+    Label("a"),
+    Moment(2026, 1, 2),
+    Point(),
+    Settings(),
+    Span(),
+    Point,
+    refusal,
+    print,
+    len,
+    functools.partial(int, base=2),
+    re.compile("a+"),
+    re,
+    ValueError("wrong"),
+    ipaddress.ip_address("127.0.0.1"),
+    ipaddress.ip_network("127.0.0.0/8"),
+    np.dtype("f8"),
+    np.zeros((1, 1)).view(np.matrix),
+    np.zeros(3).view(Quaternion),
+    np.ma.masked_array([1, 2], [True, False]),
+    np.rec.array([(1, 2.0)], dtype=[("a", int), ("b", float)]),
+    np.rec.array([(1,)], dtype=[("a", int)])[0],
+    np.random.default_rng(0),
+    np.random.RandomState(0),
+    scipy.sparse.csr_matrix([[1, 0]]),
+    scipy.sparse.coo_array([[1, 0]]),
+    sklearn.linear_model.Ridge(2.0),
+    Frame({"a": [1]}),
+    pd.arrays.SparseArray([1, 0]),
+    pd.offsets.Day(),
+    pa.table({"a": [1]}),
+    pa.array([1]),
+    pa.scalar(1),
+]
+
+
+@pytest.mark.parametrize("value", REFUSED, ids=lambda value: type(value).__qualname__)
+def test_the_hint_is_code_that_works(value: Any) -> None:
+    """What a user copies from the message makes something that can be stored."""
+    code = re.search("store (.*), where x is the value", refusal(value).reason)[1]
+    names = {"x": value, "numpy": np, "pandas": pd, "attrs": attrs}
+    stored = eval(code, {**names, "dataclasses": dataclasses, "datetime": dt})
+    assert codecs.decode(codecs.encode(stored)) is not None
+
+
+def test_hints_for_libraries_that_are_not_there() -> None:
+    for module, name, code in [
+        ("torch", "Tensor", "x.detach().cpu().numpy()"),
+        ("polars.dataframe.frame", "DataFrame", "x.to_pandas()"),
+        ("xarray.core.dataset", "Dataset", "x.to_dict()"),
+    ]:
+        fake = type(name, (), {"__module__": module})()
+        assert refusal(fake).reason == f"store {code}, where x is the value"
 
 
 BAD = object()
