@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from mltraq_prefect.codecs import (
-    each_to_json,
-    encode,
     from_json,
-    project_json,
-    to_json,
 )
-from mltraq_prefect.errors import CorruptData, UnsupportedType
-from mltraq_prefect.identity import reference
-from mltraq_prefect.run import LedgerEntry, describe
+from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.run import LedgerEntry
 from mltraq_prefect.storage.columns import Constant, column
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
-from mltraq_prefect.storage.names import check_name
 from mltraq_prefect.storage.projection import clean, for_driver, without_zone
-from mltraq_prefect.storage.residuals import Exact
 
 KEYS: dict[str, Kind] = {"id_experiment": "key", "id_run": "key"}
 STATE: dict[str, Kind] = {
@@ -43,84 +36,6 @@ STATE: dict[str, Kind] = {
     "residual": "binary",
 }
 LEDGER: dict[str, Kind] = {**KEYS, "position": "int", **STATE}
-
-
-def dump_params(
-    params: Sequence[Mapping[str, Any]], dialect: Dialect
-) -> tuple[list[str], dict[int, Exact]]:
-    """Return JSON of the params of runs, and by place the envelopes of what it does not keep.
-
-    Raises:
-        InvalidName: A param is not called by a string that can be stored.
-    """
-    texts = each_to_json(params, nul=dialect.nul)
-    if texts is not None:
-        return texts, {}
-    maker = Params(dialect)
-    dumped = [maker.dump(item) for item in params]
-    exact = {place: kept for place, (_, kept) in enumerate(dumped) if kept}
-    return [text for text, _ in dumped], exact
-
-
-class Params:
-    """The params of runs as JSON, which keeps their names readable in SQL.
-
-    Values that JSON does not keep are encoded beside it. Functions, classes and whatever else has
-    no codec are only kept as text: their import path, or how they look.
-    """
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-
-    def dump(self, params: Mapping[str, Any]) -> tuple[str, Exact]:
-        """Return JSON of the params, and the envelopes of those that it does not keep.
-
-        Raises:
-            InvalidName: A param is not called by a string that can be stored.
-        """
-        params = dict(params)
-        text = to_json(params, nul=self._dialect.nul)
-        if text is not None:
-            return text, {}
-        parts, exact = [], {}
-        for key, value in params.items():
-            check_name(key, "param name")
-            part, data = self._part(key, value)
-            parts.append(f"{json.dumps(key, ensure_ascii=False)}:{part}")
-            if data is not None:
-                exact[key] = data
-        return "{" + ",".join(parts) + "}", exact
-
-    def _part(self, key: str, value: Any) -> tuple[str, bytes | None]:
-        text = to_json([value], nul=self._dialect.nul)
-        if text is not None:
-            return text[1:-1], None
-        try:
-            data = encode(value, path=f"params.{key}")
-        except UnsupportedType:
-            return json.dumps(self._clean(_as_text(value)), ensure_ascii=False), None
-        projected = project_json([value])
-        if projected is None or (not self._dialect.nul and "\\u0000" in projected):
-            return json.dumps(self._clean(_shown(value)), ensure_ascii=False), data
-        return projected[1:-1], data
-
-    def _clean(self, text: str) -> str:
-        return clean(text, self._dialect)
-
-
-def _as_text(value: Any) -> str:
-    try:
-        found = reference(value)
-    except TypeError:
-        found = None
-    return found if isinstance(found, str) else describe({"": value})[1:]
-
-
-def _shown(value: Any) -> str:
-    try:
-        return str(value)
-    except ValueError:  # some NumPy values cannot be shown
-        return f"<{type(value).__name__}>"
 
 
 def ledger_marks(
@@ -208,18 +123,6 @@ def aware(moments: Sequence[dt.datetime | None]) -> Sequence[dt.datetime | None]
     if isinstance(moments, Constant):
         return Constant(aware([moments.value])[0], len(moments))
     return [moment and moment.replace(tzinfo=dt.UTC) for moment in moments]
-
-
-def parse_params(texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the params of many runs, parsed as one.
-
-    Raises:
-        CorruptData: A text is something else.
-    """
-    found = from_json(f"[{','.join(texts)}]")
-    if len(found) != len(texts) or set(map(type, found)) - {dict}:
-        raise CorruptData("the params of the ledger are no params")
-    return list(found)
 
 
 def parse_steps(texts: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -14,9 +14,10 @@ from mltraq_prefect.errors import InvalidInput, InvalidName, StoreError, Unsuppo
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Column, Kind, Layout, Space
-from mltraq_prefect.storage.ledger import dump_params, ledger_marks
+from mltraq_prefect.storage.ledger import ledger_marks
 from mltraq_prefect.storage.marks import Mark, differs, with_exact
 from mltraq_prefect.storage.names import check_name
+from mltraq_prefect.storage.params import dump_params
 from mltraq_prefect.storage.projection import (
     MISSING,
     UNCHANGED,
@@ -212,13 +213,28 @@ def _ledger(record: Record, dialect: Dialect) -> tuple[list[Sequence[Any]], dict
     for run in record.runs:
         if run.ledger.stored is not None and run.id_run not in known:
             _ = run.ledger.executions  # read before the transaction that inserts them
-    texts, exact = dump_params([run.params for run in record.runs], dialect)
+    try:
+        texts, exact = dump_params([run.params for run in record.runs], dialect)
+    except (UnsupportedType, InvalidName):
+        raise _located_param(record, dialect) from None
     entries = [run.ledger for run in record.runs]
     for step in dict.fromkeys(
         step for entry in entries for step in (*entry.steps, *entry.executed)
     ):
         check_name(step, f"experiment {record.name!r}: step name")
     return ledger_marks(entries, texts, dialect), exact
+
+
+def _located_param(record: Record, dialect: Dialect) -> Exception:
+    """Find the run whose param was refused; only errors pay for it."""
+    for run in record.runs:
+        try:
+            dump_params([run.params], dialect)
+        except UnsupportedType as error:
+            return error.within(record.name, run.describe())
+        except InvalidName as error:
+            return InvalidName(f"experiment {record.name!r}, run {run.describe()}: {error}")
+    raise AssertionError("the error did not come back")
 
 
 def _placed(fields: dict[str, Projected], base: Layout, dialect: Dialect) -> Layout:

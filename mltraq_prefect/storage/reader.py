@@ -19,10 +19,10 @@ from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.ledger import (
     LEDGER,
-    parse_params,
     parse_steps,
 )
 from mltraq_prefect.storage.marks import natural_marks, with_exact
+from mltraq_prefect.storage.params import parse_params
 from mltraq_prefect.storage.projection import revive
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, Snapshot
 from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mltraq_prefect.codecs import decode, encode
+from mltraq_prefect.codecs import encode
 from mltraq_prefect.errors import ExperimentExists, UnsupportedType
 from mltraq_prefect.storage import index, large, run_steps, tables
 from mltraq_prefect.storage.changes import Changes, find_changes
@@ -19,10 +19,10 @@ from mltraq_prefect.storage.ledger import (
     KEYS,
     LEDGER,
     STATE,
-    Params,
     ledger_columns,
 )
 from mltraq_prefect.storage.names import check_name, staged_name, table_name
+from mltraq_prefect.storage.params import fields_as_json
 from mltraq_prefect.storage.plan import Plan, check_row, make_plan
 from mltraq_prefect.storage.projection import UNCHANGED, field_path
 from mltraq_prefect.storage.records import (
@@ -130,13 +130,13 @@ class Writer:
         )
         id_experiment = record.id_experiment if merged is None else merged.id_experiment
         fields = self._experiment_fields()
-        text = Params(self._dialect).dump(record.fields)[0]
+        text = fields_as_json(fields, self._dialect)
         row: dict[str, str | bytes] = {**fields, "(as JSON)": text}
         check_row(row, "its own fields", record, self._dialect, limit)
         sealed = None if self._pickle is None else self._pickle(id_experiment)
         if sealed is not None:
             check_row({"pickle": sealed}, "its pickle", record, self._dialect, limit)
-        return Prepared(plan, fields, id_experiment, sealed)
+        return Prepared(plan, fields, text, id_experiment, sealed)
 
     def _snapshot_of(self, merged: Entry | None) -> Snapshot | None:
         """Return the record's snapshot if it is one of what it will be merged into."""
@@ -219,7 +219,7 @@ class Writer:
             table=table,
             run_count=len(self._record.runs),
             layout=prepared.plan.layout,
-            fields=Params(self._dialect).dump(self._record.fields)[0],
+            fields=prepared.text,
             exact=prepared.fields,
             properties=properties | {"write": self._token},
             revision=1 if old is None else old.revision + 1,
@@ -290,13 +290,12 @@ class Writer:
 
     def _merged_entry(self, prepared: Prepared, found: Entry, changes: Changes) -> Entry:
         exact = found.exact | prepared.fields
-        fields = {key: decode(data) for key, data in exact.items()}
-        text = Params(self._dialect).dump(fields)[0]
+        fields = found.fields if exact == found.exact else fields_as_json(exact, self._dialect)
         return replace(
             found,
             run_count=found.run_count + len(changes.new),
             layout=prepared.plan.layout if changes.new or changes.cells else found.layout,
-            fields=found.fields if exact == found.exact else text,
+            fields=fields,
             exact=exact,
             properties=found.properties | self._record.properties,
         )
@@ -455,12 +454,14 @@ class Prepared:
     Attributes:
         plan: The runs.
         fields: Envelopes of the experiment's own fields.
+        text: JSON that shows them.
         id_experiment: The id under which it will be stored.
         sealed: Its pickle, if there shall be one.
     """
 
     plan: Plan
     fields: Exact
+    text: str
     id_experiment: str
     sealed: bytes | None
 
