@@ -40,7 +40,7 @@ def toss(store: str | None = None, slot: datetime | None = None):
     with mltraq.create_session(block=store) as session:
         experiment = session.add_experiment(EXPERIMENT, description="share of heads as estimator")
         experiment.add_runs(N=[1, 25, 50, 100], slot=[datetime.fromtimestamp(moment, UTC)])
-        experiment.execute(steps=toss_coins, kwargs={"P": BIAS, "K": 10_000})
+        experiment.execute(steps=toss_coins, kwargs={"P": BIAS, "K": 10_000}, on_error="keep")
         experiment.persist(if_exists="merge")
 
 
@@ -50,7 +50,7 @@ def evaluate(experiment: str = EXPERIMENT, store: str | None = None):
     with mltraq.create_session(block=store) as session:
         if experiment in set(session.ls(pending="metrics")["name"]):
             stored = session.load(experiment, columns=["errors"], pending="metrics")
-            stored.execute(steps=metrics)
+            stored.execute(steps=metrics, on_error="keep")
             stored.persist(if_exists="merge", report=["error"])
 
 

@@ -53,7 +53,7 @@ def generate(store: str | None = None):
     with mltraq.create_session(block=store) as session:
         experiment = session.add_experiment(EXPERIMENT)
         experiment.add_runs(classifier=CLASSIFIERS, seed=range(10))
-        experiment.execute(steps=predict)
+        experiment.execute(steps=predict, on_error="keep")
         experiment.persist(if_exists="merge")
 
 
@@ -62,7 +62,7 @@ def evaluate(experiment: str = EXPERIMENT, store: str | None = None):
     """Evaluate: from the stored predictions alone."""
     with mltraq.create_session(block=store) as session:
         stored = session.load(experiment, columns=["truth", "predictions"])
-        stored.execute(steps=score)
+        stored.execute(steps=score, on_error="keep")
         stored.persist(if_exists="merge")
 
 

@@ -194,7 +194,9 @@ class RunsFailed(MltraqError):
 
     def _counts(self) -> str:
         text = f"experiment {self.experiment!r}: {self.failed} of {self.total} runs failed"
-        return f"{text}, {self.not_executed} were not executed" if self.not_executed else text
+        if not self.not_executed:
+            return text
+        return f"{text}, and then {self.not_executed} were not executed"
 
 
 class StoreError(MltraqError):

@@ -53,6 +53,7 @@ class Experiment:
         self.runs = Runs(record.runs)
         self._shelf = Shelf(store, record.name, self.runs, self._remember)
         self._unannounced: Written | None = None
+        self._untold: dict[str, Run] = {}
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}, runs={len(self.runs)}, store={self._store.url!r})"
@@ -156,6 +157,7 @@ class Experiment:
         retry_delay_seconds: float = 0,
         timeout_seconds: float | None = None,
         on_error: OnError = "raise",
+        max_failures: int | None = None,
         checkpoint: Checkpoint = False,
         seed: int = 0,
     ) -> Experiment:
@@ -173,7 +175,9 @@ class Experiment:
             retries: How often the failed runs of a task run are tried again.
             retry_delay_seconds: Pause before they are, in seconds.
             timeout_seconds: How long a step may take for one run; its worker is killed then.
-            on_error: ``"raise"`` executes all, keeps successes, then raises; ``"keep"`` returns.
+            on_error: ``"raise"`` executes all, keeps successes, then raises; ``"keep"`` leaves it
+                to `persist` to raise, when it has written; ``"stop"`` stops at the first failure.
+            max_failures: Begin no run after so many have failed; they stay pending.
             checkpoint: Whether to write each run as it completes, and to execute none again that
                 did so earlier with equal steps, kwargs and seed. If what is stored was computed
                 otherwise, ``"accept"`` keeps it, ``"replace"`` discards it, and True refuses.
@@ -187,7 +191,8 @@ class Experiment:
 
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
-            retry_delay_seconds, timeout_seconds, on_error, checkpoint, seed, _inside_task()
+            retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed,
+            _inside_task(),
         )  # fmt: skip
         if not options.is_serial:
             refuse_while_preparing(self.name)
@@ -267,9 +272,8 @@ class Experiment:
 
         with results:
             copies = (run.copy() for run in runs)
-            retries, delay = options.retries, options.retry_delay_seconds
-            execute_serially(steps, copies, results.collect, retries, delay)
-        self._raise_failures(runs, options.on_error)
+            execute_serially(steps, copies, results.collect, options)
+        self._tell_failures(runs, options.on_error)
 
     def _execute_in_flow(
         self, steps: Sequence[Step], runs: list[Run], results: Results, options: ExecutionOptions
@@ -286,14 +290,23 @@ class Experiment:
         def body() -> None:
             with results:
                 execute_in_tasks(steps, runs, results, options, progress)
-            self._raise_failures(runs, options.on_error)
+            self._tell_failures(runs, options.on_error)
 
         in_flow(f"{self.name}: {', '.join(step.name for step in steps)}", body)
 
-    def _raise_failures(self, runs: Sequence[Run], on_error: str) -> None:
+    def _tell_failures(self, runs: Sequence[Run], on_error: OnError) -> None:
+        """Raise if runs failed, or leave that to `persist`."""
+        if on_error == "keep":
+            self._untold.update((run.id_run, run) for run in runs)
+            return
+        for run in runs:
+            self._untold.pop(run.id_run, None)
+        self._raise_failures(runs)
+
+    def _raise_failures(self, runs: Iterable[Run]) -> None:
         from mltraq_prefect.execution import runs_failed
 
-        if on_error == "raise" and (error := runs_failed(self.name, runs)) is not None:
+        if (error := runs_failed(self.name, runs)) is not None:
             raise error
 
     # -- database --------------------------------------------------------------------------------
@@ -304,6 +317,7 @@ class Experiment:
         *,
         store_pickle: bool = False,
         report: bool | Sequence[str] = True,
+        on_error: Literal["raise", "keep"] = "raise",
     ) -> Experiment:
         """Write the experiment to its session's database, in one transaction.
 
@@ -315,8 +329,11 @@ class Experiment:
                 or ``"merge"``: update and add runs and fields, and leave all others as they are.
             store_pickle: Also store the whole experiment, with locals, as a signed pickle.
             report: Whether to make the summary, or the numeric fields to show in it.
+            on_error: Whether to raise at the end if runs failed in ``execute(on_error="keep")`` of
+                which nobody has been told yet, so that a flow run ends Failed; ``"keep"`` returns.
 
         Raises:
+            RunsFailed: There are such runs; everything was written.
             ExperimentExists: With ``"fail"``, the name is taken.
             UnsupportedType: A value that cannot be stored exactly; nothing was written.
             InvalidName: The name or a field key cannot be stored; nothing was written.
@@ -324,6 +341,8 @@ class Experiment:
         """
         if if_exists not in ("fail", "replace", "merge"):
             raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
+        if on_error not in ("raise", "keep"):
+            raise InvalidInput(f'on_error is {on_error!r}; use "raise" or "keep"')
         if isinstance(report, str):
             raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
         if if_exists == "merge":
@@ -339,6 +358,9 @@ class Experiment:
         written = _in_task("persist", self.name, body)
         self.id_experiment = written.id_experiment
         self._revision, self._snapshot = written.revision, written.snapshot
+        executed, self._untold = self._untold, {}
+        if on_error == "raise":
+            self._raise_failures(executed.values())
         return self
 
     def _write(self, mode: IfExists) -> Written:

@@ -2,7 +2,7 @@
 
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
-from mltraq_prefect.execution.failures import grouped_failures, runs_failed
+from mltraq_prefect.execution.failures import FailureLimit, grouped_failures, runs_failed
 from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_threads
 from mltraq_prefect.execution.pace import Pace, split
 from mltraq_prefect.execution.preparation import check_processes, refuse_while_preparing
@@ -18,6 +18,7 @@ from mltraq_prefect.execution.workers import (
 __all__ = [
     "Batch",
     "ExecutionOptions",
+    "FailureLimit",
     "Outcome",
     "Pace",
     "Step",

@@ -29,6 +29,28 @@ class _Kind(NamedTuple):
     place: str
 
 
+class FailureLimit:
+    """Tells when too many runs have failed to go on.
+
+    Args:
+        most: So many are too many; None if any number may fail.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._failed = 0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether no more runs shall begin."""
+        return self._most is not None and self._failed >= self._most
+
+    def note(self, runs: Iterable[Run]) -> None:
+        """Count runs that have ended."""
+        if self._most is not None:
+            self._failed += sum(run.ledger.state == "failed" for run in runs)
+
+
 def runs_failed(experiment: str, runs: Iterable[Run]) -> RunsFailed | None:
     """Return the error that tells of all failed runs, or None if none has failed.
 
@@ -44,7 +66,8 @@ def runs_failed(experiment: str, runs: Iterable[Run]) -> RunsFailed | None:
     groups = _grouped(errors, lambda place: failed[place].describe())
     shown = failed[: RunsFailed.SHOWN]
     failures = [(f"run {run.describe()}", run.ledger.error or "") for run in shown]
-    return RunsFailed(experiment, len(failed), len(runs), failures, groups)
+    pending = sum(run.ledger.state == "pending" for run in runs)
+    return RunsFailed(experiment, len(failed), len(runs), failures, groups, pending)
 
 
 def grouped_failures(failures: Sequence[tuple[str, str]]) -> list[FailureGroup]:

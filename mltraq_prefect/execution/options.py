@@ -18,7 +18,7 @@ from mltraq_prefect.errors import InvalidInput
 
 Backend = Literal["processes", "threads", "local"]
 Checkpoint = bool | Literal["accept", "replace"]
-OnError = Literal["raise", "keep"]
+OnError = Literal["raise", "keep", "stop"]
 
 CLUSTERS = {"dask": "DaskTaskRunner", "ray": "RayTaskRunner"}
 
@@ -36,7 +36,9 @@ class ExecutionOptions:
         retries: How often failed runs are tried again.
         retry_delay_seconds: Pause before they are, in seconds.
         timeout_seconds: How long a step may take for one run, in seconds; None is no limit.
-        on_error: What happens at the end if runs failed.
+        on_error: What happens if runs fail.
+        max_failures: The execution stops when so many runs have failed; None leaves it to
+            `on_error`.
         checkpoint: Whether runs are written as they complete, and what counts as completed.
         seed: Seed of `run.rng`.
         inside_task: Whether `execute` was called in a task, where steps run in this process.
@@ -54,6 +56,7 @@ class ExecutionOptions:
     retry_delay_seconds: float = 0.0
     timeout_seconds: float | None = None
     on_error: OnError = "raise"
+    max_failures: int | None = None
     checkpoint: Checkpoint = False
     seed: int = 0
     inside_task: bool = False
@@ -70,6 +73,13 @@ class ExecutionOptions:
     def is_serial(self) -> bool:
         """Whether one run is executed after the other in this process, without task runs."""
         return self.backend == "local" or self.inside_task
+
+    @property
+    def failure_limit(self) -> int | None:
+        """When so many runs have failed, no others are begun; None if all are executed."""
+        if self.max_failures is None and self.on_error == "stop":
+            return 1
+        return self.max_failures
 
     def _refuse_what_needs_workers(self) -> None:
         honoured = {
@@ -195,9 +205,18 @@ def _check_timeout(name: str, value: object) -> float | None:
 
 
 def _check_on_error(name: str, value: object) -> object:
-    if not _is_one_of(value, "raise", "keep"):
-        raise _refused(name, value, '"raise" or "keep"')
+    if not _is_one_of(value, "raise", "keep", "stop"):
+        raise _refused(name, value, '"raise", "keep" or "stop"')
     return value
+
+
+def _check_max_failures(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    number = _as_integer(value)
+    if number is None or number < 1:
+        raise _refused(name, value, "a positive integer, or None to execute all runs")
+    return number
 
 
 def _check_checkpoint(name: str, value: object) -> object:
@@ -219,6 +238,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "retry_delay_seconds": _check_delay,
     "timeout_seconds": _check_timeout,
     "on_error": _check_on_error,
+    "max_failures": _check_max_failures,
     "checkpoint": _check_checkpoint,
     "seed": _check_count,
 }

@@ -29,6 +29,9 @@ TRUST = 50
 BATCHES_AHEAD = 2
 """So many batches a worker are on their way, so that it does not wait for the next."""
 
+FIRST_BATCHES = 8
+"""Of an execution that may stop early; there are more as they end well."""
+
 
 class Pace:
     """How large batches shall be, and how many on their way; learnt from the runs that ended.
@@ -41,11 +44,19 @@ class Pace:
         workers: How many batches are executed at the same time.
         seconds: How long a batch of short runs takes.
         fixed: Size of every batch, whatever is learnt; None if it follows from that.
+        is_careful: Whether the execution may stop early: few batches are on their way at first.
     """
 
     def __init__(
-        self, total: int, workers: int, seconds: float = BATCH_SECONDS, fixed: int | None = None
+        self,
+        total: int,
+        workers: int,
+        seconds: float = BATCH_SECONDS,
+        fixed: int | None = None,
+        *,
+        is_careful: bool = False,
     ) -> None:
+        self._is_careful = is_careful
         self._total = total
         self._workers = workers
         self._seconds = seconds
@@ -64,7 +75,10 @@ class Pace:
 
     def ahead(self) -> int:
         """Return how many batches to have on their way: at first, enough to tell the pace."""
-        return self._workers + min((BATCHES_AHEAD - 1) * self._workers, self._ended // 2)
+        most = self._workers + min((BATCHES_AHEAD - 1) * self._workers, self._ended // 2)
+        if not self._is_careful:
+            return most
+        return min(most, FIRST_BATCHES + 2 * (self._ended // (self._fixed or 1)))
 
     def size(self, left: int) -> int:
         """Return the size of the next batch.

@@ -25,6 +25,7 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import (
     Batch,
     ExecutionOptions,
+    FailureLimit,
     Outcome,
     Pace,
     Step,
@@ -93,7 +94,8 @@ def execute_in_tasks(
         workers = stack.enter_context(Workers(count)) if local and not stays_here else None
         stack.enter_context(progress)
         pace = _pace(options, runner, count if workers is not None else None, len(runs))
-        fanout = _Fanout(runner, collector, progress, pace, steps)
+        limit = FailureLimit(options.failure_limit)
+        fanout = _Fanout(runner, collector, progress, pace, steps, limit)
         deliver = fanout.deliver if local else None
         tasks = []
         for position, step in enumerate(steps):
@@ -108,12 +110,14 @@ def execute_in_tasks(
 
 
 def _pace(options: ExecutionOptions, runner: AnyRunner, workers: int | None, total: int) -> Pace:
-    """Return the pace of an execution; on a cluster all batches are submitted before any ends."""
+    """Return the pace of an execution; a cluster gets all batches at once, unless it may stop."""
     fixed = None if isinstance(runner, ThreadPoolTaskRunner) else ceil(total / TASK_RUNS_PER_STEP)
     if not isinstance(options.runs_per_task, str):
         fixed = options.runs_per_task
     seconds = CHECKPOINTED_SECONDS if options.checkpoint else BATCH_SECONDS
-    return Pace(total, places(runner) if workers is None else workers, seconds, fixed)
+    careful = options.failure_limit is not None
+    at_once = places(runner) if workers is None else workers
+    return Pace(total, at_once, seconds, fixed, is_careful=careful)
 
 
 def _job(step: Step, options: ExecutionOptions) -> Job:
@@ -172,8 +176,10 @@ class _Fanout:
         progress: ShownProgress,
         pace: Pace,
         steps: Sequence[Step],
+        limit: FailureLimit,
     ) -> None:
         self._runner = runner
+        self._limit = limit
         self._pace = pace
         self._collector = collector
         self._progress = progress
@@ -193,17 +199,20 @@ class _Fanout:
         self._arrived.put(partial(self._gather, parcels, task_run_id))
 
     def run(self, tasks: Sequence[StepTask], batches: Iterator[Batch]) -> None:
-        """Submit and collect until all is done."""
+        """Submit and collect until all is done, or too much has failed."""
         self._tasks = tasks
         try:
             while True:
-                while len(self._position) < self._pace.ahead() and (batch := next(batches, None)):
+                while self._has_room() and (batch := next(batches, None)):
                     self._submit(0, batch, after=None)
                 if not self._position:
                     return
                 self._wait()
         finally:
             self._drain()
+
+    def _has_room(self) -> bool:
+        return not self._limit.is_reached and len(self._position) < self._pace.ahead()
 
     def _wait(self) -> None:
         try:
@@ -261,6 +270,7 @@ class _Fanout:
             self._note(run, task_runs)
         if runs:
             self._pace.note(runs)
+            self._limit.note(runs)
             self._progress.add(runs)
             self._collector.collect(runs)
 

@@ -80,3 +80,32 @@ def test_an_evaluation_before_the_first_toss_does_nothing(url, monkeypatch):
     coin_toss.evaluate()
     with mltraq.create_session() as session:
         assert session.ls().empty
+
+
+def test_a_run_that_fails_costs_its_siblings_nothing(url, monkeypatch):
+    monkeypatch.setenv("MLTRAQ_DATABASE_URL", url)
+    toss_coins, metrics = coin_toss.toss_coins, coin_toss.metrics
+
+    def fragile_toss(run):
+        toss_coins(run)
+        if run.params.N == 25:
+            raise RuntimeError("the coin is lost")
+
+    def fragile_metrics(run):
+        metrics(run)
+        if run.params.N == 50:
+            raise RuntimeError("the abacus is broken")
+
+    for name, fragile in (("toss_coins", fragile_toss), ("metrics", fragile_metrics)):
+        fragile.__name__ = name
+        monkeypatch.setattr(coin_toss, name, fragile)
+    state = coin_toss.toss(return_state=True)
+    assert state.is_failed()
+    assert "1 of 4 runs failed" in state.message
+    assert coin_toss.evaluate(return_state=True).is_failed()
+    with mltraq.create_session() as session:
+        failed = session.query("SELECT error FROM experiment_runs WHERE state = 'failed'")
+        listed = session.query("SELECT n, error FROM e_coin_toss WHERE error IS NOT NULL")
+    assert sorted(listed["n"]) == [1, 100]
+    assert any("the coin is lost" in error for error in failed["error"])
+    assert any("the abacus is broken" in error for error in failed["error"])
