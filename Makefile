@@ -40,7 +40,7 @@ deploy-demo: .venv/demo
 	@exec env $(PREFECT_QUIET) $(BIN)/python deployments/demo.py
 
 test: .venv/test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/test
 	@$(BIN)/ruff check .
