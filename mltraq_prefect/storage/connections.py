@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -20,8 +19,9 @@ from mltraq_prefect.errors import (
     StorageUnavailable,
     StoreError,
 )
+from mltraq_prefect.storage import urls
 from mltraq_prefect.storage.columns import Maker, gathered
-from mltraq_prefect.storage.dialects import DIALECTS, Columns, Dialect, Trouble
+from mltraq_prefect.storage.dialects import SCHEMA, Columns, Dependent, Dialect, Trouble
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.messages import without_values
 from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
@@ -36,8 +36,6 @@ ROWS_AT_ONCE = 500
 
 REPEATED: frozenset[Trouble] = frozenset(("unavailable", "conflict", "moved"))
 """After what an operation is tried again."""
-
-_SECRET = re.compile(r"pass|secret|token|pwd", re.IGNORECASE)
 
 
 class DriverError(StoreError):
@@ -124,8 +122,22 @@ class Transaction:
         cursor.close()
 
     def has_table(self, table: str) -> bool:
-        """Return whether there is a table of this name."""
-        return sa.inspect(self.connection).has_table(table)
+        """Return whether a table, or whatever shares its namespace, has this name."""
+        return bool(self.relations([table]))
+
+    def relations(self, names: Collection[str]) -> set[str]:
+        """Return which of some names tables, or whatever shares their namespace, have."""
+        return self.dialect.relations(self.connection, names) if names else set()
+
+    def dependents(self, table: str) -> list[Dependent]:
+        """Return what of a user's hangs on a table."""
+        return self.dialect.dependents(self.connection, table)
+
+    def qualified(self, table: str) -> str:
+        """Return the quoted name of a table as any statement of the user can have it."""
+        schema = self.connection.info.get(SCHEMA)
+        name = self.quote(table)
+        return name if schema is None else f"{self.dialect.quote_foreign(schema)}.{name}"
 
     def columns(self, table: str) -> set[str]:
         """Return the names of the columns of a table.
@@ -165,16 +177,17 @@ class Database:
         reconnect_seconds: float = RECONNECT_SECONDS,
         migrations: Migrations = MIGRATIONS,
     ) -> None:
-        parsed = _parsed(url)
+        parsed, self.dialect = urls.parsed(url)
         self.migrations = migrations
         self._reconnect_seconds = reconnect_seconds
-        self.dialect = DIALECTS[parsed.get_backend_name()]
-        self.url = _masked(sa.make_url(url))
-        self._secrets = _secrets(parsed)
+        self.url = urls.masked(url)
+        self._secrets = urls.secrets_of(parsed)
         self._parsed = parsed
         self._turn = threading.RLock() if self.dialect.is_private(parsed) else nullcontext()
         self._pid = os.getpid()
         self._was_reached = False
+        self._has_schema = False
+        self._schema: str | None = None
         self._engine = _engine(parsed, self.dialect)
 
     def close(self) -> None:
@@ -232,10 +245,11 @@ class Database:
         self, lock: str | None, begin: Callable[[sa.Connection], None] | None = None
     ) -> Iterator[Transaction]:
         self._after_fork()
-        with self._turn, self._translated():
+        with self._turn, self._translated(is_reading=lock is None):
             self.dialect.before_connect(self._parsed, write=lock is not None)
             with self._connect() as connection:
                 self._was_reached = True
+                self._fix_schema(connection)
                 try:
                     yield from self._within(connection, lock, begin or self._begin_reading)
                 except self._driver_errors as error:
@@ -250,6 +264,15 @@ class Database:
             raise InvalidInput(
                 f"the driver refuses the options of {self.url}: {self.scrub(str(error))}"
             ) from None
+
+    def _fix_schema(self, connection: sa.Connection) -> None:
+        """Find our schema once, and tell each connection."""
+        if not self._has_schema:
+            self._schema = self.dialect.schema(connection)
+            self._has_schema = True
+            connection.rollback()
+        if self._schema is not None:
+            connection.info[SCHEMA] = self._schema
 
     def _begin_reading(self, connection: sa.Connection) -> None:
         self.dialect.begin(connection, write=False)
@@ -283,7 +306,7 @@ class Database:
         return (sa.exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, *, is_reading: bool) -> Iterator[None]:
         try:
             yield
         except MltraqError:
@@ -291,7 +314,10 @@ class Database:
         except OSError as error:
             raise DriverError("unavailable", self.scrub(str(error))) from None
         except self._driver_errors as error:
-            raise self._driver_error(getattr(error, "orig", None) or error) from None
+            found = self._driver_error(getattr(error, "orig", None) or error)
+            if is_reading and found.trouble == "read-only":
+                found.trouble = "unreadable"
+            raise found from None
 
     def _driver_error(self, error: BaseException) -> DriverError:
         whole = self.dialect.message(error)
@@ -314,6 +340,10 @@ class Database:
             return ReadOnlyStore(f"{where} cannot be written: {why}")
         if error.trouble == "full":
             return StorageFull(f"the disk of {where} is full, and nothing was written: {why}")
+        if error.trouble == "unreadable":
+            return StoreError(f"{where} cannot be read: {why}; ask its owner to GRANT you SELECT")
+        if error.trouble == "timeout":
+            return StorageUnavailable(f"{where} was reached, but a time limit has passed: {why}")
         if error.trouble in ("unavailable", "conflict"):
             return StorageUnavailable(f"{where} cannot be reached: {why}")
         return StoreError(f"{where} refused: {why}")
@@ -324,25 +354,10 @@ class Database:
             self._engine.dispose(close=False)
 
 
-def _parsed(url: str) -> sa.URL:
-    try:
-        parsed = sa.make_url(url)
-        backend = parsed.get_backend_name()
-    except (sa.exc.ArgumentError, ValueError):
-        raise InvalidInput(
-            "the database URL cannot be parsed; write sqlite:///file.db, "
-            "postgresql://user@host/database or mysql://user@host/database"
-        ) from None
-    if backend not in DIALECTS:
-        raise InvalidInput(f"no support for {backend} databases; known: {', '.join(DIALECTS)}")
-    driver = DIALECTS[backend].driver
-    if driver and "+" not in parsed.drivername:
-        parsed = parsed.set(drivername=f"{backend}+{driver}")
-    return parsed
-
-
 def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
-    options = dialect.engine_options(url) | {"connect_args": dialect.connect_args(url)}
+    options = dialect.engine_options(url) | {
+        "connect_args": urls.arguments(url, dialect) | dialect.connect_args(url)
+    }
     try:
         engine = sa.create_engine(url, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
@@ -351,19 +366,6 @@ def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
             f"mltraq-prefect[{dialect.extra}]"
         ) from None
     except sa.exc.NoSuchModuleError:
-        raise StorageUnavailable(
-            f"SQLAlchemy has no driver {url.drivername}; install the package that brings it, or "
-            "name another one in the URL"
-        ) from None
+        raise InvalidInput(f"SQLAlchemy has no driver {url.drivername}; name another one") from None
     sa.event.listen(engine, "connect", lambda connection, _record: dialect.prepare(connection))
     return engine
-
-
-def _masked(url: sa.URL) -> str:
-    query = {key: "***" if _SECRET.search(key) else value for key, value in url.query.items()}
-    return url.set(query=query).render_as_string(hide_password=True)
-
-
-def _secrets(url: sa.URL) -> list[str]:
-    hidden = [value for key, value in url.query.items() if _SECRET.search(key)]
-    return [str(secret) for secret in (url.password, *hidden) if secret]

@@ -16,6 +16,7 @@ from mltraq_prefect.storage.ledger import parse_steps
 from mltraq_prefect.storage.names import step_key
 from mltraq_prefect.storage.run_steps import FACTS, RUN_STEPS, RUN_STEPS_KEY
 from mltraq_prefect.storage.schema import create_table
+from mltraq_prefect.storage.unfinished import UNFINISHED
 
 Change = Callable[[Transaction], None]
 
@@ -46,6 +47,18 @@ def _add_run_steps(transaction: Transaction) -> None:
     if not transaction.has_table("experiment_run_steps"):
         options = transaction.dialect.ledger_options
         create_table(transaction, "experiment_run_steps", RUN_STEPS, RUN_STEPS_KEY, options=options)
+
+
+def _add_unfinished(transaction: Transaction) -> None:
+    if not transaction.has_table("experiment_unfinished"):
+        create_table(transaction, "experiment_unfinished", UNFINISHED, tuple(UNFINISHED))
+
+
+def _rename_keys(transaction: Transaction) -> None:
+    """Give the keys of tables of runs names that no table has."""
+    for (table,) in transaction.rows("SELECT table_name FROM experiments"):
+        for statement in transaction.dialect.rekey(transaction.connection, table):
+            transaction.run(statement)
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -106,5 +119,5 @@ def failed_step(state: str, error: str | None) -> str | None:
     return None if match is None else match[1]
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_add_run_steps,)
+TABLE_CHANGES: tuple[Change, ...] = (_add_run_steps, _add_unfinished, _rename_keys)
 VALUE_CHANGES: tuple[Change, ...] = (_fill_run_steps,)

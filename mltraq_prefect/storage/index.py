@@ -11,7 +11,7 @@ from mltraq_prefect.errors import CorruptData, NewerFormat
 from mltraq_prefect.storage import layout as layouts
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.layout import Layout
-from mltraq_prefect.storage.names import table_name
+from mltraq_prefect.storage.names import check_name, is_helper, is_table_of, table_name
 from mltraq_prefect.storage.schema import EXPERIMENTS, FORMAT
 from mltraq_prefect.version import __version__
 
@@ -25,6 +25,7 @@ class Entry:
         exact: Envelopes of all its fields by key.
         table: The table that holds its runs now.
         properties: Format, versions, times, and what the user added; `write` is the last write.
+        retired: The name that the table before gets, while another is taking its place.
         is_renamed: Whether the table has got its own name since the index was written. A table
             that has the name that the index still gives is then an unfinished one.
     """
@@ -38,6 +39,7 @@ class Entry:
     exact: dict[str, bytes]
     properties: dict[str, Any]
     revision: int
+    retired: str | None = None
     is_renamed: bool = False
 
     @property
@@ -56,7 +58,10 @@ def find(transaction: Transaction, name: str) -> Entry | None:
     )
     if not rows:
         return None
-    return _located(transaction, _entry(rows[0]))
+    entry = _entry(rows[0])
+    if entry.name != name:
+        raise CorruptData(f"its row in `experiments` has the name {entry.name!r}", experiment=name)
+    return _located(transaction, entry)
 
 
 def table_of(transaction: Transaction, name: str) -> str:
@@ -67,7 +72,7 @@ def table_of(transaction: Transaction, name: str) -> str:
 
 def _located(transaction: Transaction, entry: Entry) -> Entry:
     if entry.is_staged and not transaction.has_table(entry.table):
-        entry.table, entry.is_renamed = table_name(entry.name), True
+        entry.table, entry.retired, entry.is_renamed = table_name(entry.name), None, True
     return entry
 
 
@@ -83,17 +88,31 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     try:
         known = json.loads(properties)
         exact = {} if residual is None else decode(residual)
-    except ValueError as error:
-        raise CorruptData(f"its row in `experiments`: {error}", experiment=name) from None
-    if known.get("format", 0) > FORMAT:
+        is_ours = check_name(name, "experiment name") == name and table == table_name(name)
+        now, retired = known.pop("table", table), known.pop("retired", None)
+        is_ours = is_ours and is_table_of(now, name) and (retired is None or is_helper(retired))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptData(f"its row in `experiments`: {error}", experiment=str(name)) from None
+    if not is_ours or not all(type(data) is bytes for data in exact.values()):
+        reason = "its row in `experiments` is not as this package writes it"
+        raise CorruptData(reason, experiment=name)
+    _refuse_newer(known, name)
+    layout = layouts.parse(columns, name)
+    return Entry(
+        id_experiment, name, now, count, layout, fields, exact, known, revision, retired=retired
+    )
+
+
+def _refuse_newer(known: dict[str, Any], name: str) -> None:
+    version = known.get("format", 0)
+    if type(version) is not int:
+        raise CorruptData("its row in `experiments` has no format", experiment=name)
+    if version > FORMAT:
         raise NewerFormat(
-            f"experiment {name!r} has format {known['format']}, written by mltraq_prefect "
+            f"experiment {name!r} has format {version}, written by mltraq_prefect "
             f"{known.get('package')}; this is mltraq_prefect {__version__}, which reads "
             f"formats up to {FORMAT}: upgrade it"
         )
-    layout = layouts.parse(columns, name)
-    table = known.pop("table", table)
-    return Entry(id_experiment, name, table, count, layout, fields, exact, known, revision)
 
 
 def insert(transaction: Transaction, entry: Entry) -> None:
@@ -110,7 +129,7 @@ def update(transaction: Transaction, entry: Entry) -> None:
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    staged = {"table": entry.table} if entry.is_staged else {}
+    staged = {"table": entry.table, "retired": entry.retired} if entry.is_staged else {}
     return (
         entry.id_experiment,
         entry.name,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage.names import column_name
+from mltraq_prefect.storage.names import check_name, column_name, is_column_of
 
 Kind = Literal[
     "bool",
@@ -24,6 +24,9 @@ Kind = Literal[
     "key",
 ]
 """What SQL sees. ``key`` is an ASCII identifier of at most 64 characters, in fixed tables only."""
+
+KINDS: frozenset[str] = frozenset(get_args(Kind)) - {"key"}
+"""What the column of a field can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,29 @@ def parse(text: str, experiment: str) -> Layout:
     """
     try:
         columns = json.loads(text)
-        return {
+        layout = {
             key: Column(item["column"], item["kind"], item["type"]) for key, item in columns.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        for key in layout:
+            check_name(key, "field key")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptData(f"run_columns is no layout: {error}", experiment=experiment) from None
+    _check(layout, experiment)
+    return layout
+
+
+def _check(layout: Layout, experiment: str) -> None:
+    """Refuse what `dump` cannot have written: names become part of statements."""
+    taken = {"id_run"}
+    for key, column in layout.items():
+        if {type(column.kind), type(column.type)} != {str} or column.kind not in KINDS:
+            raise CorruptData("run_columns is no layout", experiment=experiment, field=key)
+        if column.name is None:
+            continue
+        if not is_column_of(column.name, key) or column.name.lower() in taken:
+            reason = "run_columns gives it a column that cannot be its own"
+            raise CorruptData(reason, experiment=experiment, field=key)
+        taken.add(column.name.lower())
 
 
 class Space:

@@ -2,6 +2,9 @@
 
 A name is its own physical name wherever every backend carries it unchanged. Any other becomes an
 ASCII slug and a hash of the exact name, so that no two names ever share a table or a column.
+
+Tables of runs begin with ``e_``. Helper tables and keys begin with ``mltraq_``, so
+that neither can meet the other.
 """
 
 from __future__ import annotations
@@ -9,15 +12,18 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+import uuid
 from collections.abc import Collection
 
-from mltraq_prefect.errors import InvalidName
+from mltraq_prefect.errors import CorruptData, InvalidName
 
 MAX_PORTABLE = 50
 """Longest name, in characters, that is used as it is (PostgreSQL cuts at 63 bytes)."""
 
 _TABLE = re.compile(r"[a-z0-9_]+")
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_HELPER = re.compile(r"mltraq_[0-9a-f]{32}")
 _HASHED = re.compile(r"(.*_)?x[0-9a-f]{12}")
 _RESERVED = {
     "id_run",
@@ -68,14 +74,39 @@ def table_name(experiment: str) -> str:
     )
 
 
-def staged_name(table: str) -> str:
-    """Return the name of a table that is going to take another one's place."""
-    return "new_" + table.removeprefix("e_")
+def is_table_of(table: object, experiment: str) -> bool:
+    """Return whether a table of this name can hold the runs of an experiment.
+
+    Format 1 called a table that is going to take another one's place ``new_<name>``.
+    """
+    own = table_name(experiment)
+    return table in (own, "new_" + own.removeprefix("e_")) or is_helper(table)
 
 
-def retired_name(table: str) -> str:
-    """Return the name of a table whose place was taken, until it is dropped."""
-    return "old_" + table.removeprefix("e_")
+def helper_name() -> str:
+    """Return a new name for a table that is there for a while, which nobody else has."""
+    return f"mltraq_{uuid.uuid4().hex}"
+
+
+def is_helper(table: object) -> bool:
+    """Return whether it is a name that `helper_name` returns."""
+    return type(table) is str and _HELPER.fullmatch(table) is not None
+
+
+def key_name(table: str) -> str:
+    """Return the name of the primary key of a table, where keys share a namespace with tables."""
+    return f"mltraq_key_{hashlib.blake2b(table.encode(), digest_size=12).hexdigest()}"
+
+
+def checked_identifier(name: object) -> str:
+    """Return a name that may become part of a statement.
+
+    Raises:
+        CorruptData: It is none that this package makes, whoever has put it into the database.
+    """
+    if type(name) is not str or _IDENTIFIER.fullmatch(name) is None:
+        raise CorruptData(f"{name!r:.80} is no name of a table or column of this package")
+    return name
 
 
 def column_name(key: str, taken: Collection[str]) -> str:
@@ -85,8 +116,7 @@ def column_name(key: str, taken: Collection[str]) -> str:
         key: Key of the field.
         taken: Lower-case names of the columns that the table has already.
     """
-    lower = key.lower()
-    if _is_portable(key, _COLUMN) and lower not in _RESERVED and lower not in taken:
+    if _can_be_column(key) and key.lower() not in taken:
         return key
     return _hashed(key, key)
 
@@ -94,6 +124,15 @@ def column_name(key: str, taken: Collection[str]) -> str:
 def step_key(step: str) -> str:
     """Return what stands for the name of a step in keys: an identifier of at most 64 letters."""
     return step if _is_portable(step, _COLUMN) else _hashed(step, step)
+
+
+def is_column_of(name: object, key: str) -> bool:
+    """Return whether `column_name` can have given a field a column of this name."""
+    return (name == key and _can_be_column(key)) or name == _hashed(key, key)
+
+
+def _can_be_column(key: str) -> bool:
+    return _is_portable(key, _COLUMN) and key.lower() not in _RESERVED
 
 
 def _is_portable(name: str, pattern: re.Pattern[str]) -> bool:

@@ -14,6 +14,7 @@ from mltraq_prefect.storage import reader, tables
 from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.names import table_name
 
 NUMERIC: frozenset[Kind] = frozenset(("bool", "int", "float"))
 
@@ -60,6 +61,8 @@ def _statement(transaction: Transaction, entry: Entry, keys: Sequence[str]) -> s
         f"SELECT {', '.join(['r.params', *names])}\n"
         f"FROM {quote(entry.table)} AS e\n"
         "JOIN experiment_runs AS r ON r.id_run = e.id_run\n"
+        "JOIN experiments AS x ON x.id_experiment = r.id_experiment "
+        f"AND x.table_name = '{table_name(entry.name)}'\n"
         "ORDER BY r.position"
     )
 

@@ -28,6 +28,11 @@ _PARTS = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_FIRST = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
+"""The first word, after blanks, comments and parentheses."""
+
+_READING = ("SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "DESCRIBE", "DESC", "PRAGMA")
+
 
 def run(
     transaction: Transaction, sql: str, params: Mapping[str, Any], tables: Mapping[str, str]
@@ -46,7 +51,11 @@ def run(
     Raises:
         QueryFailed: A placeholder or param is unknown, or the statement returns no rows.
     """
+    _check_reads(sql)
     statement = sa.text(_translate(sql, params, tables, transaction))
+    if not statement.compile().params:
+        plain = _plainly(sql, tables, transaction)
+        transaction.dialect.check_statement(transaction.connection, plain)
     result = transaction.connection.execute(statement, _plain(params, statement))
     if not result.returns_rows:
         raise QueryFailed(
@@ -54,6 +63,27 @@ def run(
         )
     rows = [tuple(map(_number, row)) for row in result]
     return list(result.keys()), rows
+
+
+def _check_reads(sql: str) -> None:
+    """Refuse what changes the session or transaction; what changes data the database refuses."""
+    word = _FIRST.match(sql)
+    if word is None or word[1].upper() not in _READING:
+        found = "is empty" if word is None else f"begins with {word[1]!r}"
+        raise QueryFailed(
+            f"query() only reads, and refused the statement, which {found}: it takes those that "
+            f"begin with {', '.join(_READING)}"
+        )
+
+
+def _plainly(sql: str, tables: Mapping[str, str], transaction: Transaction) -> str:
+    """Return a statement without params as the database gets it."""
+    return _PARTS.sub(
+        lambda match: (
+            match.group() if match["name"] is None else transaction.qualified(tables[match["name"]])
+        ),
+        sql,
+    )
 
 
 def _translate(
@@ -84,7 +114,7 @@ def _part(
             raise QueryFailed(
                 f"the statement has a placeholder {{{name}}}; known: {_known(tables)}"
             )
-        return transaction.quote(tables[name])
+        return transaction.qualified(tables[name])
     return _escaped(match.group())
 
 

@@ -7,8 +7,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.large import VALUES, VALUES_KEY
@@ -16,6 +14,7 @@ from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.ledger import KEYS, LEDGER
 from mltraq_prefect.storage.migrations import MIGRATIONS, newest
 from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
+from mltraq_prefect.storage.unfinished import UNFINISHED
 from mltraq_prefect.version import __version__
 
 FORMAT = newest(MIGRATIONS)
@@ -43,6 +42,7 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiment_run_steps": (RUN_STEPS, RUN_STEPS_KEY, ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
     "experiment_values": (VALUES, VALUES_KEY, ()),
+    "experiment_unfinished": (UNFINISHED, tuple(UNFINISHED), ()),
     "experiment_format": (FORMATS, ("version",), ()),
 }
 """Columns, primary key and unique columns of each."""
@@ -133,8 +133,7 @@ def check_version(transaction: Transaction, database: Database) -> None:
 
 
 def _found(transaction: Transaction) -> dict[str, set[str]]:
-    inspector = sa.inspect(transaction.connection)
-    present = set(inspector.get_table_names()) | set(inspector.get_view_names())
+    present = transaction.relations(tuple(TABLES))
     return {table: transaction.columns(table) for table in TABLES if table in present}
 
 

@@ -9,11 +9,11 @@ from typing import Any, NoReturn, TypeVar
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, QueryFailed, StorageUnavailable
 from mltraq_prefect.numbers import Numbers
-from mltraq_prefect.storage import index, query, reader, run_steps, schema, tables
+from mltraq_prefect.storage import index, query, reader, run_steps, run_tables, schema, tables
 from mltraq_prefect.storage.connections import RECONNECT_SECONDS, Database, DriverError, Transaction
 from mltraq_prefect.storage.messages import without_values
 from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
-from mltraq_prefect.storage.names import check_name, retired_name, staged_name, table_name
+from mltraq_prefect.storage.names import check_name, table_name
 from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.writer import Pickle, Writer
@@ -116,7 +116,7 @@ class Store:
         make = (lambda _id: pickle) if isinstance(pickle, bytes) else pickle
         writer = Writer(self._database, record, mode, make, uuid.uuid4().hex, self._compress)
         self.check()
-        return uncollected(self._database.retry, writer.write)
+        return self._database.retry(writer.write)
 
     def read(
         self,
@@ -222,16 +222,13 @@ class Store:
         """Delete an experiment; `deleted` tells a repetition which one it was."""
         with self._database.writing(table_name(name)) as transaction:
             schema.check_version(transaction, self._database)
-            if deleted:
-                entry = index.find(transaction, name)
-                if entry is None or entry.id_experiment not in deleted:
-                    return  # the commit was done, and its acknowledgement lost
-            else:
-                entry = reader.found(transaction, name)
-                deleted.append(entry.id_experiment)
-            tables.clear(transaction, entry)
-            own = table_name(name)
-            tables.drop(transaction, own, staged_name(own), retired_name(own))
+            entry = index.find(transaction, name)
+            entry = run_tables.recover(transaction, table_name(name), entry)
+            if deleted and (entry is None or entry.id_experiment not in deleted):
+                return  # the commit was done, and its acknowledgement lost
+            entry = entry or reader.found(transaction, name)
+            deleted.append(entry.id_experiment)
+            run_tables.delete(transaction, entry)
 
     def query(
         self,

@@ -1,115 +1,31 @@
-"""The rows of runs: an experiment's own table and its part of the ledger."""
+"""Cells of runs: of an experiment's own table, and of its part of the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage import index, large
+from mltraq_prefect.storage import large
 from mltraq_prefect.storage.columns import Constant, Maker
 from mltraq_prefect.storage.columns import column as packed
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.index import Entry
-from mltraq_prefect.storage.layout import Column, Kind, Layout
+from mltraq_prefect.storage.layout import Column, Layout
 from mltraq_prefect.storage.ledger import LEDGER, trimmed
 from mltraq_prefect.storage.marks import natural_marks, with_exact
-from mltraq_prefect.storage.names import retired_name, table_name
 from mltraq_prefect.storage.natives import NO_TYPE
 from mltraq_prefect.storage.projection import natural
 from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
-from mltraq_prefect.storage.schema import create_table
 
 FEW = 1000
 """Up to so many runs are asked for by id; for more the whole table is read."""
 
-PARTS = ("experiment_run_steps", "experiment_runs", "experiment_values", "experiment_pickles")
-"""Tables that have rows of each experiment."""
-
 _EXACT_FLOAT = 2**53
-
-
-def create(transaction: Transaction, table: str, layout: Layout) -> None:
-    """Create the table of an experiment's runs; `add_key` follows when it has its rows."""
-    kinds: dict[str, Kind] = {"id_run": "key"}
-    kinds |= {column.name: column.kind for column in layout.values() if column.name}
-    late = bool(transaction.dialect.late_key(table, "id_run"))
-    create_table(transaction, table, kinds, ("id_run",), late_key=late)
-
-
-def add_key(transaction: Transaction, table: str) -> None:
-    """Make the key of a new table of runs, where it is faster to sort them than to insert."""
-    statement = transaction.dialect.late_key(table, "id_run")
-    if statement:
-        transaction.run(statement)
-
-
-def drop(transaction: Transaction, *tables: str) -> None:
-    """Drop tables of runs, those that there are."""
-    names = map(transaction.quote, tables)
-    for name in names:
-        transaction.run(f"DROP TABLE IF EXISTS {name}")
-
-
-def settle(transaction: Transaction, entry: Entry) -> Entry:
-    """Give a staged table its own name, in the place of the one that it has replaced.
-
-    Each statement but the update commits. Killed between any two, the entry still leads to the
-    new rows, and the next writer goes on from there.
-    """
-    own, retired = table_name(entry.name), retired_name(table_name(entry.name))
-    quote = transaction.quote
-    if not entry.is_renamed:
-        drop(transaction, retired)
-        moves = [(own, retired)] if transaction.has_table(own) else []
-        names = [(quote(old), quote(new)) for old, new in [*moves, (entry.table, own)]]
-        for statement in transaction.dialect.rename(names):
-            transaction.run(statement)
-    settled = replace(entry, table=own, is_renamed=False)
-    index.update(transaction, settled)
-    drop(transaction, retired)
-    return settled
-
-
-def clear(transaction: Transaction, entry: Entry) -> None:
-    """Delete everything of an experiment but the table of its runs."""
-    for table in (*PARTS, "experiments"):
-        transaction.run(f"DELETE FROM {table} WHERE id_experiment = ?", (entry.id_experiment,))
-
-
-def empty(transaction: Transaction, table: str) -> None:
-    """Delete the rows of a table; readers of an older state keep seeing them."""
-    transaction.run(f"DELETE FROM {transaction.quote(table)}")
-
-
-def reshape(transaction: Transaction, table: str, old: Layout, new: Layout) -> None:
-    """Add the columns that a layout has gained."""
-    if old == new:
-        return
-    if transaction.dialect.ddl_commits:
-        _drop_strays(transaction, table, old)
-    for key, column in new.items():
-        known = old.get(key)
-        if column.name is not None and (known is None or known.name is None):
-            _add(transaction, table, column)
-
-
-def _drop_strays(transaction: Transaction, table: str, layout: Layout) -> None:
-    """Drop columns that a writer has added before it was killed."""
-    quote = transaction.quote
-    known = {"id_run", *(column.name for column in layout.values())}
-    for name in transaction.columns(table) - known:
-        transaction.run(f"ALTER TABLE {quote(table)} DROP COLUMN {quote(name)}")
-
-
-def _add(transaction: Transaction, table: str, column: Column) -> None:
-    quote, kind = transaction.quote, transaction.dialect.types[column.kind]
-    transaction.run(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(str(column.name))} {kind}")
 
 
 def fixed(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> set[str]:

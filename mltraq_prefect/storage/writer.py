@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mltraq_prefect.codecs import encode
+from mltraq_prefect.codecs import encode, uncollected
 from mltraq_prefect.errors import ExperimentExists, UnsupportedType
-from mltraq_prefect.storage import index, large, run_steps, tables
+from mltraq_prefect.storage import index, large, run_steps, run_tables, tables, unfinished
 from mltraq_prefect.storage.changes import Changes, find_changes
 from mltraq_prefect.storage.columns import Constant, column, picked, sorted_places
 from mltraq_prefect.storage.connections import Database, Transaction
@@ -21,7 +21,7 @@ from mltraq_prefect.storage.ledger import (
     STATE,
     ledger_columns,
 )
-from mltraq_prefect.storage.names import check_name, staged_name, table_name
+from mltraq_prefect.storage.names import check_name, table_name
 from mltraq_prefect.storage.params import fields_as_json
 from mltraq_prefect.storage.plan import Plan, check_row, make_plan
 from mltraq_prefect.storage.projection import UNCHANGED, field_path
@@ -84,9 +84,9 @@ class Writer:
                 base = index.find(transaction, self._record.name)
                 limit = self._dialect.value_limit(transaction.connection)
             self._refuse_existing(base)
-            prepared = self._prepare(base, limit)
+            prepared = uncollected(self._prepare, base, limit)
             with self._database.writing(self._table) as transaction:
-                written = self._attempt(transaction, prepared, base)
+                written = uncollected(self._attempt, transaction, prepared, base)
             if written is not None:
                 settled = self._settled(written)
                 self._tell_of_overflow(prepared.plan)
@@ -98,8 +98,7 @@ class Writer:
             return written
         with self._database.writing(self._table) as transaction:
             found = index.find(transaction, self._record.name)
-            if found is not None and found.is_staged:
-                tables.settle(transaction, found)
+            run_tables.recover(transaction, self._table, found)
         return replace(written, table=self._table)
 
     def _tell_of_overflow(self, plan: Plan) -> None:
@@ -170,8 +169,7 @@ class Writer:
         """Write if what was prepared still fits what is there; otherwise return None."""
         check_version(transaction, self._database)
         found = index.find(transaction, self._record.name)
-        if found is not None and found.is_staged:
-            found = tables.settle(transaction, found)
+        found = run_tables.recover(transaction, self._table, found)
         if found is not None and found.properties.get("write") == self._token:
             return self._result(found, prepared.plan, self._all(), prepared.plan.steps())
         self._refuse_existing(found)
@@ -184,31 +182,20 @@ class Writer:
     # -- a new experiment, or one in the place of another ----------------------------------------
 
     def _create(self, transaction: Transaction, prepared: Prepared, old: Entry | None) -> Written:
-        plan = prepared.plan
-        is_kept = old is not None and old.layout == plan.layout
-        table = self._table if is_kept else self._new_table(transaction, plan, old)
-        if old is not None:
-            tables.clear(transaction, old)
-        if is_kept:
-            tables.empty(transaction, table)
+        plan, retired = prepared.plan, None
+        if old is None:
+            run_tables.refuse_foreign(transaction, self._table, self._record.name)
+            table = run_tables.create(transaction, self._table, plan.layout)
+        else:
+            table, retired = run_tables.succeed(transaction, old, plan.layout)
+            run_tables.clear(transaction, old)
         self._insert(transaction, prepared, self._all(), table, first=0)
-        if not is_kept:
-            tables.add_key(transaction, table)
-        entry = self._new_entry(prepared, table, old)
+        if old is None or table != self._table:
+            run_tables.add_key(transaction, table)
+        entry = replace(self._new_entry(prepared, table, old), retired=retired)
         index.insert(transaction, entry)
         self._put_pickle(transaction, prepared)
         return self._result(entry, plan, self._all(), plan.steps())
-
-    def _new_table(self, transaction: Transaction, plan: Plan, old: Entry | None) -> str:
-        """Make a table of the right shape; return its name.
-
-        Where that commits, the one with the old rows stays until the new is complete.
-        """
-        is_staged = old is not None and self._dialect.ddl_commits
-        table = staged_name(self._table) if is_staged else self._table
-        tables.drop(transaction, table)
-        tables.create(transaction, table, plan.layout)
-        return table
 
     def _new_entry(self, prepared: Prepared, table: str, old: Entry | None) -> Entry:
         now = origin()
@@ -244,7 +231,7 @@ class Writer:
             return self._result(found, plan, [], [])
         if self._is_fixed(transaction, plan, found):
             return None
-        tables.reshape(transaction, found.table, found.layout, plan.layout)
+        run_tables.reshape(transaction, found.table, found.layout, plan.layout)
         if changes.new:
             first = 1 + tables.last_position(transaction, found.id_experiment)
             self._insert(transaction, prepared, changes.new, found.table, first=first)
@@ -252,6 +239,8 @@ class Writer:
         now = {"write": self._token, **origin()}
         entry = replace(entry, properties=entry.properties | now, revision=found.revision + 1)
         index.update(transaction, entry)
+        if self._dialect.ddl_commits:
+            unfinished.forget(transaction, self._table)
         self._put_pickle(transaction, prepared)
         return self._result(entry, plan, places, list(changes.steps), changes)
 

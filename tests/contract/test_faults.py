@@ -8,6 +8,7 @@ import stat
 import pytest
 import sqlalchemy as sa
 
+import mltraq_prefect as mltraq
 from mltraq_prefect.errors import (
     CorruptData,
     ForeignTable,
@@ -191,9 +192,47 @@ def test_urls_that_cannot_be_used(url):
         Store(url)
 
 
-def test_a_driver_that_there_is_not():
-    with pytest.raises(StorageUnavailable, match=r"no driver postgresql\+nonsense; install"):
-        Store("postgresql+nonsense://user:s3cret@127.0.0.1:1/db")
+@pytest.mark.parametrize(
+    ("url", "instead"),
+    [
+        ("postgresql+nonsense://user:s3cret@127.0.0.1:1/db", r"postgresql\+psycopg:// instead of"),
+        ("postgresql+asyncpg://user:s3cret@127.0.0.1:1/db", r"asyncpg, .*postgresql\+psycopg://"),
+        ("postgresql+psycopg2://user:s3cret@127.0.0.1:1/db", r"postgresql\+psycopg://"),
+        ("postgres://user:s3cret@127.0.0.1:1/db", r"write postgresql\+psycopg://user@host"),
+        ("mysql+aiomysql://user:s3cret@127.0.0.1:1/db", r"mysql\+pymysql://"),
+        ("mysql+mysqldb://user:s3cret@127.0.0.1:1/db", r"mysql\+pymysql://"),
+        ("mysql://user:s3cret@127.0.0.1:1", r"no database on it; write mysql\+pymysql://"),
+        ("sqlite+aiosqlite:///x.db", r"sqlite\+pysqlite://"),
+        ("sqlite://x.db", r"write sqlite:///x\.db"),
+        ("postgresql://user:s3cret@127.0.0.1:1/db?prepare_threshold=few", "which is no number"),
+    ],
+)
+def test_urls_that_are_answered_with_the_form_to_use(url, instead):
+    with pytest.raises(InvalidInput, match=instead) as caught:
+        mltraq.create_session(url)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["prepare_threshold=0", "prepare_threshold=none"])
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_options_of_postgresqls_driver(url, option):
+    check_options(url, option)
+
+
+@pytest.mark.parametrize(
+    "option", ["max_allowed_packet=1048576", "use_unicode=0", "charset=latin1", "autocommit=true"]
+)
+@pytest.mark.parametrize("url", ["mariadb"], indirect=True)
+def test_options_of_mariadbs_driver(url, option):
+    check_options(url, option)
+
+
+def check_options(url, option):
+    with mltraq.create_session(f"{url}{'&' if '?' in url else '?'}{option}") as session:
+        experiment = session.add_experiment("Zürich").add_runs(city=["Zürich"])
+        for _ in range(4):  # statements are prepared once they are known
+            experiment.persist("merge")
+            assert session.load("Zürich").runs.first().params.city == "Zürich"
 
 
 def test_options_that_the_driver_does_not_know():

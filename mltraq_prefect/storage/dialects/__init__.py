@@ -3,12 +3,12 @@
 A further dialect is a further module and a line here; nothing outside this folder names a backend.
 """
 
-from mltraq_prefect.storage.dialects.base import Columns, Dialect, Trouble
+from mltraq_prefect.storage.dialects.base import SCHEMA, Columns, Dependent, Dialect, Trouble
 from mltraq_prefect.storage.dialects.mariadb import MariaDB
 from mltraq_prefect.storage.dialects.postgresql import PostgreSQL
 from mltraq_prefect.storage.dialects.sqlite import SQLite
 
-__all__ = ["DIALECTS", "Columns", "Dialect", "Trouble"]
+__all__ = ["ALIASES", "DIALECTS", "SCHEMA", "Columns", "Dependent", "Dialect", "Trouble"]
 
 DIALECTS: dict[str, Dialect] = {
     "sqlite": SQLite(),
@@ -17,3 +17,6 @@ DIALECTS: dict[str, Dialect] = {
     "mysql": MariaDB(),
 }
 """By the backend name of SQLAlchemy's URL."""
+
+ALIASES = {"postgres": "postgresql"}
+"""What other tools call a backend."""

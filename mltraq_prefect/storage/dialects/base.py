@@ -6,32 +6,55 @@ written in bulk, how a transaction begins and what is locked in it, and what its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.names import checked_identifier
 
-Trouble = Literal["unavailable", "conflict", "moved", "read-only", "full", "other"]
+Trouble = Literal[
+    "unavailable", "conflict", "moved", "timeout", "read-only", "unreadable", "full", "other"
+]
 """What a driver's error means.
 
-After ``unavailable``, ``conflict`` and ``moved`` (a table or column that was there a moment ago is
-not there now: another process is changing it) a transaction is repeated.
+``timeout`` is a limit of the server, or of a wait for others, that has passed. After
+``unavailable``, ``conflict`` and ``moved`` (a table or column that was there a moment ago is not
+there now: another process is changing it) a transaction is repeated.
 """
 
 Columns = Sequence[Sequence[Any]]
 """The cells of many rows, a sequence a column."""
 
+SCHEMA = "mltraq schema"
+
 LOCK_SECONDS = 60
 """How long a writer waits for another one."""
+
+
+class Dependent(NamedTuple):
+    """Something of a user's that hangs on a table.
+
+    Attributes:
+        what: What it is and what it is called, such as ``view public.best``.
+        column: The column on which it hangs; None if it is the table.
+    """
+
+    what: str
+    column: str | None
 
 
 class Dialect:
     """Behaviour that most databases share.
 
     Attributes:
-        driver: The driver of URLs that name none; SQLAlchemy's own choice if empty.
+        driver: The only driver that is supported; SQLAlchemy's own choice if empty.
+        example: A URL of such a database, for messages.
+        quote_mark: What encloses an identifier.
+        argument_types: How the driver's arguments that a URL can have are made of text.
+        keeps_attached: Whether views and grants hang on a table and not on its name, so that a
+            table of another shape is not made anew but altered.
         byte_length: The function of SQL that counts the bytes of a binary value.
         table_options: What ends the statement that makes a table.
         ledger_options: What follows that for the ledger: its rows are short, each is written
@@ -42,6 +65,10 @@ class Dialect:
 
     name: ClassVar[str]
     driver: ClassVar[str] = ""
+    example: ClassVar[str] = ""
+    quote_mark: ClassVar[str] = '"'
+    argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
+    keeps_attached: ClassVar[bool] = False
     extra: ClassVar[str] = ""
     types: ClassVar[dict[Kind, str]]
     widths: ClassVar[dict[Kind, int]]
@@ -62,6 +89,14 @@ class Dialect:
     limit_advice: ClassVar[str] = ""
     adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {}
     restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}
+
+    def resolved(self, url: sa.URL) -> sa.URL:
+        """Return a URL as it is used, whatever becomes of the process's working directory.
+
+        Raises:
+            InvalidInput: It cannot be used.
+        """
+        return url
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
         """Return arguments of the driver's `connect` that bound how long it takes."""
@@ -94,8 +129,33 @@ class Dialect:
         return connection.cursor()
 
     def quote(self, name: str) -> str:
-        """Quote an identifier of ours: ASCII letters, digits and underscores."""
-        return f'"{name}"'
+        """Quote an identifier of ours: the only way in which one becomes part of a statement.
+
+        Raises:
+            CorruptData: It is not one that this package makes.
+        """
+        return f"{self.quote_mark}{checked_identifier(name)}{self.quote_mark}"
+
+    def quote_foreign(self, name: str) -> str:
+        """Quote an identifier that a user has made."""
+        mark = self.quote_mark
+        return f"{mark}{name.replace(mark, mark * 2)}{mark}"
+
+    def schema(self, connection: sa.Connection) -> str | None:
+        """Return the schema of our tables: fixed once a session is open; None if there are none.
+
+        Transactions find it in the ``info`` of their connection, by the key `SCHEMA`.
+        """
+        return None
+
+    def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
+        """Return which of some names tables, or whatever shares their namespace, have."""
+        inspector = sa.inspect(connection)
+        return {*inspector.get_table_names(), *inspector.get_view_names()} & set(names)
+
+    def dependents(self, connection: sa.Connection, table: str) -> list[Dependent]:
+        """Return what would be lost with a table, or would keep it from being dropped."""
+        return []
 
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Start a transaction in which all statements see one state of the database."""
@@ -103,6 +163,13 @@ class Dialect:
     def begin_query(self, connection: sa.Connection) -> None:
         """Start a transaction for one statement, of which nothing is known."""
         self.begin(connection, write=False)
+
+    def check_statement(self, connection: sa.Connection, sql: str) -> None:
+        """Refuse a user's text without parameters that holds several statements.
+
+        Raises:
+            Exception: The driver's own; it would execute them all.
+        """
 
     def lock(self, connection: sa.Connection, name: str) -> None:
         """Wait until no other writer holds the lock of this name; hold it until the end."""
@@ -117,6 +184,10 @@ class Dialect:
     def sent(self, value: str | bytes) -> int:
         """Return how many bytes a value takes on its way to the database."""
         return len(value)
+
+    def rekey(self, connection: sa.Connection, table: str) -> Sequence[str]:
+        """Return statements that give the key of a table of format 1 its present name."""
+        return ()
 
     def late_key(self, table: str, column: str) -> str:
         """Return what makes a column of a filled table its key; nothing if it had it before."""

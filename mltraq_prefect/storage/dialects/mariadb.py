@@ -5,18 +5,27 @@ from __future__ import annotations
 import datetime
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.dialects.base import LOCK_SECONDS, Columns, Dialect, Trouble, as_texts
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.storage.dialects.base import (
+    LOCK_SECONDS,
+    Columns,
+    Dependent,
+    Dialect,
+    Trouble,
+    as_texts,
+)
 from mltraq_prefect.storage.layout import Kind
 
 _TROUBLES: dict[int, Trouble] = {
     **dict.fromkeys((0, 1040, 1044, 1045, 1049, 1053, 1203, 1226, 1698, 1927), "unavailable"),
     **dict.fromkeys((2002, 2003, 2006, 2013, 2014, 2055, 3169, 4031), "unavailable"),
-    **dict.fromkeys((1205, 1213, 1020, 1412, 1684), "conflict"),
+    **dict.fromkeys((1213, 1020, 1412, 1684), "conflict"),
+    **dict.fromkeys((1205, 1969, 3024), "timeout"),
     **dict.fromkeys((1054, 1146), "moved"),
     **dict.fromkeys((1142, 1290, 1792, 1836, 3989), "read-only"),
     **dict.fromkeys((28, 1021, 1030, 1114), "full"),
@@ -25,6 +34,10 @@ _TROUBLES: dict[int, Trouble] = {
 
 _QUOTING = frozenset((1062, 1064, 1292, 1366, 1411, 1690))
 """Duplicates, statements with the values in them, and values that do not fit."""
+
+
+_MULTI_STATEMENTS = 1 << 16
+"""The flag of the protocol."""
 
 
 def _time(value: datetime.timedelta) -> datetime.time:
@@ -40,6 +53,9 @@ class MariaDB(Dialect):
 
     name = "mariadb"
     driver = "pymysql"
+    example = "mysql+pymysql://user@host/database"
+    quote_mark = "`"
+    argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"max_allowed_packet": int}
     extra = "mysql"
     max_columns = 1017
     max_row = 7960  # of 8126, less what a row has beside its columns
@@ -77,9 +93,22 @@ class MariaDB(Dialect):
         "uuid": uuid.UUID,
     }
 
+    def resolved(self, url: sa.URL) -> sa.URL:
+        """Refuse a URL without a database; let no text hold several statements."""
+        if not url.database:
+            raise InvalidInput(
+                "the database URL names a server and no database on it; write "
+                f"{url.drivername}://user@host/database"
+            )
+        flags = url.query.get("client_flag")
+        if isinstance(flags, str) and flags.isdigit():
+            url = url.update_query_dict({"client_flag": str(int(flags) & ~_MULTI_STATEMENTS)})
+        return url
+
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
-        """Bound the time to connect, and agree on an encoding."""
-        return {"charset": "utf8mb4", **super().connect_args(url)}
+        """Bound the time to connect, agree on an encoding, and commit where we say."""
+        fixed = {"charset": "utf8mb4", "use_unicode": True, "autocommit": False}
+        return fixed | super().connect_args(url)
 
     def prepare(self, connection: Any) -> None:
         """Refuse what would be cut, and wait for others no longer than for locks.
@@ -89,13 +118,29 @@ class MariaDB(Dialect):
         with connection.cursor() as cursor:
             cursor.execute(
                 "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-                f"lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}"
+                f"lock_wait_timeout = least(@@lock_wait_timeout, {LOCK_SECONDS}), "
+                "innodb_lock_wait_timeout = "
+                f"least(@@innodb_lock_wait_timeout, {LOCK_SECONDS}) "
                 "/*!80000 , information_schema_stats_expiry = 0 */"
             )
 
-    def quote(self, name: str) -> str:
-        """Quote an identifier of ours: ASCII letters, digits and underscores."""
-        return f"`{name}`"
+    def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
+        """Ask for tables and views."""
+        marks = ", ".join(["%s"] * len(names))
+        sql = (
+            "SELECT table_name FROM information_schema.tables "
+            f"WHERE table_schema = DATABASE() AND table_name IN ({marks})"
+        )
+        return set(connection.exec_driver_sql(sql, tuple(names)).scalars())
+
+    def dependents(self, connection: sa.Connection, table: str) -> list[Dependent]:
+        """Find foreign keys; views go by the name of the table, as rights do."""
+        sql = (
+            "SELECT DISTINCT constraint_name, table_name FROM information_schema.key_column_usage "
+            "WHERE referenced_table_schema = DATABASE() AND referenced_table_name = %s"
+        )
+        rows = connection.exec_driver_sql(sql, (table,))
+        return [Dependent(f"foreign key {name} of table {other}", None) for name, other in rows]
 
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Writers, who hold a lock, see each commit; readers see one state."""
@@ -115,7 +160,7 @@ class MariaDB(Dialect):
         """Take a lock of this name and this database; it survives the commits of statements."""
         sql = "SELECT GET_LOCK(SHA2(CONCAT(DATABASE(), '/', %s), 224), %s)"
         if connection.exec_driver_sql(sql, (name, LOCK_SECONDS)).scalar() != 1:
-            raise TimeoutError(f"another process has written for {LOCK_SECONDS} s")
+            raise TimeoutError(f"another process has been writing for {LOCK_SECONDS} s")
 
     def unlock(self, connection: sa.Connection, name: str) -> None:
         """Release it, after the commit."""

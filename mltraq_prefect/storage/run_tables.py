@@ -1,0 +1,251 @@
+"""Tables of runs: how they are made, changed, replaced and dropped.
+
+Which tables are ours the index says alone: where it does not, a table of the same name is somebody
+else's, and an error. Where each statement that changes a table commits, a table is filled under the
+name of a helper, and takes its own once the index has its row; see `unfinished`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from mltraq_prefect.errors import ForeignTable, StoreError
+from mltraq_prefect.storage import index, unfinished
+from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.index import Entry
+from mltraq_prefect.storage.layout import Column, Kind, Layout
+from mltraq_prefect.storage.names import helper_name, table_name
+from mltraq_prefect.storage.schema import create_table
+
+PARTS = ("experiment_run_steps", "experiment_runs", "experiment_values", "experiment_pickles")
+"""Tables that have rows of each experiment."""
+
+
+def create(transaction: Transaction, own: str, layout: Layout) -> str:
+    """Create the table of an experiment's runs; `add_key` follows when it has its rows.
+
+    Where a statement that changes a table commits, it has another name until it is complete.
+
+    Returns:
+        Its name.
+    """
+    table = _noted(transaction, own) if transaction.dialect.ddl_commits else own
+    kinds: dict[str, Kind] = {"id_run": "key"}
+    kinds |= {column.name: column.kind for column in layout.values() if column.name}
+    late = bool(transaction.dialect.late_key(table, "id_run"))
+    create_table(transaction, table, kinds, ("id_run",), late_key=late)
+    return table
+
+
+def _noted(transaction: Transaction, own: str) -> str:
+    """Return a new name for a helper table, which is written down."""
+    name = helper_name()
+    unfinished.note(transaction, own, name)
+    return name
+
+
+def succeed(transaction: Transaction, old: Entry, layout: Layout) -> tuple[str, str | None]:
+    """Make room for rows of another layout in the place of an experiment's.
+
+    Returns:
+        The table for them, and the name that the one before will get if it stays until then.
+
+    Raises:
+        StoreError: Something of a user's would go.
+    """
+    dialect = transaction.dialect
+    if old.layout == layout:
+        empty(transaction, old.table)
+        return old.table, None
+    if dialect.keeps_attached:
+        reform(transaction, old, layout)
+        return old.table, None
+    refuse_dependents(transaction, old, "replaced by one with other columns")
+    if dialect.ddl_commits:
+        return create(transaction, old.table, layout), _noted(transaction, old.table)
+    drop(transaction, old.table)
+    return create(transaction, old.table, layout), None
+
+
+def refuse_foreign(transaction: Transaction, own: str, experiment: str) -> None:
+    """Refuse to make a table where there is one, which is none of ours.
+
+    Raises:
+        ForeignTable: There is a table, or something else of its name.
+    """
+    if transaction.has_table(own):
+        raise ForeignTable(
+            f"experiment {experiment!r} cannot be written: there is a table {own}, which is not "
+            "from mltraq_prefect; rename that table, or give the experiment another name"
+        )
+
+
+def refuse_dependents(
+    transaction: Transaction, entry: Entry, what: str, columns: Collection[str] | None = None
+) -> None:
+    """Refuse to take from users what hangs on a table of runs.
+
+    Args:
+        transaction: Where.
+        entry: The experiment.
+        what: What cannot be done with it.
+        columns: The columns that would go; the whole table if None.
+
+    Raises:
+        StoreError: Something hangs on it; names it.
+    """
+    found = [
+        dependent.what
+        for dependent in transaction.dependents(entry.table)
+        if columns is None or dependent.column in columns
+    ]
+    if found:
+        raise StoreError(
+            f"experiment {entry.name!r} cannot be {what}, as {', '.join(dict.fromkeys(found))} "
+            f"depends on its table {entry.table}; drop that first, and make it again afterwards"
+        )
+
+
+def add_key(transaction: Transaction, table: str) -> None:
+    """Make the key of a new table of runs, where it is faster to sort them than to insert."""
+    statement = transaction.dialect.late_key(table, "id_run")
+    if statement:
+        transaction.run(statement)
+
+
+def drop(transaction: Transaction, table: str) -> None:
+    """Drop a table of runs, if it is there."""
+    transaction.run(f"DROP TABLE IF EXISTS {transaction.quote(table)}")
+
+
+def recover(transaction: Transaction, own: str, entry: Entry | None) -> Entry | None:
+    """Finish, or undo, what a writer of an experiment has begun before it was killed."""
+    if not transaction.dialect.ddl_commits:
+        return entry
+    if entry is not None and entry.is_staged:
+        entry = settle(transaction, entry)
+    columns = {column.name for column in entry.layout.values() if column.name} if entry else set()
+    unfinished.undo(transaction, own, columns)
+    return entry
+
+
+def settle(transaction: Transaction, entry: Entry) -> Entry:
+    """Give a staged table its own name, in the place of the one that it replaces.
+
+    Each statement but the update commits. Killed between any two, the entry still leads to the
+    new rows, and the next writer goes on from there.
+    """
+    own, quote = table_name(entry.name), transaction.quote
+    if not entry.is_renamed:
+        moves = [(entry.table, own)]
+        if transaction.has_table(own):
+            if entry.retired is None:
+                refuse_foreign(transaction, own, entry.name)
+            moves.insert(0, (own, str(entry.retired)))
+        names = [(quote(old), quote(new)) for old, new in moves]
+        for statement in transaction.dialect.rename(names):
+            transaction.run(statement)
+    settled = replace(entry, table=own, retired=None, is_renamed=False)
+    index.update(transaction, settled)
+    return settled
+
+
+def set_aside(transaction: Transaction, entry: Entry) -> None:
+    """Give the table of an experiment that is going to be deleted the name of a helper.
+
+    Whoever may not drop it may not rename it either: then nothing has been deleted.
+    """
+    own = entry.table
+    aside = _noted(transaction, own)
+    index.update(transaction, replace(entry, table=aside))
+    quote = transaction.quote
+    for statement in transaction.dialect.rename([(quote(own), quote(aside))]):
+        transaction.run(statement)
+
+
+def delete(transaction: Transaction, entry: Entry) -> None:
+    """Delete an experiment, all of it.
+
+    Raises:
+        StoreError: Something of a user's hangs on its table.
+    """
+    refuse_dependents(transaction, entry, "deleted")
+    own = entry.table
+    if transaction.dialect.ddl_commits:
+        set_aside(transaction, entry)
+        clear(transaction, entry)
+        unfinished.undo(transaction, own, ())  # which commits first
+    else:
+        clear(transaction, entry)
+        drop(transaction, own)
+
+
+def clear(transaction: Transaction, entry: Entry) -> None:
+    """Delete everything of an experiment but the table of its runs."""
+    for table in (*PARTS, "experiments"):
+        transaction.run(f"DELETE FROM {table} WHERE id_experiment = ?", (entry.id_experiment,))
+
+
+def empty(transaction: Transaction, table: str) -> None:
+    """Delete the rows of a table; readers of an older state keep seeing them."""
+    transaction.run(f"DELETE FROM {transaction.quote(table)}")
+
+
+def reshape(transaction: Transaction, table: str, old: Layout, new: Layout) -> None:
+    """Add the columns that a layout has gained."""
+    if old == new:
+        return
+    added = {key: column for key, column in new.items() if column.name and key not in _placed(old)}
+    _make_room(transaction, table, [str(column.name) for column in added.values()])
+    for column in added.values():
+        _add(transaction, table, column)
+
+
+def _placed(layout: Layout) -> set[str]:
+    return {key for key, column in layout.items() if column.name is not None}
+
+
+def _make_room(
+    transaction: Transaction, table: str, names: Sequence[str], going: Collection[str] = ()
+) -> None:
+    """Refuse columns that somebody else has added; write down those that we are going to."""
+    if not names:
+        return
+    present = {name.lower(): name for name in transaction.columns(table) if name not in going}
+    for name in names:
+        if name.lower() in present:
+            raise ForeignTable(
+                f"the table {table} has a column {present[name.lower()]!r} that is not from "
+                "mltraq_prefect; rename that column, or the field"
+            )
+    if transaction.dialect.ddl_commits:
+        unfinished.note(transaction, table, table, names)
+
+
+def reform(transaction: Transaction, entry: Entry, new: Layout) -> None:
+    """Empty a table and give it the columns of another layout: views and rights stay.
+
+    Raises:
+        StoreError: A view hangs on a column that would go.
+    """
+    table, quote = entry.table, transaction.quote
+    old = {str(column.name): column for column in entry.layout.values() if column.name}
+    wanted = {str(column.name): column for column in new.values() if column.name}
+    going = {name for name in old if name not in wanted or wanted[name].kind != old[name].kind}
+    refuse_dependents(transaction, entry, "replaced by one with other columns", going)
+    empty(transaction, table)
+    changes = [f"DROP COLUMN {quote(name)}" for name in sorted(going)]
+    _make_room(transaction, table, [name for name in wanted if name not in old], going)
+    changes += [
+        f"ADD COLUMN {quote(name)} {transaction.dialect.types[column.kind]}"
+        for name, column in wanted.items()
+        if name in going or name not in old
+    ]
+    if changes:
+        transaction.run(f"ALTER TABLE {quote(table)} {', '.join(changes)}")
+
+
+def _add(transaction: Transaction, table: str, column: Column) -> None:
+    quote, kind = transaction.quote, transaction.dialect.types[column.kind]
+    transaction.run(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(str(column.name))} {kind}")

@@ -1,0 +1,57 @@
+"""What a change of tables has made so far, where each of its statements commits.
+
+A table or column is written down before it is made, by the name that it gets. A writer that is
+killed leaves it behind; the next writer of the experiment, who holds the same lock, knows by these
+rows that it is ours, and drops it. What is not written down is never dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.names import is_helper
+
+UNFINISHED: dict[str, Kind] = {"owner": "key", "table_name": "key", "column_name": "key"}
+"""The table of an experiment, what was made, and which column of it; empty for a whole table."""
+
+
+def note(transaction: Transaction, owner: str, table: str, columns: Iterable[str] = ("",)) -> None:
+    """Write down a helper table, or columns of a table, that are about to be made."""
+    for column in columns:
+        transaction.run(
+            "INSERT INTO experiment_unfinished (owner, table_name, column_name) VALUES (?, ?, ?)",
+            (owner, table, column),
+        )
+
+
+def forget(transaction: Transaction, owner: str) -> None:
+    """Say that everything that was written down of an experiment belongs to it now."""
+    transaction.run("DELETE FROM experiment_unfinished WHERE owner = ?", (owner,))
+
+
+def undo(transaction: Transaction, owner: str, columns: Collection[str]) -> None:
+    """Drop what was left behind.
+
+    Args:
+        transaction: Where; it holds the lock of the experiment.
+        owner: Name of the experiment's table.
+        columns: Names of the columns that the experiment has.
+    """
+    rows = transaction.rows(
+        "SELECT table_name, column_name FROM experiment_unfinished WHERE owner = ?", (owner,)
+    )
+    if not rows:
+        return
+    quote = transaction.quote
+    for table, column in rows:
+        if not column and is_helper(table):
+            transaction.run(f"DROP TABLE IF EXISTS {quote(table)}")
+        elif table == owner and column not in columns and _has(transaction, owner, column):
+            transaction.run(f"ALTER TABLE {quote(owner)} DROP COLUMN {quote(column)}")
+    forget(transaction, owner)
+
+
+def _has(transaction: Transaction, table: str, column: str) -> bool:
+    return transaction.has_table(table) and column in transaction.columns(table)
