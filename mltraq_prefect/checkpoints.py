@@ -69,15 +69,20 @@ class Shelf:
                     self._away.add(run.id_run)
                     run.release(self.take)
 
-    def take(self, id_run: str) -> Namespace:
-        """Return the fields of a run, which stay in memory from now on."""
+    def take(self, run: Run) -> Namespace:
+        """Give a run its fields, which stay in memory from now on, and return them."""
         with self._lock:
-            if id_run not in self._fetched:
-                self._fetch(self._from(id_run))
-            fields, seen = self._fetched.pop(id_run)
-            self._away.discard(id_run)
-            self._remember(self._id_experiment, id_run, seen)
-            return fields
+            if run.id_run in self._away:  # else another thread was first
+                run.fields = self._taken(run.id_run)
+            return run.fields
+
+    def _taken(self, id_run: str) -> Namespace:
+        if id_run not in self._fetched:
+            self._fetch(self._from(id_run))
+        fields, seen = self._fetched.pop(id_run)
+        self._remember(self._id_experiment, id_run, seen)
+        self._away.discard(id_run)
+        return fields
 
     def take_all(self) -> None:
         """Bring the fields of all runs back to memory."""

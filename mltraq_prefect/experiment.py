@@ -16,7 +16,7 @@ from mltraq_prefect.results import Results, start
 from mltraq_prefect.run import Namespace, Run, Runs
 from mltraq_prefect.storage import Record, Store, Written
 from mltraq_prefect.storage.checks import check_fields
-from mltraq_prefect.storage.pickles import seal, user_key
+from mltraq_prefect.storage.pickles import seal_record, user_key
 from mltraq_prefect.storage.records import Seen, Snapshot
 
 if TYPE_CHECKING:
@@ -375,7 +375,7 @@ class Experiment:
     def _write_with_pickle(self, mode: IfExists) -> Written:
         record = self.record()
         return self._store.write(
-            record, mode, pickle=lambda known_as: seal(record, signing_key(), (self.name, known_as))
+            record, mode, pickle=lambda known_as: seal_record(record, signing_key(), known_as)
         )
 
     def _announce(self, written: Written, mode: IfExists, report: bool | Sequence[str]) -> None:

@@ -47,7 +47,7 @@ def points(rows: pd.DataFrame | None, grid: Mapping[str, Iterable[Any]]) -> Iter
 
 
 def _axis(name: str, values: Iterable[Any]) -> Sequence[Any]:
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes, Mapping)) or not _can_be_iterated(values):
         raise InvalidGrid(
             f"param {name!r} of the grid is {values!r}, not a list of values; "
             f"for a single value write {name}=[{values!r}]"
@@ -60,6 +60,15 @@ def _axis(name: str, values: Iterable[Any]) -> Sequence[Any]:
     if not axis:
         raise InvalidGrid(f"param {name!r} of the grid has no values, so it defines no runs")
     return axis
+
+
+def _can_be_iterated(values: object) -> bool:
+    """Whether there are items in it; an array without dimensions only looks as if."""
+    try:
+        iter(values)  # type: ignore[call-overload]
+    except TypeError:
+        return False
+    return True
 
 
 def _refuse_many(count: int, sizes: str) -> None:

@@ -261,7 +261,7 @@ class Run:
         self.ledger = LedgerEntry() if ledger is None else ledger
         self._source: Source | None = None
         self._place = 0
-        self._read_back: Callable[[str], Namespace] | None = None
+        self._read_back: Callable[[Run], Namespace] | None = None
         self.begin("")
 
     @classmethod
@@ -280,11 +280,12 @@ class Run:
         run._read_back = None
         return run
 
-    def release(self, read_back: Callable[[str], Namespace]) -> None:
+    def release(self, read_back: Callable[[Run], Namespace]) -> None:
         """Drop fields and locals from memory.
 
         Args:
-            read_back: Returns the fields of the run with an id, when somebody asks for them.
+            read_back: Gives the run its fields again, when somebody asks for them, and returns
+                them; once, whoever asks at the same time.
         """
         _ = self.fields  # taken from where it is, even if nobody asked for it
         del self.fields
@@ -297,10 +298,10 @@ class Run:
             """Make what a run that was stored or released does not hold yet."""
             value: Any
             if name == "fields" and self._read_back is not None:
-                value = self._read_back(self.id_run)
-            elif name in _SOURCED and self._source is not None:
+                return self._read_back(self)
+            if name in _SOURCED and self._source is not None:
                 return self._made(name, self._source)
-            elif name in _DEFAULTS:
+            if name in _DEFAULTS:
                 value = _DEFAULTS[name]()
             else:
                 raise AttributeError(f"a run has no attribute {name!r}")

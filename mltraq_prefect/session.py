@@ -159,10 +159,11 @@ class Session:
                 the tables: with locals, and as it was then.
 
         Raises:
-            ExperimentNotFound: The database has no experiment of this name.
+            ExperimentNotFound: The database has no experiment of this name, or, with `pickle`, no
+                pickle of it.
             FieldNotFound: No run has one of the `columns`.
             CorruptData: Something in the tables is not what was written.
-            UntrustedPickle: There is no pickle, or it was not signed with this user's key.
+            UntrustedPickle: The pickle was not signed with this user's key.
         """
         if pickle and (columns is not None or pending is not None):
             raise InvalidInput("a pickle is loaded whole: leave out columns and pending")

@@ -19,6 +19,7 @@ from typing import Any
 from mltraq_prefect.environment import PICKLE_KEY
 from mltraq_prefect.errors import InvalidInput, StoreError, UntrustedPickle
 from mltraq_prefect.pickling import unpickled
+from mltraq_prefect.storage.records import Record
 
 MAGIC = b"MLTQPKL1"
 _LEAST_KEY = 16
@@ -37,6 +38,45 @@ def seal(obj: object, key: bytes, experiment: tuple[str, str]) -> bytes:
 
     data: bytes = cloudpickle.dumps(obj)
     return MAGIC + _signature(data, key, experiment) + data
+
+
+def seal_record(record: Record, key: bytes, id_experiment: str) -> bytes:
+    """Pickle an experiment and sign it for the id under which it is stored.
+
+    Raises:
+        InvalidInput: Something in it cannot be pickled; names it.
+    """
+    try:
+        return seal(record, key, (record.name, id_experiment))
+    except Exception as error:
+        raise InvalidInput(
+            f"experiment {record.name!r}{_culprit(record)} cannot be pickled: {error}; leave it "
+            "out, or persist without store_pickle=True, which needs no pickle of fields and params"
+        ) from None
+
+
+def _culprit(record: Record) -> str:
+    """Find what cannot be pickled; only errors pay for it."""
+    own = [(f", fields.{key}", value) for key, value in record.fields.items()]
+    parts = ("params", "kwargs", "fields", "locals")
+    of_runs = [
+        (f", run {run.describe()}: {part}.{key}", value)
+        for run in record.runs
+        for part in parts
+        for key, value in getattr(run, part).items()
+    ]
+    found = (f"{place} (of type {type(v).__name__})" for place, v in own + of_runs if _fails(v))
+    return next(found, "")
+
+
+def _fails(value: object) -> bool:
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value)
+    except Exception:
+        return True
+    return False
 
 
 def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:

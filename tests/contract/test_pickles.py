@@ -6,12 +6,13 @@ import pickle
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import mltraq_prefect
-from mltraq_prefect.errors import InvalidInput, StoreError, UntrustedPickle
+from mltraq_prefect.errors import ExperimentNotFound, InvalidInput, StoreError, UntrustedPickle
 from mltraq_prefect.storage.pickles import seal, unseal, user_key
 
 KEY = b"k" * 32
@@ -124,3 +125,21 @@ def test_storage_imports_neither_pandas_nor_prefect():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("part", ["locals", "kwargs"])
+def test_what_cannot_be_pickled_is_named(home, part):
+    with mltraq_prefect.create_session("sqlite://") as session:
+        experiment = session.add_experiment("locks")
+        experiment.add_run(n=1)
+        getattr(experiment.add_run(n=2), part)["lock"] = threading.Lock()
+        with pytest.raises(InvalidInput, match=rf"'locks', run n=2: {part}.lock \(of type lock\)"):
+            experiment.persist(store_pickle=True)
+        assert session.ls().empty
+
+
+def test_an_absent_pickle_is_not_found(home):
+    with mltraq_prefect.create_session("sqlite://") as session:
+        session.add_experiment("plain").persist()
+        with pytest.raises(ExperimentNotFound, match="has no pickle; persist it with store_pickle"):
+            session.load("plain", pickle=True)

@@ -1,5 +1,8 @@
 """What was completed is in the database, and is not executed again."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -191,3 +194,18 @@ def test_pending_runs_are_in_the_ledger_from_the_start(session):
 def test_options_of_checkpoint(session):
     with pytest.raises(mltraq.InvalidInput, match='use True, False, "accept" or "replace"'):
         define(session).execute(draw, checkpoint="merge")
+
+
+def test_threads_that_ask_for_the_fields_of_one_run_get_the_same(session):
+    experiment = define(session).execute(draw, checkpoint=True, backend="local")
+    for run in experiment.runs.values():
+        together = threading.Barrier(8)
+
+        def fields_of(_, run=run, together=together):
+            together.wait(60)
+            return run.fields
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(fields_of, range(8)))
+        assert all(fields is found[0] for fields in found)
+        assert found[0].n == run.params.N

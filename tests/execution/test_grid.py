@@ -94,3 +94,8 @@ def test_a_frame_that_is_no_grid(experiment, rows, grid, message):
     with pytest.raises(mltraq.InvalidGrid, match=message):
         experiment.add_runs(rows, **grid)
     assert not experiment.runs
+
+
+def test_an_array_without_dimensions_is_no_list_of_values(session):
+    with pytest.raises(mltraq.InvalidGrid, match=r"param 'n' of the grid is .*5.*write n=\["):
+        session.add_experiment("scalar").add_runs(n=np.array(5))
