@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mltraq_prefect.execution.attempt import attempt
-from mltraq_prefect.execution.logs import LogRecord, captured
+from mltraq_prefect.execution.logs import LogRecord
 from mltraq_prefect.execution.parcels import (
     Packed,
     Parcel,
@@ -34,7 +34,8 @@ class Outcome:
     """What became of some runs of a parcel in one step.
 
     Attributes:
-        count: Number of runs: the next ones of the parcel, in its order.
+        count: Number of runs: the next ones of the parcel, in its order; 0 if it is
+            only records, while a step is executed.
         done: Parcel of the runs that completed the step, or None.
         failed: Parcel of the runs that did not, as they were before it, or None.
         failures: Run for a person and traceback, one a failed run.
@@ -48,6 +49,11 @@ class Outcome:
     failures: list[tuple[str, str]]
     records: list[LogRecord] = field(default_factory=list)
     returned: str | None = None
+
+
+def only_records(records: list[LogRecord]) -> Outcome:
+    """Return what a step has logged and printed so far."""
+    return Outcome(0, None, None, [], records)
 
 
 class Batch:
@@ -116,7 +122,6 @@ def execute_packed(
     step: Step,
     kwargs: Mapping[str, Any],
     parcel: Packed,
-    level: int,
     guard: Guard,
 ) -> Iterator[Outcome]:
     """Execute a step on the runs of a pickled parcel; this is what worker processes do.
@@ -125,7 +130,6 @@ def execute_packed(
         step: What to execute.
         kwargs: What the runs get as `run.kwargs`.
         parcel: Pickled runs.
-        level: Log records below this level are not collected.
         guard: Makes a context in which the run of that place is executed.
 
     Yields:
@@ -134,14 +138,13 @@ def execute_packed(
     runs = opened(parcel)
     start = 0
     while start < len(runs):
-        with captured(level) as records:
-            end, errors, returned = _attempt_some(step, kwargs, runs, start, guard)
-            members = runs[start:end]
-            done, unpacked = pack_done([run for run in members if run.id_run not in errors])
+        end, errors, returned = _attempt_some(step, kwargs, runs, start, guard)
+        members = runs[start:end]
+        done, unpacked = pack_done([run for run in members if run.id_run not in errors])
         errors |= unpacked
         failed = _as_before(opened(parcel)[start:end], members, errors) if errors else []
         packed = pack_runs(failed) if failed else None
-        yield Outcome(end - start, done, packed, described(failed), records, returned)
+        yield Outcome(end - start, done, packed, described(failed), returned=returned)
         start = end
 
 

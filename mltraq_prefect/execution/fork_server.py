@@ -122,12 +122,10 @@ class _Server:
             with suppress(BrokenPipeError), self.process.stdin as stdin:
                 stdin.write(json.dumps(inherited["path"]).encode() + b"\n")
 
-    def fork(self, files: Sequence[int]) -> Fork:
+    def fork(self, output: int, files: Sequence[int]) -> Fork:
         ours, theirs = socket.socketpair()
-        with theirs, Path(os.devnull).open("wb") as nothing:
-            streams = ((1, sys.__stdout__), (2, sys.__stderr__))
-            output = [file if _is_open(file, of) else nothing.fileno() for file, of in streams]
-            self._send([theirs.fileno(), *output, *files])
+        with theirs:
+            self._send([theirs.fileno(), output, *files])
         return Fork(ours, self)
 
     def _send(self, files: Sequence[int]) -> None:
@@ -166,17 +164,6 @@ def _options() -> list[str]:
     return [*subprocess._args_from_interpreter_flags(), "-P"]  # type: ignore[attr-defined]
 
 
-def _is_open(file: int, stream: object) -> bool:
-    """Return whether a descriptor is what its number says: another file may have taken it."""
-    if stream is None:
-        return False
-    try:
-        os.fstat(file)
-    except OSError:
-        return False
-    return True
-
-
 class ForkServer:
     """The server of this process; there is one at most that takes requests.
 
@@ -194,20 +181,21 @@ class ForkServer:
         with self._lock:
             self._current()
 
-    def fork(self, *files: int) -> Fork:
+    def fork(self, output: int, *files: int) -> Fork:
         """Start a worker.
 
         Args:
+            output: Descriptor that becomes its standard output and error.
             files: Descriptors that it gets, in the order of the arguments of its `main`.
         """
         with self._lock:
             try:
-                fork = self._current().fork(files)
+                fork = self._current().fork(output, files)
             except (BrokenPipeError, ConnectionResetError):
                 if self._server is not None:
                     self._server.check()
                 self._retire()
-                fork = self._current().fork(files)
+                fork = self._current().fork(output, files)
             self._forks.add(fork)
             return fork
 

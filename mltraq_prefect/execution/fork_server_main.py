@@ -73,15 +73,15 @@ class Server:
             _close(files)
             return []
         if pid == 0:
-            self._become_worker(others[:2])
-            return [*others[2:], life]
+            self._become_worker(others[0])
+            return [*others[1:], life]
         _close(others)
         self._lives[pid] = socket.socket(fileno=life)
         self._selector.register(self._lives[pid], selectors.EVENT_READ, pid)
         return []
 
-    def _become_worker(self, output: list[int]) -> None:
-        """Leave behind in a fork what is the server's; output goes where the parent's goes."""
+    def _become_worker(self, output: int) -> None:
+        """Leave behind in a fork what is the server's; what it writes goes to its parent."""
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -89,9 +89,9 @@ class Server:
         self._selector.close()
         for end in (self._requests, self._wake, self._woken, *self._lives.values()):
             end.close()
-        for number, file in enumerate(output, start=1):
-            os.dup2(file, number)
-            os.close(file)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
 
     def _bury(self) -> None:
         """Report the ends of workers, and end what they have started."""

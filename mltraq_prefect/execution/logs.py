@@ -1,75 +1,28 @@
-"""What a step logs and prints in a worker process, on its way to the task run's logs."""
+"""What a step logs and prints, as plain values; and what it logs in a thread."""
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """A log record or a printed line, as plain values."""
+    """A log record or a printed line, as plain values.
+
+    Attributes:
+        level: As in `logging`.
+        message: A printed line, or a message with its traceback.
+        created: When it was logged or read: seconds since the epoch.
+    """
 
     level: int
     message: str
-
-
-class _Collector(logging.Handler):
-    def __init__(self, level: int, records: list[LogRecord]) -> None:
-        super().__init__(level)
-        self._records = records
-        self._formatter = logging.Formatter("%(message)s")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._records.append(LogRecord(record.levelno, self._formatter.format(record)))
-        except Exception:
-            self.handleError(record)
-
-
-class _Lines(io.TextIOBase):
-    """A text stream that makes a record of each line written to it."""
-
-    def __init__(self, records: list[LogRecord]) -> None:
-        self._records = records
-        self._line = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        *lines, self._line = (self._line + text).split("\n")
-        self._records.extend(LogRecord(logging.INFO, line) for line in lines if line.strip())
-        return len(text)
-
-    def finish(self) -> None:
-        if self._line.strip():
-            self.write("\n")
-
-
-@contextmanager
-def captured(level: int) -> Iterator[list[LogRecord]]:
-    """Collect what is logged through the root logger and printed to standard output, in order.
-
-    Args:
-        level: Records below it are left out.
-    """
-    records: list[LogRecord] = []
-    root = logging.getLogger()
-    handler, previous, lines = _Collector(level, records), root.level, _Lines(records)
-    root.addHandler(handler)
-    root.setLevel(min(level, previous) if previous else level)
-    try:
-        with redirect_stdout(lines):
-            yield records
-    finally:
-        lines.finish()
-        root.setLevel(previous)
-        root.removeHandler(handler)
+    created: float = field(default_factory=time.time)
 
 
 class _Forwarder(logging.Handler):

@@ -15,8 +15,10 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution.batch import Outcome
+from mltraq_prefect.execution.batch import Outcome, only_records
 from mltraq_prefect.execution.fork_server import END_SECONDS, fork_server
+from mltraq_prefect.execution.logs import LogRecord
+from mltraq_prefect.execution.output import Output
 from mltraq_prefect.execution.parcels import Packed, pack
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
@@ -25,6 +27,9 @@ from mltraq_prefect.pickling import unpickled
 from mltraq_prefect.run import Namespace
 
 _job_numbers = itertools.count()
+
+LIVE_SECONDS = 1.0
+"""What a step prints and logs is shown after so long at most."""
 
 _NO_START = "no worker process could start"
 
@@ -97,10 +102,13 @@ class Worker:
     def _start(self, stack: ExitStack) -> None:
         self._channel, theirs = Pipe()
         stack.enter_context(self._channel)
-        with theirs:
+        receiving, sending = os.pipe()
+        self._output = Output(receiving)
+        stack.callback(self._output.close)
+        with theirs, os.fdopen(sending, "wb"):
             file = stack.enter_context(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
             self._recorder = Recorder(file.fileno())
-            self._fork = fork_server.fork(theirs.fileno(), file.fileno())
+            self._fork = fork_server.fork(sending, theirs.fileno(), file.fileno())
             stack.callback(self._fork.close)
 
     def is_ready(self) -> bool:
@@ -121,22 +129,40 @@ class Worker:
             self._channel.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
             self._known.add(job.key)
             while missing:
-                answer = unpickled(self._received())
+                yield from self._shown_until_answer()
+                answer = unpickled(self._channel.recv_bytes())
                 if isinstance(answer, Refusal):
                     raise InvalidInput(answer.message)
                 if isinstance(answer, str):
                     raise WorkerDied(f"a worker process cannot read this run:\n{answer}", NO_RUN)
                 missing -= answer.count
+                answer.records += self._written()
                 yield answer
         except (EOFError, OSError):
-            raise self._obituary(job) from None
+            death = self._obituary(job)
+            yield only_records(self._written())
+            raise death from None
         self._idle_since = time.monotonic()
 
-    def _received(self) -> bytes:
+    def _shown_until_answer(self) -> Iterator[Outcome]:
         """Wait for the worker, not for a process that a step has started and that outlives it."""
-        if self._channel not in wait([self._channel, self._fork.life]):
-            raise EOFError
-        return self._channel.recv_bytes()
+        shown = time.monotonic()
+        while True:
+            output = [] if self._output.has_ended() else [self._output.fileno()]
+            sources: list[Any] = [self._channel, self._fork.life, *output]
+            ready = wait(sources, None if self._output.is_empty() else LIVE_SECONDS)
+            self._output.receive()
+            if self._channel in ready:
+                return
+            if self._fork.life in ready:
+                raise EOFError
+            if time.monotonic() - shown >= LIVE_SECONDS and not self._output.is_empty():
+                shown = time.monotonic()
+                yield only_records(self._output.take(last=False))
+
+    def _written(self) -> list[LogRecord]:
+        self._output.receive()
+        return self._output.take(last=True)
 
     def end(self) -> None:
         """End the process and all that its steps have started; any thread may call it."""

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from mltraq_prefect.execution.batch import execute_packed
+from mltraq_prefect.execution.output import set_level, start_output
 from mltraq_prefect.execution.parcels import Packed
 from mltraq_prefect.execution.preparation import prepared, refusal
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
@@ -74,13 +75,14 @@ def _execute(
     channel: Connection, recorder: Recorder, known: tuple[Job, Step, Namespace], parcel: Packed
 ) -> None:
     job, step, kwargs = known
+    set_level(job.level)
 
     @contextmanager
     def guard(place: int) -> Iterator[None]:
         with recorder.watching(place, job.timeout_seconds), prepared():
             yield
 
-    for outcome in execute_packed(step, kwargs, parcel, job.level, guard):
+    for outcome in execute_packed(step, kwargs, parcel, guard):
         _send(channel, outcome)
 
 
@@ -97,6 +99,7 @@ def main(channel: int, file: int, life: int) -> None:
         life: Descriptor of a socket that tells the end of the parent by its own.
     """
     _end_with_parent(life)
+    start_output()
     recorder = Recorder(file)
     recorder.start()
     with Connection(channel) as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from mltraq_prefect.execution import Batch, Outcome, Step, grouped_failures
 from mltraq_prefect.execution.logs import forwarded
 from mltraq_prefect.execution.parcels import Parcel
 from mltraq_prefect.execution.tracebacks import headline
+from mltraq_prefect.orchestration.live_log import LiveLog
 from mltraq_prefect.orchestration.log_filters import say_end_of_task_run_once
 
 Execute = Callable[[Any], Iterator[Outcome]]
@@ -81,10 +82,10 @@ def _attempt(
     batch: Batch,
 ) -> Batch | State[Batch]:
     logger = get_run_logger()
-    with _logging(in_this_thread, logger):
+    live = LiveLog(logger)
+    with _logging(in_this_thread, logger), closing(live):
         for outcome in batch.attempt(execute):
-            for record in outcome.records:
-                logger.log(record.level, "%s", record.message)
+            live.show(outcome.records)
             if deliver is not None and batch.done:
                 deliver(batch.done, _task_run_id())
                 batch.done = []

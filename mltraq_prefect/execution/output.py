@@ -1,0 +1,178 @@
+"""What a worker process prints and logs, on its way to the task run's logs.
+
+A pipe from the worker to its parent is the worker's standard output and error. So it takes what
+steps print, what their subprocesses and C code write, and outlives a worker that is killed. Log
+records go through the same pipe, in order, each as a line of JSON behind a mark.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+from mltraq_prefect.execution.logs import LogRecord
+
+_MARK = b"\x1e"
+"""Begins a log record: ASCII's record separator, which text does not contain."""
+
+_LONGEST_LINE = 100_000
+"""Text without a newline is cut after so many bytes."""
+
+_READ_BYTES = 1 << 20
+
+
+# -- in the worker -------------------------------------------------------------------------------
+
+
+class RecordHandler(logging.Handler):
+    """Writes log records into the pipe.
+
+    Its name has no underscore, and it has a formatter: so Prefect, when a step imports it, takes
+    it for a handler of the user and leaves it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(logging.Formatter("%(message)s"))
+        self._file = os.dup(1)  # a step may close or redirect its output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as one line."""
+        try:
+            values = (record.levelno, self.format(record), record.created)
+            data = memoryview(_MARK + json.dumps(values).encode() + b"\n")
+            while data:
+                data = data[os.write(self._file, data) :]
+        except Exception:
+            self.handleError(record)
+
+
+_handlers: list[RecordHandler] = []
+
+
+def start_output() -> None:
+    """Make Python's streams of a worker from its descriptors, and send log records to the pipe.
+
+    Nothing is buffered: what a step has written is there if the process is killed.
+    """
+    sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc]
+    _handlers[:] = [RecordHandler()]
+    logging.getLogger().addHandler(_handlers[0])
+    logging.captureWarnings(True)
+
+
+def set_level(level: int) -> None:
+    """Leave out log records below this level."""
+    root = logging.getLogger()
+    root.setLevel(min(level, root.level) if root.level else level)
+    for handler in _handlers:
+        handler.setLevel(level)
+
+
+def _stream(number: int) -> io.TextIOWrapper:
+    file = io.FileIO(number, "w", closefd=False)
+    return io.TextIOWrapper(
+        file,
+        encoding="utf-8",
+        errors="backslashreplace",
+        write_through=True,
+    )
+
+
+# -- in its parent -------------------------------------------------------------------------------
+
+
+class Output:
+    """The parent's end of the pipe.
+
+    Args:
+        file: Descriptor; closed with this object.
+    """
+
+    def __init__(self, file: int) -> None:
+        os.set_blocking(file, False)
+        self._file = file
+        self._begun = bytearray()
+        self._has_ended = False
+        self._latest = 0.0
+        self._records: list[LogRecord] = []
+
+    def fileno(self) -> int:
+        """Return the descriptor, which can be read when something was written."""
+        return self._file
+
+    def has_ended(self) -> bool:
+        """Return whether nobody can write any more."""
+        return self._has_ended
+
+    def receive(self) -> None:
+        """Take what has been written."""
+        with suppress(BlockingIOError):
+            self._receive()
+
+    def _receive(self) -> None:
+        while not self._has_ended:
+            data = os.read(self._file, _READ_BYTES)
+            self._has_ended = not data
+            *lines, rest = data.split(b"\n")
+            for line in lines:
+                self._end_line(line)
+            self._begun += rest
+            if len(self._begun) > _LONGEST_LINE and _MARK not in self._begun:
+                self._end_line(b"")
+
+    def _end_line(self, end: bytes) -> None:
+        line = bytes(self._begun + end)
+        text, mark, packed = line.partition(_MARK)
+        record = _unpacked(packed) if mark else None
+        if record is None:
+            self._begun.clear()
+            self._add_text(line)
+        else:
+            self._begun[:] = text
+            self._add(record)
+
+    def _add_text(self, line: bytes) -> None:
+        # As on a terminal, a carriage return begins the line again: a progress bar is one line.
+        text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
+        if text.strip():
+            self._add(LogRecord(logging.INFO, text, time.time()))
+
+    def _add(self, record: LogRecord) -> None:
+        """Add a record; who sorts records by time shall get them in this order."""
+        self._latest = max(record.created, self._latest + 1e-6)
+        self._records.append(replace(record, created=self._latest))
+
+    def is_empty(self) -> bool:
+        """Return whether there are no records."""
+        return not self._records
+
+    def take(self, *, last: bool) -> list[LogRecord]:
+        """Return the records that have come.
+
+        Args:
+            last: Whether a line that has begun ends here.
+        """
+        if last and self._begun:
+            self._end_line(b"")
+        records, self._records = self._records, []
+        return records
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self._file)
+
+
+def _unpacked(line: bytes) -> LogRecord | None:
+    try:
+        level, message, created = json.loads(line)
+        return LogRecord(int(level), str(message), float(created))
+    except (ValueError, TypeError):
+        return None
