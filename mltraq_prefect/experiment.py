@@ -11,6 +11,7 @@ from mltraq_prefect.checkpoints import CheckpointedResults, Resumed, Shelf, join
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import InvalidInput, InvalidName
 from mltraq_prefect.grid import points
+from mltraq_prefect.hints import no_attribute, unknown_name
 from mltraq_prefect.identity import Canonical, key_of, nameless, position_key, run_ids
 from mltraq_prefect.results import Results, start
 from mltraq_prefect.run import Namespace, Run, Runs
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 
 IfExists = Literal["fail", "replace", "merge"]
 Steps = Callable[[Run], object] | Iterable[Callable[[Run], object]]
+
+
+_INSTEAD = {
+    **dict.fromkeys(("reload", "refresh", "load"), "session.load(name)"),
+    **dict.fromkeys(("save", "store", "write", "to_sql"), "persist()"),
+    **dict.fromkeys(("run_all", "run_steps", "start", "fit", "submit"), "execute(steps)"),
+    **dict.fromkeys(("frame", "to_df", "to_pandas", "results"), "runs.df()"),
+    **dict.fromkeys(("params", "locals", "ledger"), "runs: each run has its own"),
+}
+"""What other names for our methods are taken to mean."""
 
 
 class Experiment:
@@ -54,6 +65,12 @@ class Experiment:
         self._shelf = Shelf(store, record.name, self.runs, self._remember)
         self._unannounced: Written | None = None
         self._untold: dict[str, Run] = {}
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write instead of an attribute that there is not."""
+            raise no_attribute(self, name, _INSTEAD, dir(type(self)))
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}, runs={len(self.runs)}, store={self._store.url!r})"
@@ -198,7 +215,10 @@ class Experiment:
             refuse_while_preparing(self.name)
         _check_runner(options)
         prepared = as_steps(steps, options.kwargs, options.seed, check_fields)
-        self._execute(prepared, options)
+        try:
+            self._execute(prepared, options)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self._how_to_go_on(options)) from None
         return self
 
     def _execute(self, steps: Sequence[Step], options: ExecutionOptions) -> None:
@@ -214,6 +234,15 @@ class Experiment:
             self._execute_here(steps, runs, results, options)
         elif self.runs:
             self._execute_in_flow(steps, runs, results, options)
+
+    def _how_to_go_on(self, options: ExecutionOptions) -> str:
+        done = sum(run.ledger.state == "completed" for run in self.runs.values())
+        text = (
+            f"experiment {self.name!r}: interrupted; {done:,} of {len(self.runs):,} runs completed"
+        )
+        if options.checkpoint:
+            return f"{text} and are stored: execute the same again to go on"
+        return f"{text}, in memory only: persist() stores them, checkpoint=True does so by itself"
 
     def _prepare_runs(self, options: ExecutionOptions) -> None:
         if not self.runs and self._revision is None:
@@ -347,6 +376,8 @@ class Experiment:
             raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
         if if_exists == "merge":
             self.check_identities()
+        if not isinstance(report, bool):
+            self._check_report(report)
         write = self._write_with_pickle if store_pickle else self._write
 
         def body() -> Written:
@@ -362,6 +393,16 @@ class Experiment:
         if on_error == "raise":
             self._raise_failures(executed.values())
         return self
+
+    def _check_report(self, report: Sequence[str]) -> None:
+        """Refuse fields that no run has; runs that failed may lack any."""
+        runs = [run for run in self.runs.values() if run.id_run not in self._shelf]
+        missing = [key for key in report if not any(key in run.fields for run in runs)]
+        if not missing or not runs or any(run.ledger.state == "failed" for run in runs):
+            return
+        known = [*_keys(run.fields for run in runs), *self._store.keys(self.name)]
+        if (unknown := unknown_name(missing, known)) is not None:
+            raise InvalidInput(f"report: experiment {self.name!r} has no field {unknown}")
 
     def _write(self, mode: IfExists) -> Written:
         return self._store.write(self._record_for(mode), mode)

@@ -14,6 +14,8 @@ from zlib import crc32
 
 import numpy as np
 
+from mltraq_prefect.errors import InvalidInput
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -392,11 +394,43 @@ class Runs(dict[str, Run]):
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         super().__init__((run.id_run, run) for run in runs)
 
-    def add(self, *runs: Run | Runs) -> None:
-        """Add runs, or all runs of other collections; a run with a known id replaces it."""
+    def add(self, *runs: Run | Mapping[str, Run]) -> None:
+        """Add runs, or all runs of other collections.
+
+        A run with a known id is the same run: it is taken if it was executed and the known one was
+        not; of two that have equal fields one stays.
+
+        Raises:
+            InvalidInput: Both have results, and different ones; nothing was added.
+        """
+        new: dict[str, Run] = {}
         for item in runs:
-            for run in item.values() if isinstance(item, Runs) else (item,):
-                self[run.id_run] = run
+            for run in item.values() if isinstance(item, Mapping) else (item,):
+                known = new.get(run.id_run) or self.get(run.id_run)
+                if known is None or (known is not run and _supersedes(run, known)):
+                    new[run.id_run] = run
+        self.update(new)
+
+    def __or__(self, other: Any) -> Any:
+        """Return the union of two collections of runs; see `add`."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        union = Runs(self.values())
+        union.add(other)
+        return union
+
+    def __ror__(self, other: Any) -> Any:
+        return Runs(other.values()) | self if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Any) -> Runs:  # type: ignore[override]
+        self.add(other)
+        return self
+
+    def __missing__(self, key: object) -> Run:
+        raise KeyError(
+            f"there is no run {key!r}: runs are found by id_run; "
+            "the first is runs.first(), all in order are list(runs.values())"
+        )
 
     def next(self) -> Run:
         """Make a run with a random id and without params, add it, and return it."""
@@ -431,6 +465,45 @@ def _column(values: list[Any]) -> Any:
 
     plain = all(isinstance(value, (int, float, str, bool)) for value in values)
     return values if plain else pd.Series(values, dtype=object)
+
+
+def _supersedes(run: Run, known: Run) -> bool:
+    """Return whether a run takes the place of another one of its id.
+
+    Raises:
+        InvalidInput: Both have results, and different ones.
+    """
+    if not run.fields and run.ledger.state == "pending":
+        return False
+    if not known.fields and known.ledger.state == "pending":
+        return True
+    differing = [key for key in {**known.fields, **run.fields} if not _have_equal(known, run, key)]
+    if not differing and run.params == known.params:
+        return False
+    what = f"fields {', '.join(map(repr, differing))}" if differing else "params"
+    raise InvalidInput(
+        f"run {run.describe()} ({run.id_run}) is in both collections, with different {what}: runs "
+        "of the same experiment and params are the same run; tell them apart by a param, such as "
+        "replicate=1, or by experiments of different names"
+    )
+
+
+def _have_equal(one: Run, other: Run, key: str) -> bool:
+    if key not in one.fields or key not in other.fields:
+        return False
+    mine, theirs = one.fields[key], other.fields[key]
+    if mine is theirs:
+        return True
+    if type(mine) is not type(theirs):
+        return False
+    try:
+        if hasattr(mine, "equals"):  # of pandas
+            return bool(mine.equals(theirs))
+        if isinstance(mine, np.ndarray):
+            return np.array_equal(mine, theirs, equal_nan=mine.dtype.kind in "fc")
+        return bool(mine == theirs) or bool(mine != mine and theirs != theirs)
+    except Exception:  # it cannot be compared
+        return False
 
 
 def describe(params: Mapping[str, Any]) -> str:

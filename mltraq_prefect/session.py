@@ -18,6 +18,7 @@ from mltraq_prefect.experiment import (
     query_frame,
     signing_key,
 )
+from mltraq_prefect.hints import no_attribute
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.pickles import unseal
 
@@ -97,6 +98,17 @@ def _inside_deployment() -> bool:
     return inside_deployment()
 
 
+_INSTEAD = {
+    **dict.fromkeys(("create_experiment", "new_experiment", "experiment"), "add_experiment(name)"),
+    **dict.fromkeys(("get", "get_experiment", "open", "reload", "read"), "load(name)"),
+    **dict.fromkeys(("list", "experiments", "list_experiments", "search"), "ls()"),
+    **dict.fromkeys(("save", "store", "write"), "experiment.persist()"),
+    **dict.fromkeys(("sql", "execute", "read_sql"), "query(sql)"),
+    **dict.fromkeys(("delete", "drop", "remove"), "load(name).delete()"),
+}
+"""What other names for our methods are taken to mean."""
+
+
 class Session:
     """A database and the experiments in it.
 
@@ -112,6 +124,12 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({self._store.url!r})"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write instead of an attribute that there is not."""
+            raise no_attribute(self, name, _INSTEAD, dir(type(self)))
 
     def __enter__(self) -> Session:
         return self

@@ -96,6 +96,12 @@ def found(transaction: Transaction, name: str) -> Entry:
     return entry
 
 
+def keys(transaction: Transaction, name: str) -> list[str]:
+    """Return the keys of the fields that runs of an experiment have; none if it is not stored."""
+    entry = index.find(transaction, name)
+    return [] if entry is None else list(entry.layout)
+
+
 def _known(columns: Sequence[str], entry: Entry) -> list[str]:
     for key in columns:
         if key not in entry.layout:

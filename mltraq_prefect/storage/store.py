@@ -204,6 +204,10 @@ class Store:
         """
         return self._reading(lambda t: read_numbers(t, name, most_runs), missing=name)
 
+    def keys(self, name: str) -> list[str]:
+        """Return the keys of the fields of an experiment's runs; none if it is not stored."""
+        return self._reading(lambda t: reader.keys(t, name))
+
     def exists(self, name: str) -> bool:
         """Return whether there is an experiment of this name."""
         return self._exists() and self._reading(lambda t: index.find(t, name) is not None)

@@ -1,0 +1,42 @@
+"""What to write instead of an attribute that there is not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+
+def no_attribute(
+    owner: object, name: str, hints: Mapping[str, str], known: Iterable[str]
+) -> AttributeError:
+    """Return the error for an attribute that an object does not have.
+
+    Args:
+        owner: The object.
+        name: Name of the attribute.
+        hints: What to write instead, by names that other libraries have for it.
+        known: Names of the attributes that there are.
+    """
+    text = f"{type(owner).__name__} has no attribute {name!r}"
+    close = difflib.get_close_matches(name, [key for key in known if key[:1] != "_"], n=1)
+    if name in hints:
+        text = f"{text}; use {hints[name]}"
+    elif close:
+        text = f"{text}; did you mean {close[0]!r}?"
+    return AttributeError(text, name=name, obj=None)
+
+
+def unknown_name(given: Iterable[str], known: Iterable[str]) -> str | None:
+    """Return what to tell of the first name that nobody knows, or None if all are known.
+
+    Args:
+        given: Names that a user gave.
+        known: Those that there are.
+    """
+    known = list(dict.fromkeys(known))
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is None:
+        return None
+    close = difflib.get_close_matches(str(unknown), known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{unknown!r}; {hint}known: {', '.join(map(repr, known)) or 'none'}"

@@ -1,0 +1,119 @@
+"""Names that are wrong are answered with those that are right."""
+
+import pickle
+import signal
+
+import pytest
+
+import mltraq_prefect as mltraq
+
+
+@pytest.fixture
+def experiment(session):
+    experiment = session.add_experiment("e").add_runs(N=[1, 2])
+    for run in experiment.runs.values():
+        run.fields.accuracy, run.ledger.state = 0.5, "completed"
+    return experiment
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("reload", r"use session\.load\(name\)"),
+        ("save", r"use persist\(\)"),
+        ("run_all", r"use execute\(steps\)"),
+        ("exekute", "did you mean 'execute'"),
+        ("nothing_like_it", "has no attribute 'nothing_like_it'$"),
+    ],
+)
+def test_attributes_of_an_experiment(experiment, name, hint):
+    with pytest.raises(AttributeError, match=hint):
+        getattr(experiment, name)
+    assert not hasattr(experiment, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("save", r"use experiment\.persist\(\)"),
+        ("experiments", r"use ls\(\)"),
+        ("create_experiment", "use add_experiment"),
+        ("qery", "did you mean 'query'"),
+    ],
+)
+def test_attributes_of_a_session(session, name, hint):
+    with pytest.raises(AttributeError, match=hint):
+        getattr(session, name)
+
+
+def test_a_run_by_its_place(experiment):
+    with pytest.raises(KeyError, match=r"the first is runs\.first\(\)"):
+        experiment.runs[0]
+
+
+def test_fields_of_a_report_that_nobody_has(session, experiment):
+    message = "report: experiment 'e' has no field 'acuracy'; did you mean 'accuracy'.*known"
+    with pytest.raises(mltraq.InvalidInput, match=message):
+        experiment.persist(report=["acuracy"])
+    assert session.ls().empty
+    experiment.persist(report=["accuracy"])
+    loaded = session.load("e", columns=[])
+    for run in loaded.runs.values():
+        run.fields.score = 1.0
+    loaded.persist(if_exists="merge", report=["score", "accuracy"])
+
+
+def test_a_report_does_not_hide_that_every_run_failed(session, experiment):
+    experiment.execute(lambda run: 1 / 0, backend="local", on_error="keep")
+    with pytest.raises(mltraq.RunsFailed):
+        experiment.persist(report=["score"])
+    assert session.ls()["failed"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "way_on"),
+    [(False, r"in memory only: persist\(\) stores them"), (True, "stored: execute the same again")],
+)
+def test_ctrl_c_says_how_to_go_on(session, checkpoint, way_on):
+    def interrupt(run):
+        if run.params.N == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    experiment = session.add_experiment("e").add_runs(N=range(5))
+    message = rf"experiment 'e': interrupted; 2 of 5 runs completed.* {way_on}"
+    with pytest.raises(KeyboardInterrupt, match=message):
+        experiment.execute(interrupt, backend="local", checkpoint=checkpoint)
+
+
+def replicates(session, *values):
+    experiment = session.add_experiment("same name").add_runs(N=[1] * len(values))
+    for run, value in zip(experiment.runs.values(), values, strict=True):
+        run.fields.x, run.ledger.state = value, "completed"
+    return experiment
+
+
+def test_a_union_of_different_results_of_one_run_is_refused(session):
+    one, other = replicates(session, 1.0, 2.0), replicates(session, 1.0, 3.0)
+    for unite in (one.runs.add, one.runs.__or__, one.runs.__ior__):
+        with pytest.raises(mltraq.InvalidInput, match=r"run N=1 .* with different fields 'x'"):
+            unite(other.runs)
+    assert [run.fields.x for run in one.runs.values()] == [1.0, 2.0]
+
+
+def test_a_union_keeps_all_results(session):
+    one = replicates(session, 1.0, float("nan"))
+    other = replicates(session, 1.0, float("nan"), 3.0)
+    new = session.add_experiment("same name").add_runs(N=[1] * 4)
+    union = one.runs | other.runs | new.runs
+    assert type(union) is type(one.runs)
+    assert len(one.runs) == 2
+    assert [run.fields.get("x") for run in union.values()][::2] == [1.0, 3.0]
+    assert union.df()["x"].tolist()[2] == 3.0
+    merged = new.runs
+    new.runs |= other.runs
+    assert new.runs is merged
+    assert [run.fields.get("x") for run in new.runs.values()][2:] == [3.0, None]
+    assert len(dict(other.runs) | one.runs) == 3
+    with pytest.raises(TypeError):
+        one.runs | [1]
+    assert len(pickle.loads(pickle.dumps(union))) == 4
