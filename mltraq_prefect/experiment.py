@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from mltraq_prefect.checkpoints import CheckpointedResults, Resumed, Shelf, joined
 from mltraq_prefect.codecs import buffers
@@ -14,7 +14,8 @@ from mltraq_prefect.grid import points
 from mltraq_prefect.hints import no_attribute, unknown_name
 from mltraq_prefect.identity import Canonical, key_of, nameless, position_key, run_ids
 from mltraq_prefect.results import Results, start
-from mltraq_prefect.run import Namespace, Run, Runs
+from mltraq_prefect.run import LedgerEntry, Namespace, Run, Runs
+from mltraq_prefect.selection import LeftOut, Selection, select, tell_of_deleted
 from mltraq_prefect.storage import Record, Store, Written
 from mltraq_prefect.storage.checks import check_fields
 from mltraq_prefect.storage.pickles import seal_record, user_key
@@ -58,8 +59,9 @@ class Experiment:
         self._snapshot = record.snapshot
         self._replicates: dict[str, Iterator[str]] = {}
         self._by_position: set[str] = set()
-        self.name = record.name
-        self.id_experiment = record.id_experiment
+        self._name = record.name
+        self._id_experiment = record.id_experiment
+        self._left_out = LeftOut(record.missing_fields, record.missing_runs)
         self.fields = Namespace(record.fields)
         self.runs = Runs(record.runs)
         self._shelf = Shelf(store, record.name, self.runs, self._remember)
@@ -75,6 +77,30 @@ class Experiment:
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}, runs={len(self.runs)}, store={self._store.url!r})"
 
+    @property
+    def name(self) -> str:
+        """What identifies the experiment in its database; `copy` makes one of another name."""
+        return self._name
+
+    @name.setter
+    def name(self, value: object) -> NoReturn:
+        raise AttributeError(
+            f"experiment {self._name!r} cannot be renamed: its name identifies it, and the ids of "
+            f"its runs depend on it; experiment.copy({value!r}) makes another experiment of it"
+        )
+
+    @property
+    def id_experiment(self) -> str:
+        """UUID as text; an experiment that is merged into a stored one adopts its id."""
+        return self._id_experiment
+
+    @id_experiment.setter
+    def id_experiment(self, value: object) -> NoReturn:
+        raise AttributeError(
+            f"experiment {self._name!r}: id_experiment cannot be set to {value!r}: it identifies "
+            "the experiment in its database"
+        )
+
     # -- definition ------------------------------------------------------------------------------
 
     def add_run(self, /, **params: Any) -> Run:
@@ -84,11 +110,13 @@ class Experiment:
         """
         return self._add(params, Canonical(buffers))
 
-    def _add(self, params: Mapping[str, Any], forms: Canonical) -> Run:
+    def _add(self, params: Mapping[str, Any], forms: Canonical, *, as_point: bool = False) -> Run:
         key = key_of(params, forms)
         ids = run_ids(self.name, position_key(len(self.runs)) if key is None else key)
         id_run = first = next(ids)
         if first in self.runs:
+            if as_point and self._is_stored(first):
+                return self.runs[first]
             ids = self._replicates.setdefault(first, ids)
             id_run = next(id_run for id_run in ids if id_run not in self.runs)
         self.runs[id_run] = run = Run(id_run, params=params)
@@ -98,6 +126,9 @@ class Experiment:
 
     def add_runs(self, rows: pd.DataFrame | None = None, /, **grid: Iterable[Any]) -> Experiment:
         """Add a run for each point of the Cartesian product of the params' values.
+
+        A point of which the database has a run already is that run; other points of the same params
+        are replicates, as with `add_run`.
 
         Args:
             rows: A frame with a column for each param, such as what `Session.query` returns; each
@@ -110,8 +141,13 @@ class Experiment:
         """
         forms = Canonical(buffers)
         for params in points(rows, grid):
-            self._add(params, forms)
+            self._add(params, forms, as_point=True)
         return self
+
+    def _is_stored(self, id_run: str) -> bool:
+        """Whether the database has a run, as far as this experiment knows."""
+        seen = {} if self._snapshot is None else self._snapshot.runs
+        return id_run in self._shelf or id_run in seen
 
     def check_identities(self) -> None:
         """Refuse runs that nothing but their position identifies, where ids decide what is what.
@@ -139,6 +175,7 @@ class Experiment:
             yield run
         except BaseException as error:
             run.ledger.state, run.ledger.error = "failed", repr(error)
+            run.ledger.error_type = type(error).__name__
             raise
         run.ledger.state = "completed"
 
@@ -177,8 +214,11 @@ class Experiment:
         max_failures: int | None = None,
         checkpoint: Checkpoint = False,
         seed: int = 0,
+        rerun: bool = False,
     ) -> Experiment:
         """Execute steps on every run: as task runs of the current flow, or as a flow of its own.
+
+        A run in which an earlier step has failed is left out, and its error stays.
 
         Args:
             steps: A function of one run, or several in order. An experiment without runs gets one.
@@ -199,6 +239,7 @@ class Experiment:
                 did so earlier with equal steps, kwargs and seed. If what is stored was computed
                 otherwise, ``"accept"`` keeps it, ``"replace"`` discards it, and True refuses.
             seed: Seed of `run.rng`, together with the run's id and the step's name.
+            rerun: Whether runs of the database that have completed equal steps are executed again.
 
         Raises:
             InvalidInput: An option or a step cannot be used; nothing was changed.
@@ -208,7 +249,7 @@ class Experiment:
 
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
-            retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed,
+            retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
             _inside_task(),
         )  # fmt: skip
         if not options.is_serial:
@@ -225,15 +266,32 @@ class Experiment:
         self._prepare_runs(options)
         results: Results
         if options.checkpoint:
-            runs = self._begin_checkpoint(steps, options.checkpoint)
+            selection = self._begin_checkpoint(steps, options.checkpoint)
             results = CheckpointedResults(self.runs, steps, self._write_some, self._shelf)
         else:
-            runs, results = list(self.runs.values()), Results(self.runs)
-            start(runs, steps)
+            selection = self._begin(steps, options)
+            results = Results(self.runs)
         if options.is_serial:
-            self._execute_here(steps, runs, results, options)
+            self._execute_here(steps, selection.runs, results, options)
         elif self.runs:
-            self._execute_in_flow(steps, runs, results, options)
+            self._execute_in_flow(steps, selection, results, options)
+
+    def _begin(self, steps: Sequence[Step], options: ExecutionOptions) -> Selection:
+        """Return the runs that are to be executed; points that were added may be stored ones."""
+        if self._revision is not None:
+            added = [id_run for id_run in self.runs if not self._is_stored(id_run)]
+            self._adopt(self._store.entries(self.name, added))
+        prints = {step.name: step.fingerprint for step in steps}
+
+        def is_complete(run: Run) -> bool:
+            done = run.ledger.steps
+            is_same = all(done.get(name) == print_ for name, print_ in prints.items())
+            return is_same and not options.rerun and self._is_stored(run.id_run)
+
+        selection = select(self.runs.values(), prints, is_complete)
+        selection.tell(self.name)
+        start(selection.runs, steps)
+        return selection
 
     def _how_to_go_on(self, options: ExecutionOptions) -> str:
         done = sum(run.ledger.state == "completed" for run in self.runs.values())
@@ -251,30 +309,35 @@ class Experiment:
         for run in self.runs.values():
             run.kwargs, run.seed = shared, options.seed
 
-    def _begin_checkpoint(self, steps: Sequence[Step], checkpoint: Checkpoint) -> list[Run]:
+    def _begin_checkpoint(self, steps: Sequence[Step], checkpoint: Checkpoint) -> Selection:
         """Return the runs that are to be executed; the database lists all runs afterwards."""
         self.check_identities()
+        if checkpoint == "replace":
+            self._left_out.refuse_replace(self.name, 'checkpoint="replace"')
         afresh = checkpoint == "replace" or not self._store.exists(self.name)
         stored = None if afresh else self._store.read(self.name, columns=[])
         resumed = Resumed(stored, steps, accept=checkpoint == "accept")
         resumed.check(self.name, self.runs.values())
         if stored is not None:
-            self.id_experiment, self._revision = stored.id_experiment, stored.revision
-            self._adopt(resumed)
-        runs = [run for run in self.runs.values() if not resumed.is_complete(run)]
+            self._id_experiment, self._revision = stored.id_experiment, stored.revision
+            self._adopt(resumed.entries)
+        names = [step.name for step in steps]
+        selection = select(self.runs.values(), names, resumed.is_complete)
+        selection._replace(completed=0).tell(self.name)
+        runs = selection.runs
         start(runs, steps)
         if checkpoint == "replace":
             self._shelf.take_all()
             self._write_some(list(self.runs.values()), "replace")
         elif new := [run for run in runs if run.id_run not in resumed.entries]:
             self._write_some(new)
-        return runs
+        return selection
 
-    def _adopt(self, resumed: Resumed) -> None:
+    def _adopt(self, entries: Mapping[str, LedgerEntry]) -> None:
         """Take over what the ledger says; fields that were never in memory stay in the database."""
         seen = {} if self._snapshot is None else self._snapshot.runs
         for run in self.runs.values():
-            entry = resumed.entries.get(run.id_run)
+            entry = entries.get(run.id_run)
             if entry is None:
                 continue
             run.ledger = entry
@@ -283,7 +346,7 @@ class Experiment:
 
     def _write_some(self, runs: list[Run], mode: IfExists = "merge") -> None:
         written = self._store.write(self.record(runs), mode)
-        self.id_experiment, self._revision = written.id_experiment, written.revision
+        self._id_experiment, self._revision = written.id_experiment, written.revision
         self._unannounced = joined(self._unannounced, written)
         if self._snapshot is not None:
             for run in runs:
@@ -305,7 +368,11 @@ class Experiment:
         self._tell_failures(runs, options.on_error)
 
     def _execute_in_flow(
-        self, steps: Sequence[Step], runs: list[Run], results: Results, options: ExecutionOptions
+        self,
+        steps: Sequence[Step],
+        selection: Selection,
+        results: Results,
+        options: ExecutionOptions,
     ) -> None:
         from mltraq_prefect.execution import prepare_workers
 
@@ -313,8 +380,9 @@ class Experiment:
             prepare_workers()  # while Prefect is imported, and makes the flow run
         from mltraq_prefect.orchestration import ShownProgress, execute_in_tasks, in_flow
 
-        table, resumed = self._store.table_of(self.name), len(self.runs) - len(runs)
-        progress = ShownProgress(self.name, table, len(self.runs), resumed)
+        runs, table = selection.runs, self._store.table_of(self.name)
+        total = len(runs) + selection.completed
+        progress = ShownProgress(self.name, table, total, selection.completed)
 
         def body() -> None:
             with results:
@@ -376,6 +444,10 @@ class Experiment:
             raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
         if if_exists == "merge":
             self.check_identities()
+            known = () if self._snapshot is None else self._snapshot.runs
+            tell_of_deleted(self.name, known, self.runs)
+        elif if_exists == "replace":
+            self._left_out.refuse_replace(self.name, 'if_exists="replace"')
         if not isinstance(report, bool):
             self._check_report(report)
         write = self._write_with_pickle if store_pickle else self._write
@@ -387,8 +459,10 @@ class Experiment:
             return written
 
         written = _in_task("persist", self.name, body)
-        self.id_experiment = written.id_experiment
+        self._id_experiment = written.id_experiment
         self._revision, self._snapshot = written.revision, written.snapshot
+        if if_exists != "merge":
+            self._left_out = LeftOut((), 0)
         executed, self._untold = self._untold, {}
         if on_error == "raise":
             self._raise_failures(executed.values())
@@ -450,6 +524,8 @@ class Experiment:
             properties=self._properties,
             revision=self._revision,
             snapshot=self._snapshot,
+            missing_fields=self._left_out.fields,
+            missing_runs=self._left_out.runs,
         )
 
     def delete(self) -> None:
@@ -483,11 +559,13 @@ class Experiment:
         )
 
     def links(self) -> pd.DataFrame:
-        """Return for each run the pages of its flow run and task run in the Prefect UI.
+        """Return for each run and step the pages of its flow run and task run in the Prefect UI.
 
         Returns:
-            A frame with the columns `id_run`, `run` (its params), `flow_run` and `task_run`: URLs,
-            or None for what no flow has executed, and if no Prefect server is configured.
+            A frame with one row a run and step, in the order of the runs; a run of which no step
+            was executed has one row. Columns: `id_run`, `run` (its params), `step`, `flow_run` and
+            `task_run`: URLs, or None for what no flow has executed, and if no Prefect server is
+            configured.
         """
         import pandas as pd
 
@@ -497,12 +575,15 @@ class Experiment:
             {
                 "id_run": run.id_run,
                 "run": run.describe(),
-                "flow_run": page_url("flow-run", run.ledger.flow_run_id),
-                "task_run": page_url("task-run", run.ledger.task_run_id),
+                "step": step,
+                "flow_run": page_url("flow-run", entry.flow_run_id),
+                "task_run": page_url("task-run", entry.task_run_id),
             }
             for run in self.runs.values()
+            for step, entry in run.ledger.executions.items() or ((None, run.ledger),)
         ]
-        return pd.DataFrame(rows, columns=["id_run", "run", "flow_run", "task_run"], dtype=object)
+        columns = ["id_run", "run", "step", "flow_run", "task_run"]
+        return pd.DataFrame(rows, columns=columns, dtype=object)
 
     def info(self) -> pd.Series[Any]:
         """Return what there is to know at a glance: names, counts, the table and its size.

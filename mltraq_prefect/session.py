@@ -20,10 +20,13 @@ from mltraq_prefect.experiment import (
 )
 from mltraq_prefect.hints import no_attribute
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.pickles import unseal
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mltraq_prefect.execution.steps import StepFunction
 
 _logger = logging.getLogger("mltraq_prefect")
 
@@ -164,7 +167,8 @@ class Session:
         name: str,
         *,
         columns: Sequence[str] | None = None,
-        pending: str | None = None,
+        pending: str | StepFunction | None = None,
+        failed: bool = False,
         pickle: bool = False,
     ) -> Experiment:
         """Read an experiment from the database.
@@ -172,7 +176,10 @@ class Session:
         Args:
             name: Its name.
             columns: Only these fields of its runs are read; all if None.
-            pending: Only runs that have not completed the step of this name.
+            pending: Only runs on which this step can be tried: that have not completed it, in which
+                no other step has failed or is due, and that have not failed in it. Given the step
+                itself and not its name, runs are tried again that failed in other code of it.
+            failed: Whether to read runs as well that have failed in the step `pending`.
             pickle: Read the signed pickle that ``persist(store_pickle=True)`` stored instead of
                 the tables: with locals, and as it was then.
 
@@ -183,13 +190,14 @@ class Session:
             CorruptData: Something in the tables is not what was written.
             UntrustedPickle: The pickle was not signed with this user's key.
         """
+        chosen = as_pending(pending, failed)
         if pickle and (columns is not None or pending is not None):
             raise InvalidInput("a pickle is loaded whole: leave out columns and pending")
         if pickle:
             sealed, id_experiment = self._store.read_pickle(name)
             record = unseal(sealed, signing_key(), (name, id_experiment))
         else:
-            record = self._store.read(name, columns=columns, pending=pending)
+            record = self._store.read(name, columns=columns, pending=chosen)
         return Experiment(self._store, record)
 
     def persist(self, experiment: Experiment, if_exists: IfExists = "fail") -> Experiment:
@@ -204,20 +212,44 @@ class Session:
         record.snapshot = record.revision = None
         return Experiment(self._store, record).persist(if_exists)
 
-    def ls(self, *, pending: str | None = None) -> pd.DataFrame:
+    def ls(
+        self, *, pending: str | StepFunction | None = None, failed: bool = False
+    ) -> pd.DataFrame:
         """List the experiments of the database: runs by state, tables, sizes, times.
 
         `bytes` are those of an experiment's table and of the large values beside it. MariaDB
         estimates them, and some builds of SQLite do not tell.
 
         Args:
-            pending: Only those with runs that have not completed the step of this name.
+            pending: Only those with runs that `load` gives with the same `pending`.
+            failed: Whether runs count as well that have failed in the step `pending`.
         """
         import pandas as pd
 
-        rows = self._store.ls(pending=pending)
+        rows = self._store.ls(pending=as_pending(pending, failed))
         return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["name"])
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return the rows of an SQL statement; ``:x`` in it stands for the param `x`."""
         return query_frame(self._store, sql, params, {})
+
+
+def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
+    """Return which runs are meant by the step that they have yet to complete.
+
+    Raises:
+        InvalidInput: The step is neither a name nor a function of one run; or there is none.
+    """
+    if not isinstance(failed, bool):
+        raise InvalidInput(f"failed is {failed!r}; use True or False")
+    if step is None:
+        if failed:
+            raise InvalidInput("failed=True needs the step in which the runs failed: pending=...")
+        return None
+    if isinstance(step, str):
+        return Pending(step, failed)
+    from mltraq_prefect.execution import as_steps, differences
+
+    (prepared,) = as_steps(step, {}, 0)
+    now = prepared.fingerprint
+    return Pending(prepared.name, failed, lambda before: "code" in differences(before, now))

@@ -41,6 +41,7 @@ class ExecutionOptions:
             `on_error`.
         checkpoint: Whether runs are written as they complete, and what counts as completed.
         seed: Seed of `run.rng`.
+        rerun: Whether runs of the database that have completed the steps are executed again.
         inside_task: Whether `execute` was called in a task, where steps run in this process.
 
     Raises:
@@ -59,11 +60,17 @@ class ExecutionOptions:
     max_failures: int | None = None
     checkpoint: Checkpoint = False
     seed: int = 0
+    rerun: bool = False
     inside_task: bool = False
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
+        if self.rerun and self.checkpoint:
+            raise InvalidInput(
+                "rerun=True and checkpoint exclude each other: a checkpoint goes on with what is "
+                'there; to execute all runs again use checkpoint="replace"'
+            )
         if self.is_serial:
             self._refuse_what_needs_workers()
         elif self.backend == "threads" and self.timeout_seconds is not None:
@@ -225,6 +232,12 @@ def _check_checkpoint(name: str, value: object) -> object:
     return value
 
 
+def _check_flag(name: str, value: object) -> object:
+    if not isinstance(value, bool):
+        raise _refused(name, value, "True or False")
+    return value
+
+
 def _is_one_of(value: object, *choices: str) -> bool:
     return isinstance(value, str) and value in choices
 
@@ -241,4 +254,5 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "max_failures": _check_max_failures,
     "checkpoint": _check_checkpoint,
     "seed": _check_count,
+    "rerun": _check_flag,
 }

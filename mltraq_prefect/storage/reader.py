@@ -23,6 +23,7 @@ from mltraq_prefect.storage.ledger import (
 )
 from mltraq_prefect.storage.marks import natural_marks, with_exact
 from mltraq_prefect.storage.params import parse_params
+from mltraq_prefect.storage.pending import Pending, condition
 from mltraq_prefect.storage.projection import revive
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, Snapshot
 from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
@@ -42,7 +43,7 @@ def read(
     transaction: Transaction,
     name: str,
     columns: Sequence[str] | None,
-    pending: str | None,
+    pending: Pending | None,
     ids: Sequence[str] | None,
     executions: ReadExecutions,
 ) -> Record:
@@ -61,21 +62,22 @@ def read(
         properties={key: value for key, value in entry.properties.items() if key != "write"},
         revision=entry.revision,
         snapshot=snapshot,
+        missing_fields=[key for key in entry.layout if key not in keys],
+        missing_runs=entry.run_count - len(runs),
     )
 
 
 def _ledger(
-    transaction: Transaction, entry: Entry, pending: str | None, ids: Sequence[str] | None
+    transaction: Transaction, entry: Entry, pending: Pending | None, ids: Sequence[str] | None
 ) -> tuple[Ledger, dict[str, dict[str, str]]]:
     """Return the ledger of the runs that are asked for, and what its texts of steps mean."""
-    columns = tables.read_ledger(transaction, entry.id_experiment, _LEDGER, ids)
+    where = condition(transaction, pending, entry.id_experiment)
+    columns = tables.read_ledger(transaction, entry.id_experiment, _LEDGER, ids, where)
     ledger = dict(zip(_LEDGER, columns, strict=True))
     steps = parse_steps(ledger["steps"])
     if ids is not None:
         wanted = frozenset(ids)
         ledger = _rows(ledger, [id_run in wanted for id_run in ledger["id_run"]])
-    if pending is not None:
-        ledger = _rows(ledger, [pending not in steps[text] for text in ledger["steps"]])
     return ledger, steps
 
 
@@ -241,37 +243,35 @@ def _params(entry: Entry, ledger: Ledger, residuals: dict[str, Residual]) -> lis
     return params
 
 
-def ls(transaction: Transaction, pending: str | None) -> list[dict[str, Any]]:
+def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]]:
     """List the experiments; see `Store.ls`."""
-    counts = _counts(transaction, pending)
-    listed = []
-    for entry in index.find_all(transaction):
-        states, waiting = counts.get(entry.id_experiment, ({}, 0))
-        if pending is None or waiting:
-            listed.append((entry, states))
-    sizes = tables.sizes(transaction, [entry for entry, _ in listed])
+    states = _states(transaction)
+    listed = index.find_all(transaction)
+    if pending is not None:
+        waiting = _waiting(transaction, pending)
+        listed = [entry for entry in listed if entry.id_experiment in waiting]
+    sizes = tables.sizes(transaction, listed)
     return [
-        _summary(entry, states) | {"bytes": sizes.get(entry.id_experiment)}
-        for entry, states in listed
+        _summary(entry, states.get(entry.id_experiment, {}))
+        | {"bytes": sizes.get(entry.id_experiment)}
+        for entry in listed
     ]
 
 
-def _counts(transaction: Transaction, pending: str | None) -> dict[str, tuple[dict[str, int], int]]:
-    """Count runs by state, and those that have not completed a step, of each experiment."""
-    rows = transaction.rows(
-        "SELECT id_experiment, state, steps, count(*) FROM experiment_runs "
-        "GROUP BY id_experiment, state, steps"
-        if pending is not None
-        else "SELECT id_experiment, state, '{}', count(*) FROM experiment_runs "
-        "GROUP BY id_experiment, state"
-    )
-    steps = parse_steps(row[2] for row in rows)
-    found: dict[str, tuple[dict[str, int], int]] = {}
-    for id_experiment, state, text, count in rows:
-        states, waiting = found.get(id_experiment, ({}, 0))
-        states[state] = states.get(state, 0) + count
-        found[id_experiment] = states, waiting + count * (pending not in steps[text])
+def _states(transaction: Transaction) -> dict[str, dict[str, int]]:
+    """Count the runs of each experiment by state."""
+    found: dict[str, dict[str, int]] = {}
+    sql = "SELECT id_experiment, state, count(*) FROM experiment_runs GROUP BY id_experiment, state"
+    for id_experiment, state, count in transaction.rows(sql):
+        found.setdefault(id_experiment, {})[state] = count
     return found
+
+
+def _waiting(transaction: Transaction, pending: Pending) -> set[str]:
+    """Return the ids of the experiments that have pending runs."""
+    where, parameters = condition(transaction, pending)
+    sql = f"SELECT DISTINCT id_experiment FROM experiment_runs WHERE id_run IS NOT NULL{where}"
+    return {id_experiment for (id_experiment,) in transaction.rows(sql, parameters)}
 
 
 def _summary(entry: Entry, states: dict[str, int]) -> dict[str, Any]:

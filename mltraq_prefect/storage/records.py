@@ -177,6 +177,8 @@ class Record:
         properties: Description and the like: values that JSON can carry.
         revision: How often the experiment had been written when it was read; None if never.
         snapshot: What the database held of the runs, if they were read from it.
+        missing_fields: Fields of its runs that the database has and that were not read.
+        missing_runs: Number of runs that the database has and that were not read.
     """
 
     name: str
@@ -186,6 +188,8 @@ class Record:
     properties: dict[str, Any] = field(default_factory=dict)
     revision: int | None = None
     snapshot: Snapshot | None = None
+    missing_fields: Sequence[str] = ()
+    missing_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

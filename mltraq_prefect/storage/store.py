@@ -9,12 +9,14 @@ from typing import Any, NoReturn, TypeVar
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, QueryFailed, StorageUnavailable
 from mltraq_prefect.numbers import Numbers
+from mltraq_prefect.run import LedgerEntry
 from mltraq_prefect.storage import index, query, reader, run_steps, run_tables, schema, tables
 from mltraq_prefect.storage.connections import RECONNECT_SECONDS, Database, DriverError, Transaction
 from mltraq_prefect.storage.messages import without_values
 from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
 from mltraq_prefect.storage.names import check_name, table_name
 from mltraq_prefect.storage.numbers import read_numbers
+from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.writer import Pickle, Writer
 
@@ -123,7 +125,7 @@ class Store:
         name: str,
         *,
         columns: Sequence[str] | None = None,
-        pending: str | None = None,
+        pending: Pending | None = None,
         ids: Sequence[str] | None = None,
     ) -> Record:
         """Read an experiment.
@@ -131,7 +133,7 @@ class Store:
         Args:
             name: Its name.
             columns: Only these fields of its runs; all if None.
-            pending: Only runs whose ledger does not list this step as completed.
+            pending: Only runs on which this step can be tried.
             ids: Only the runs with these `id_run`.
 
         Raises:
@@ -142,6 +144,17 @@ class Store:
         return self._reading(
             lambda t: reader.read(t, name, columns, pending, ids, self.executions), missing=name
         )
+
+    def entries(self, name: str, ids: Sequence[str]) -> dict[str, LedgerEntry]:
+        """Return what the ledger says of runs, by `id_run`, without those that it does not list.
+
+        Args:
+            name: Name of their experiment; one that is not there lists none.
+            ids: Their `id_run`.
+        """
+        if not ids or not self.exists(name):
+            return {}
+        return {run.id_run: run.ledger for run in self.read(name, columns=[], ids=ids).runs}
 
     def executions(self, id_experiment: str, ids: Sequence[str]) -> run_steps.Executions:
         """Return what the ledger says of runs in each step, by `id_run` and name of the step.
@@ -172,11 +185,11 @@ class Store:
             )
         return rows[0][0], entry.id_experiment
 
-    def ls(self, *, pending: str | None = None) -> list[dict[str, Any]]:
+    def ls(self, *, pending: Pending | None = None) -> list[dict[str, Any]]:
         """List the experiments by name.
 
         Args:
-            pending: Only those with runs whose ledger does not list this step as completed.
+            pending: Only those with runs on which this step can be tried.
         """
         if not self._exists():
             return []

@@ -18,6 +18,7 @@ from mltraq_prefect.storage.layout import Column, Layout
 from mltraq_prefect.storage.ledger import LEDGER, trimmed
 from mltraq_prefect.storage.marks import natural_marks, with_exact
 from mltraq_prefect.storage.natives import NO_TYPE
+from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.projection import natural
 from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
@@ -144,7 +145,7 @@ def read_ledger(
     id_experiment: str,
     names: Sequence[str],
     ids: Sequence[str] | None = None,
-    where: str = "",
+    where: Condition = ("", ()),
 ) -> list[Sequence[Any]]:
     """Read columns of the ledger of an experiment: natural cells, but moments as the driver's.
 
@@ -155,9 +156,10 @@ def read_ledger(
         ids: The runs to read; all if None. Others may come, too.
         where: A further condition.
     """
-    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{where}"
+    more, parameters = where
+    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{more}"
     makers = [_ledger_maker(transaction, name) for name in names]
-    return _select(transaction, sql, "AND", (id_experiment,), ids, makers)
+    return _select(transaction, sql, "AND", (id_experiment, *parameters), ids, makers)
 
 
 def _ledger_maker(transaction: Transaction, name: str) -> Maker:
@@ -198,9 +200,8 @@ def read_residuals(
 ) -> dict[str, Residual]:
     """Return the exact values of fields and params of those runs that have some."""
     wanted = set(ids)
-    columns = read_ledger(
-        transaction, entry.id_experiment, ("id_run", "residual"), ids, " AND residual IS NOT NULL"
-    )
+    some = (" AND residual IS NOT NULL", ())
+    columns = read_ledger(transaction, entry.id_experiment, ("id_run", "residual"), ids, some)
     rows = zip(*columns, strict=True)
     return {id_run: parse_residual(data) for id_run, data in rows if id_run in wanted}
 

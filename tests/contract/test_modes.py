@@ -18,6 +18,7 @@ from mltraq_prefect.errors import (
 )
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.pending import Pending
 from tests.contract.records import assert_same_marks, assert_same_runs, make_record, make_run
 
 
@@ -116,7 +117,7 @@ def test_merge_adopts_adds_and_keeps(store, three):
 
 
 def test_evaluation_adds_a_column(store, three):
-    loaded = store.read("coin toss", columns=["errors"], pending="metrics")
+    loaded = store.read("coin toss", columns=["errors"], pending=Pending("metrics"))
     assert [set(run.fields) for run in loaded.runs] == [{"errors"}] * 3
     for run in loaded.runs:
         run.fields["error"] = float(run.fields["errors"].mean())
@@ -127,9 +128,9 @@ def test_evaluation_adds_a_column(store, three):
         run.fields["error"] = float(run.fields["errors"].mean())
         run.ledger.steps["metrics"] = "1"
     assert_same_runs(store.read("coin toss").runs, three.runs)
-    assert store.read("coin toss", pending="metrics").runs == []
-    assert store.ls(pending="metrics") == []
-    assert [row["name"] for row in store.ls(pending="other")] == ["coin toss"]
+    assert store.read("coin toss", pending=Pending("metrics")).runs == []
+    assert store.ls(pending=Pending("metrics")) == []
+    assert [row["name"] for row in store.ls(pending=Pending("other"))] == ["coin toss"]
 
 
 def test_changes_in_place_are_noticed(store, three):
@@ -241,7 +242,7 @@ def test_another_outcome_makes_later_steps_pending(store, three):
     again = make_record(runs=[make_run(0, n=100), make_run(1, n=1)])
     written = store.write(again, "merge")
     assert written.runs == 1
-    assert [run.id_run for run in store.read("coin toss", pending="metrics").runs] == [
+    assert [run.id_run for run in store.read("coin toss", pending=Pending("metrics")).runs] == [
         again.runs[0].id_run
     ]
 
