@@ -20,7 +20,7 @@ from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.results import Results
 from mltraq_prefect.run import Namespace, Run, Runs
 from mltraq_prefect.storage import Record, Store, Written
-from mltraq_prefect.storage.records import Seen, Snapshot
+from mltraq_prefect.storage.records import FingerprintParts, Seen, Snapshot
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import Step
@@ -113,7 +113,10 @@ class Resumed:
     """
 
     def __init__(self, record: Record | None, steps: Iterable[Step], accept: bool) -> None:
+        steps = list(steps)
         self._steps = {step.name: step.fingerprint for step in steps}
+        self._parts = {} if record is None else dict(record.fingerprints)
+        self._parts |= parts_of(steps)
         self._accept = accept
         self.entries = {} if record is None else {run.id_run: run.ledger for run in record.runs}
 
@@ -135,22 +138,28 @@ class Resumed:
 
         if self._accept:
             return
-        found: dict[str, dict[str, None]] = {}
+        changed: dict[str, dict[str, None]] = {}
         affected = 0
         for run in runs:
             entry = self.entries.get(run.id_run)
             before = {} if entry is None else entry.steps
-            changed = [n for n, now in self._steps.items() if before.get(n, now) != now]
-            affected += bool(changed)
-            for name in changed:
-                parts = differences(before[name], self._steps[name])
-                found.setdefault(name, {}).update(dict.fromkeys(parts))
-        if found:
-            raise InvalidInput(_changed(experiment, affected, found))
+            names = [n for n, now in self._steps.items() if before.get(n, now) != now]
+            affected += bool(names)
+            for name in names:
+                changed.setdefault(name, {})[before[name]] = None
+        if not changed:
+            return
+        parts = {digest: item.parts for digest, item in self._parts.items()}
+        found = {
+            name: [what for old in olds for what in differences(old, self._steps[name], parts)]
+            for name, olds in changed.items()
+        }
+        raise InvalidInput(_changed(experiment, affected, found))
 
 
 def _changed(experiment: str, affected: int, found: Mapping[str, Iterable[str]]) -> str:
-    what = "; ".join(f"step {name!r}: other {', '.join(parts)}" for name, parts in found.items())
+    texts = {name: ", ".join(dict.fromkeys(parts)) for name, parts in found.items()}
+    what = "; ".join(f"step {name!r}: {text}" for name, text in texts.items())
     return (
         f"experiment {experiment!r}: the database has results of {affected:,} of these runs that "
         f"were computed otherwise ({what}). To keep them and execute only what is missing, use "
@@ -229,6 +238,16 @@ class CheckpointedResults(Results):
             run.ledger.fail(self._steps[-1].name, self._steps[-1].fingerprint)
             run.ledger.discard(self._names)
             self._write([run])
+
+
+def parts_of(steps: Iterable[Step]) -> dict[str, FingerprintParts]:
+    """Return what the fingerprints of steps were made of, by the digests in them."""
+    found = {}
+    for step in steps:
+        for manifest, name in ((step.code, step.name), (step.inputs, None)):
+            parts = FingerprintParts(name, manifest.parts, manifest.sources())
+            found[manifest.digest] = parts
+    return found
 
 
 def joined(earlier: Written | None, later: Written) -> Written:

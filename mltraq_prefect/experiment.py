@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from mltraq_prefect.checkpoints import CheckpointedResults, Resumed, Shelf, joined
+from mltraq_prefect.checkpoints import CheckpointedResults, Resumed, Shelf, joined, parts_of
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import InvalidInput, InvalidName
 from mltraq_prefect.grid import points
@@ -62,6 +62,7 @@ class Experiment:
         self._name = record.name
         self._id_experiment = record.id_experiment
         self._left_out = LeftOut(record.missing_fields, record.missing_runs)
+        self._fingerprints = dict(record.fingerprints)
         self.fields = Namespace(record.fields)
         self.runs = Runs(record.runs)
         self._shelf = Shelf(store, record.name, self.runs, self._remember)
@@ -187,6 +188,7 @@ class Experiment:
         """
         name = f"{self.name} copy" if name is None else name
         twin = Experiment(self._store, new_record(name, self.fields))
+        twin._fingerprints = dict(self._fingerprints)
         forms = Canonical(buffers)
         for run in self.runs.values():
             added = twin._add(run.params, forms)
@@ -255,7 +257,8 @@ class Experiment:
         if not options.is_serial:
             refuse_while_preparing(self.name)
         _check_runner(options)
-        prepared = as_steps(steps, options.kwargs, options.seed, check_fields)
+        prepared = as_steps(steps, options.kwargs, options.seed, check_fields, buffers)
+        self._fingerprints |= parts_of(prepared)
         try:
             self._execute(prepared, options)
         except KeyboardInterrupt:
@@ -526,6 +529,7 @@ class Experiment:
             snapshot=self._snapshot,
             missing_fields=self._left_out.fields,
             missing_runs=self._left_out.runs,
+            fingerprints=self._fingerprints,
         )
 
     def delete(self) -> None:

@@ -3,11 +3,12 @@
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.failures import FailureLimit, grouped_failures, runs_failed
+from mltraq_prefect.execution.fingerprints import Manifest, differences
 from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_threads
 from mltraq_prefect.execution.pace import Pace, split
 from mltraq_prefect.execution.preparation import check_processes, refuse_while_preparing
 from mltraq_prefect.execution.serial import execute_serially
-from mltraq_prefect.execution.steps import Step, as_steps, differences
+from mltraq_prefect.execution.steps import Step, as_steps
 from mltraq_prefect.execution.workers import (
     Workers,
     WorkersClosed,
@@ -19,6 +20,7 @@ __all__ = [
     "Batch",
     "ExecutionOptions",
     "FailureLimit",
+    "Manifest",
     "Outcome",
     "Pace",
     "Step",

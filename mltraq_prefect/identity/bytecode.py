@@ -76,8 +76,9 @@ def _instruction(instruction: dis.Instruction, offsets: list[int]) -> tuple[Any,
         return (instruction.opname, _constant(instruction.argval))
     if instruction.opcode in _JUMPS:
         return (instruction.opname, bisect_left(offsets, instruction.argval))
-    named = isinstance(instruction.argval, (str, tuple))
-    return (instruction.opname, instruction.arg, instruction.argval if named else None)
+    if isinstance(instruction.argval, (str, tuple)):
+        return (instruction.opname, instruction.argrepr)  # names, whatever their numbers
+    return (instruction.opname, instruction.arg)
 
 
 def _constant(value: Any) -> Any:

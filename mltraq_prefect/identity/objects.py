@@ -94,7 +94,8 @@ def _is_pydantic(value: Any) -> bool:
 
 def _reduced(value: Any) -> Parts:
     try:
-        found = value.__reduce_ex__(4)
+        reduce = copyreg.dispatch_table.get(type(value))
+        found = value.__reduce_ex__(4) if reduce is None else reduce(value)
     except Exception as error:
         raise TypeError(f"{type(value).__name__}: {error}") from None
     if isinstance(found, str):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.ledger import parse_steps
 from mltraq_prefect.storage.names import step_key
@@ -59,6 +60,11 @@ def _rename_keys(transaction: Transaction) -> None:
     for (table,) in transaction.rows("SELECT table_name FROM experiments"):
         for statement in transaction.dialect.rekey(transaction.connection, table):
             transaction.run(statement)
+
+
+def _add_steps(transaction: Transaction) -> None:
+    if not transaction.has_table("experiment_steps"):
+        create_table(transaction, "experiment_steps", STEPS, STEPS_KEY)
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -119,5 +125,5 @@ def failed_step(state: str, error: str | None) -> str | None:
     return None if match is None else match[1]
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_add_run_steps, _add_unfinished, _rename_keys)
+TABLE_CHANGES: tuple[Change, ...] = (_add_run_steps, _add_steps, _add_unfinished, _rename_keys)
 VALUE_CHANGES: tuple[Change, ...] = (_fill_run_steps,)

@@ -13,7 +13,7 @@ import numpy as np
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
 from mltraq_prefect.run import Run
-from mltraq_prefect.storage import index, tables
+from mltraq_prefect.storage import fingerprints, index, tables
 from mltraq_prefect.storage.columns import picked
 from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
@@ -64,6 +64,7 @@ def read(
         snapshot=snapshot,
         missing_fields=[key for key in entry.layout if key not in keys],
         missing_runs=entry.run_count - len(runs),
+        fingerprints=fingerprints.read(transaction, entry.id_experiment),
     )
 
 

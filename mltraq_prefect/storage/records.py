@@ -165,6 +165,21 @@ def _joined(known: Seen, seen: Seen) -> Seen:
     return Seen(tuple(marks), tuple(marks.values()), seen.ledger)
 
 
+@dataclass(frozen=True, slots=True)
+class FingerprintParts:
+    """What a digest in fingerprints was made of.
+
+    Attributes:
+        step: The step that it belongs to; None if it is one of kwargs.
+        parts: Digests of the parts by their name.
+        sources: Source text of code by its name, as far as it is known.
+    """
+
+    step: str | None
+    parts: Mapping[str, str]
+    sources: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class Record:
     """An experiment as storage sees it.
@@ -179,6 +194,7 @@ class Record:
         snapshot: What the database held of the runs, if they were read from it.
         missing_fields: Fields of its runs that the database has and that were not read.
         missing_runs: Number of runs that the database has and that were not read.
+        fingerprints: What fingerprints of its runs were made of, by the digests in them.
     """
 
     name: str
@@ -190,6 +206,7 @@ class Record:
     snapshot: Snapshot | None = None
     missing_fields: Sequence[str] = ()
     missing_runs: int = 0
+    fingerprints: dict[str, FingerprintParts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,13 @@ from mltraq_prefect.storage.layout import Column, Kind, Layout
 from mltraq_prefect.storage.names import helper_name, table_name
 from mltraq_prefect.storage.schema import create_table
 
-PARTS = ("experiment_run_steps", "experiment_runs", "experiment_values", "experiment_pickles")
+PARTS = (
+    "experiment_steps",
+    "experiment_run_steps",
+    "experiment_runs",
+    "experiment_values",
+    "experiment_pickles",
+)
 """Tables that have rows of each experiment."""
 
 

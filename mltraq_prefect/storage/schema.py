@@ -9,6 +9,7 @@ from typing import Any
 
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage.connections import Database, DriverError, Transaction
+from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large import VALUES, VALUES_KEY
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.ledger import KEYS, LEDGER
@@ -40,6 +41,7 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
     "experiment_runs": (LEDGER, tuple(KEYS), ()),
     "experiment_run_steps": (RUN_STEPS, RUN_STEPS_KEY, ()),
+    "experiment_steps": (STEPS, STEPS_KEY, ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
     "experiment_values": (VALUES, VALUES_KEY, ()),
     "experiment_unfinished": (UNFINISHED, tuple(UNFINISHED), ()),

@@ -9,7 +9,15 @@ from typing import Any
 
 from mltraq_prefect.codecs import encode, uncollected
 from mltraq_prefect.errors import ExperimentExists, UnsupportedType
-from mltraq_prefect.storage import index, large, run_steps, run_tables, tables, unfinished
+from mltraq_prefect.storage import (
+    fingerprints,
+    index,
+    large,
+    run_steps,
+    run_tables,
+    tables,
+    unfinished,
+)
 from mltraq_prefect.storage.changes import Changes, find_changes
 from mltraq_prefect.storage.columns import Constant, column, picked, sorted_places
 from mltraq_prefect.storage.connections import Database, Transaction
@@ -194,7 +202,7 @@ class Writer:
             run_tables.add_key(transaction, table)
         entry = replace(self._new_entry(prepared, table, old), retired=retired)
         index.insert(transaction, entry)
-        self._put_pickle(transaction, prepared)
+        self._put_beside(transaction, prepared)
         return self._result(entry, plan, self._all(), plan.steps())
 
     def _new_entry(self, prepared: Prepared, table: str, old: Entry | None) -> Entry:
@@ -241,7 +249,7 @@ class Writer:
         index.update(transaction, entry)
         if self._dialect.ddl_commits:
             unfinished.forget(transaction, self._table)
-        self._put_pickle(transaction, prepared)
+        self._put_beside(transaction, prepared)
         return self._result(entry, plan, places, list(changes.steps), changes)
 
     def _lost(self, plan: Plan, stored: dict[str, LedgerMark]) -> bool:
@@ -404,10 +412,12 @@ class Writer:
             large.drop(transaction, id_experiment, ids, binary)
         return list((found | large.put(transaction, id_experiment, ids, binary)).values())
 
-    def _put_pickle(self, transaction: Transaction, prepared: Prepared) -> None:
+    def _put_beside(self, transaction: Transaction, prepared: Prepared) -> None:
+        """Write what belongs to the experiment as a whole: parts of fingerprints, and a pickle."""
+        id_experiment = prepared.id_experiment
+        fingerprints.put(transaction, id_experiment, self._record.fingerprints)
         if prepared.sealed is None:
             return
-        id_experiment = prepared.id_experiment
         transaction.run("DELETE FROM experiment_pickles WHERE id_experiment = ?", (id_experiment,))
         transaction.insert("experiment_pickles", PICKLES, [[id_experiment], [prepared.sealed]])
 

@@ -88,8 +88,11 @@ def test_what_failed_is_executed_again_from_its_start(session, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kwargs": {"k": 2}}, r"6 of these runs .*\(step 'draw': other kwargs\)"),
-        ({"seed": 1}, r"\(step 'draw': other seed\)"),
+        (
+            {"kwargs": {"k": 2}},
+            r"6 of these runs .*\(step 'draw': other value of k in kwargs \(1 -> 2\)\)",
+        ),
+        ({"seed": 1}, r"\(step 'draw': other seed \(0 -> 1\)\)"),
     ],
     ids=["kwargs", "seed"],
 )

@@ -125,10 +125,10 @@ def test_the_fingerprint_follows_helpers_constants_and_captured_values(monkeypat
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"step": scaled_by_two}, ["code"]),
-        ({"kwargs": {"P": 1}}, ["kwargs"]),
-        ({"seed": 1}, ["seed"]),
-        ({"kwargs": {"P": 1}, "seed": 1}, ["kwargs", "seed"]),
+        ({"step": scaled_by_two}, ["other code"]),
+        ({"kwargs": {"P": 1}}, ["other kwargs"]),
+        ({"seed": 1}, ["other seed (0 -> 1)"]),
+        ({"kwargs": {"P": 1}, "seed": 1}, ["other kwargs", "other seed (0 -> 1)"]),
         ({}, []),
     ],
 )

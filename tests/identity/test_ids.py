@@ -307,8 +307,9 @@ def test_what_nothing_identifies_is_refused_where_ids_matter(write):
     assert session.ls().empty
 
 
-def test_what_nothing_identifies_may_be_written_once_and_updated_by_who_wrote_it():
-    experiment = locks(mltraq.create_session()).persist()
-    experiment.runs.first().fields.held = False
-    experiment.persist("merge")
-    assert experiment.query()["held"].tolist() == [0]
+def test_what_nothing_identifies_may_be_a_param_where_nothing_is_written():
+    experiment = locks(mltraq.create_session())
+    experiment.execute(
+        lambda run: run.fields.update(held=run.params.lock.locked()), backend="local"
+    )
+    assert experiment.runs.first().fields.held is False

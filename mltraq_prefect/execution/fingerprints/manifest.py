@@ -1,0 +1,112 @@
+"""What decides a result, by name: each part has a digest, so that a difference has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mltraq_prefect.execution.fingerprints.values import combined
+
+SCHEME = "2"
+"""How fingerprints are made; those of another scheme cannot be compared."""
+
+SHOWN = 5
+
+NO_PARTS: Mapping[str, Mapping[str, str]] = {}
+
+_VERSION = "version of "
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The parts that a fingerprint was made of.
+
+    Attributes:
+        parts: Digests by name, such as ``code of helper.prepare``; versions stand for themselves.
+        sources: Returns the source text of the code by its name, as far as it is known.
+    """
+
+    parts: Mapping[str, str]
+    sources: Callable[[], Mapping[str, str]] = field(default=dict, compare=False, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """128 bits in hexadecimal digits."""
+        return combined(*(text for part in sorted(self.parts.items()) for text in part))
+
+
+def fingerprint(code: Manifest, kwargs: Manifest, seed: int) -> str:
+    """Return the text that stands for what was executed."""
+    return f"{SCHEME}:{code.digest}-{kwargs.digest}-{seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A fingerprint taken apart.
+
+    Attributes:
+        scheme: How it was made.
+        code: Digest of the code that a step reaches.
+        kwargs: Digest of the kwargs.
+        seed: The seed, as text.
+    """
+
+    scheme: str
+    code: str
+    kwargs: str
+    seed: str
+
+
+def split(text: str) -> Split:
+    """Take a fingerprint apart."""
+    scheme, colon, rest = text.rpartition(":")
+    code, kwargs, seed, *_ = *rest.split("-"), "", "", ""
+    return Split(scheme if colon else "1", code, kwargs, seed)
+
+
+def differences(
+    before: str, now: str, parts: Mapping[str, Mapping[str, str]] = NO_PARTS
+) -> list[str]:
+    """Return what differs between two fingerprints, for a person.
+
+    Args:
+        before: The one that is stored.
+        now: That of the execution.
+        parts: What digests were made of, as far as it is known.
+    """
+    old, new = split(before), split(now)
+    if old.scheme != new.scheme:
+        return ["a fingerprint of an earlier version of this package, which cannot be compared"]
+    found = []
+    for name in ("code", "kwargs"):
+        was, is_ = getattr(old, name), getattr(new, name)
+        if was != is_:
+            found += _named(parts.get(was), parts.get(is_), name)
+    if old.seed != new.seed:
+        found.append(f"other seed ({old.seed} -> {new.seed})")
+    return found
+
+
+def _named(before: Mapping[str, str] | None, now: Mapping[str, str] | None, name: str) -> list[str]:
+    if before is None or now is None:
+        return [f"other {name}"]
+    changed = [part for part in now if part in before and before[part] != now[part]]
+    found = [f"other {_shown(part, before, now)}" for part in changed]
+    if not found:
+        found = [f"now with the {part}" for part in now if part not in before]
+        found += [f"now without the {part}" for part in before if part not in now]
+    if len(found) > SHOWN:
+        found[SHOWN:] = [f"and {len(found) - SHOWN} more"]
+    return found
+
+
+def _shown(part: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    values = [parts[part].partition(" ")[2] or parts[part] for parts in (before, now)]
+    if part.startswith(_VERSION) or all(" " in parts[part] for parts in (before, now)):
+        return f"{part} ({values[0]} -> {values[1]})"
+    return part
+
+
+def version_part(name: str) -> str:
+    """Return the name of the part that is the version of something."""
+    return f"{_VERSION}{name}"

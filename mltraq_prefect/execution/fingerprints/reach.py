@@ -1,0 +1,278 @@
+"""All of the user's own code that something reaches, and what that code reads."""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import functools
+import importlib
+import importlib.util
+import logging
+import sys
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mltraq_prefect.execution.fingerprints.manifest import Manifest, version_part
+from mltraq_prefect.execution.fingerprints.modules import (
+    globals_of,
+    installed_version,
+    is_main,
+    is_package,
+    label,
+    owner,
+    owner_of,
+    top_level,
+)
+from mltraq_prefect.execution.fingerprints.reads import Import, Read, reads_of
+from mltraq_prefect.execution.fingerprints.values import Values, captured, combined, name_of
+from mltraq_prefect.identity import Buffers, code_digest
+
+_logger = logging.getLogger("mltraq_prefect")
+
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_DYNAMIC = frozenset((builtins.exec, builtins.eval, builtins.__import__, importlib.import_module))
+_CODE = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
+_NO_ATTRIBUTES = (types.MemberDescriptorType, types.GetSetDescriptorType)
+
+_SHOWN = (version_part(""), "int ", "float ", "bool ", "NoneType ")
+"""What parts show as it is: versions, and values that are no text, which may be secret."""
+
+_told: set[tuple[str, str]] = set()
+
+
+class Reach:
+    """Follows code and values, each once, and notes a digest for each by its name.
+
+    Args:
+        subject: What is followed, for a person, such as ``step 'train'``.
+        buffers: Encodes values of the types that can be stored.
+    """
+
+    def __init__(self, subject: str, buffers: Buffers | None) -> None:
+        self._subject = subject
+        self._parts: dict[str, set[str]] = {version_part("Python"): {_PYTHON}}
+        self._waiting: deque[Any] = deque()
+        self._met: dict[int, Any] = {}
+        self._place = ""
+        self._is_quiet = False
+        self._values = Values(buffers, self._meet, self._give_up)
+
+    def value(self, name: str, value: Any) -> None:
+        """Note a value, and follow the code that it leads to."""
+        self._place = name
+        self._note(name, self._values.digest(value))
+
+    def manifest(self) -> Manifest:
+        """Follow what was met; return all parts."""
+        while self._waiting:
+            self._visit(self._waiting.popleft())
+        parts = {
+            name: found.copy().pop() if len(found) == 1 else combined(*sorted(found))
+            for name, found in self._parts.items()
+        }
+        return Manifest(parts)
+
+    def _note(self, name: str, digest: str) -> None:
+        is_shown = digest.startswith(_SHOWN) or name.startswith(_SHOWN)
+        self._parts.setdefault(name, set()).add(digest if is_shown else combined(digest))
+
+    def _meet(self, value: Any) -> None:
+        if id(value) not in self._met:
+            self._met[id(value)] = value
+            self._waiting.append(value)
+
+    def _give_up(self, value: Any, reason: str) -> None:
+        """Say once what is not followed: a change of it will not be noticed."""
+        what = f"{self._place}, a {type(value).__qualname__}"
+        if self._is_quiet or (self._subject, what) in _told:
+            return
+        _told.add((self._subject, what))
+        _logger.warning(
+            "%s reads what cannot be followed: %s (%s); checkpoints do not notice if it changes",
+            self._subject,
+            what,
+            reason or "it has no exact value",
+        )
+
+    def _visit(self, value: Any) -> None:
+        if isinstance(value, types.FunctionType):
+            self._function(value)
+        elif isinstance(value, type):
+            self._class(value)
+        elif isinstance(value, types.ModuleType):
+            self._module(value)
+        else:
+            self._version(getattr(value, "__module__", None) or "builtins")
+
+    def _version(self, module: str) -> None:
+        namespace = globals_of(module)
+        whose = owner(namespace)
+        if whose == "installed":
+            package = top_level(module)
+            self._note(version_part(package), installed_version(package))
+        elif whose == "user" and str(namespace.get("__file__") or "").endswith((".so", ".pyd")):
+            self._place = f"module {module}"
+            self._give_up(sys.modules.get(module), "it is compiled")
+
+    # -- functions and classes -----------------------------------------------------------------
+
+    def _function(self, function: types.FunctionType) -> None:
+        if (wrapped := getattr(function, "__wrapped__", None)) is not None:
+            self._meet(wrapped)
+        name = name_of(function)
+        if owner(function.__globals__) != "user":
+            self._version(str(function.__globals__.get("__name__") or "builtins"))
+            if "<locals>" in function.__code__.co_qualname:
+                self._is_quiet = True
+                self._captured(function, name)
+                self._is_quiet = False
+            return
+        self._note(f"code in {name}", code_digest(function.__code__))
+        for argument, value in _defaults(function):
+            self.value(f"default of {argument} in {name}", value)
+        self._captured(function, name)
+        for read in reads_of(function.__code__):
+            self._read(read, function.__globals__)
+
+    def _captured(self, function: types.FunctionType, name: str) -> None:
+        names = function.__code__.co_freevars
+        for variable, value in zip(names, captured(function), strict=True):
+            if variable == "__class__":
+                self._meet(value)
+            else:
+                self.value(f"value of {variable} captured by {name}", value)
+
+    def _class(self, kind: type) -> None:
+        if owner_of(kind) != "user":
+            self._version(kind.__module__)
+            return
+        name = name_of(kind)
+        if type(kind) is not type:
+            self._meet(type(kind))
+        self.value(f"bases of class {name}", kind.__bases__)
+        for attribute, value in _attributes(kind):
+            self.value(f"value of {attribute} in class {name}", value)
+
+    # -- modules and globals ---------------------------------------------------------------------
+
+    def _read(self, read: Read, namespace: Mapping[str, Any]) -> None:
+        if isinstance(read.root, Import):
+            for value, name, module in self._imported(read.root, namespace):
+                self._follow(value, name, module, read.attributes)
+        elif read.root in namespace:
+            if not _is_dunder(read.root):
+                self._follow(namespace[read.root], read.root, label(namespace), read.attributes)
+        elif getattr(builtins, read.root, None) in _DYNAMIC:
+            self._place = f"what {read.root}() executes in module {label(namespace)}"
+            self._give_up(getattr(builtins, read.root), "it is made while the step runs")
+
+    def _follow(self, value: Any, name: str, module: str, attributes: tuple[str, ...]) -> None:
+        """Follow a global, or what is taken from it if it is a module."""
+        rest = list(attributes)
+        while isinstance(value, types.ModuleType):
+            if owner(vars(value)) != "user":
+                self._foreign(value, rest)
+                return
+            if not rest:
+                self._meet(value)
+                return
+            name, module = rest.pop(0), label(vars(value))
+            if _is_dunder(name) or not self._has(value, name):
+                return
+            value = getattr(value, name)
+        self.value(f"value of {name} in module {module}", value)
+
+    def _foreign(self, module: types.ModuleType, attributes: list[str]) -> None:
+        self._version(module.__name__)
+        if module is importlib and "import_module" in attributes:
+            self._place = "what import_module() imports"
+            self._give_up(importlib.import_module, "it is named while the step runs")
+
+    def _imported(
+        self, statement: Import, namespace: Mapping[str, Any]
+    ) -> Iterator[tuple[Any, str, str]]:
+        package = namespace.get("__package__") or ""
+        dots = "." * statement.level
+        try:
+            name = importlib.util.resolve_name(f"{dots}{statement.module}", package)
+            module = self._loaded(name)
+        except (ImportError, ValueError, AttributeError) as error:
+            self._place = f"module {dots}{statement.module}"
+            self._give_up(None, f"{type(error).__name__}: {error}")
+            return
+        if module is None:
+            return
+        if statement.attribute is None:
+            yield module, name, name
+        elif owner(vars(module)) != "user":
+            self._version(name)
+        elif self._has(module, statement.attribute):
+            yield getattr(module, statement.attribute), statement.attribute, label(vars(module))
+
+    def _has(self, module: types.ModuleType, name: str) -> bool:
+        """Return whether a module has an attribute, or a module in it that can be imported."""
+        try:
+            if hasattr(module, name):
+                return True
+            inner = self._loaded(f"{module.__name__}.{name}") if is_package(module) else None
+        except Exception as error:
+            self._place = f"{name} of module {module.__name__}"
+            self._give_up(None, f"{type(error).__name__}: {error}")
+            return False
+        return inner is not None
+
+    def _loaded(self, name: str) -> types.ModuleType | None:
+        """Return a module of the user; note the version of another one, which is not imported."""
+        if name in sys.modules:
+            return sys.modules[name]
+        top = importlib.util.find_spec(top_level(name))
+        if top is None:
+            return None
+        places = list(top.submodule_search_locations or ())
+        whose = owner({"__name__": name, "__file__": top.origin, "__path__": places})
+        if whose == "installed":
+            self._note(version_part(top_level(name)), installed_version(top_level(name)))
+        spec = importlib.util.find_spec(name) if whose == "user" else None
+        return None if spec is None else is_main(spec.origin) or _import(name)
+
+    def _module(self, module: types.ModuleType) -> None:
+        """Follow all of a module that is used as a value."""
+        if owner(vars(module)) != "user":
+            self._version(module.__name__)
+            return
+        for name, value in list(vars(module).items()):
+            if not _is_dunder(name):
+                self._follow(value, name, label(vars(module)), ())
+
+
+def _import(name: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise ImportError(f"{type(error).__name__}: {error}") from error
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _defaults(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    values = function.__defaults__ or ()
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    yield from zip(names[len(names) - len(values) :], values, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
+
+
+def _attributes(kind: type) -> Iterable[tuple[str, Any]]:
+    """Yield the attributes of a class that its user wrote, and the methods that were made."""
+    members = kind.__members__ if issubclass(kind, enum.Enum) else {}
+    for name, value in vars(kind).items():
+        if name in members or name == "_abc_impl" or isinstance(value, _NO_ATTRIBUTES):
+            continue
+        if not (name.startswith("_") and name.endswith("_")) or isinstance(value, _CODE):
+            yield name, value
+    yield from ((name, member._value_) for name, member in members.items())
+    for name, field in (getattr(kind, "__pydantic_fields__", None) or {}).items():
+        yield name, [field.default, field.default_factory]

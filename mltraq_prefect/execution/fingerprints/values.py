@@ -1,0 +1,244 @@
+"""Digests of values: equal for equal values in any process, different for different ones.
+
+Values are walked without recursion, so neither depth nor cycles matter. What cannot be followed (an
+open file, a lock) counts by its type alone. An object of a library counts as a whole or not at all:
+what a connection or a client holds beside its locks is no input of a computation.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import types
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+from mltraq_prefect.execution.fingerprints.modules import globals_of, label, owner, owner_of
+from mltraq_prefect.identity import Buffers, code_digest, digest, take_apart
+from mltraq_prefect.identity.objects import known_parts
+
+Work = Generator[Any, str, str]
+
+MANY = 500
+"""Containers of more items are encoded as a whole if they can be."""
+
+_SCALARS = frozenset((type(None), bool, int, float, complex, type(...), type(NotImplemented)))
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+_BUILTIN_CODE = (
+    types.BuiltinFunctionType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+)
+_MEMBERS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+
+
+class Values:
+    """Makes digests of values.
+
+    Each object is walked once: they must not change as long as this is used.
+
+    Args:
+        buffers: Encodes values of the types that can be stored.
+        meet: Gets each function, class and module that a value leads to.
+        give_up: Gets what cannot be followed, and why.
+    """
+
+    def __init__(
+        self,
+        buffers: Buffers | None,
+        meet: Callable[[Any], None],
+        give_up: Callable[[Any, str], None],
+    ) -> None:
+        self._buffers = buffers
+        self._meet = meet
+        self._give_up = give_up
+        self._known: dict[int, tuple[Any, str]] = {}
+
+    def digest(self, value: Any) -> str:
+        """Return text that stands for a value."""
+        answer = self._at_once(value, ())
+        if answer is not None:
+            return answer
+        walk, depths = [(value, self._work(value))], {id(value): 0}
+        while walk:
+            current, work = walk[-1]
+            try:
+                child = next(work) if answer is None else work.send(answer)
+            except StopIteration as done:
+                answer = str(done.value)
+                self._close(walk, depths, answer)
+                continue
+            except Exception as error:
+                foreign = (n for n, (item, _) in enumerate(walk) if _is_foreign(item))
+                place = next(foreign, len(walk) - 1)
+                current = walk[place][0]
+                for item, _ in walk[place + 1 :]:
+                    depths.pop(id(item), None)
+                del walk[place + 1 :]
+                self._give_up(current, str(error))
+                answer = f"a {_name_of(type(current))}"
+                self._close(walk, depths, answer)
+                continue
+            answer = self._at_once(child, depths)
+            if answer is None:
+                depths[id(child)] = len(walk)
+                walk.append((child, self._work(child)))
+        return str(answer)
+
+    def _close(self, walk: list[tuple[Any, Work]], depths: dict[int, int], answer: str) -> None:
+        value, _ = walk.pop()
+        depths.pop(id(value), None)
+        self._known[id(value)] = value, answer
+
+    def _at_once(self, value: Any, depths: Any) -> str | None:
+        """Return the digest of what is small, known, or contains itself."""
+        kind = type(value)
+        if kind in _SCALARS:
+            return f"{kind.__name__} {value!r}"
+        if kind is str or kind is bytes:
+            data = value.encode("utf-8", "surrogatepass") if kind is str else value
+            return f"{kind.__name__} {value!r}" if len(data) < 64 else combined(kind.__name__, data)
+        if id(value) in depths:
+            return f"again {depths[id(value)]}"
+        known = self._known.get(id(value))
+        return None if known is None else known[1]
+
+    def _work(self, value: Any) -> Work:
+        kind = type(value)
+        if kind in _CONTAINERS:
+            return self._container(value)
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if isinstance(value, (type, types.ModuleType, *_BUILTIN_CODE, *_MEMBERS)):
+            return self._named(value)
+        if isinstance(value, logging.Logger):
+            return _constant("a logger")
+        parts = _parts_of_code(value)
+        return self._object(value) if parts is None else self._tagged(*parts)
+
+    def _container(self, value: Any) -> Work:
+        name = type(value).__name__
+        if len(value) > MANY and (found := self._encoded(value)) is not None:
+            return found
+        if isinstance(value, dict):
+            pairs = []
+            for key, item in value.items():
+                pairs.append(combined((yield key), (yield item)))
+            return combined(name, *sorted(pairs))
+        items = []
+        for item in value:
+            items.append((yield item))
+        return combined(name, *(sorted(items) if isinstance(value, (set, frozenset)) else items))
+
+    def _encoded(self, value: Any) -> str | None:
+        if self._buffers is None:
+            return None
+        if type(value) is dict:
+            if not {str} >= set(map(type, value)):
+                return None
+            value = [keys := sorted(value), [value[key] for key in keys]]
+        try:
+            return f"exact {digest(self._buffers(value))}"
+        except TypeError:
+            return None
+
+    def _function(self, value: types.FunctionType) -> Work:
+        """A function that a module names counts by that name, any other by what it does."""
+        self._meet(value)
+        if "<" not in value.__qualname__:
+            return name_of(value)
+        is_users = owner(value.__globals__) == "user"
+        parts = [code_digest(value.__code__) if is_users else name_of(value)]
+        for item in (value.__defaults__, value.__kwdefaults__, *captured(value)):
+            parts.append((yield item))
+        return combined("function", *parts)
+
+    def _named(self, value: Any) -> Work:
+        self._meet(value)
+        bound_to = getattr(value, "__self__", None)
+        if bound_to is not None and not isinstance(bound_to, (types.ModuleType, type)):
+            return combined("method", name_of(value), (yield bound_to))
+        return f"{type(value).__name__} {name_of(value)}"
+
+    def _object(self, value: Any) -> Work:
+        parts = known_parts(value)
+        if parts is None or parts[0] == "array":
+            encoded = self._encoded(value)
+            if encoded is not None:
+                return encoded
+            parts = parts or take_apart(value)
+        return (yield from self._tagged(*parts))
+
+    def _tagged(self, tag: str, parts: Iterable[Any]) -> Work:
+        found = []
+        for part in parts:
+            found.append((yield part))
+        return combined(tag, *found)
+
+
+def _constant(text: str) -> Work:
+    yield from ()
+    return text
+
+
+def _parts_of_code(value: Any) -> tuple[str, list[Any]] | None:
+    """Return the functions that a value wraps; None if it is something else."""
+    if isinstance(value, types.MethodType):
+        return "method", [value.__func__, value.__self__]
+    if isinstance(value, (staticmethod, classmethod)):
+        return type(value).__name__, [value.__func__]
+    if isinstance(value, property):
+        return "property", [value.fget, value.fset, value.fdel]
+    if isinstance(value, functools.cached_property):
+        return "cached_property", [value.func]
+    wrapped = getattr(value, "__wrapped__", None)
+    if callable(value) and callable(wrapped) and owner_of(type(value)) != "user":
+        return "wrapped", [type(value), wrapped]
+    return None
+
+
+def _is_foreign(value: Any) -> bool:
+    """Whether a value is an object of a library; the containers of Python are nobody's."""
+    kind = type(value)
+    return kind not in _CONTAINERS and not isinstance(value, (type, *_CODE)) and not _is_users(kind)
+
+
+_CODE = (types.FunctionType, types.MethodType, types.ModuleType, functools.partial, property)
+
+
+def _is_users(kind: type) -> bool:
+    return owner_of(kind) == "user"
+
+
+def captured(function: types.FunctionType) -> list[Any]:
+    """Return the values that a closure has captured; None for what is not set yet."""
+    return [_content(cell) for cell in function.__closure__ or ()]
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def name_of(value: Any) -> str:
+    """Return what to call a function, class or module: by its own module and its name there."""
+    if isinstance(value, types.ModuleType):
+        return label(vars(value))
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "?")
+    if isinstance(value, types.FunctionType):
+        return f"{label(value.__globals__)}.{name}"
+    return _name_of(value) if isinstance(value, type) else str(name)
+
+
+def _name_of(kind: type) -> str:
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{label(globals_of(kind.__module__))}.{kind.__qualname__}"
+
+
+def combined(*parts: str | bytes) -> str:
+    """Return a digest of several parts."""
+    return digest(part.encode() if isinstance(part, str) else part for part in parts)

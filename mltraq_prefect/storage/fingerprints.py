@@ -1,0 +1,61 @@
+"""Rows of `experiment_steps`: what fingerprints were made of, so that a difference has a name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.records import FingerprintParts
+
+STEPS: dict[str, Kind] = {
+    "id_experiment": "key",
+    "digest": "key",
+    "step": "text",
+    "parts": "text",
+    "sources": "text",
+}
+STEPS_KEY = ("id_experiment", "digest")
+
+
+def put(
+    transaction: Transaction, id_experiment: str, found: Mapping[str, FingerprintParts]
+) -> None:
+    """Insert the rows of digests that have none yet."""
+    if not found:
+        return
+    sql = "SELECT digest FROM experiment_steps WHERE id_experiment = ?"
+    stored = {row[0] for row in transaction.rows(sql, (id_experiment,))}
+    rows = [
+        (id_experiment, digest, item.step, json.dumps(item.parts), json.dumps(item.sources))
+        for digest, item in sorted(found.items())
+        if digest not in stored
+    ]
+    if rows:
+        transaction.insert("experiment_steps", STEPS, list(zip(*rows, strict=True)))
+
+
+def read(transaction: Transaction, id_experiment: str) -> dict[str, FingerprintParts]:
+    """Return what the fingerprints of an experiment were made of, by digest.
+
+    Raises:
+        CorruptData: A row is something else.
+    """
+    sql = "SELECT digest, step, parts, sources FROM experiment_steps WHERE id_experiment = ?"
+    rows = transaction.rows(sql, (id_experiment,))
+    return {
+        digest: FingerprintParts(step, _texts(parts), _texts(sources))
+        for digest, step, parts, sources in rows
+    }
+
+
+def _texts(data: str) -> dict[str, str]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError, TypeError):
+        found = None
+    if type(found) is not dict or not all(type(text) is str for text in found.values()):
+        raise CorruptData("the parts of a fingerprint are no texts by name")
+    return found
