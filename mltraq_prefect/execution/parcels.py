@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-import cloudpickle
-
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution import by_value
 from mltraq_prefect.pickling import unpickled
 from mltraq_prefect.run import LedgerEntry, Run, StepEntry
 
@@ -62,8 +61,7 @@ def rest(parcels: Iterable[Parcel], handled: int) -> list[Parcel]:
 
 def pack(value: Any) -> bytes:
     """Pickle, by value what is defined in ``__main__`` or in a notebook."""
-    packed: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    return packed
+    return by_value.dumps(value)
 
 
 def pack_runs(runs: Sequence[Run]) -> Packed:

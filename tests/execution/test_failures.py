@@ -1,6 +1,7 @@
 """Failures hide nothing: grouped by distinct error, with the user's own frames."""
 
 import json
+import linecache
 import pickle
 
 import pytest
@@ -113,3 +114,29 @@ def test_a_message_of_any_size_is_bounded_and_the_ledger_keeps_it(session):
     assert len(str(caught.value)) < 10_000
     assert len(caught.value.summary) < 1_000
     assert len(experiment.runs.first().ledger.error) > 100_000
+
+
+CELL = """\
+def helper(value):
+    return 1 / value  # the culprit
+
+def step_of_a_cell(run):
+    run.fields.x = [helper(run.params.N) for _ in range(2)]
+"""
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("backend", ["processes", "threads", "local"])
+def test_the_source_of_a_notebooks_cell_is_shown(session, backend, monkeypatch):
+    name = "/nowhere/ipykernel_1/2345.py"
+    lines = CELL.splitlines(keepends=True)
+    monkeypatch.setitem(linecache.cache, name, (len(CELL), None, lines, name))
+    cell = {"__name__": "__main__"}
+    exec(compile(CELL, name, "exec"), cell)
+    experiment = session.add_experiment("e").add_runs(N=[0, 1])
+    with pytest.raises(mltraq.RunsFailed) as caught:
+        experiment.execute(cell["step_of_a_cell"], backend=backend)
+    (group,) = caught.value.groups
+    assert "[helper(run.params.N) for _ in range(2)]" in group.text
+    assert "return 1 / value  # the culprit" in group.text
+    assert group.place == "2345.py:2 in helper"
