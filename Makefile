@@ -3,6 +3,8 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_LOGGING_LEVEL=CRITICAL \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false
+# A temporary server on a machine that is busy takes longer than the 20 s that Prefect waits.
+PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .PHONY: help demo iris deploy-demo test lint types contracts check fuzz soak bench clean
 
@@ -31,10 +33,10 @@ help:
 	@touch .venv/demo $@
 
 demo: .venv/demo
-	@exec env $(PREFECT_QUIET) $(BIN)/python flows/coin_toss.py
+	@exec env $(PREFECT_QUIET) $(PREFECT_PATIENT) $(BIN)/python flows/coin_toss.py
 
 iris: .venv/demo
-	@exec env $(PREFECT_QUIET) $(BIN)/python flows/iris.py
+	@exec env $(PREFECT_QUIET) $(PREFECT_PATIENT) $(BIN)/python flows/iris.py
 
 deploy-demo: .venv/demo
 	@exec env $(PREFECT_QUIET) $(BIN)/python deployments/demo.py

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, or 1 after an error of the package."""
     options = _parser().parse_args(arguments)
     try:
-        with create_session(_database(options.database), create=False) as session:
+        with create_session(_database(getattr(options, "database", None)), create=False) as session:
             frame = options.read(session, options)
     except MltraqError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
@@ -36,8 +36,8 @@ def _database(url: str | None) -> str:
     found = url or os.environ.get(DATABASE_URL)
     if found is None:
         raise InvalidInput(
-            "which database? Give its URL, such as --database sqlite:///mltraq.db, before the "
-            f"command, or in the environment variable {DATABASE_URL}"
+            "which database? Give its URL, such as --database sqlite:///mltraq.db, or set the "
+            f"environment variable {DATABASE_URL}"
         )
     return found
 
@@ -51,13 +51,21 @@ def _query(session: Session, options: argparse.Namespace) -> pd.DataFrame:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mltraq-prefect", description=__doc__)
+    database = argparse.ArgumentParser(add_help=False)
+    database.add_argument(
+        "--database",
+        metavar="URL",
+        default=argparse.SUPPRESS,
+        help=f"SQLAlchemy URL; else that of the environment variable {DATABASE_URL}",
+    )
+    parser = argparse.ArgumentParser(prog="mltraq-prefect", description=__doc__, parents=[database])
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--database", metavar="URL", help=f"SQLAlchemy URL; else ${DATABASE_URL}")
     commands = parser.add_subparsers(dest="command", required=True)
-    ls = commands.add_parser("ls", help="list the experiments")
+    ls = commands.add_parser("ls", help="list the experiments", parents=[database])
     ls.set_defaults(read=_ls)
-    query = commands.add_parser("query", help="print the rows of an SQL statement")
+    query = commands.add_parser(
+        "query", help="print the rows of an SQL statement", parents=[database]
+    )
     query.add_argument("sql", help="a statement; :name in it stands for a param")
     query.add_argument(
         "--param",

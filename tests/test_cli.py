@@ -24,7 +24,7 @@ def test_ls_and_query(stored, capsys):
     assert "one" in capsys.readouterr().out
     assert main(["--database", stored, "query", "SELECT n FROM e_one ORDER BY n"]) == 0
     assert capsys.readouterr().out.split() == ["n", "1", "2", "3"]
-    assert main(["--database", stored, "query", "SELECT n FROM e_one WHERE n > 5"]) == 0
+    assert main(["query", "SELECT n FROM e_one WHERE n > 5", "--database", stored]) == 0
     assert capsys.readouterr().out == "no rows\n"
 
 

@@ -34,6 +34,23 @@ def test_the_tables_in_the_readme_are_those_of_a_database(session):
     assert {name for name in found if not name.startswith(("e_", "sqlite_"))} >= named
 
 
+def test_the_documentation_has_every_table_and_column_of_a_database(session):
+    session.add_experiment("one").persist()
+    mapping = (ROOT / "docs" / "mapping.md").read_text()
+    table_rows = dict(re.findall(r"^\| `(\w+)` \| (.*)", mapping, re.MULTILINE))
+    columns = session.query(
+        "SELECT t.name AS t, c.name AS c FROM sqlite_master AS t, pragma_table_info(t.name) AS c"
+        " WHERE t.type = 'table' AND t.name LIKE 'experiment%'"
+    )
+    tables = set(columns["t"])
+    assert tables <= set(table_rows)
+    told = ("experiments", "experiment_runs", "experiment_run_steps", "experiment_values")
+    ids = ("id_experiment", "id_run")
+    for row in columns.itertuples():
+        if row.t in told and row.c not in ids:
+            assert f"`{row.c}`" in table_rows[row.t], (row.t, row.c)
+
+
 def test_files_that_the_readme_links_to_exist():
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links
