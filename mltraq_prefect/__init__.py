@@ -22,6 +22,7 @@ from mltraq_prefect.errors import (
     QueryFailed,
     ReadOnlyStore,
     RunsFailed,
+    RunsMissing,
     StorageFull,
     StorageUnavailable,
     StoreError,
@@ -29,7 +30,7 @@ from mltraq_prefect.errors import (
     UntrustedPickle,
 )
 from mltraq_prefect.experiment import Experiment
-from mltraq_prefect.run import LedgerEntry, Namespace, Run, Runs
+from mltraq_prefect.run import LedgerEntry, Namespace, Run, Runs, StepEntry
 from mltraq_prefect.session import Session, create_session
 from mltraq_prefect.version import __version__ as __version__
 
@@ -54,7 +55,9 @@ __all__ = [
     "Run",
     "Runs",
     "RunsFailed",
+    "RunsMissing",
     "Session",
+    "StepEntry",
     "StorageFull",
     "StorageUnavailable",
     "StoreError",

@@ -9,6 +9,7 @@
     │   ├── InvalidStep              a step that is no function of one run
     │   └── UnsupportedType          a value that the tables cannot keep exactly (also a TypeError)
     ├── RunsFailed                   steps raised in some runs; the results of the others are kept
+    ├── RunsMissing                  an execution ended, and some runs neither completed nor failed
     ├── StoreError                   the database cannot do what was asked
     │   ├── ExperimentExists
     │   ├── ExperimentNotFound       (also a LookupError)
@@ -197,6 +198,32 @@ class RunsFailed(MltraqError):
         if not self.not_executed:
             return text
         return f"{text}, and then {self.not_executed} were not executed"
+
+
+class RunsMissing(MltraqError):
+    """An execution has ended, and some of its runs have neither completed nor failed.
+
+    What has ended is kept. Whoever was to execute the others has lost them.
+
+    Attributes:
+        experiment: Name of the experiment.
+        missing: Number of runs of which nothing came back.
+        total: Number of runs that were to be executed.
+    """
+
+    def __init__(self, experiment: str, missing: int, total: int, example: str) -> None:
+        self.experiment = experiment
+        self.missing = missing
+        self.total = total
+        self.example = example
+        super().__init__(experiment, missing, total, example)
+
+    def __str__(self) -> str:
+        return (
+            f"experiment {self.experiment!r}: nothing came back of {self.missing:,} of "
+            f"{self.total:,} runs, such as {self.example}; whoever executed them (the task runner, "
+            "a cluster) has lost them. What has ended is kept: execute the same steps again"
+        )
 
 
 class StoreError(MltraqError):

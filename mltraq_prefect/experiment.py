@@ -13,7 +13,7 @@ from mltraq_prefect.errors import InvalidInput, InvalidName
 from mltraq_prefect.grid import points
 from mltraq_prefect.hints import no_attribute, unknown_name
 from mltraq_prefect.identity import Canonical, key_of, nameless, position_key, run_ids
-from mltraq_prefect.results import Results, start
+from mltraq_prefect.results import Results, refuse_missing, start
 from mltraq_prefect.run import LedgerEntry, Namespace, Run, Runs
 from mltraq_prefect.selection import LeftOut, Selection, select, tell_of_deleted
 from mltraq_prefect.storage import Record, Store, Written
@@ -368,7 +368,7 @@ class Experiment:
         with results:
             copies = (run.copy() for run in runs)
             execute_serially(steps, copies, results.collect, options)
-        self._tell_failures(runs, options.on_error)
+        self._settle(runs, options)
 
     def _execute_in_flow(
         self,
@@ -390,13 +390,14 @@ class Experiment:
         def body() -> None:
             with results:
                 execute_in_tasks(steps, runs, results, options, progress)
-            self._tell_failures(runs, options.on_error)
+            self._settle(runs, options)
 
         in_flow(f"{self.name}: {', '.join(step.name for step in steps)}", body)
 
-    def _tell_failures(self, runs: Sequence[Run], on_error: OnError) -> None:
-        """Raise if runs failed, or leave that to `persist`."""
-        if on_error == "keep":
+    def _settle(self, runs: Sequence[Run], options: ExecutionOptions) -> None:
+        """Raise if runs failed, or leave that to `persist`; raise if some have not come back."""
+        refuse_missing(self.name, runs, options.failure_limit)
+        if options.on_error == "keep":
             self._untold.update((run.id_run, run) for run in runs)
             return
         for run in runs:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from mltraq_prefect.errors import RunsMissing
 from mltraq_prefect.run import Run, Runs
 
 if TYPE_CHECKING:
@@ -17,6 +18,23 @@ def start(runs: Iterable[Run], steps: Iterable[Step]) -> None:
     names = [step.name for step in steps]
     for run in runs:
         run.ledger.expect(names)
+
+
+def refuse_missing(experiment: str, runs: Sequence[Run], most_failures: int | None) -> None:
+    """Refuse to end an execution of which some runs have not come back.
+
+    Args:
+        experiment: Name of the experiment.
+        runs: Those that were to be executed.
+        most_failures: When so many have failed the others need not be executed; None: all must.
+
+    Raises:
+        RunsMissing: Some have neither completed nor failed.
+    """
+    missing = [run for run in runs if run.ledger.state == "pending"]
+    failed = sum(run.ledger.state == "failed" for run in runs)
+    if missing and (most_failures is None or failed < most_failures):
+        raise RunsMissing(experiment, len(missing), len(runs), missing[0].describe())
 
 
 class Results:

@@ -7,7 +7,9 @@ import socket
 from contextlib import contextmanager
 
 import pytest
+from prefect.task_runners import ThreadPoolTaskRunner
 
+import mltraq_prefect as mltraq
 from mltraq_prefect.execution import Batch, Workers, as_steps, fork_server_main
 from mltraq_prefect.execution.batch import Outcome
 from mltraq_prefect.execution.parcels import opened, pack_runs
@@ -90,3 +92,30 @@ def test_descriptors_that_the_server_has_no_room_for_cost_one_worker():
     with no_more_files():
         assert server.take() == []
     assert life.recv(1) == b""
+
+
+class Forgetful(ThreadPoolTaskRunner):
+    """A task runner that loses some of the runs that it gets."""
+
+    def submit(self, task, parameters, *args, **kwargs):
+        batch = parameters["batch"]
+        if "=1" in batch.label:
+            parameters = {"batch": Batch(batch.label, 0, [])}
+        return super().submit(task, parameters, *args, **kwargs)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_runs_that_a_task_runner_loses_are_an_error(tmp_path, checkpoint):
+    with mltraq.create_session(f"sqlite:///{tmp_path}/mltraq.db") as session:
+        experiment = session.add_experiment("lossy").add_runs(N=[0, 1, 2])
+        options = {"steps": count, "checkpoint": checkpoint, "runs_per_task": 1}
+        with pytest.raises(mltraq.RunsMissing, match="1 of 3 runs, such as N=1") as caught:
+            experiment.execute(task_runner=Forgetful(max_workers=1), **options)
+        assert (caught.value.missing, caught.value.total) == (1, 3)
+        states = [run.ledger.state for run in experiment.runs.values()]
+        assert states == ["completed", "pending", "completed"]
+        experiment.execute(**options)
+
+
+def count(run):
+    run.fields.count = run.params.N
