@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.codecs import buffers
 from mltraq_prefect.environment import DATABASE_URL, check_variables
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.experiment import (
@@ -248,8 +249,8 @@ def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
         return None
     if isinstance(step, str):
         return Pending(step, failed)
-    from mltraq_prefect.execution import as_steps, differences
+    from mltraq_prefect.execution import as_steps, has_other_code
 
-    (prepared,) = as_steps(step, {}, 0)
+    (prepared,) = as_steps(step, {}, 0, buffers=buffers)
     now = prepared.fingerprint
-    return Pending(prepared.name, failed, lambda before: "code" in differences(before, now))
+    return Pending(prepared.name, failed, lambda before: has_other_code(before, now))

@@ -3,7 +3,7 @@
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.failures import FailureLimit, grouped_failures, runs_failed
-from mltraq_prefect.execution.fingerprints import Manifest, differences
+from mltraq_prefect.execution.fingerprints import Manifest, differences, has_other_code
 from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_threads
 from mltraq_prefect.execution.pace import Pace, split
 from mltraq_prefect.execution.preparation import check_processes, refuse_while_preparing
@@ -31,6 +31,7 @@ __all__ = [
     "differences",
     "execute_serially",
     "grouped_failures",
+    "has_other_code",
     "prepare_workers",
     "refuse_while_preparing",
     "runs_failed",

@@ -18,6 +18,7 @@ from mltraq_prefect.execution.fingerprints.manifest import (
     Manifest,
     differences,
     fingerprint,
+    has_other_code,
     split,
 )
 from mltraq_prefect.execution.fingerprints.reach import Reach
@@ -28,6 +29,7 @@ __all__ = [
     "Manifest",
     "differences",
     "fingerprint",
+    "has_other_code",
     "manifest_of_kwargs",
     "manifest_of_step",
     "split",

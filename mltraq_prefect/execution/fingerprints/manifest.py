@@ -87,6 +87,12 @@ def differences(
     return found
 
 
+def has_other_code(before: str, now: str) -> bool:
+    """Return whether two fingerprints are of different code, or cannot be compared."""
+    old, new = split(before), split(now)
+    return (old.scheme, old.code) != (new.scheme, new.code)
+
+
 def _named(before: Mapping[str, str] | None, now: Mapping[str, str] | None, name: str) -> list[str]:
     if before is None or now is None:
         return [f"other {name}"]
