@@ -366,9 +366,8 @@ class Experiment:
         from mltraq_prefect.execution import execute_serially
 
         with results:
-            copies = (run.copy() for run in runs)
-            execute_serially(steps, copies, results.collect, options)
-        self._settle(runs, options)
+            cause = execute_serially(steps, runs, results.collect, options)
+        self._settle(runs, options, cause)
 
     def _execute_in_flow(
         self,
@@ -389,26 +388,31 @@ class Experiment:
 
         def body() -> None:
             with results:
-                execute_in_tasks(steps, runs, results, options, progress)
-            self._settle(runs, options)
+                cause = execute_in_tasks(steps, runs, results, options, progress)
+            self._settle(runs, options, cause)
 
         in_flow(f"{self.name}: {', '.join(step.name for step in steps)}", body)
 
-    def _settle(self, runs: Sequence[Run], options: ExecutionOptions) -> None:
-        """Raise if runs failed, or leave that to `persist`; raise if some have not come back."""
+    def _settle(
+        self, runs: Sequence[Run], options: ExecutionOptions, cause: BaseException | None
+    ) -> None:
+        """Raise if runs failed, because of what a step raised, or leave that to `persist`.
+
+        Raise as well if some have not come back.
+        """
         refuse_missing(self.name, runs, options.failure_limit)
         if options.on_error == "keep":
             self._untold.update((run.id_run, run) for run in runs)
             return
         for run in runs:
             self._untold.pop(run.id_run, None)
-        self._raise_failures(runs)
+        self._raise_failures(runs, cause)
 
-    def _raise_failures(self, runs: Iterable[Run]) -> None:
+    def _raise_failures(self, runs: Iterable[Run], cause: BaseException | None = None) -> None:
         from mltraq_prefect.execution import runs_failed
 
         if (error := runs_failed(self.name, runs)) is not None:
-            raise error
+            raise error from cause
 
     # -- database --------------------------------------------------------------------------------
 

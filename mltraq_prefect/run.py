@@ -23,20 +23,27 @@ State = Literal["pending", "completed", "failed"]
 
 
 class Namespace(dict[str, Any]):
-    """A dict whose items are attributes too: ``fields.error`` is ``fields["error"]``."""
+    """A dict whose items are attributes too: ``fields.error`` is ``fields["error"]``.
+
+    An item goes before a method of dict: ``fields.copy`` is the item if there is one.
+    """
 
     __slots__ = ()
 
+    if not TYPE_CHECKING:
+
+        def __getattribute__(self, name: str) -> Any:
+            if name in self and not name.startswith("__"):
+                return self[name]
+            return dict.__getattribute__(self, name)
+
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            known = ", ".join(map(str, self)) or "none"
-            raise AttributeError(f"there is no {name!r} here; known: {known}") from None
+        known = ", ".join(map(str, self)) or "none"
+        raise AttributeError(f"there is no {name!r} here; known: {known}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if hasattr(dict, name):
-            raise AttributeError(f"{name!r} is a method of dict; write [{name!r}] = ... instead")
+        if name.startswith("__"):
+            raise AttributeError(f"write [{name!r}] = ... for a name that begins with __")
         self[name] = value
 
     def __delattr__(self, name: str) -> None:
@@ -44,6 +51,9 @@ class Namespace(dict[str, Any]):
             del self[name]
         except KeyError:
             raise AttributeError(name) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Namespace, (dict(self),)
 
 
 @dataclass(slots=True)
@@ -211,8 +221,10 @@ _DEFAULTS: dict[str, Callable[[], Any]] = {
     "_step": str,
     "_rng": lambda: None,
     "_read_back": lambda: None,
+    "_lazy": lambda: None,
     "_source": lambda: None,
 }
+_LAZY = frozenset(("kwargs", "ledger"))
 _SOURCED = frozenset(("params", "fields", "ledger"))
 
 
@@ -229,13 +241,14 @@ class Run:
     """
 
     __slots__ = (
+        "_id_run",
+        "_lazy",
         "_place",
         "_read_back",
         "_rng",
         "_source",
         "_step",
         "fields",
-        "id_run",
         "kwargs",
         "ledger",
         "locals",
@@ -254,7 +267,7 @@ class Run:
         seed: int = 0,
         ledger: LedgerEntry | None = None,
     ) -> None:
-        self.id_run = str(uuid.uuid4()) if id_run is None else id_run
+        self._id_run = str(uuid.uuid4()) if id_run is None else id_run
         self.params = Namespace(params or {})
         self.kwargs = Namespace(kwargs or {})
         self.fields = Namespace(fields or {})
@@ -276,11 +289,26 @@ class Run:
             place: Its place there.
         """
         run = cls.__new__(cls)
-        run.id_run = id_run
+        run._id_run = id_run
         run._source = source
         run._place = place
         run._read_back = None
         return run
+
+    @property
+    def id_run(self) -> str:
+        """What identifies the run in its experiment; it cannot be set."""
+        return self._id_run
+
+    def later(self, **parts: Callable[[], Any]) -> None:
+        """Make parts, such as kwargs, when they are first asked for.
+
+        Args:
+            **parts: Name of each, and what makes it.
+        """
+        for name in parts:
+            delattr(self, name)
+        self._lazy = parts
 
     def release(self, read_back: Callable[[Run], Namespace]) -> None:
         """Drop fields and locals from memory.
@@ -303,12 +331,21 @@ class Run:
                 return self._read_back(self)
             if name in _SOURCED and self._source is not None:
                 return self._made(name, self._source)
-            if name in _DEFAULTS:
+            if name in _LAZY and self._lazy is not None and name in self._lazy:
+                value = self._lazy[name]()
+            elif name in _DEFAULTS:
                 value = _DEFAULTS[name]()
             else:
-                raise AttributeError(f"a run has no attribute {name!r}")
+                raise AttributeError(self._hint(name))
             setattr(self, name, value)
             return value
+
+    def _hint(self, name: str) -> str:
+        is_own = name.startswith("_") or name in Run.__slots__
+        parts = () if is_own else ("params", "kwargs", "fields", "locals")
+        found = [f"run.{part}.{name}" for part in parts if name in getattr(self, part)]
+        hint = f"; did you mean {' or '.join(found)}?" if found else ""
+        return f"a run has no attribute {name!r}{hint}"
 
     def _made(self, name: str, source: Source) -> Any:
         slot = getattr(Run, name)
@@ -378,7 +415,7 @@ class Run:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         (
-            self.id_run,
+            self._id_run,
             self.params,
             self.kwargs,
             self.fields,
@@ -452,7 +489,7 @@ class Runs(dict[str, Run]):
             dict.fromkeys(itertools.chain.from_iterable(run.fields for run in self.values()))
         )
         columns = {"id_run": list(self)} | {
-            key: _column([run.fields.get(key) for run in self.values()]) for key in keys
+            key: _column([dict.get(run.fields, key) for run in self.values()]) for key in keys
         }
         return pd.DataFrame(columns)
 
@@ -508,7 +545,7 @@ def _have_equal(one: Run, other: Run, key: str) -> bool:
 
 def describe(params: Mapping[str, Any]) -> str:
     """Return params for a person: ``N=25, model=LogisticRegression``."""
-    return ", ".join(f"{name}={_short(value)}" for name, value in params.items())
+    return ", ".join(f"{name}={_short(value)}" for name, value in dict(params).items())
 
 
 def _short(value: Any, limit: int = 40) -> str:

@@ -140,7 +140,7 @@ def _read_frozenset(argument: Node, reader: Reader) -> frozenset[Any]:
 
 
 def _write_dict(value: dict[Any, Any], writer: Writer) -> Node:
-    values = value.values()
+    values = dict.values(value)
     nodes = writer.nodes(value, values, _at_key)
     if _are_names(value, writer):
         return value if nodes is values else dict(zip(value, nodes, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -40,10 +40,10 @@ def to_json(value: Any, *, nul: bool = True) -> str | None:
     return text.decode() if nul or _free_of_nul(text) else None
 
 
-def each_to_json(items: Sequence[Mapping[str, Any]], *, nul: bool = True) -> list[str] | None:
+def each_to_json(items: Sequence[dict[str, Any]], *, nul: bool = True) -> list[str] | None:
     """Return JSON text of each of some dicts as `to_json` does, or None if one has none."""
     keys = set(map(type, chain.from_iterable(items)))
-    values = [*chain.from_iterable(item.values() for item in items)]
+    values = [*chain.from_iterable(map(dict.values, items))]
     if not keys <= {str} or not is_plain(values):
         return None
     try:

@@ -2,74 +2,185 @@
 
 from __future__ import annotations
 
+import contextvars
+import inspect
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mltraq_prefect.errors import InvalidStep
+from mltraq_prefect.errors import InvalidStep, MltraqError
+from mltraq_prefect.execution.copies import AtRest, fresh, held, packed
+from mltraq_prefect.execution.parcels import Rest, Resting, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
-from mltraq_prefect.run import Run
+from mltraq_prefect.run import Namespace, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where steps are executed.
+
+    Attributes:
+        is_own_process: Whether what a step raises can be no interruption of the execution.
+        is_alone: Whether one run is executed at a time, so that the process is its own meanwhile.
+        rest: Puts at rest what a step leaves in a run.
+    """
+
+    is_own_process: bool
+    is_alone: bool
+    rest: Rest
+
+
+WORKER = Place(is_own_process=True, is_alone=True, rest=packed)
+SERIAL = Place(is_own_process=False, is_alone=True, rest=held)
+THREAD = Place(is_own_process=False, is_alone=False, rest=held)
 
 
 class Attempt(NamedTuple):
     """What an attempt came to.
 
     Attributes:
-        error: Traceback of what the step raised, or None.
+        run: As the step has left it; as it was before the step if that failed.
+        error: Traceback of what the step raised, or why it failed; None if it completed.
+        exception: What the step raised, or None.
         returned: Type of what it returned, or None as it should be.
-        error_type: Type of what the step raised, or None.
     """
 
-    error: str | None
-    returned: str | None
-    error_type: str | None = None
+    run: Resting
+    error: str | None = None
+    exception: BaseException | None = None
+    returned: str | None = None
 
 
-def attempt(step: Step, run: Run, *, seeded: bool) -> Attempt:
-    """Execute a step on a run and note in its ledger entry what happened.
+class _Refused(Exception):
+    """What a step has left behind cannot be taken; says what it did."""
+
+
+def attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attempt:
+    """Execute a step on a new copy of a run, and note in its ledger entry what happened.
 
     Args:
         step: What to execute.
-        run: Changed in place.
-        seeded: Whether to seed `random` and `numpy.random` from the run first.
+        before: The run; nothing in it is changed.
+        kwargs: Of which the step gets a copy, when it asks for it.
+        place: Where this is.
     """
-    entry = run.ledger
+    entry = before.ledger()
     entry.begin(step.name, step.fingerprint)
-    run.begin(step.name)
-    if seeded:
-        _seed_globals(run)
     start = time.perf_counter()
-    result = _call(step, run)
+    result = _attempt(step, before, kwargs, place)
     entry.spend(step.name, time.perf_counter() - start)
-    entry.error_type = result.error_type
     if result.error is None:
         entry.complete(step.name, step.fingerprint)
-    return result
+    else:
+        entry.error, entry.error_type = result.error, type_name(result.exception or Exception())
+        entry.fail(step.name, step.fingerprint)
+    return Attempt(result.run.with_ledger(entry), *result[1:])
 
 
-def _call(step: Step, run: Run) -> Attempt:
-    params = dict(run.params)
+def _attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attempt:
     try:
-        value = step.function(run)
-        _refuse_changed_params(step, params, run)
-    except (Exception, SystemExit) as error:
-        return Attempt(describe_error(step.name, error), None, type_name(error))
-    return Attempt(None, None if value is None else type(value).__name__)
+        run = before.run()
+        run.later(kwargs=lambda: Namespace(fresh(kwargs)), ledger=lambda: before.ledger().copy())
+        run.begin(step.name)
+        if place.is_alone:
+            _seed_globals(run)
+        params = run.params, dict(run.params)
+        # Settings that are context variables, such as those of numpy.seterr, end with the step.
+        value = contextvars.copy_context().run(step.function, run)
+        _refuse_unexecuted(value)
+        _refuse_changed_params(params, run)
+        after = _at_rest(step, before, run, place)
+    except UnreadableRun as error:
+        return Attempt(before, f"step {step.name!r} cannot begin: {error}", error)
+    except _Refused as error:
+        refused = f"step {step.name!r} {error}"
+        return Attempt(before, refused, error.__cause__ or InvalidStep(refused))
+    except BaseException as error:
+        if not place.is_own_process and _is_interruption(error):
+            raise
+        return Attempt(before, describe_error(step.name, error), error)
+    return Attempt(after, returned=None if value is None else type(value).__name__)
 
 
-def _refuse_changed_params(step: Step, before: dict[str, object], run: Run) -> None:
-    for name in before.keys() | run.params.keys():
-        missing = object()
-        if run.params.get(name, missing) is not before.get(name, missing):
-            raise InvalidStep(
-                f"step {step.name!r} changed run.params[{name!r}], which identifies the run; "
+def _is_interruption(error: BaseException) -> bool:
+    """Return whether a user or Prefect ends the execution, rather than a step itself."""
+    is_prefects = type(error).__module__.partition(".")[0] == "prefect"
+    return isinstance(error, KeyboardInterrupt) or (
+        is_prefects and not isinstance(error, Exception)
+    )
+
+
+_NOT_EXECUTED: dict[str, Callable[[object], bool]] = {
+    "a coroutine": inspect.isawaitable,
+    "a generator": inspect.isgenerator,
+    "an async generator": inspect.isasyncgen,
+}
+
+
+def _refuse_unexecuted(value: object) -> None:
+    """Refuse what a call returns that has only been prepared, and executed nothing."""
+    if value is None:
+        return
+    for kind, is_kind in _NOT_EXECUTED.items():
+        if is_kind(value):
+            if close := getattr(value, "close", None):
+                close()
+            raise _Refused(
+                f"returned {kind} (of type {type(value).__name__}), so nothing was executed; "
+                "a step is a plain function: run it to its end inside, with asyncio.run() or list()"
+            )
+
+
+def _refuse_changed_params(before: tuple[Namespace, dict[str, object]], run: Run) -> None:
+    namespace, values = before
+    missing = object()
+    now = dict(run.params) if isinstance(run.params, dict) else {}
+    for name in values.keys() | now.keys():
+        if now.get(name, missing) is not values.get(name, missing):
+            raise _Refused(
+                f"changed run.params[{name!r}], which identifies the run; "
                 "track results in run.fields, scratch values in run.locals"
             )
+    if run.params is not namespace:
+        raise _Refused("replaced run.params, which identify the run; leave them as they are")
+
+
+def _at_rest(step: Step, before: Resting, run: Run, place: Place) -> Resting:
+    """Put what a step has left in a run at rest; what cannot be kept fails the run."""
+    parts = {"fields": _left(run, "fields"), "locals": _left(run, "locals")}
+    for key in parts["fields"]:
+        if not isinstance(key, str):
+            raise _Refused(f"set run.fields[{key!r}]; keys are text")
+    try:
+        step.check(parts["fields"])
+    except MltraqError as error:
+        raise _Refused(f"tracked what cannot be kept: {error}") from error
+    try:
+        return before.with_results(place.rest(parts["fields"]), place.rest(parts["locals"]))
+    except Exception as error:
+        culprit = unpicklable(parts)
+        if culprit is None:
+            raise
+        raise _Refused(
+            f"left what cannot be sent on: {culprit} cannot be passed on to the next step; "
+            f"close and delete it (del run.{culprit.split(' ')[0]}) at the end of the step"
+        ) from error
+
+
+def _left(run: Run, name: str) -> dict[str, Any]:
+    values = getattr(run, name)
+    if isinstance(values, dict):
+        return dict(values)
+    raise _Refused(
+        f"left run.{name} as {values!r:.80}, of type {type(values).__name__}; "
+        f'set items of it: run.{name}["x"] = ...'
+    )
 
 
 def _seed_globals(run: Run) -> None:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
 
-from mltraq_prefect.execution.attempt import attempt
+from mltraq_prefect.execution.attempt import THREAD, WORKER, Attempt, attempt
+from mltraq_prefect.execution.copies import AtRest
 from mltraq_prefect.execution.logs import LogRecord
-from mltraq_prefect.execution.parcels import (
-    Packed,
-    Parcel,
-    opened,
-    pack_done,
-    pack_runs,
-    rest,
-    size_of,
-)
+from mltraq_prefect.execution.parcels import Parcel, rest
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.run import Namespace, Run
+from mltraq_prefect.pickling import unpickled
 
 Guard = Callable[[int], AbstractContextManager[None]]
+
+EXCEPTION_BYTES = 100_000
+"""An exception may hold anything; one that is larger when pickled is not handed over."""
 
 PART_SECONDS = 0.5
 """A worker hands over what it has when this much time has passed since it last did."""
@@ -34,13 +30,13 @@ class Outcome:
     """What became of some runs of a parcel in one step.
 
     Attributes:
-        count: Number of runs: the next ones of the parcel, in its order; 0 if it is
-            only records, while a step is executed.
+        count: Number of runs: the next ones of the parcel, in its order.
         done: Parcel of the runs that completed the step, or None.
         failed: Parcel of the runs that did not, as they were before it, or None.
         failures: Run for a person and traceback, one a failed run.
         records: What the step logged and printed.
         returned: Type of a value that the step returned, for which there is no use.
+        exception: What the step raised in the first run that failed, if it can be handed over.
     """
 
     count: int
@@ -49,6 +45,7 @@ class Outcome:
     failures: list[tuple[str, str]]
     records: list[LogRecord] = field(default_factory=list)
     returned: str | None = None
+    exception: BaseException | None = None
 
 
 def only_records(records: list[LogRecord]) -> Outcome:
@@ -66,9 +63,10 @@ class Batch:
         done: Parcels of those that have, unless they were delivered already.
         failures: Of the last attempt: run for a person and traceback, one a failed run.
         returned: Type of a value that the step returned, if it did.
+        exception: What the step raised in the first run that failed in the last attempt.
     """
 
-    __slots__ = ("done", "failures", "label", "returned", "size", "todo")
+    __slots__ = ("done", "exception", "failures", "label", "returned", "size", "todo")
 
     def __init__(self, label: str, size: int, todo: list[Parcel]) -> None:
         self.label = label
@@ -77,6 +75,7 @@ class Batch:
         self.done: list[Parcel] = []
         self.failures: list[tuple[str, str]] = []
         self.returned: str | None = None
+        self.exception: BaseException | None = None
 
     def attempt(self, execute: Callable[[Parcel], Iterator[Outcome]]) -> Iterator[Outcome]:
         """Execute what is to do. What fails stays to do, and so does what an exception prevented.
@@ -84,7 +83,7 @@ class Batch:
         Raises:
             RuntimeError: There are runs of which `execute` gave no outcome.
         """
-        left, self.failures = deque(self.todo), []
+        left, self.failures, self.exception = deque(self.todo), [], None
         failed: list[Parcel] = []
         handled = 0
         try:
@@ -93,8 +92,8 @@ class Batch:
                     handled += outcome.count
                     self._note(outcome, failed)
                     yield outcome
-                if handled < size_of(left[0]):
-                    raise RuntimeError(f"{self!r}: {size_of(left[0]) - handled} were not executed")
+                if handled < len(left[0]):
+                    raise RuntimeError(f"{self!r}: {len(left[0]) - handled} were not executed")
                 left.popleft()
                 handled = 0
         finally:
@@ -107,6 +106,7 @@ class Batch:
             failed.append(outcome.failed)
         self.failures += outcome.failures
         self.returned = self.returned or outcome.returned
+        self.exception = self.exception or outcome.exception
 
     def next(self) -> Batch | None:
         """Return the runs that completed this step, for the next; None if there are none."""
@@ -120,91 +120,86 @@ class Batch:
 
 def execute_packed(
     step: Step,
-    kwargs: Mapping[str, Any],
-    parcel: Packed,
+    kwargs: AtRest,
+    parcel: Parcel,
     guard: Guard,
 ) -> Iterator[Outcome]:
-    """Execute a step on the runs of a pickled parcel; this is what worker processes do.
+    """Execute a step on the runs of a parcel; this is what worker processes do.
 
     Args:
         step: What to execute.
-        kwargs: What the runs get as `run.kwargs`.
-        parcel: Pickled runs.
+        kwargs: Of which each run gets a copy as `run.kwargs`.
+        parcel: The runs.
         guard: Makes a context in which the run of that place is executed.
 
     Yields:
         Outcomes, as time passes; their counts add up to the number of runs.
     """
-    runs = opened(parcel)
     start = 0
-    while start < len(runs):
-        end, errors, returned = _attempt_some(step, kwargs, runs, start, guard)
-        members = runs[start:end]
-        done, unpacked = pack_done([run for run in members if run.id_run not in errors])
-        errors |= unpacked
-        failed = _as_before(opened(parcel)[start:end], members, errors) if errors else []
-        packed = pack_runs(failed) if failed else None
-        yield Outcome(end - start, done, packed, described(failed), returned=returned)
-        start = end
+    while start < len(parcel):
+        attempts = _attempt_some(step, kwargs, parcel, start, guard)
+        outcome = came_to(attempts)
+        outcome.exception = _sendable(outcome.exception)
+        yield outcome
+        start += len(attempts)
 
 
 def _attempt_some(
-    step: Step,
-    kwargs: Mapping[str, Any],
-    runs: Sequence[Run],
-    start: int,
-    guard: Guard,
-) -> tuple[int, dict[str, str], str | None]:
-    """Attempt runs until it is time to hand over; return the end, errors, type returned."""
-    errors: dict[str, str] = {}
-    returned: str | None = None
+    step: Step, kwargs: AtRest, parcel: Parcel, start: int, guard: Guard
+) -> list[Attempt]:
+    """Attempt runs until it is time to hand over."""
+    attempts: list[Attempt] = []
+    has_exception = False
     until = time.monotonic() + PART_SECONDS
-    end = start
-    while end < len(runs) and (end == start or time.monotonic() < until):
-        run = runs[end]
-        run.kwargs = Namespace(kwargs)
-        with guard(end):
-            result = attempt(step, run, seeded=True)
-        if result.error is not None:
-            errors[run.id_run] = result.error
-        returned = returned or result.returned
-        end += 1
-    return end, errors, returned
+    for place in range(start, len(parcel)):
+        if attempts and time.monotonic() >= until:
+            break
+        with guard(place):
+            result = attempt(step, parcel[place], kwargs, WORKER)
+        if result.exception is not None and has_exception:
+            result = result._replace(exception=None)  # it holds all that its frames hold
+        has_exception = has_exception or result.exception is not None
+        attempts.append(result)
+    return attempts
 
 
-def execute_here(step: Step, parcel: list[Run]) -> Iterator[Outcome]:
+def execute_here(step: Step, kwargs: AtRest, parcel: Parcel) -> Iterator[Outcome]:
     """Execute a step on runs in this thread, without seeding the global generators."""
-    for run in parcel:
-        before = run.copy()
-        result = attempt(step, run, seeded=False)
-        if result.error is None:
-            yield Outcome(1, [run], None, [], returned=result.returned)
-        else:
-            failed = _as_before([before], [run], {run.id_run: result.error})
-            yield Outcome(1, None, failed, described(failed), returned=result.returned)
+    for resting in parcel:
+        yield came_to([attempt(step, resting, kwargs, THREAD)])
 
 
-def lost(runs: list[Run], reason: str) -> Outcome:
+def came_to(attempts: Sequence[Attempt]) -> Outcome:
+    """Return the outcome of attempts at runs that follow each other in a parcel."""
+    failed = [each for each in attempts if each.error is not None]
+    return Outcome(
+        len(attempts),
+        [each.run for each in attempts if each.error is None] or None,
+        [each.run for each in failed] or None,
+        [(each.run.describe(), each.error or "") for each in failed],
+        returned=next((each.returned for each in attempts if each.returned), None),
+        exception=failed[0].exception if failed else None,
+    )
+
+
+def _sendable(error: BaseException | None) -> BaseException | None:
+    """Return an exception if another process can read it, without its traceback."""
+    if error is None:
+        return None
+    try:
+        unpickled(packed := pickle.dumps(error))
+    except Exception:
+        return None
+    return error if len(packed) < EXCEPTION_BYTES else None
+
+
+def lost(parcel: Parcel, reason: str) -> Outcome:
     """Return the outcome of an attempt of which nothing came back: every run failed."""
-    for run in runs:
-        entry = run.ledger
+    failed = []
+    for resting in parcel:
+        entry = resting.ledger()
         entry.attempts = entry.attempts + 1 if entry.state == "failed" else 1
         entry.state, entry.error, entry.error_type = "failed", reason, "WorkerDied"
-    return Outcome(len(runs), None, pack_runs(runs), described(runs))
-
-
-def _as_before(before: list[Run], after: list[Run], errors: dict[str, str]) -> list[Run]:
-    """Return the failed runs as they were before the step, with a ledger that tells the failure."""
-    ledgers = {run.id_run: run.ledger for run in after}
-    failed = [run for run in before if run.id_run in errors]
-    for run in failed:
-        run.ledger = ledgers[run.id_run]
-        run.ledger.state = "failed"
-        run.ledger.error = errors[run.id_run]
-        run.ledger.error_type = run.ledger.error_type or "PicklingError"
-    return failed
-
-
-def described(failed: list[Run]) -> list[tuple[str, str]]:
-    """Return run for a person and error of each failed run."""
-    return [(run.describe(), run.ledger.error or "") for run in failed]
+        failed.append(resting.with_ledger(entry))
+    failures = [(resting.describe(), reason) for resting in failed]
+    return Outcome(len(failed), None, failed, failures)

@@ -1,52 +1,119 @@
-"""Parcels: the runs of a batch between steps.
+"""Parcels: the runs of a batch between steps, each at rest.
 
-A parcel is the list itself where the batch stays in this process, else its pickle, which whoever
-passes it on does not open. Kwargs are no part of a pickled parcel: they travel with the step.
+A run at rest is made of values that nobody can change, apart from each other run: a run that
+cannot be pickled or read back costs no other, and an attempt that failed is begun again from what
+was there before it. Kwargs are no part of it: they travel apart, once for all steps and runs.
 """
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution import by_value
-from mltraq_prefect.pickling import unpickled
-from mltraq_prefect.run import LedgerEntry, Run, StepEntry
+from mltraq_prefect.execution.copies import AtRest, fresh, held, packed, taken
+from mltraq_prefect.run import LedgerEntry, Namespace, Run, StepEntry
 
+Rest = Callable[[Mapping[str, Any]], AtRest]
 
-class Packed(NamedTuple):
-    """Pickled runs.
-
-    Attributes:
-        size: Number of runs.
-        data: Their pickle.
-    """
-
-    size: int
-    data: bytes
-
-
-Parcel = list[Run] | Packed
-
-_SUMMARY = LedgerEntry.__slots__[:-2]
+_summary = attrgetter(*LedgerEntry.__slots__[:-2])
 """What a run takes along of its ledger entry: not the way to its database."""
 
-_FACTS = attrgetter(*StepEntry.__slots__)
+_facts = attrgetter(*StepEntry.__slots__)
+
+
+class Resting(NamedTuple):
+    """A run at rest.
+
+    Attributes:
+        id_run: Its id.
+        seed: Of its random numbers.
+        params: What varies.
+        fields: What it has tracked.
+        locals: Scratch values.
+        entry: What the ledger says of it: a summary, and facts of each step.
+    """
+
+    id_run: str
+    seed: int
+    params: AtRest
+    fields: AtRest
+    locals: AtRest
+    entry: tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]
+
+    def run(self) -> Run:
+        """Return a run of new objects.
+
+        Raises:
+            UnreadableRun: Something in it cannot be made again from its pickle.
+        """
+        return Run(
+            self.id_run,
+            params=self._part("params", fresh),
+            fields=self._part("fields", fresh),
+            locals=self._part("locals", fresh),
+            seed=self.seed,
+        )
+
+    def taken(self) -> Run:
+        """Return the run for who gets it last; what cannot be read back makes it a failed one."""
+        run = Run(self.id_run, params=self.params_or_none(), seed=self.seed, ledger=self.ledger())
+        for name in ("fields", "locals"):
+            try:
+                setattr(run, name, Namespace(self._part(name, taken)))
+            except UnreadableRun as error:
+                entry = run.ledger
+                entry.state, entry.error, entry.error_type = "failed", str(error), "UnreadableRun"
+        return run
+
+    def ledger(self) -> LedgerEntry:
+        """Return what the ledger says of it."""
+        summary, executed = self.entry
+        entry = LedgerEntry(*summary)
+        entry.steps = dict(entry.steps)
+        entry.executed = {step: StepEntry(*facts) for step, facts in executed.items()}
+        return entry
+
+    def with_ledger(self, entry: LedgerEntry) -> Resting:
+        """Return the run with another ledger entry."""
+        executed = {step: _facts(facts) for step, facts in entry.executed.items()}
+        return Resting(*self[:-1], (_summary(entry), executed))
+
+    def with_results(self, fields: AtRest, scratch: AtRest) -> Resting:
+        """Return the run with other fields and locals."""
+        return Resting(self.id_run, self.seed, self.params, fields, scratch, self.entry)
+
+    def describe(self) -> str:
+        """The run for a person: its params, or its id."""
+        return Run(self.id_run, params=self.params_or_none()).describe()
+
+    def params_or_none(self) -> dict[str, Any]:
+        """Return the params, or none if they cannot be read back."""
+        try:
+            return fresh(self.params)
+        except Exception:
+            return {}
+
+    def _part(self, name: str, make: Callable[[AtRest], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return make(getattr(self, name))
+        except Exception as error:
+            raise UnreadableRun(
+                f"{name} cannot be read back from their pickle: {type(error).__name__}: {error}"
+            ) from error
+
+
+class UnreadableRun(Exception):
+    """Something in a run can be pickled, but not be made again from its pickle."""
+
+
+Parcel = list[Resting]
 
 
 def opened(parcel: Parcel) -> list[Run]:
-    """Return the runs of a parcel; each call on a pickled one returns new objects."""
-    if isinstance(parcel, Packed):
-        return [_from_state(*state) for state in unpickled(parcel.data)]
-    return parcel
-
-
-def size_of(parcel: Parcel) -> int:
-    """Return the number of runs of a parcel."""
-    return parcel.size if isinstance(parcel, Packed) else len(parcel)
+    """Return the runs of a parcel for who gets them last."""
+    return [resting.taken() for resting in parcel]
 
 
 def rest(parcels: Iterable[Parcel], handled: int) -> list[Parcel]:
@@ -54,92 +121,47 @@ def rest(parcels: Iterable[Parcel], handled: int) -> list[Parcel]:
     if not handled:
         return [*parcels]
     first, *others = parcels
-    runs = opened(first)[handled:]
-    packed = pack_runs(runs) if isinstance(first, Packed) else runs
-    return [packed, *others] if runs else others
+    return [first[handled:], *others] if handled < len(first) else others
 
 
-def pack(value: Any) -> bytes:
-    """Pickle, by value what is defined in ``__main__`` or in a notebook."""
-    return by_value.dumps(value)
+def hold_runs(runs: Iterable[Run]) -> Parcel:
+    """Put runs at rest that stay in this process, without their kwargs."""
+    return [_resting(run, held) for run in runs]
 
 
-def pack_runs(runs: Sequence[Run]) -> Packed:
-    """Pickle runs that are to be executed, without their kwargs.
+def pack_runs(runs: Sequence[Run]) -> Parcel:
+    """Put runs at rest that are to be executed by other processes, without their kwargs.
 
     Raises:
         InvalidInput: A run holds something that cannot be sent to another process.
     """
+    return [_packed(run) for run in runs]
+
+
+def _packed(run: Run) -> Resting:
     try:
-        return _packed(runs)
+        return _resting(run, packed)
     except Exception:
-        for run in runs:
-            if culprit := unpicklable(run):
-                raise InvalidInput(
-                    f"run {run.describe()}: {culprit} cannot be sent to a worker process; "
-                    'create it inside a step, or use backend="threads"'
-                ) from None
+        parts = {"params": run.params, "fields": run.fields, "locals": run.locals}
+        if culprit := unpicklable(parts):
+            raise InvalidInput(
+                f"run {run.describe()}: {culprit} cannot be sent to a worker process; "
+                'create it inside a step, or use backend="threads"'
+            ) from None
         raise
 
 
-def pack_done(runs: Sequence[Run]) -> tuple[Packed | None, dict[str, str]]:
-    """Pickle runs that completed a step.
-
-    Returns:
-        The parcel, or None if it would be empty, and by `id_run` why a run could not be packed.
-    """
-    try:
-        return (_packed(runs) if runs else None), {}
-    except Exception:
-        culprits = {run.id_run: unpicklable(run) for run in runs}
-        failures = {
-            id_run: f"{culprit} cannot be passed on to the next step; "
-            f"close and delete it (del run.{culprit.split(' ')[0]}) at the end of the step"
-            for id_run, culprit in culprits.items()
-            if culprit is not None
-        }
-        kept = [run for run in runs if run.id_run not in failures]
-        return (_packed(kept) if kept else None), failures
+def _resting(run: Run, rest: Rest) -> Resting:
+    parts = rest(run.params), rest(run.fields), rest(run.locals)
+    return Resting(run.id_run, run.seed, *parts, ((), {})).with_ledger(run.ledger)
 
 
-def unpicklable(run: Run) -> str | None:
-    """Name what keeps a run from being pickled: ``locals.connection (of type Connection)``."""
-    for part in ("params", "fields", "locals"):
-        for key, value in getattr(run, part).items():
+def unpicklable(parts: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Name what cannot be pickled, such as ``locals.connection (of type Connection)``."""
+    for part, values in parts.items():
+        for key, value in dict(values).items():
             try:
-                pack(value)
+                packed({key: value})
             except Exception:
                 return f"{part}.{key} (of type {type(value).__name__})"
     return None
-
-
-def _packed(runs: Sequence[Run]) -> Packed:
-    states = [_state(run) for run in runs]
-    try:
-        data = pickle.dumps(states, protocol=pickle.HIGHEST_PROTOCOL)
-    except Exception:
-        return Packed(len(runs), pack(states))
-    # Plain pickle is much faster, but keeps of what is defined in __main__ the name alone.
-    return Packed(len(runs), pack(states) if b"__main__" in data else data)
-
-
-def _state(run: Run) -> tuple[Any, ...]:
-    values = (dict(run.params), dict(run.fields), dict(run.locals))
-    summary = tuple([getattr(run.ledger, name) for name in _SUMMARY])
-    executed = {step: _FACTS(entry) for step, entry in run.ledger.executed.items()}
-    return (run.id_run, *values, run.seed, summary, executed)
-
-
-def _from_state(
-    id_run: str,
-    params: dict[str, Any],
-    fields: dict[str, Any],
-    locals_: dict[str, Any],
-    seed: int,
-    summary: tuple[Any, ...],
-    executed: dict[str, tuple[Any, ...]],
-) -> Run:
-    entries = {step: StepEntry(*facts) for step, facts in executed.items()}
-    ledger = LedgerEntry(*summary)
-    ledger.executed = entries
-    return Run(id_run, params=params, fields=fields, locals=locals_, seed=seed, ledger=ledger)

@@ -6,9 +6,18 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from mltraq_prefect.execution.attempt import attempt, global_generators_kept, useless_return
+from mltraq_prefect.execution.attempt import (
+    SERIAL,
+    Attempt,
+    attempt,
+    global_generators_kept,
+    useless_return,
+)
+from mltraq_prefect.execution.copies import AtRest
 from mltraq_prefect.execution.failures import FailureLimit
+from mltraq_prefect.execution.inputs import held_kwargs
 from mltraq_prefect.execution.options import ExecutionOptions
+from mltraq_prefect.execution.parcels import Resting, hold_runs, opened
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.run import Run
 
@@ -18,41 +27,47 @@ def execute_serially(
     runs: Iterable[Run],
     collect: Callable[[list[Run]], None],
     options: ExecutionOptions,
-) -> None:
+) -> BaseException | None:
     """Execute all steps on each run; a run that fails a step skips the later ones.
 
     Args:
         steps: In the order in which they depend on each other.
-        runs: Changed in place; a failed run is as it was before the step that failed.
-        collect: Gets each run when it has ended, completed or failed.
+        runs: Not changed.
+        collect: Gets each run when it has ended, completed or failed: a copy, with the results;
+            a failed run is as it was before the step that failed.
         options: How; what fails is tried again, and the execution stops at the limit.
+
+    Returns:
+        What a step raised in the first run that failed, or None.
     """
     returned: dict[str, str] = {}
     limit = FailureLimit(options.failure_limit)
+    kwargs, first = held_kwargs(options.kwargs), None
     with global_generators_kept():
         for run in runs:
+            (resting,) = hold_runs([run])
             for step in steps:
-                if not _completes(step, run, options, returned):
+                result = _tried(step, resting, kwargs, options)
+                resting, first = result.run, first or result.exception
+                if result.returned is not None:
+                    returned.setdefault(step.name, result.returned)
+                if result.error is not None:
                     break
-            limit.note([run])
-            collect([run])
+            ended = opened([resting])
+            limit.note(ended)
+            collect(ended)
             if limit.is_reached:
                 break
     for name, kind in returned.items():
         logging.getLogger("mltraq_prefect").warning("%s", useless_return(name, kind))
+    return first
 
 
-def _completes(step: Step, run: Run, options: ExecutionOptions, returned: dict[str, str]) -> bool:
-    before = run.copy()
-    for number in range(options.retries + 1):
-        if number and options.retry_delay_seconds:
-            time.sleep(options.retry_delay_seconds)
-        result = attempt(step, run, seeded=True)
-        if result.returned is not None:
-            returned.setdefault(step.name, result.returned)
+def _tried(step: Step, resting: Resting, kwargs: AtRest, options: ExecutionOptions) -> Attempt:
+    result = attempt(step, resting, kwargs, SERIAL)
+    for _ in range(options.retries):
         if result.error is None:
-            return True
-        run.fields, run.locals = before.copy().fields, before.copy().locals
-        run.ledger.error = result.error
-        run.ledger.fail(step.name, step.fingerprint)
-    return False
+            break
+        time.sleep(options.retry_delay_seconds)
+        result = attempt(step, result.run, kwargs, SERIAL)
+    return result

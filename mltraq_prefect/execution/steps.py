@@ -68,7 +68,7 @@ def as_steps(
         steps: Functions of one run, or one.
         kwargs: What all runs get.
         seed: Of the random numbers.
-        check: Raises InvalidInput if what a run has in its fields cannot be stored.
+        check: Raises InvalidInput if what a run has in its fields at its end cannot be stored.
         buffers: Encodes values of the types that can be stored.
 
     Raises:
@@ -81,8 +81,9 @@ def as_steps(
         named[_unique(_name(function), named)] = function
     inputs = manifest_of_kwargs(kwargs, buffers)
     codes = {name: manifest_of_step(name, function, buffers) for name, function in named.items()}
+    checks = dict.fromkeys(named, _accept) | dict.fromkeys([*named][-1:], check)
     return [
-        Step(name, named[name], fingerprint(code, inputs, seed), check, code, inputs)
+        Step(name, named[name], fingerprint(code, inputs, seed), checks[name], code, inputs)
         for name, code in codes.items()
     ]
 
@@ -99,10 +100,12 @@ def _as_list(steps: object) -> list[Any]:
 def _check(function: object) -> None:
     if not callable(function):
         raise InvalidStep(f"a step must be a function of one run, not {function!r}")
-    if inspect.iscoroutinefunction(function):
-        raise InvalidStep(
-            f"step {_name(function)!r} is async; steps are plain functions of one run"
-        )
+    for kind, is_kind in _NOT_EXECUTED.items():
+        if is_kind(_called(function)):
+            raise InvalidStep(
+                f"step {_name(function)!r} is {kind}, which executes nothing when it is called; "
+                "steps are plain functions of one run"
+            )
     try:
         inspect.signature(function).bind(None)
     except TypeError as error:
@@ -111,6 +114,22 @@ def _check(function: object) -> None:
         ) from None
     except ValueError:
         return  # a builtin without a signature: calling it will tell
+
+
+_NOT_EXECUTED = {
+    "async": inspect.iscoroutinefunction,
+    "an async generator": inspect.isasyncgenfunction,
+    "a generator": inspect.isgeneratorfunction,
+}
+
+
+def _called(function: Any) -> Any:
+    """Return what a call of a partial, or of an object with ``__call__``, calls in the end."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or isinstance(function, type):
+        return function
+    return _called(type(function).__call__)
 
 
 def _name(function: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pickle
 import signal
@@ -16,17 +15,16 @@ from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.batch import Outcome, only_records
+from mltraq_prefect.execution.copies import pack
 from mltraq_prefect.execution.fork_server import END_SECONDS, fork_server
+from mltraq_prefect.execution.inputs import Inputs, new_key, packed_kwargs
 from mltraq_prefect.execution.logs import LogRecord
 from mltraq_prefect.execution.output import Output
-from mltraq_prefect.execution.parcels import Packed, pack
+from mltraq_prefect.execution.parcels import Parcel
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.worker_main import IDLE_SECONDS, Job, Refusal
 from mltraq_prefect.pickling import unpickled
-from mltraq_prefect.run import Namespace
-
-_job_numbers = itertools.count()
 
 LIVE_SECONDS = 1.0
 """What a step prints and logs is shown after so long at most."""
@@ -49,37 +47,27 @@ class WorkerDied(Exception):
 
 
 def make_job(
-    step: Step, kwargs: Mapping[str, Any], level: int, timeout_seconds: float | None
+    step: Step, kwargs: Mapping[str, Any] | Inputs, level: int, timeout_seconds: float | None
 ) -> Job:
     """Pack a step for workers.
 
     Args:
         step: What to execute.
-        kwargs: What runs get as `run.kwargs`.
+        kwargs: What runs get as `run.kwargs`, perhaps packed for several jobs.
         level: Log records below this level are not collected.
         timeout_seconds: How long the step may take for one run, or None.
 
     Raises:
         InvalidInput: The step or the kwargs hold something that cannot be sent to another process.
     """
-    key = f"{os.getpid()}-{time.time_ns()}-{next(_job_numbers)}"
+    inputs = kwargs if isinstance(kwargs, Inputs) else packed_kwargs(kwargs, on_this_machine=True)
     try:
-        return Job(key, pack((step, Namespace(kwargs))), level, timeout_seconds)
+        return Job(new_key(), pack(step), inputs, level, timeout_seconds)
     except Exception as error:
-        culprit = _unpicklable(kwargs) or f"step {step.name!r}"
         raise InvalidInput(
-            f"{culprit} cannot be sent to a worker process ({error}); "
+            f"step {step.name!r} cannot be sent to a worker process ({error}); "
             'create what it needs inside the step, or use backend="threads"'
         ) from None
-
-
-def _unpicklable(kwargs: Mapping[str, Any]) -> str | None:
-    for key, value in kwargs.items():
-        try:
-            pack(value)
-        except Exception:
-            return f"kwargs.{key} (of type {type(value).__name__})"
-    return None
 
 
 class Worker:
@@ -116,18 +104,18 @@ class Worker:
         is_young = time.monotonic() - self._idle_since < IDLE_SECONDS / 2
         return is_young and self._fork.is_alive()
 
-    def execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
+    def execute(self, job: Job, parcel: Parcel) -> Iterator[Outcome]:
         """Execute a job on the runs of a parcel.
 
         Raises:
             InvalidInput: A module of the step executes an experiment when it is imported.
             WorkerDied: The process ended before it had yielded all outcomes.
         """
-        message = (job.key if job.key in self._known else job, parcel)
-        missing = parcel.size
+        message = (self._as_known(job), parcel)
+        missing = len(parcel)
         try:
             self._channel.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
-            self._known.add(job.key)
+            self._known |= {job.key, job.inputs.key}
             while missing:
                 yield from self._shown_until_answer()
                 answer = unpickled(self._channel.recv_bytes())
@@ -143,6 +131,13 @@ class Worker:
             yield only_records(self._written())
             raise death from None
         self._idle_since = time.monotonic()
+
+    def _as_known(self, job: Job) -> Job | str:
+        """Return of a job what the worker does not have yet."""
+        if job.key in self._known:
+            return job.key
+        is_known = job.inputs.key in self._known
+        return job._replace(inputs=job.inputs.key) if is_known else job
 
     def _shown_until_answer(self) -> Iterator[Outcome]:
         """Wait for the worker, not for a process that a step has started and that outlives it."""

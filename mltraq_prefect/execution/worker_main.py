@@ -13,13 +13,14 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from mltraq_prefect.execution.batch import execute_packed
+from mltraq_prefect.execution.copies import AtRest
+from mltraq_prefect.execution.inputs import Inputs, received
 from mltraq_prefect.execution.output import set_level, start_output
-from mltraq_prefect.execution.parcels import Packed
+from mltraq_prefect.execution.parcels import Parcel
 from mltraq_prefect.execution.preparation import prepared, refusal
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.pickling import unpickled
-from mltraq_prefect.run import Namespace
 
 IDLE_SECONDS = 120.0
 """A worker ends when it had nothing to do for this long: on a cluster nobody ends it."""
@@ -30,13 +31,15 @@ class Job(NamedTuple):
 
     Attributes:
         key: Identifies it.
-        packed: Pickle of step and kwargs.
+        packed: Pickle of the step.
+        inputs: The kwargs (`Inputs`); their key alone for a worker that has them from another job.
         level: Log records below this level are not collected.
         timeout_seconds: How long the step may take for one run, or None.
     """
 
     key: str
     packed: bytes
+    inputs: Any
     level: int
     timeout_seconds: float | None
 
@@ -57,13 +60,17 @@ def serve(channel: Connection, recorder: Recorder) -> None:
     Each message is a job, or the key of one that came before, and a parcel. What goes back is
     pickled outcomes, or the traceback of what kept the worker from executing the parcel.
     """
-    jobs: dict[str, tuple[Job, Step, Namespace]] = {}
+    jobs: dict[str, tuple[Job, Step, AtRest]] = {}
+    known: dict[str, AtRest] = {}
     while channel.poll(IDLE_SECONDS):
         recorder.note(NO_RUN)
         try:
             job, parcel = unpickled(channel.recv_bytes())
             if isinstance(job, Job):
-                jobs[job.key] = (job, *unpickled(job.packed))
+                if isinstance(job.inputs, Inputs):
+                    known[job.inputs.key] = received(job.inputs)
+                    job = job._replace(inputs=job.inputs.key)
+                jobs[job.key] = (job, unpickled(job.packed), known[job.inputs])
                 job = job.key
             _execute(channel, recorder, jobs[job], parcel)
         except (Exception, SystemExit):
@@ -72,7 +79,7 @@ def serve(channel: Connection, recorder: Recorder) -> None:
 
 
 def _execute(
-    channel: Connection, recorder: Recorder, known: tuple[Job, Step, Namespace], parcel: Packed
+    channel: Connection, recorder: Recorder, known: tuple[Job, Step, AtRest], parcel: Parcel
 ) -> None:
     job, step, kwargs = known
     set_level(job.level)

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from mltraq_prefect.execution.batch import Outcome, lost
 from mltraq_prefect.execution.fork_server import fork_server
-from mltraq_prefect.execution.parcels import Packed, opened, pack_runs
+from mltraq_prefect.execution.parcels import Parcel
 from mltraq_prefect.execution.preparation import check_processes
 from mltraq_prefect.execution.recorder import NO_RUN
 from mltraq_prefect.execution.turns import Turns
@@ -49,7 +49,7 @@ class Workers:
         self._busy: set[Worker] = set()
         self._is_closed = False
 
-    def execute(self, job: Job, parcel: Packed, *, rank: int = 0) -> Iterator[Outcome]:
+    def execute(self, job: Job, parcel: Parcel, *, rank: int = 0) -> Iterator[Outcome]:
         """Execute a job on the runs of a parcel, waiting for a worker if all are busy.
 
         A worker that dies or exceeds the time fails the run that it executed; another one goes on
@@ -69,10 +69,10 @@ class Workers:
         with nullcontext() if self._turns is None else self._turns.turn(rank):
             yield from self._execute(job, parcel)
 
-    def _execute(self, job: Job, parcel: Packed) -> Iterator[Outcome]:
-        left: Packed | None = parcel
+    def _execute(self, job: Job, parcel: Parcel) -> Iterator[Outcome]:
+        left = parcel
         is_second = False
-        while left is not None:
+        while left:
             handled = 0
             try:
                 with self._leased() as worker:
@@ -151,13 +151,13 @@ def prepare_workers() -> None:
     fork_server.start()
 
 
-def _bury(parcel: Packed, handled: int, death: WorkerDied) -> tuple[Outcome, Packed | None]:
+def _bury(parcel: Parcel, handled: int, death: WorkerDied) -> tuple[Outcome, Parcel]:
     """Return what became of the run at which a worker died, and the runs that are left."""
-    runs = opened(parcel)[handled:]
+    left = parcel[handled:]
     if death.place == NO_RUN:
-        return lost(runs, str(death)), None
-    culprit = runs.pop(max(0, death.place - handled))
-    return lost([culprit], str(death)), pack_runs(runs) if runs else None
+        return lost(left, str(death)), []
+    culprit = left.pop(max(0, death.place - handled))
+    return lost([culprit], str(death)), left
 
 
 @cache

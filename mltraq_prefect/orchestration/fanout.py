@@ -36,13 +36,14 @@ from mltraq_prefect.execution import (
 )
 from mltraq_prefect.execution.attempt import useless_return
 from mltraq_prefect.execution.batch import execute_here
+from mltraq_prefect.execution.inputs import Inputs, held_kwargs, packed_kwargs
 from mltraq_prefect.execution.pace import (
     BATCH_SECONDS,
     BATCHES_AHEAD,
     CHECKPOINTED_SECONDS,
     TASK_RUNS_PER_STEP,
 )
-from mltraq_prefect.execution.parcels import Packed, Parcel, opened, pack_runs
+from mltraq_prefect.execution.parcels import Parcel, hold_runs, opened, pack_runs
 from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.execution.worker_main import Job
 from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
@@ -70,7 +71,7 @@ def execute_in_tasks(
     collector: Collector,
     options: ExecutionOptions,
     progress: ShownProgress,
-) -> None:
+) -> BaseException | None:
     """Execute steps on runs as task runs of the current flow run.
 
     Args:
@@ -79,6 +80,9 @@ def execute_in_tasks(
         collector: Gets the results.
         options: How.
         progress: Shows how far it is.
+
+    Returns:
+        What a step raised in the first run that failed, if it is known, or None.
 
     Raises:
         CancelledRun: The flow run was cancelled.
@@ -97,16 +101,16 @@ def execute_in_tasks(
         limit = FailureLimit(options.failure_limit)
         fanout = _Fanout(runner, collector, progress, pace, steps, limit)
         deliver = fanout.deliver if local else None
-        tasks = []
-        for position, step in enumerate(steps):
-            job = None if stays_here else _job(step, options)
-            execute = _execution(step, job, workers, rank=-position)
-            is_last = step is steps[-1]
-            tasks.append(_task(step, execute, options, stays_here, deliver if is_last else None))
+        executions = _executions(steps, options, workers, stays_here, local)
+        tasks = [
+            _task(step, execute, options, stays_here, deliver if step is steps[-1] else None)
+            for step, execute in zip(steps, executions, strict=True)
+        ]
         batches = _batches(runs, pace, packed=not stays_here)
         if not local:
             stack.enter_context(portable_flow())
         fanout.run(tasks, batches)
+    return fanout.cause
 
 
 def _pace(options: ExecutionOptions, runner: AnyRunner, workers: int | None, total: int) -> Pace:
@@ -120,21 +124,35 @@ def _pace(options: ExecutionOptions, runner: AnyRunner, workers: int | None, tot
     return Pace(total, at_once, seconds, fixed, is_careful=careful)
 
 
-def _job(step: Step, options: ExecutionOptions) -> Job:
+def _executions(
+    steps: Sequence[Step],
+    options: ExecutionOptions,
+    workers: Workers | None,
+    stays_here: bool,
+    local: bool,
+) -> list[Execute]:
+    """Return what executes each step; the kwargs are packed once for all."""
+    if stays_here:
+        kwargs = held_kwargs(options.kwargs)
+        return [partial(execute_here, step, kwargs) for step in steps]
+    inputs = packed_kwargs(options.kwargs, on_this_machine=local)
+    jobs = [_job(step, inputs, options) for step in steps]
+    return [_execution(job, workers, rank=-position) for position, job in enumerate(jobs)]
+
+
+def _job(step: Step, inputs: Inputs, options: ExecutionOptions) -> Job:
     level = min(logging.INFO, logging.getLogger().level or logging.INFO)
-    return make_job(step, options.kwargs, level, options.timeout_seconds)
+    return make_job(step, inputs, level, options.timeout_seconds)
 
 
-def _execution(step: Step, job: Job | None, workers: Workers | None, rank: int) -> Execute:
-    if job is None:
-        return partial(execute_here, step)
+def _execution(job: Job, workers: Workers | None, rank: int) -> Execute:
     if workers is None:
         return partial(_execute_there, job)
     # What has begun goes first: results arrive early, and few batches are held.
     return partial(workers.execute, job, rank=rank)
 
 
-def _execute_there(job: Job, parcel: Packed) -> Iterator[Outcome]:
+def _execute_there(job: Job, parcel: Parcel) -> Iterator[Outcome]:
     """Execute a job on the machine of a cluster to which the task run was sent.
 
     A process of a cluster may have several threads; in a worker process of its own, a run has the
@@ -162,7 +180,7 @@ def _task(
 
 def _batches(runs: Sequence[Run], pace: Pace, *, packed: bool) -> Iterator[Batch]:
     for label, members in split(runs, pace):
-        parcel = pack_runs(members) if packed else [run.copy() for run in members]
+        parcel = pack_runs(members) if packed else hold_runs(members)
         yield Batch(label, len(members), [parcel])
 
 
@@ -187,6 +205,7 @@ class _Fanout:
         self._is_draining = False
         self._arrived: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._steps = steps
+        self.cause: BaseException | None = None
         self._position: dict[Any, int] = {}
         self._task_runs: dict[str, tuple[str, ...]] = {}
         self._returning: set[str] = set()
@@ -255,6 +274,7 @@ class _Fanout:
                 return
             raise batch
         self._warn_of_return(self._tasks[position].name, batch)
+        self.cause, batch.exception = self.cause or batch.exception, None
         last = position + 1 == len(self._tasks)
         following = None if last or self._is_draining else batch.next()
         if following is not None:

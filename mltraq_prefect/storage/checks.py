@@ -22,7 +22,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         InvalidName: A key cannot be stored.
         UnsupportedType: A value cannot be kept exactly.
     """
-    for key, value in fields.items():
+    for key, value in dict(fields).items():
         check_name(key, "field key")
         if not is_native(value):
             check(value, path=field_path(key))

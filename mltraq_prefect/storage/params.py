@@ -21,7 +21,7 @@ MOST_BYTES = 65_536
 
 
 def dump_params(
-    params: Sequence[Mapping[str, Any]], dialect: Dialect
+    params: Sequence[dict[str, Any]], dialect: Dialect
 ) -> tuple[list[str], dict[int, Exact]]:
     """Return JSON of the params of runs, and by place the envelopes of what it does not keep.
 
@@ -44,7 +44,7 @@ def _dump(params: Mapping[str, Any], dialect: Dialect) -> tuple[str, Exact]:
         return text, {}
     parts: dict[str, str] = {}
     exact: Exact = {}
-    for key, value in params.items():
+    for key, value in dict(params).items():
         check_name(key, "param name")
         found = to_json([value], nul=dialect.nul)
         if found is not None:

@@ -154,7 +154,7 @@ class Writer:
 
     def _experiment_fields(self) -> Exact:
         exact = {}
-        for key, value in self._record.fields.items():
+        for key, value in dict(self._record.fields).items():
             check_name(key, f"experiment {self._record.name!r}: field key")
             try:
                 exact[key] = encode(value, path=field_path(key))

@@ -177,7 +177,7 @@ def test_a_value_that_cannot_be_stored_fails_its_run_alone(session):
         if run.params.N == 2:
             run.fields.drawn = object()
 
-    with pytest.raises(mltraq.RunsFailed, match=r"run N=2: fields.drawn is of type object"):
+    with pytest.raises(mltraq.RunsFailed, match=r"fields.drawn is of type object"):
         define(session, 4).execute(strange, backend="local", checkpoint=True)
     states = session.query("SELECT state FROM experiment_runs ORDER BY position")["state"]
     assert states.tolist() == ["completed", "completed", "failed", "completed"]

@@ -12,7 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 import mltraq_prefect as mltraq
 from mltraq_prefect.execution import Batch, Workers, as_steps, fork_server_main
 from mltraq_prefect.execution.batch import Outcome
-from mltraq_prefect.execution.parcels import opened, pack_runs
+from mltraq_prefect.execution.parcels import hold_runs, opened, pack_runs
 from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.run import Run
 
@@ -21,7 +21,7 @@ def batch_of(counts, packed):
     """Return a batch of parcels with so many runs, which are numbered."""
     numbers = iter(range(sum(counts)))
     parcels = [[Run(params={"N": next(numbers)}) for _ in range(count)] for count in counts]
-    return Batch("some", sum(counts), [pack_runs(p) if packed else p for p in parcels])
+    return Batch("some", sum(counts), [pack_runs(p) if packed else hold_runs(p) for p in parcels])
 
 
 def numbers(parcels):
