@@ -13,6 +13,8 @@ import types
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
+import numpy as np
+
 from mltraq_prefect.execution.fingerprints.modules import globals_of, label, owner, owner_of
 from mltraq_prefect.identity import Buffers, code_digest, digest, take_apart
 from mltraq_prefect.identity.objects import known_parts
@@ -162,13 +164,11 @@ class Values:
         return f"{type(value).__name__} {name_of(value)}"
 
     def _object(self, value: Any) -> Work:
-        parts = known_parts(value)
-        if parts is None or parts[0] == "array":
-            encoded = self._encoded(value)
-            if encoded is not None:
-                return encoded
-            parts = parts or take_apart(value)
-        return (yield from self._tagged(*parts))
+        """Encode a value as it is stored, in place; take apart what cannot be stored."""
+        parts = None if isinstance(value, np.ndarray) else known_parts(value)
+        if parts is None and (encoded := self._encoded(value)) is not None:
+            return encoded
+        return (yield from self._tagged(*(parts or take_apart(value))))
 
     def _tagged(self, tag: str, parts: Iterable[Any]) -> Work:
         found = []

@@ -1,0 +1,310 @@
+"""What a fingerprint covers, and what it costs."""
+
+import linecache
+import logging
+import threading
+import tracemalloc
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mltraq_prefect as mltraq
+from mltraq_prefect.codecs import buffers
+from mltraq_prefect.execution import as_steps
+from mltraq_prefect.execution.fingerprints import (
+    differences,
+    manifest_of_kwargs,
+    manifest_of_step,
+)
+from mltraq_prefect.identity import code_digest
+
+
+def cell(code, *, name="__main__", file=None):
+    """Return the namespace of a notebook's cell, whose source only `linecache` has."""
+    text = f"<ipython-input-{abs(hash(code))}>" if file is None else file
+    linecache.cache[text] = (len(code), None, code.splitlines(True), text)
+    namespace = {"__name__": name} | ({} if file is None else {"__file__": file})
+    exec(compile(code, text, "exec"), namespace)
+    return namespace
+
+
+def parts(code, step="step", **options):
+    return manifest_of_step("s", cell(code, **options)[step], buffers).parts
+
+
+def named(before, after):
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+# -- cells and modules ---------------------------------------------------------------------------
+
+CELL = (
+    "RATE = {rate}\ndef helper():\n    return RATE\ndef step(run):\n    run.fields.x = helper()\n"
+)
+
+
+def test_cells_of_a_notebook_are_followed():
+    first, second = parts(CELL.format(rate=1)), parts(CELL.format(rate=2))
+    assert parts("# other cell\n\n" + CELL.format(rate=1)) == first
+    assert named(first, second) == {"value of RATE in module __main__"}
+
+
+def test_a_script_has_the_same_fingerprint_as_the_module_that_it_is():
+    code = CELL.format(rate=1)
+    as_script = parts(code, file="/project/study.py")
+    assert parts(code, name="study", file="/project/study.py") == as_script
+    assert parts(code, name="package.study", file="/elsewhere/package/study.py") == as_script
+
+
+def test_distributions_count_if_the_code_reaches_them():
+    code = "import numpy as np\nimport pandas as pd\ndef step(run):\n    run.fields.x = np.sin(1)\n"
+    found = parts(code)
+    assert found["version of numpy"] == np.__version__
+    assert "version of pandas" not in found
+    inside = "def step(run):\n    import sklearn.svm\n    run.fields.x = sklearn.svm.SVC()\n"
+    assert parts(inside)["version of sklearn"]
+
+
+def test_another_minor_version_of_python_is_named():
+    (step,) = as_steps(lambda run: None, {}, 0, buffers=buffers)
+    parts = dict(step.code.parts)
+    older = parts | {"version of Python": "3.10", "code in x": "1"}
+    now = parts | {"code in x": "1"}
+    before = step.fingerprint.replace(step.code.digest, "0" * 32)
+    known = {"0" * 32: older, step.code.digest: now}
+    (named,) = differences(before, step.fingerprint, known)
+    assert named.startswith("other version of Python (3.10 -> 3.")
+
+
+def test_results_of_the_earlier_scheme_cannot_be_compared_and_are_refused(session):
+    def step(run):
+        run.fields.x = 1
+
+    experiment = session.add_experiment("old").add_runs(N=[1])
+    experiment.execute(step, backend="local")
+    experiment.runs.first().ledger.steps["step"] = "0123456789ab-01234567-0"
+    experiment.persist()
+    again = session.add_experiment("old").add_runs(N=[1])
+    with pytest.raises(mltraq.InvalidInput, match=r"earlier version .* cannot be compared.*accept"):
+        again.execute(step, backend="local", checkpoint=True)
+    again.execute(step, backend="local", checkpoint="accept")
+    again.execute(step, backend="local", checkpoint="replace")
+    again.execute(step, backend="local", checkpoint=True)
+
+
+# -- code ------------------------------------------------------------------------------------------
+
+
+def code_of(text):
+    return cell(text)["f"].__code__
+
+
+LAYOUTS = [
+    "def f(a):\n    if a: return [n for n in range(a)]\n    return None",
+    "def f(a):\n    '''Docs.'''\n    if a:\n        # why\n\n        return [n for n in range(a)]"
+    "\n    return None",
+    "def f(a: int) -> list | None:\n    x: int\n    if a: return [n for n in range(a)]"
+    "\n    return None",
+    "import math\n\n\n\ndef f(a):\n    if a: return [n for n in (\n        range(a))]\n"
+    "    return None",
+]
+
+
+def test_layout_docstrings_and_annotations_are_no_code():
+    assert len({code_digest(code_of(text)) for text in LAYOUTS}) == 1
+
+
+def test_docstrings_do_not_shift_hundreds_of_constants():
+    body = "\n".join(f"    if a == {n}.5: return {n}.25" for n in range(300))
+    plain, documented = f"def f(a):\n{body}", f"def f(a):\n    'Docs.'\n{body}"
+    assert code_digest(code_of(plain)) == code_digest(code_of(documented))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("return a + 1", "return a - 1"),
+        ("return 1", "return 1.0"),
+        ("return 0.0", "return -0.0"),
+        ("return 1", "return True"),
+        ("return a.x", "return a.y"),
+        ("return a in {1, 2}", "return a in {1, 3}"),
+        ("return [x for x in a]", "return [x + 1 for x in a]"),
+        ("return lambda: 1", "return lambda: 2"),
+        ("yield 1", "return 1"),
+        ("try:\n        return a()\n    except ValueError: pass",
+         "try:\n        return a()\n    except TypeError: pass"),
+        ("while a: a = a - 1\n    return a", "if a: a = a - 1\n    return a"),
+    ],
+)  # fmt: skip
+def test_other_code_has_another_digest(one, other):
+    digests = {code_digest(code_of(f"def f(a):\n    {text}")) for text in (one, other)}
+    assert len(digests) == 2
+
+
+# -- costs -----------------------------------------------------------------------------------------
+
+
+def test_helpers_that_call_each_other_are_followed_once():
+    count = 300
+    calls = "\n    ".join(f"f{n}()" for n in range(count))
+    code = "\n".join(f"def f{n}():\n    {calls}" for n in range(count))
+    found = parts(f"{code}\ndef step(run):\n    f0()\n")
+    assert sum(name.startswith("code in") for name in found) == count + 1
+
+
+def test_a_long_chain_of_helpers_is_no_recursion():
+    chain = "\n".join(f"def f{n}():\n    return f{n + 1}()" for n in range(3000))
+    code = f"{chain}\ndef f3000():\n    return {{}}\ndef step(run):\n    f0()\n"
+    assert named(parts(code.format(1)), parts(code.format(2))) == {"code in __main__.f3000"}
+
+
+def nested(depth, last):
+    value = last
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_depth_and_cycles_of_values_are_no_recursion():
+    def digest(value):
+        return manifest_of_kwargs({"v": value}, buffers).digest
+
+    assert digest(nested(20_000, 1)) == digest(nested(20_000, 1)) != digest(nested(20_000, 2))
+    loops = [[n] for n in (1, 1, 2)]
+    for loop in loops:
+        loop.append({"again": loop})
+    first, same, other = map(digest, loops)
+    assert first == same != other
+    shared = [0]
+    for _ in range(100):
+        shared = [shared, shared]  # 2**100 leaves if it were walked as a tree
+    assert digest(shared)
+
+
+def test_large_kwargs_are_not_copied():
+    size = 50_000_000
+    kwargs = {
+        "array": np.zeros(size // 8),
+        "fortran": np.zeros((2, size // 16), order="F"),
+        "frame": pd.DataFrame({"a": np.zeros(size // 8)}),
+        "nested": {"deep": [np.ones(size // 8)]},
+    }
+    tracemalloc.start()
+    try:
+        as_steps(lambda run: None, kwargs, 0, buffers=buffers)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 10
+
+
+# -- values --------------------------------------------------------------------------------------
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+values = st.recursive(
+    leaves | st.sampled_from([np.float32(1), np.arange(3), len, np.sin, ValueError]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(), inner, max_size=3)
+        | st.builds(lambda value: types.SimpleNamespace(value=value), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(values)
+def test_equal_values_have_equal_digests(value):
+    import cloudpickle
+
+    again = cloudpickle.loads(cloudpickle.dumps(value))
+    first = manifest_of_kwargs({"v": value}, buffers).digest
+    assert first == manifest_of_kwargs({"v": again}, buffers).digest
+    assert first != manifest_of_kwargs({"v": [value]}, buffers).digest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        (1, True),
+        (1.0, np.float32(1)),
+        ([1], (1,)),
+        ("a", b"a"),
+        (np.zeros(2), np.zeros(2, "f4")),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}, index=[1])),
+        ({"a": 1}, {"a": 1, "b": None}),
+        (list(range(1000)), [*range(999), 0]),
+        ({str(n): n for n in range(1000)}, {str(n): n for n in range(1, 1001)}),
+        (np.random.default_rng(1), np.random.default_rng(2)),
+        (types.SimpleNamespace(a=1), types.SimpleNamespace(a=2)),
+    ],
+)
+def test_other_values_have_other_digests(one, other):
+    first, second = (manifest_of_kwargs({"v": value}, buffers) for value in (one, other))
+    assert set(first.parts) == set(second.parts)
+    assert named(first.parts, second.parts) == {"value of v in kwargs"}
+
+
+def test_the_order_of_large_dicts_and_sets_does_not_count():
+    forward = {str(n): n for n in range(1000)}
+    backward = dict(reversed(forward.items()))
+    sets = [set(map(str, range(n, 1000 + n))) & set(forward) for n in (0, 0)]
+    digests = [manifest_of_kwargs({"v": v}, buffers).digest for v in (forward, backward)]
+    assert len(set(digests)) == 1
+    assert len({manifest_of_kwargs({"v": v}, buffers).digest for v in sets}) == 1
+
+
+def test_texts_are_not_written_into_the_parts():
+    found = manifest_of_kwargs({"token": "secret", "rate": 0.5}, buffers).parts
+    assert "secret" not in str(found)
+    assert found["value of rate in kwargs"] == "float 0.5"
+
+
+# -- what cannot be followed ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def warnings(caplog):
+    caplog.set_level(logging.WARNING, "mltraq_prefect")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (threading.Lock(), "value of v in kwargs, a lock"),
+        ((n for n in ()), "value of v in kwargs, a generator"),
+        ([1, {"a": threading.Lock()}], "value of v in kwargs, a lock"),
+    ],
+)
+def test_what_cannot_be_followed_is_said_once(warnings, value, what):
+    subject = f"the test of {what} {type(value)}"
+    from mltraq_prefect.execution.fingerprints.reach import Reach
+
+    for _ in range(2):
+        reach = Reach(subject, buffers)
+        reach.value("value of v in kwargs", value)
+        assert reach.manifest().parts
+    (message,) = warnings()
+    assert message.startswith(f"{subject} reads what cannot be followed: {what} (")
+
+
+def test_code_that_is_made_while_a_step_runs_is_said_not_to_be_followed(warnings):
+    code = "def step(run):\n    exec('run.fields.x = 1')\n"
+    manifest_of_step("made", cell(code)["step"], buffers)
+    assert "what exec() executes in module __main__" in warnings()[0]
+
+
+def test_a_client_of_a_library_counts_by_its_type_and_what_is_beside_it_by_value():
+    def capturing(session, rate):
+        return lambda run: run.fields.update(x=(session, rate))
+
+    sessions = [mltraq.create_session() for _ in range(2)]
+    first, same = (manifest_of_step("s", capturing(s, 1), buffers).digest for s in sessions)
+    assert first == same != manifest_of_step("s", capturing(sessions[0], 2), buffers).digest
