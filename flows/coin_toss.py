@@ -48,8 +48,8 @@ def toss(store: str | None = None, slot: datetime | None = None):
 def evaluate(experiment: str = EXPERIMENT, store: str | None = None):
     """Evaluate what has yet to be: read the errors alone, and add columns to the same rows."""
     with mltraq.create_session(block=store) as session:
-        if experiment in set(session.ls(pending="metrics")["name"]):
-            stored = session.load(experiment, columns=["errors"], pending="metrics")
+        if experiment in set(session.ls(pending=metrics)["name"]):
+            stored = session.load(experiment, columns=["errors"], pending=metrics)
             stored.execute(steps=metrics, on_error="keep")
             stored.persist(if_exists="merge", report=["error"])
 

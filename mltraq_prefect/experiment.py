@@ -408,6 +408,15 @@ class Experiment:
             self._untold.pop(run.id_run, None)
         self._raise_failures(runs, cause)
 
+    def tell_kept_failures(self) -> None:
+        """Raise for failures that ``execute(on_error="keep")`` has kept; once.
+
+        Raises:
+            RunsFailed: There are such failures.
+        """
+        executed, self._untold = self._untold, {}
+        self._raise_failures(executed.values())
+
     def _raise_failures(self, runs: Iterable[Run], cause: BaseException | None = None) -> None:
         from mltraq_prefect.execution import runs_failed
 
@@ -471,9 +480,9 @@ class Experiment:
         self._revision, self._snapshot = written.revision, written.snapshot
         if if_exists != "merge":
             self._left_out = LeftOut((), 0)
-        executed, self._untold = self._untold, {}
         if on_error == "raise":
-            self._raise_failures(executed.values())
+            self.tell_kept_failures()
+        self._untold = {}
         return self
 
     def _check_report(self, report: Sequence[str]) -> None:

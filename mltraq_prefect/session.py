@@ -188,6 +188,7 @@ class Session:
             ExperimentNotFound: The database has no experiment of this name, or, with `pickle`, no
                 pickle of it.
             FieldNotFound: No run has one of the `columns`.
+            InvalidInput: `pending` is nearly the name of another step.
             CorruptData: Something in the tables is not what was written.
             UntrustedPickle: The pickle was not signed with this user's key.
         """
@@ -204,6 +205,9 @@ class Session:
     def persist(self, experiment: Experiment, if_exists: IfExists = "fail") -> Experiment:
         """Write an experiment of any session to this session's database.
 
+        Raises:
+            RunsFailed: As `Experiment.persist` does, when everything is written.
+
         Returns:
             The experiment as this session has it.
         """
@@ -211,7 +215,9 @@ class Session:
             experiment.check_identities()
         record = experiment.record()
         record.snapshot = record.revision = None
-        return Experiment(self._store, record).persist(if_exists)
+        written = Experiment(self._store, record).persist(if_exists)
+        experiment.tell_kept_failures()
+        return written
 
     def ls(
         self, *, pending: str | StepFunction | None = None, failed: bool = False
@@ -248,9 +254,13 @@ def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
             raise InvalidInput("failed=True needs the step in which the runs failed: pending=...")
         return None
     if isinstance(step, str):
-        return Pending(step, failed)
+        return Pending(step, failed, is_name=True)
     from mltraq_prefect.execution import as_steps, has_other_code
 
     (prepared,) = as_steps(step, {}, 0, buffers=buffers)
     now = prepared.fingerprint
-    return Pending(prepared.name, failed, lambda before: has_other_code(before, now))
+
+    def is_changed(before: str) -> bool:
+        return has_other_code(before, now)
+
+    return Pending(prepared.name, failed, is_changed=is_changed)

@@ -117,3 +117,39 @@ def test_a_union_keeps_all_results(session):
     with pytest.raises(TypeError):
         one.runs | [1]
     assert len(pickle.loads(pickle.dumps(union))) == 4
+
+
+def trained(session):
+    experiment = session.add_experiment("trained").add_runs(N=[1, 2])
+    experiment.execute([fit, score_1], backend="local").persist()
+    return experiment
+
+
+def fit(run):
+    run.fields.x = 1
+
+
+def score_1(run):
+    run.fields.y = 1
+
+
+def test_a_step_that_is_nearly_another_ones_name_is_refused(session):
+    trained(session)
+    message = r"'trained' has tried a step 'scoer_1'; did you mean 'score_1'\? Known: 'fit', 'score"
+    with pytest.raises(mltraq.InvalidInput, match=message):
+        session.load("trained", pending="scoer_1")
+
+
+def test_a_new_step_is_no_misspelt_one(session, caplog):
+    trained(session)
+    assert len(session.load("trained", pending="score_2").runs) == 2
+    assert len(session.load("trained", pending="metrics").runs) == 2
+    assert "has tried a step 'metrics' yet; known: 'fit', 'score_1'" in caplog.text
+    caplog.clear()
+    assert not session.load("trained", pending="fit").runs
+    assert len(session.load("trained", pending=unheard_step).runs) == 2
+    assert not caplog.text
+
+
+def unheard_step(run=None):
+    """A step that nobody has executed."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.names import step_key
+
+_logger = logging.getLogger("mltraq_prefect")
+
+_VERSION = "_0123456789"
+"""What a name may end with that another step of its kind has otherwise."""
 
 _ROW = (
     "SELECT 1 FROM experiment_run_steps AS s WHERE s.id_experiment = experiment_runs.id_experiment "
@@ -22,13 +31,52 @@ class Pending:
     Attributes:
         step: Name of the step.
         failed: Whether runs that have failed in it are among them.
+        is_name: Whether a person has typed the name, which may be misspelt.
         is_changed: Says of the fingerprint with which a run has failed in it whether the step is
             another one now; such runs are among them. None if that is not known.
     """
 
     step: str
     failed: bool = False
+    is_name: bool = False
     is_changed: Callable[[str], bool] | None = None
+
+
+def check_name(transaction: Transaction, pending: Pending | None, entry: Entry) -> None:
+    """Doubt the name of a step that no run of an experiment has ever tried.
+
+    A step is new once, so a name that resembles no other one is only told of in the log.
+
+    Raises:
+        InvalidInput: It is nearly the name of a step that runs have tried.
+    """
+    if pending is None or not pending.is_name:
+        return
+    known = _steps(transaction, entry.id_experiment)
+    if not known or pending.step in known:
+        return
+    told = f"no run of experiment {entry.name!r} has tried a step {pending.step!r}"
+    listed = ", ".join(map(repr, known))
+    close = difflib.get_close_matches(pending.step, known, n=1, cutoff=0.8)
+    if close and close[0].rstrip(_VERSION) != pending.step.rstrip(_VERSION):
+        raise InvalidInput(
+            f"pending: {told}; did you mean {close[0]!r}? Known: {listed}. If the step is new, "
+            "give the function itself instead of its name"
+        )
+    _logger.warning("pending: %s yet; known: %s", told, listed)
+
+
+def _steps(transaction: Transaction, id_experiment: str) -> list[str]:
+    """Return the steps that runs have tried, each found by one look at an index."""
+    names: list[str] = []
+    last = ""
+    sql = "SELECT min(step_key) FROM experiment_run_steps WHERE id_experiment = ? AND step_key > ?"
+    name = "SELECT step FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ? LIMIT 1"
+    while True:
+        ((last,),) = transaction.rows(sql, (id_experiment, last))
+        if last is None:
+            return names
+        names += [str(step) for (step,) in transaction.rows(name, (id_experiment, last))]
 
 
 Condition = tuple[str, tuple[Any, ...]]

@@ -23,7 +23,7 @@ from mltraq_prefect.storage.ledger import (
 )
 from mltraq_prefect.storage.marks import natural_marks, with_exact
 from mltraq_prefect.storage.params import parse_params
-from mltraq_prefect.storage.pending import Pending, condition
+from mltraq_prefect.storage.pending import Pending, check_name, condition
 from mltraq_prefect.storage.projection import revive
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, Snapshot
 from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
@@ -50,6 +50,7 @@ def read(
     """Read an experiment; see `Store.read`."""
     entry = found(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
+    check_name(transaction, pending, entry)
     ledger, steps = _ledger(transaction, entry, pending, ids)
     some = None if len(ledger["id_run"]) == entry.run_count else ledger["id_run"]
     executed = partial(executions, entry.id_experiment, ledger["id_run"])

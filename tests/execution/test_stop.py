@@ -100,9 +100,12 @@ def test_persist_can_keep_them_too(session):
 
 
 def test_a_failure_that_was_mended_or_raised_is_not_told_again(session):
+    def fail_if_broken(run):
+        run.fields.inverse = 1 / (not run.kwargs.broken)
+
     experiment = session.add_experiment("e").add_runs(N=range(4))
-    experiment.execute(fail_odd, backend="local", on_error="keep")
-    experiment.execute(lambda run: None, backend="local", on_error="keep")
+    experiment.execute(fail_if_broken, {"broken": True}, backend="local", on_error="keep")
+    experiment.execute(fail_if_broken, {"broken": False}, backend="local", on_error="keep")
     experiment.persist()
     with pytest.raises(mltraq.RunsFailed):
         experiment.execute(fail_odd, backend="local")
@@ -122,3 +125,13 @@ def test_a_flow_that_keeps_failures_stores_the_rest_and_ends_failed(session):
     assert session.query("SELECT count(half) AS n FROM e_e")["n"][0] == 2
     listed = session.ls()
     assert (listed["completed"][0], listed["failed"][0]) == (2, 2)
+
+
+def test_persist_to_another_database_tells_of_them_too(session):
+    experiment = session.add_experiment("e").add_runs(N=range(4))
+    experiment.execute(fail_odd, backend="local", on_error="keep")
+    other = mltraq.create_session("sqlite://")
+    with pytest.raises(mltraq.RunsFailed, match="2 of 4 runs failed"):
+        other.persist(experiment)
+    assert other.ls()["failed"].tolist() == [2]
+    experiment.persist()
