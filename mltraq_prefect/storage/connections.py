@@ -52,6 +52,10 @@ class DriverError(StoreError):
         self.whole = message if whole is None else whole
 
 
+Selected = Callable[[], list[Sequence[Any]]]
+"""Makes the columns of what was selected; once."""
+
+
 class Transaction:
     """One open transaction. The SQL it is given marks parameters by ``?``."""
 
@@ -72,11 +76,28 @@ class Transaction:
         self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
     ) -> list[Sequence[Any]]:
         """Return the rows of a query by columns, each made of cells that the driver gives."""
+        return self.selected(sql, makers, parameters)()
+
+    def selected(
+        self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
+    ) -> Selected:
+        """Run a query; return what makes its columns, when the transaction has ended, too.
+
+        The drivers of servers have all rows when a query has run. The transaction need not wait
+        for what is made of them.
+        """
         cursor = self.dialect.cursor(self.connection.connection)
         cursor.execute(self._marked(sql), tuple(parameters))
-        found = gathered(_chunks(cursor), makers)
-        cursor.close()
-        return found
+
+        def columns() -> list[Sequence[Any]]:
+            found = gathered(_chunks(cursor), makers)
+            cursor.close()
+            return found
+
+        if self.dialect.has_all_rows:
+            return columns
+        found = columns()
+        return lambda: found
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Run a statement that returns nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,24 +22,40 @@ SHOWN_COLUMNS = 12
 """Up to so many numeric fields are in the statement that a person may copy."""
 
 
-def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Numbers:
-    """Read the numbers of an experiment; see `Store.numbers`."""
+def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callable[[], Numbers]:
+    """Select the numbers of an experiment; return what makes them when the transaction has ended.
+
+    See `Store.numbers`.
+    """
     entry = reader.found(transaction, name)
     keys = [key for key, column in entry.layout.items() if column.kind in NUMERIC and column.name]
     states = _states(transaction, entry)
     sql = _statement(transaction, entry, keys[:SHOWN_COLUMNS])
     if entry.run_count > most_runs:
-        return Numbers(entry.table, sql, states, complete=False)
+        return lambda: Numbers(entry.table, sql, states, complete=False)
     names = ("position", "id_run", "params")
-    ledger = sorted(zip(*tables.read_ledger(transaction, entry.id_experiment, names), strict=True))
-    ids, cells = tables.read_cells(transaction, entry, keys)
+    ledger = tables.ledger(transaction, entry.id_experiment, names)
+    cells = tables.cells(transaction, entry, keys)
+
+    def made() -> Numbers:
+        rows = sorted(zip(*ledger(), strict=True))
+        return Numbers(entry.table, sql, states, _params(rows), _fields(entry, rows, *cells()))
+
+    return made
+
+
+def _fields(
+    entry: Entry,
+    ledger: Sequence[tuple[Any, ...]],
+    ids: Sequence[str],
+    cells: Mapping[str, Sequence[Any]],
+) -> dict[str, NDArray[np.float64]]:
     places = {id_run: place for place, id_run in enumerate(ids)}
     try:
         order = [places[id_run] for _, id_run, _ in ledger]
     except KeyError:
         raise DriverError("moved", "runs of the ledger have no rows in the table") from None
-    fields = {key: _floats(entry, key, cells[key])[order] for key in keys}
-    return Numbers(entry.table, sql, states, _params(ledger), fields)
+    return {key: _floats(entry, key, held)[order] for key, held in cells.items()}
 
 
 def _states(transaction: Transaction, entry: Entry) -> dict[str, StateTotal]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import decimal
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ _READING = ("SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "DESCRIBE", 
 
 def run(
     transaction: Transaction, sql: str, params: Mapping[str, Any], tables: Mapping[str, str]
-) -> tuple[list[str], list[tuple[Any, ...]]]:
+) -> tuple[list[str], Sequence[Sequence[Any]]]:
     """Run a statement that reads.
 
     Args:
@@ -46,7 +46,7 @@ def run(
         tables: Physical table names of the placeholders.
 
     Returns:
-        The names of the columns, and the rows.
+        The names of the columns, and the rows, for `with_numbers`.
 
     Raises:
         QueryFailed: A placeholder or param is unknown, or the statement returns no rows.
@@ -61,8 +61,12 @@ def run(
         raise QueryFailed(
             "query() only reads, and this statement returns no rows; nothing was done"
         )
-    rows = [tuple(map(_number, row)) for row in result]
-    return list(result.keys()), rows
+    return list(result.keys()), result.all()
+
+
+def with_numbers(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Return rows that a statement gave, with numbers as Python has them."""
+    return [tuple(map(_number, row)) for row in rows]
 
 
 def _check_reads(sql: str) -> None:

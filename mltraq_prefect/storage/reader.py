@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import repeat
 from typing import Any
 
@@ -16,6 +16,7 @@ from mltraq_prefect.run import Run
 from mltraq_prefect.storage import fingerprints, index, tables
 from mltraq_prefect.storage.columns import picked
 from mltraq_prefect.storage.connections import DriverError, Transaction
+from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.ledger import (
     LEDGER,
@@ -38,6 +39,9 @@ ReadExecutions = Callable[[str, Sequence[str]], Executions]
 Ledger = dict[str, Sequence[Any]]
 """Natural cells of the ledger by column, but moments as the driver gave them."""
 
+LedgerPart = tuple[Ledger, dict[str, dict[str, str]]]
+"""A part of the ledger, and the steps of each distinct text of its column `steps`."""
+
 
 def read(
     transaction: Transaction,
@@ -46,15 +50,34 @@ def read(
     pending: Pending | None,
     ids: Sequence[str] | None,
     executions: ReadExecutions,
-) -> Record:
-    """Read an experiment; see `Store.read`."""
+) -> Callable[[], Record]:
+    """Select an experiment; return what makes it when the transaction has ended.
+
+    See `Store.read`.
+    """
     entry = found(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
     check_name(transaction, pending, entry)
-    ledger, steps = _ledger(transaction, entry, pending, ids)
-    some = None if len(ledger["id_run"]) == entry.run_count else ledger["id_run"]
+    where = condition(transaction, pending, entry.id_experiment)
+    selected = tables.ledger(transaction, entry.id_experiment, _LEDGER, ids, where)
+    ledger: Callable[[], LedgerPart] = cache(lambda: _ledger(selected(), ids))
+    some = ids if pending is None else ledger()[0]["id_run"]
+    cells = tables.cells(transaction, entry, keys, some)
+    dialect = transaction.dialect
+    return lambda: _record(entry, keys, ledger(), cells(), executions, dialect)
+
+
+def _record(
+    entry: Entry,
+    keys: list[str],
+    part: LedgerPart,
+    cells: tables.Cells,
+    executions: ReadExecutions,
+    dialect: Dialect,
+) -> Record:
+    ledger, _ = part
     executed = partial(executions, entry.id_experiment, ledger["id_run"])
-    runs, snapshot = _runs(transaction, entry, keys, ledger, some, steps, executed)
+    runs, snapshot = _runs(entry, keys, part, cells, executed, dialect)
     return Record(
         name=entry.name,
         id_experiment=entry.id_experiment,
@@ -69,12 +92,8 @@ def read(
     )
 
 
-def _ledger(
-    transaction: Transaction, entry: Entry, pending: Pending | None, ids: Sequence[str] | None
-) -> tuple[Ledger, dict[str, dict[str, str]]]:
+def _ledger(columns: Sequence[Sequence[Any]], ids: Sequence[str] | None) -> LedgerPart:
     """Return the ledger of the runs that are asked for, and what its texts of steps mean."""
-    where = condition(transaction, pending, entry.id_experiment)
-    columns = tables.read_ledger(transaction, entry.id_experiment, _LEDGER, ids, where)
     ledger = dict(zip(_LEDGER, columns, strict=True))
     steps = parse_steps(ledger["steps"])
     if ids is not None:
@@ -124,15 +143,14 @@ def _decoded(data: bytes, entry: Entry, key: str) -> Any:
 
 
 def _runs(
-    transaction: Transaction,
     entry: Entry,
     keys: list[str],
-    ledger: Ledger,
-    some: Sequence[str] | None,
-    steps: dict[str, dict[str, str]],
+    part: LedgerPart,
+    found: tables.Cells,
     executed: Callable[[], Executions],
+    dialect: Dialect,
 ) -> tuple[list[Run], Snapshot]:
-    found = tables.read_cells(transaction, entry, keys, some)
+    ledger, steps = part
     ids, cells, places = _matched(ledger, *found)
     residuals = _residuals(ledger, entry)
     exact = {key: _exact(entry, key, ids, cells[key], residuals) for key in keys}
@@ -140,10 +158,12 @@ def _runs(
     fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
     params = partial(_params, entry, ledger, residuals)
     large = [key for key, marked in zip(keys, marks, strict=True) if fields[key] is not marked]
-    source = StoredRuns(transaction.dialect, fields, large, params, ledger, steps, places, executed)
+    source = StoredRuns(dialect, fields, large, params, ledger, steps, places, executed)
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
-    part = Part(tuple(keys), ids, marks, [ledger[name] for name in LedgerMark._fields], places)
-    snapshot = Snapshot(entry.id_experiment, SeenRuns(part))
+    ledger_marks = [ledger[name] for name in LedgerMark._fields]
+    snapshot = Snapshot(
+        entry.id_experiment, SeenRuns(Part(tuple(keys), ids, marks, ledger_marks, places))
+    )
     positions = np.array(ledger["position"], dtype=np.int64)[np.array(places, dtype=np.intp)]
     if (np.diff(positions) < 0).any():
         runs = [runs[place] for place in np.argsort(positions).tolist()]

@@ -141,7 +141,7 @@ class Store:
             FieldNotFound: No run has one of the `columns`.
             CorruptData: Something stored is not what was written.
         """
-        return self._reading(
+        return self._making(
             lambda t: reader.read(t, name, columns, pending, ids, self.executions), missing=name
         )
 
@@ -215,7 +215,7 @@ class Store:
         Raises:
             ExperimentNotFound: There is none of this name.
         """
-        return self._reading(lambda t: read_numbers(t, name, most_runs), missing=name)
+        return self._making(lambda t: read_numbers(t, name, most_runs), missing=name)
 
     def keys(self, name: str) -> list[str]:
         """Return the keys of the fields of an experiment's runs; none if it is not stored."""
@@ -280,7 +280,7 @@ class Store:
         try:
             with self._database.querying() as transaction:
                 now = {key: index.table_of(transaction, name) for key, name in names.items()}
-                return query.run(transaction, sql, params, now)
+                keys, rows = query.run(transaction, sql, params, now)
         except DriverError as error:
             if error.trouble in ("unavailable", "conflict"):
                 raise
@@ -288,6 +288,7 @@ class Store:
                 raise
             reason = self._database.scrub(without_values(error.whole, sql))
             raise QueryFailed(f"the database {self.url} refused the statement: {reason}") from None
+        return keys, query.with_numbers(rows)
 
     def _have_moved(self, names: Mapping[str, str], then: Mapping[str, str]) -> bool:
         with self._database.reading() as transaction:
@@ -307,12 +308,23 @@ class Store:
         return self._is_ready
 
     def _reading(self, read: Callable[[Transaction], T], missing: str | None = None) -> T:
+        return self._making(lambda transaction: _done(read(transaction)), missing)
+
+    def _making(
+        self, select: Callable[[Transaction], Callable[[], T]], missing: str | None = None
+    ) -> T:
+        """Select in a transaction, and make what is asked for when that has ended."""
         if not self._exists():
             raise ExperimentNotFound(
                 f"there is no experiment {missing!r} in the database {self.url}: it is empty"
             )
-        return self._database.retry(lambda: self._read_once(read))
+        return self._database.retry(lambda: self._make_once(select))
 
-    def _read_once(self, read: Callable[[Transaction], T]) -> T:
+    def _make_once(self, select: Callable[[Transaction], Callable[[], T]]) -> T:
         with self._database.reading() as transaction:
-            return uncollected(read, transaction)
+            make = select(transaction)
+        return uncollected(make)
+
+
+def _done(value: T) -> Callable[[], T]:
+    return lambda: value

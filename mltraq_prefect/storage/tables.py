@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -12,7 +12,7 @@ from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import large
 from mltraq_prefect.storage.columns import Constant, Maker
 from mltraq_prefect.storage.columns import column as packed
-from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.connections import Selected, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Column, Layout
 from mltraq_prefect.storage.ledger import LEDGER, trimmed
@@ -22,6 +22,9 @@ from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.projection import natural
 from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
+
+Cells = tuple[Sequence[str], dict[str, Sequence[Any]]]
+"""Ids of runs, and by field a cell of each."""
 
 FEW = 1000
 """Up to so many runs are asked for by id; for more the whole table is read."""
@@ -83,8 +86,18 @@ def read_cells(
     entry: Entry,
     keys: Sequence[str],
     ids: Sequence[str] | None = None,
-) -> tuple[Sequence[str], dict[str, Sequence[Any]]]:
-    """Read natural cells of runs, column by column.
+) -> Cells:
+    """Read natural cells of runs, as `cells` does, in the transaction."""
+    return cells(transaction, entry, keys, ids)()
+
+
+def cells(
+    transaction: Transaction,
+    entry: Entry,
+    keys: Sequence[str],
+    ids: Sequence[str] | None = None,
+) -> Callable[[], Cells]:
+    """Select natural cells of runs, column by column.
 
     Args:
         transaction: Where to read.
@@ -93,20 +106,29 @@ def read_cells(
         ids: The runs to read; all if None. Others may come, too.
 
     Returns:
-        The ids of the runs, and for each key the cells in the same order.
+        What makes the ids of the runs, and for each key the cells in the same order, when the
+        transaction has ended, too.
     """
     quote, layout = transaction.quote, entry.layout
     placed = [key for key in keys if layout[key].name is not None]
     names = ", ".join(quote(name) for name in ("id_run", *(str(layout[k].name) for k in placed)))
     makers: list[Maker] = [list, *(partial(_natural, transaction, entry, key) for key in placed)]
     sql = f"SELECT {names} FROM {quote(entry.table)}"
-    found, *columns = _select(transaction, sql, "WHERE", (), ids, makers)
-    cells = {
-        key: _whole(transaction, entry, layout[key], found, held)
-        for key, held in zip(placed, columns, strict=True)
-    }
-    nothing = Constant(None, len(found))
-    return found, {key: cells.get(key, nothing) for key in keys}
+    selected = _selected(transaction, sql, "WHERE", (), ids, makers)
+
+    def made() -> Cells:
+        found, *columns = selected()
+        held = {
+            key: _whole(transaction, entry, layout[key], found, cells)
+            for key, cells in zip(placed, columns, strict=True)
+        }
+        nothing = Constant(None, len(found))
+        return found, {key: held.get(key, nothing) for key in keys}
+
+    if transaction.dialect.inline_bytes is None:
+        return made
+    whole = made()  # with the large values that are beside the rows
+    return lambda: whole
 
 
 def _natural(
@@ -147,7 +169,18 @@ def read_ledger(
     ids: Sequence[str] | None = None,
     where: Condition = ("", ()),
 ) -> list[Sequence[Any]]:
-    """Read columns of the ledger of an experiment: natural cells, but moments as the driver's.
+    """Read columns of the ledger of an experiment, as `ledger` does, in the transaction."""
+    return ledger(transaction, id_experiment, names, ids, where)()
+
+
+def ledger(
+    transaction: Transaction,
+    id_experiment: str,
+    names: Sequence[str],
+    ids: Sequence[str] | None = None,
+    where: Condition = ("", ()),
+) -> Selected:
+    """Select columns of the ledger of an experiment: natural cells, but moments as the driver's.
 
     Args:
         transaction: Where to read.
@@ -159,7 +192,7 @@ def read_ledger(
     more, parameters = where
     sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{more}"
     makers = [_ledger_maker(transaction, name) for name in names]
-    return _select(transaction, sql, "AND", (id_experiment, *parameters), ids, makers)
+    return _selected(transaction, sql, "AND", (id_experiment, *parameters), ids, makers)
 
 
 def _ledger_maker(transaction: Transaction, name: str) -> Maker:
@@ -169,20 +202,20 @@ def _ledger_maker(transaction: Transaction, name: str) -> Maker:
     return packed if kind == "datetime" else partial(natural, transaction.dialect, kind)
 
 
-def _select(
+def _selected(
     transaction: Transaction,
     sql: str,
     word: str,
     parameters: tuple[Any, ...],
     ids: Sequence[str] | None,
     makers: Sequence[Maker],
-) -> list[Sequence[Any]]:
+) -> Selected:
     if ids is None or len(ids) > FEW:
-        return transaction.select(sql, makers, parameters)
+        return transaction.selected(sql, makers, parameters)
     if not ids:
-        return [() for _ in makers]
+        return lambda: [() for _ in makers]
     marks = ", ".join("?" * len(ids))
-    return transaction.select(f"{sql} {word} id_run IN ({marks})", makers, (*parameters, *ids))
+    return transaction.selected(f"{sql} {word} id_run IN ({marks})", makers, (*parameters, *ids))
 
 
 def read_states(

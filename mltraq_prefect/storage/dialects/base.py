@@ -59,6 +59,8 @@ class Dialect:
         table_options: What ends the statement that makes a table.
         ledger_options: What follows that for the ledger: its rows are short, each is written
             several times, and they are read by experiment.
+        has_all_rows: Whether its driver holds all rows of a query that has run, so that they can be
+            taken from the cursor when the transaction has ended.
         steps_block: The steps of a run are padded by blanks to a multiple of so many characters,
             where a row that has grown costs more than one that is written in its place.
     """
@@ -86,6 +88,7 @@ class Dialect:
     inline_bytes: ClassVar[int | None] = None
     byte_length: ClassVar[str] = "length"
     reconnects: ClassVar[bool] = True
+    has_all_rows: ClassVar[bool] = False
     limit_advice: ClassVar[str] = ""
     adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {}
     restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}

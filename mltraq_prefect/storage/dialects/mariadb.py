@@ -52,6 +52,7 @@ class MariaDB(Dialect):
     """
 
     name = "mariadb"
+    has_all_rows = True
     driver = "pymysql"
     example = "mysql+pymysql://user@host/database"
     quote_mark = "`"

@@ -44,6 +44,7 @@ class PostgreSQL(Dialect):
     """PostgreSQL by psycopg 3."""
 
     name = "postgresql"
+    has_all_rows = True
     driver = "psycopg"
     example = "postgresql+psycopg://user@host/database"
     keeps_attached = True

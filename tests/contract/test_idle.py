@@ -1,0 +1,67 @@
+"""No transaction is kept waiting while values are made: servers end those that are idle."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from mltraq_prefect.storage import Store
+from tests import servers
+from tests.contract.records import assert_same_runs, make_record, make_run
+
+IDLE_MS = 400
+
+
+@pytest.fixture
+def hasty():
+    """A store on a PostgreSQL server that ends transactions that are idle for a moment."""
+    with servers.postgresql_database() as url:
+        parsed = sa.make_url(url)
+        options = f"{parsed.query['options']} -cidle_in_transaction_session_timeout={IDLE_MS}"
+        patient, hasty = (
+            Store(url),
+            Store(
+                parsed.update_query_dict({"options": options}).render_as_string(
+                    hide_password=False
+                ),
+                reconnect_seconds=0,
+            ),
+        )
+        patient.check()
+        yield patient, hasty
+        patient.close()
+        hasty.close()
+
+
+def seconds_to_read(store, name):
+    start = time.perf_counter()
+    store.read(name)
+    return time.perf_counter() - start
+
+
+def test_frames_are_made_when_the_transaction_has_ended(hasty):
+    patient, store = hasty
+    frame = pd.DataFrame({f"c{i}": pd.Series(["a", None, "b"]) for i in range(30)})
+    runs = [make_run(i, frame=frame) for i in range(100)]
+    patient.write(make_record("frames", runs), "fail")
+    while seconds_to_read(patient, "frames") < 4 * IDLE_MS / 1000 and len(runs) < 10_000:
+        runs += [make_run(len(runs) + i, frame=frame) for i in range(len(runs))]
+        patient.write(make_record("frames", runs), "replace")
+    found = store.read("frames")
+    assert len(found.runs) == len(runs)
+    assert_same_runs(found.runs[:1], runs[:1])
+
+
+def test_many_runs_are_written_and_merged(hasty):
+    _, store = hasty
+    values = [(i, np.float32(i)) for i in range(30_000)]
+    runs = [make_run(i, pair=pair, n=i, x=None) for i, pair in enumerate(values)]
+    store.write(make_record("pairs", runs), "fail")
+    loaded = store.read("pairs")
+    for run in loaded.runs:
+        run.fields["x"] = (run.fields["n"],)
+    assert store.write(loaded, "merge").runs == len(runs)
+    assert store.numbers("pairs", most_runs=10**6).fields["n"].sum() == sum(range(len(runs)))
+    assert len(store.query("SELECT * FROM {e}", names={"e": "pairs"})[1]) == len(runs)
