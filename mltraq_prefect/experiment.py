@@ -351,9 +351,11 @@ class Experiment:
         written = self._store.write(self.record(runs), mode)
         self._id_experiment, self._revision = written.id_experiment, written.revision
         self._unannounced = joined(self._unannounced, written)
-        if self._snapshot is not None:
-            for run in runs:
-                self._snapshot.runs.drop(run.id_run)
+        if self._snapshot is None or self._snapshot.id_experiment != written.id_experiment:
+            self._snapshot = Snapshot(written.id_experiment)
+        self._snapshot.fields = written.snapshot.fields
+        for run in runs:
+            self._snapshot.runs.drop(run.id_run)
 
     def _remember(self, id_experiment: str, id_run: str, seen: Seen) -> None:
         if self._snapshot is None or self._snapshot.id_experiment != id_experiment:

@@ -23,6 +23,7 @@ class Changes:
         ledger: The ledger marks that those runs, or their ledger rows alone, shall have.
         steps: Completed steps that the database did not list for a run that is written.
         entries: Names of the steps whose entries are to be written, by place of the run.
+        kept: Runs whose ledger rows stay as they are, but for the residual.
     """
 
     new: list[int] = field(default_factory=list)
@@ -30,6 +31,7 @@ class Changes:
     ledger: dict[int, LedgerMark] = field(default_factory=dict)
     steps: dict[str, None] = field(default_factory=dict)
     entries: dict[int, list[str]] = field(default_factory=dict)
+    kept: set[int] = field(default_factory=set)
 
     def places(self) -> list[int]:
         """Return the places of runs that the database has and that change."""
@@ -69,8 +71,12 @@ def find_changes(
             changes.cells.setdefault(keys, []).append(place)
             changes.ledger[place] = mark
             _note_steps(changes, mark, now)
-            if mark != now and mark.state != "pending":
+            if mark.state == "pending":
+                changes.kept.add(place)
+            elif mark != now:
                 changes.entries[place] = _differing(mark, now)
+            elif read is not None and seen.ledger == read.ledger:
+                _note_repetition(changes, place, run, seen.duration_s != read.duration_s)
     return changes
 
 
@@ -120,6 +126,15 @@ def _note_steps(changes: Changes, mark: LedgerMark, now: LedgerMark) -> None:
         before = _loaded(now.steps)
         added = [step for step in _loaded(mark.steps) if step not in before]
         changes.steps.update(dict.fromkeys(added))
+
+
+def _note_repetition(changes: Changes, place: int, run: Run, is_repeated: bool) -> None:
+    """Note what is to be written of a run that came to the same, if it was executed again."""
+    if is_repeated:
+        steps = run.ledger.steps
+        changes.entries[place] = [step for step in run.ledger.executed if step in steps]
+    else:
+        changes.kept.add(place)
 
 
 def _differing(mark: LedgerMark, now: LedgerMark) -> list[str]:

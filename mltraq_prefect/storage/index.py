@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import CorruptData, NewerFormat
 from mltraq_prefect.storage import layout as layouts
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.layout import Layout
 from mltraq_prefect.storage.names import check_name, is_helper, is_table_of, table_name
+from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells
 from mltraq_prefect.storage.schema import EXPERIMENTS, FORMAT
 from mltraq_prefect.version import __version__
 
@@ -21,10 +21,9 @@ class Entry:
     """What the index holds of an experiment.
 
     Attributes:
-        fields: Its fields as JSON that is close to them.
-        exact: Envelopes of all its fields by key.
         table: The table that holds its runs now.
-        properties: Format, versions, times, and what the user added; `write` is the last write.
+        properties: Format, versions, times, and what the user added; `write` is the last write,
+            and `create` the one that made the experiment.
         retired: The name that the table before gets, while another is taking its place.
         is_renamed: Whether the table has got its own name since the index was written. A table
             that has the name that the index still gives is then an unfinished one.
@@ -35,8 +34,6 @@ class Entry:
     table: str
     run_count: int
     layout: Layout
-    fields: str
-    exact: dict[str, bytes]
     properties: dict[str, Any]
     revision: int
     retired: str | None = None
@@ -48,7 +45,8 @@ class Entry:
         return self.is_renamed or self.table != table_name(self.name)
 
 
-_COLUMNS = ", ".join(EXPERIMENTS)
+_KINDS = {name: kind for name, kind in EXPERIMENTS.items() if name not in OWN_FIELDS}
+_COLUMNS = ", ".join(_KINDS)
 
 
 def find(transaction: Transaction, name: str) -> Entry | None:
@@ -84,23 +82,20 @@ def find_all(transaction: Transaction) -> list[Entry]:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    id_experiment, name, table, count, columns, fields, residual, properties, revision = row
+    id_experiment, name, table, count, columns, properties, revision = row
     try:
         known = json.loads(properties)
-        exact = {} if residual is None else decode(residual)
         is_ours = check_name(name, "experiment name") == name and table == table_name(name)
         now, retired = known.pop("table", table), known.pop("retired", None)
         is_ours = is_ours and is_table_of(now, name) and (retired is None or is_helper(retired))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptData(f"its row in `experiments`: {error}", experiment=str(name)) from None
-    if not is_ours or not all(type(data) is bytes for data in exact.values()):
+    if not is_ours:
         reason = "its row in `experiments` is not as this package writes it"
         raise CorruptData(reason, experiment=name)
     _refuse_newer(known, name)
     layout = layouts.parse(columns, name)
-    return Entry(
-        id_experiment, name, now, count, layout, fields, exact, known, revision, retired=retired
-    )
+    return Entry(id_experiment, name, now, count, layout, known, revision, retired=retired)
 
 
 def _refuse_newer(known: dict[str, Any], name: str) -> None:
@@ -115,15 +110,16 @@ def _refuse_newer(known: dict[str, Any], name: str) -> None:
         )
 
 
-def insert(transaction: Transaction, entry: Entry) -> None:
-    """Insert the row of an experiment."""
-    transaction.insert("experiments", EXPERIMENTS, [[cell] for cell in _row(entry)])
+def insert(transaction: Transaction, entry: Entry, own: Cells) -> None:
+    """Insert the row of an experiment, with what it has of fields."""
+    kinds = {**_KINDS, **OWN_FIELDS}
+    transaction.insert("experiments", kinds, [[cell] for cell in (*_row(entry), *own)])
 
 
 def update(transaction: Transaction, entry: Entry) -> None:
-    """Update the row of an experiment."""
-    keys = {"id_experiment": EXPERIMENTS["id_experiment"]}
-    values = {name: kind for name, kind in EXPERIMENTS.items() if name not in keys}
+    """Update the row of an experiment, but not what it has of fields."""
+    keys = {"id_experiment": _KINDS["id_experiment"]}
+    values = {name: kind for name, kind in _KINDS.items() if name not in keys}
     id_experiment, *row = _row(entry)
     transaction.update("experiments", values, keys, [[cell] for cell in (*row, id_experiment)])
 
@@ -136,8 +132,6 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         table_name(entry.name),
         entry.run_count,
         layouts.dump(entry.layout),
-        entry.fields,
-        encode(entry.exact, path="residual") if entry.exact else None,
         json.dumps(entry.properties | staged, ensure_ascii=False),
         entry.revision,
     )

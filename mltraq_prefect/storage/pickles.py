@@ -57,13 +57,13 @@ def seal_record(record: Record, key: bytes, id_experiment: str) -> bytes:
 
 def _culprit(record: Record) -> str:
     """Find what cannot be pickled; only errors pay for it."""
-    own = [(f", fields.{key}", value) for key, value in record.fields.items()]
+    own = [(f", fields.{key}", value) for key, value in dict(record.fields).items()]
     parts = ("params", "kwargs", "fields", "locals")
     of_runs = [
         (f", run {run.describe()}: {part}.{key}", value)
         for run in record.runs
         for part in parts
-        for key, value in getattr(run, part).items()
+        for key, value in dict(getattr(run, part)).items()
     ]
     found = (f"{place} (of type {type(v).__name__})" for place, v in own + of_runs if _fails(v))
     return next(found, "")

@@ -59,7 +59,8 @@ class Plan:
         """Return what the database will hold of the runs."""
         marks = [projected.marks for projected in self.fields.values()]
         ids = [run.id_run for run in self.record.runs]
-        return Part(tuple(self.fields), ids, marks, self.ledger, range(len(ids)))
+        durations = [run.ledger.duration_s for run in self.record.runs]
+        return Part(tuple(self.fields), ids, marks, self.ledger, range(len(ids)), durations)
 
     def steps(self) -> list[str]:
         """Return the completed steps of all runs."""
@@ -71,7 +72,7 @@ class Plan:
     def differs(self, run: Run, key: str, mark: Mark, before: Mark) -> bool:
         """Return whether a run's field is to be written, from its mark and the mark before."""
         column = self.base.get(key, self.layout[key])
-        return differs(mark, before, run.fields.get(key), column)
+        return differs(mark, before, dict.get(run.fields, key), column)
 
     def residuals(self) -> dict[int, Residual]:
         """Return what of the runs is not in cells or in JSON, by place."""
@@ -157,7 +158,7 @@ def _project(record: Record, base: Layout, projector: Projector) -> dict[str, Pr
     fields = [run.fields for run in record.runs]
     columns = _columns(fields)
     for key in _keys(record, base, snapshot, columns):
-        values = columns.get(key) or [own.get(key, MISSING) for own in fields]
+        values = columns.get(key) or [dict.get(own, key, MISSING) for own in fields]
         seen = nothing_seen if snapshot is None else partial(snapshot.runs.marks, key, ids)
         try:
             project = projector.dense if key in columns else projector.sparse

@@ -13,7 +13,7 @@ import numpy as np
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
 from mltraq_prefect.run import Run
-from mltraq_prefect.storage import fingerprints, index, tables
+from mltraq_prefect.storage import fingerprints, index, own_fields, tables
 from mltraq_prefect.storage.columns import picked
 from mltraq_prefect.storage.connections import DriverError, Transaction
 from mltraq_prefect.storage.dialects import Dialect
@@ -63,8 +63,25 @@ def read(
     ledger: Callable[[], LedgerPart] = cache(lambda: _ledger(selected(), ids))
     some = ids if pending is None else ledger()[0]["id_run"]
     cells = tables.cells(transaction, entry, keys, some)
+    own = own_fields.read(transaction, entry.id_experiment)
+    prints = fingerprints.read(transaction, entry.id_experiment)
     dialect = transaction.dialect
-    return lambda: _record(entry, keys, ledger(), cells(), executions, dialect)
+
+    def record() -> Record:
+        found = _record(entry, keys, ledger(), cells(), executions, dialect)
+        found.fingerprints = prints
+        return _with_fields(found, own)
+
+    return record
+
+
+def _with_fields(record: Record, residual: bytes | None) -> Record:
+    """Give a record the fields of its experiment."""
+    exact = own_fields.parsed(residual, record.name)
+    record.fields = {key: _decoded(data, record.name, key) for key, data in exact.items()}
+    if record.snapshot is not None:
+        record.snapshot.fields = own_fields.marks_of(exact)
+    return record
 
 
 def _record(
@@ -81,14 +98,12 @@ def _record(
     return Record(
         name=entry.name,
         id_experiment=entry.id_experiment,
-        fields={key: _decoded(data, entry, key) for key, data in entry.exact.items()},
         runs=runs,
-        properties={key: value for key, value in entry.properties.items() if key != "write"},
+        properties={k: v for k, v in entry.properties.items() if k not in ("write", "create")},
         revision=entry.revision,
         snapshot=snapshot,
         missing_fields=[key for key in entry.layout if key not in keys],
         missing_runs=entry.run_count - len(runs),
-        fingerprints=fingerprints.read(transaction, entry.id_experiment),
     )
 
 
@@ -135,22 +150,22 @@ def _known(columns: Sequence[str], entry: Entry) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def _decoded(data: bytes, entry: Entry, key: str) -> Any:
+def _decoded(data: bytes, experiment: str, key: str) -> Any:
     try:
         return decode(data)
     except CorruptData as error:
-        raise error.within(entry.name, field=key) from None
+        raise error.within(experiment, field=key) from None
 
 
 def _runs(
     entry: Entry,
     keys: list[str],
-    part: LedgerPart,
+    listed: LedgerPart,
     found: tables.Cells,
     executed: Callable[[], Executions],
     dialect: Dialect,
 ) -> tuple[list[Run], Snapshot]:
-    ledger, steps = part
+    ledger, steps = listed
     ids, cells, places = _matched(ledger, *found)
     residuals = _residuals(ledger, entry)
     exact = {key: _exact(entry, key, ids, cells[key], residuals) for key in keys}
@@ -161,9 +176,8 @@ def _runs(
     source = StoredRuns(dialect, fields, large, params, ledger, steps, places, executed)
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
     ledger_marks = [ledger[name] for name in LedgerMark._fields]
-    snapshot = Snapshot(
-        entry.id_experiment, SeenRuns(Part(tuple(keys), ids, marks, ledger_marks, places))
-    )
+    part = Part(tuple(keys), ids, marks, ledger_marks, places, ledger["duration_s"])
+    snapshot = Snapshot(entry.id_experiment, SeenRuns(part))
     positions = np.array(ledger["position"], dtype=np.int64)[np.array(places, dtype=np.intp)]
     if (np.diff(positions) < 0).any():
         runs = [runs[place] for place in np.argsort(positions).tolist()]

@@ -31,11 +31,13 @@ class Seen(NamedTuple):
         fields: Keys of the fields that were read or written.
         marks: A mark for each of them.
         ledger: The mark of the run's ledger row.
+        duration_s: How long it was executed, which tells whether it was executed again.
     """
 
     fields: tuple[str, ...]
     marks: tuple[Mark, ...]
     ledger: LedgerMark
+    duration_s: float | None = None
 
 
 class Part(NamedTuple):
@@ -47,6 +49,7 @@ class Part(NamedTuple):
         marks: For each field a mark of each run.
         ledger: The columns of `LedgerMark`, which may be in another order.
         places: Where the runs are in those.
+        durations: A column like those: how long the runs were executed, in seconds; or nothing.
     """
 
     fields: tuple[str, ...]
@@ -54,6 +57,7 @@ class Part(NamedTuple):
     marks: Sequence[Sequence[Mark]]
     ledger: Sequence[Sequence[Any]]
     places: Sequence[int]
+    durations: Sequence[float | None] = ()
 
     def column(self, key: str) -> Sequence[Mark] | None:
         """Return the marks of one field, or None if it was not seen."""
@@ -63,7 +67,8 @@ class Part(NamedTuple):
         """Return what the database holds of one of the runs."""
         marks = tuple([column[place] for column in self.marks])
         row = self.places[place]
-        return Seen(self.fields, marks, LedgerMark(*[column[row] for column in self.ledger]))
+        ledger = LedgerMark(*[column[row] for column in self.ledger])
+        return Seen(self.fields, marks, ledger, self.durations[row] if self.durations else None)
 
     def rows(self) -> Iterator[Seen]:
         """Yield what the database holds of each run."""
@@ -73,7 +78,10 @@ class Part(NamedTuple):
         ledger = map(
             tuple.__new__, repeat(LedgerMark), zip(*picked(self.ledger, self.places), strict=True)
         )
-        rows = zip(repeat(self.fields), marks, ledger, strict=False)
+        durations: Iterable[float | None] = (
+            picked([self.durations], self.places)[0] if self.durations else repeat(None)
+        )
+        rows = zip(repeat(self.fields), marks, ledger, durations, strict=False)
         return map(tuple.__new__, repeat(Seen), rows)
 
 
@@ -151,10 +159,12 @@ class Snapshot:
     Attributes:
         id_experiment: The experiment that they belong to.
         runs: What was seen of each run, by `id_run`.
+        fields: Marks of the experiment's own fields; None if they were not seen.
     """
 
     id_experiment: str
     runs: SeenRuns = field(default_factory=SeenRuns)
+    fields: Mapping[str, Mark] | None = None
 
 
 def _joined(known: Seen, seen: Seen) -> Seen:
@@ -162,7 +172,7 @@ def _joined(known: Seen, seen: Seen) -> Seen:
         return seen
     marks = dict(zip(known.fields, known.marks, strict=True))
     marks.update(zip(seen.fields, seen.marks, strict=True))
-    return Seen(tuple(marks), tuple(marks.values()), seen.ledger)
+    return Seen(tuple(marks), tuple(marks.values()), seen.ledger, seen.duration_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import attrgetter
+from typing import Any
 
 from mltraq_prefect.run import Run, StepEntry
 from mltraq_prefect.storage.columns import Constant, Maker, column
 from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.ledger import aware, times
 from mltraq_prefect.storage.names import step_key
@@ -43,20 +45,29 @@ RUN_STEPS: dict[str, Kind] = {
 Executions = dict[str, dict[str, StepEntry]]
 """Entries by `id_run` and name of the step."""
 
+StepRows = list[Sequence[Any]]
+"""The columns of `RUN_STEPS` for one step, without the experiment."""
+
 CHUNK = 500
 """Rows that one statement deletes or looks up by the ids of their runs."""
 
 _FACTS = attrgetter(*FACTS)
 
 
-def insert(transaction: Transaction, id_experiment: str, runs: Sequence[Run]) -> None:
-    """Insert the rows of all steps of runs that have none yet."""
+def rows_of(runs: Sequence[Run], dialect: Dialect) -> list[StepRows]:
+    """Return the rows of all steps of runs, ready for the driver."""
     found: dict[str, list[tuple[str, StepEntry]]] = {}
     for run in runs:
         for step, entry in entries(run):
             found.setdefault(step, []).append((run.id_run, entry))
-    for step in sorted(found, key=step_key):
-        _insert(transaction, id_experiment, step, found[step])
+    return [_rows(step, found[step], dialect) for step in sorted(found, key=step_key)]
+
+
+def insert(transaction: Transaction, id_experiment: str, steps: Sequence[StepRows]) -> None:
+    """Insert the rows of steps of runs that have none yet."""
+    for rows in steps:
+        cells = (Constant(id_experiment, len(rows[0])), *rows)
+        transaction.insert("experiment_run_steps", RUN_STEPS, cells)
 
 
 def put(
@@ -82,7 +93,7 @@ def put(
     for step in sorted(found, key=step_key):
         rows = sorted(found[step], key=lambda row: row[0])
         _delete(transaction, id_experiment, step, [id_run for id_run, _ in rows])
-        _insert(transaction, id_experiment, step, rows)
+        insert(transaction, id_experiment, [_rows(step, rows, transaction.dialect)])
 
 
 def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
@@ -98,19 +109,15 @@ def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
             yield step, entry
 
 
-def _insert(
-    transaction: Transaction, id_experiment: str, step: str, rows: Sequence[tuple[str, StepEntry]]
-) -> None:
-    dialect, count = transaction.dialect, len(rows)
+def _rows(step: str, rows: Sequence[tuple[str, StepEntry]], dialect: Dialect) -> StepRows:
     ids, found = zip(*rows, strict=True)
     states, prints, errors, types, tries, started, durations, *by = zip(
         *map(_FACTS, found), strict=True
     )
     cleaned = [error and clean(error, dialect) for error in errors]
     facts = (states, prints, cleaned, types, *times(tries, started, durations, dialect), *by)
-    key = (Constant(id_experiment, count), Constant(step_key(step), count), ids)
-    cells = (*key, Constant(step, count), *map(column, facts))
-    transaction.insert("experiment_run_steps", RUN_STEPS, cells)
+    count = len(rows)
+    return [Constant(step_key(step), count), ids, Constant(step, count), *map(column, facts)]
 
 
 def _delete(transaction: Transaction, id_experiment: str, step: str, ids: Sequence[str]) -> None:

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mltraq_prefect.codecs import encode, uncollected
-from mltraq_prefect.errors import ExperimentExists, UnsupportedType
+from mltraq_prefect.codecs import uncollected
+from mltraq_prefect.errors import ExperimentExists
 from mltraq_prefect.storage import (
     fingerprints,
     index,
-    large,
+    own_fields,
+    rows,
     run_steps,
     run_tables,
     tables,
     unfinished,
 )
 from mltraq_prefect.storage.changes import Changes, find_changes
-from mltraq_prefect.storage.columns import Constant, column, picked, sorted_places
+from mltraq_prefect.storage.columns import Constant
 from mltraq_prefect.storage.connections import Database, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Kind, Layout
 from mltraq_prefect.storage.ledger import (
     KEYS,
-    LEDGER,
     STATE,
     ledger_columns,
 )
 from mltraq_prefect.storage.names import check_name, table_name
-from mltraq_prefect.storage.params import fields_as_json
 from mltraq_prefect.storage.plan import Plan, check_row, make_plan
 from mltraq_prefect.storage.projection import UNCHANGED, field_path
 from mltraq_prefect.storage.records import (
@@ -42,15 +41,20 @@ from mltraq_prefect.storage.records import (
     Snapshot,
     Written,
 )
-from mltraq_prefect.storage.residuals import Exact, Residual, dump_residual
+from mltraq_prefect.storage.residuals import Residual, dump_residual
 from mltraq_prefect.storage.schema import PICKLES, check_version, origin
+
+StoredFields = tuple[bytes | None] | None
+"""The residual of the experiment's own fields, if these are to be written."""
 
 Pickle = Callable[[str], bytes]
 """Makes the sealed pickle of an experiment from the id under which it is stored."""
 
 _logger = logging.getLogger("mltraq_prefect")
 
-SYSTEM_PROPERTIES = frozenset(("format", "package", "python", "created_at", "updated_at", "write"))
+SYSTEM_PROPERTIES = frozenset(
+    ("format", "package", "python", "created_at", "updated_at", "write", "create")
+)
 
 
 class Writer:
@@ -83,6 +87,7 @@ class Writer:
         self._pickle = pickle
         self._token = token
         self._fixed: set[str] = set()
+        self._own = own_fields.encoded(record)
         self._table = table_name(check_name(record.name, "experiment name"))
 
     def write(self) -> Written:
@@ -91,10 +96,11 @@ class Writer:
             with self._database.reading() as transaction:
                 base = index.find(transaction, self._record.name)
                 limit = self._dialect.value_limit(transaction.connection)
+                stored = self._stored_fields(transaction, base)
             self._refuse_existing(base)
-            prepared = uncollected(self._prepare, base, limit)
+            prepared = uncollected(self._prepare, base, limit, stored)
             with self._database.writing(self._table) as transaction:
-                written = uncollected(self._attempt, transaction, prepared, base)
+                written = uncollected(self._attempt, transaction, prepared, base, stored)
             if written is not None:
                 settled = self._settled(written)
                 self._tell_of_overflow(prepared.plan)
@@ -123,7 +129,12 @@ class Writer:
                 self._dialect.name,
             )
 
-    def _prepare(self, base: Entry | None, limit: int) -> Prepared:
+    def _stored_fields(self, transaction: Transaction, base: Entry | None) -> StoredFields:
+        if base is None or self._mode != "merge" or not self._touches_fields(base):
+            return None
+        return (own_fields.read(transaction, base.id_experiment),)
+
+    def _prepare(self, base: Entry | None, limit: int, stored: StoredFields) -> Prepared:
         merged = base if self._mode == "merge" else None
         record = replace(self._record, snapshot=self._snapshot_of(merged))
         layout: Layout = {} if merged is None else merged.layout
@@ -136,14 +147,14 @@ class Writer:
             limit=limit,
         )
         id_experiment = record.id_experiment if merged is None else merged.id_experiment
-        fields = self._experiment_fields()
-        text = fields_as_json(fields, self._dialect)
-        row: dict[str, str | bytes] = {**fields, "(as JSON)": text}
+        own = self._cells_of_fields(merged, stored)
+        row: dict[str, str | bytes] = {**self._own, "(as JSON)": "" if own is None else own[0]}
         check_row(row, "its own fields", record, self._dialect, limit)
         sealed = None if self._pickle is None else self._pickle(id_experiment)
         if sealed is not None:
             check_row({"pickle": sealed}, "its pickle", record, self._dialect, limit)
-        return Prepared(plan, fields, text, id_experiment, sealed)
+        new = rows.rows_of(plan, self._all(), self._dialect) if merged is None else None
+        return Prepared(plan, new, own, id_experiment, sealed)
 
     def _snapshot_of(self, merged: Entry | None) -> Snapshot | None:
         """Return the record's snapshot if it is one of what it will be merged into."""
@@ -152,18 +163,30 @@ class Writer:
             return None
         return snapshot
 
-    def _experiment_fields(self) -> Exact:
-        exact = {}
-        for key, value in dict(self._record.fields).items():
-            check_name(key, f"experiment {self._record.name!r}: field key")
-            try:
-                exact[key] = encode(value, path=field_path(key))
-            except UnsupportedType as error:
-                raise error.within(self._record.name) from None
-        return exact
+    def _touches_fields(self, base: Entry) -> bool:
+        """Whether the experiment's own fields are others than those that were seen."""
+        snapshot = self._snapshot_of(base)
+        seen = None if snapshot is None else snapshot.fields
+        return bool(self._own) if seen is None else own_fields.marks_of(self._own) != seen
+
+    def _cells_of_fields(self, base: Entry | None, stored: StoredFields) -> own_fields.Cells | None:
+        """Return what is to be written of the experiment's own fields; None if they stay."""
+        if base is None:
+            return own_fields.cells_of(self._own, self._dialect)
+        if stored is None:
+            return None
+        snapshot = self._snapshot_of(base)
+        before = own_fields.parsed(stored[0], base.name)
+        now = own_fields.merged(before, self._own, None if snapshot is None else snapshot.fields)
+        return None if now == before else own_fields.cells_of(now, self._dialect)
+
+    def _is_mine(self, found: Entry | None) -> bool:
+        """Whether this write was done before, and its acknowledgement lost."""
+        known = {} if found is None else found.properties
+        return self._token in (known.get("write"), known.get("create"))
 
     def _refuse_existing(self, found: Entry | None) -> None:
-        if found is None or self._mode != "fail" or found.properties.get("write") == self._token:
+        if found is None or self._mode != "fail" or self._is_mine(found):
             return
         raise ExperimentExists(
             f"experiment {found.name!r} is in the database {self._database.url} already; to write "
@@ -172,18 +195,26 @@ class Writer:
         )
 
     def _attempt(
-        self, transaction: Transaction, prepared: Prepared, base: Entry | None
+        self,
+        transaction: Transaction,
+        prepared: Prepared,
+        base: Entry | None,
+        stored: StoredFields,
     ) -> Written | None:
         """Write if what was prepared still fits what is there; otherwise return None."""
         check_version(transaction, self._database)
         found = index.find(transaction, self._record.name)
         found = run_tables.recover(transaction, self._table, found)
-        if found is not None and found.properties.get("write") == self._token:
+        if found is not None and self._is_mine(found):
             return self._result(found, prepared.plan, self._all(), prepared.plan.steps())
         self._refuse_existing(found)
         if self._mode == "merge" and _shape(found) != _shape(base):
             return None
         if self._mode == "merge" and found is not None:
+            if stored is not None and stored != (
+                own_fields.read(transaction, found.id_experiment),
+            ):
+                return None
             return self._merge(transaction, prepared, found)
         return self._create(transaction, prepared, found)
 
@@ -197,11 +228,13 @@ class Writer:
         else:
             table, retired = run_tables.succeed(transaction, old, plan.layout)
             run_tables.clear(transaction, old)
-        self._insert(transaction, prepared, self._all(), table, first=0)
+        new = prepared.rows or rows.rows_of(plan, self._all(), self._dialect)
+        rows.insert(transaction, prepared.id_experiment, table, new, first=0)
         if old is None or table != self._table:
             run_tables.add_key(transaction, table)
         entry = replace(self._new_entry(prepared, table, old), retired=retired)
-        index.insert(transaction, entry)
+        own = prepared.own or own_fields.cells_of(self._own, self._dialect)
+        index.insert(transaction, entry, own)
         self._put_beside(transaction, prepared)
         return self._result(entry, plan, self._all(), plan.steps())
 
@@ -214,9 +247,7 @@ class Writer:
             table=table,
             run_count=len(self._record.runs),
             layout=prepared.plan.layout,
-            fields=prepared.text,
-            exact=prepared.fields,
-            properties=properties | {"write": self._token},
+            properties=properties | {"write": self._token, "create": self._token},
             revision=1 if old is None else old.revision + 1,
         )
 
@@ -235,18 +266,22 @@ class Writer:
         changes = self._changes(transaction, plan, found, stored)
         entry = self._merged_entry(prepared, found, changes)
         places = sorted([*changes.new, *changes.places()])
-        if not places and entry == found and prepared.sealed is None:
+        is_same = not places and entry == found and prepared.own is None
+        if is_same and prepared.sealed is None:
             return self._result(found, plan, [], [])
         if self._is_fixed(transaction, plan, found):
             return None
         run_tables.reshape(transaction, found.table, found.layout, plan.layout)
         if changes.new:
             first = 1 + tables.last_position(transaction, found.id_experiment)
-            self._insert(transaction, prepared, changes.new, found.table, first=first)
+            new = rows.rows_of(plan, changes.new, self._dialect)
+            rows.insert(transaction, found.id_experiment, found.table, new, first=first)
         self._update(transaction, plan, changes, found)
         now = {"write": self._token, **origin()}
         entry = replace(entry, properties=entry.properties | now, revision=found.revision + 1)
         index.update(transaction, entry)
+        if prepared.own is not None:
+            own_fields.write(transaction, entry.id_experiment, prepared.own)
         if self._dialect.ddl_commits:
             unfinished.forget(transaction, self._table)
         self._put_beside(transaction, prepared)
@@ -286,14 +321,10 @@ class Writer:
         return find_changes(plan, stored, snapshot, fresh)
 
     def _merged_entry(self, prepared: Prepared, found: Entry, changes: Changes) -> Entry:
-        exact = found.exact | prepared.fields
-        fields = found.fields if exact == found.exact else fields_as_json(exact, self._dialect)
         return replace(
             found,
             run_count=found.run_count + len(changes.new),
             layout=prepared.plan.layout if changes.new or changes.cells else found.layout,
-            fields=fields,
-            exact=exact,
             properties=found.properties | self._record.properties,
         )
 
@@ -306,7 +337,7 @@ class Writer:
             kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in placed}
             columns = [[cells[key][place] for place in places] for key in placed]
             ids = [self._record.runs[place].id_run for place in places]
-            held = self._beside(transaction, found.id_experiment, ids, kinds, columns, fresh=False)
+            held = rows.beside(transaction, found.id_experiment, ids, kinds, columns, fresh=False)
             transaction.update(found.table, kinds, {"id_run": "key"}, [*held, ids])
         self._update_ledger(transaction, plan, changes, found)
 
@@ -321,8 +352,8 @@ class Writer:
             for place in some:
                 kept = old.get(runs[place].id_run, Residual())
                 residuals[place] = dump_residual(kept.replaced(keys, new.get(place, Residual())))
-        idle = [place for place in places if runs[place].ledger.state == "pending"]
-        executed = [place for place in places if runs[place].ledger.state != "pending"]
+        idle = [place for place in places if place in changes.kept]
+        executed = [place for place in places if place not in changes.kept]
         self._update_rows(
             transaction, {"residual": "binary"}, idle, [[residuals[i] for i in idle]], found
         )
@@ -351,66 +382,6 @@ class Writer:
             transaction.update("experiment_runs", kinds, KEYS, [*columns, *keys])
 
     # -- both ------------------------------------------------------------------------------------
-
-    def _insert(
-        self,
-        transaction: Transaction,
-        prepared: Prepared,
-        places: Sequence[int],
-        table: str,
-        *,
-        first: int,
-    ) -> None:
-        if not places:
-            return
-        plan = prepared.plan
-        ids = [self._record.runs[place].id_run for place in places]
-        cells = plan.cells(self._dialect)
-        kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in cells}
-        columns = picked(list(cells.values()), places)
-        held = self._beside(transaction, prepared.id_experiment, ids, kinds, columns, fresh=True)
-        transaction.insert(table, {"id_run": "key", **kinds}, [ids, *map(column, held)])
-        self._insert_ledger(transaction, prepared, places, range(first, first + len(ids)))
-
-    def _insert_ledger(
-        self,
-        transaction: Transaction,
-        prepared: Prepared,
-        places: Sequence[int],
-        positions: Sequence[int],
-    ) -> None:
-        plan = prepared.plan
-        all_ids = [run.id_run for run in self._record.runs]
-        position = dict(zip(places, positions, strict=True))
-        # In the order of its key, a tree of random ids is written page by page.
-        places = sorted_places(all_ids, places)
-        runs = [self._record.runs[place] for place in places]
-        exact = plan.residuals()
-        residuals = [dump_residual(exact.get(place)) for place in places]
-        columns = ledger_columns(
-            [run.ledger for run in runs], picked(plan.ledger, places), residuals, self._dialect
-        )
-        key = [Constant(prepared.id_experiment, len(runs)), [run.id_run for run in runs]]
-        ordered = [position[place] for place in places]
-        transaction.insert("experiment_runs", LEDGER, [*key, ordered, *columns])
-        run_steps.insert(transaction, prepared.id_experiment, runs)
-
-    def _beside(
-        self,
-        transaction: Transaction,
-        id_experiment: str,
-        ids: Sequence[str],
-        kinds: Mapping[str, Kind],
-        columns: Sequence[Sequence[Any]],
-        *,
-        fresh: bool,
-    ) -> list[Sequence[Any]]:
-        """Store large values beside the table of runs; return the columns that are left for it."""
-        found = dict(zip(kinds, columns, strict=True))
-        binary = {name: cells for name, cells in found.items() if kinds[name] == "binary"}
-        if not fresh:
-            large.drop(transaction, id_experiment, ids, binary)
-        return list((found | large.put(transaction, id_experiment, ids, binary)).values())
 
     def _put_beside(self, transaction: Transaction, prepared: Prepared) -> None:
         """Write what belongs to the experiment as a whole: parts of fingerprints, and a pickle."""
@@ -441,8 +412,10 @@ class Writer:
             runs=len(places),
             columns=columns,
             steps=steps,
-            changed=entry.properties.get("write") == self._token,
-            snapshot=Snapshot(entry.id_experiment, SeenRuns(plan.part())),
+            changed=self._is_mine(entry),
+            snapshot=Snapshot(
+                entry.id_experiment, SeenRuns(plan.part()), own_fields.marks_of(self._own)
+            ),
         )
 
 
@@ -452,15 +425,15 @@ class Prepared:
 
     Attributes:
         plan: The runs.
-        fields: Envelopes of the experiment's own fields.
-        text: JSON that shows them.
+        rows: Rows of all runs, if there is nothing to merge them into.
+        own: Cells of the experiment's own fields; None if they stay as they are.
         id_experiment: The id under which it will be stored.
         sealed: Its pickle, if there shall be one.
     """
 
     plan: Plan
-    fields: Exact
-    text: str
+    rows: rows.Rows | None
+    own: own_fields.Cells | None
     id_experiment: str
     sealed: bytes | None
 

@@ -27,6 +27,7 @@ class Proxy:
         self.commits = 0
         self.cut_at = 0
         self.late = False
+        self._event = None
         self._server = host, port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -42,10 +43,19 @@ class Proxy:
         """Cut the connection at a COMMIT, counted from now."""
         self.commits, self.cut_at, self.late = 0, at, late
 
+    @contextlib.contextmanager
+    def held_back(self, event):
+        """Let no new connection through, once one was cut, until an event is set."""
+        self._event = event
+        yield
+        self._event = None
+
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self._event is not None and 0 < self.cut_at <= self.commits:
+                    assert self._event.wait(60), "what is awaited does not come"
                 server = socket.create_connection(self._server)
                 answers = _Answers(server, client)
                 threading.Thread(target=self._ask, args=(client, server, answers)).start()

@@ -3,14 +3,20 @@
 import datetime as dt
 import json
 import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.records import Part, SeenRuns, Snapshot
+from tests.contract.conftest import empty_database
+from tests.contract.proxy import proxied
 from tests.contract.records import assert_same_runs, make_record, make_run, with_values
 from tests.values import assert_identical
 
@@ -159,3 +165,89 @@ def test_the_cost_of_a_merge_grows_with_its_cells():
     assert Counted.asked <= 3 * 40 * 50
     assert_same_runs(store.read("wide").runs, runs)
     store.close()
+
+
+def test_fields_of_an_experiment_are_merged_one_by_one(store):
+    fields = {"a": 1, "b": np.arange(3), "c": 3}
+    store.write(make_record("own", [make_run(0)], fields=dict(fields)), "fail")
+    mine, theirs = store.read("own"), store.read("own")
+    mine.fields["a"] = 2
+    del mine.fields["c"]
+    theirs.fields["b"] = (1, 2)
+    theirs.fields["d"] = "new"
+    store.write(mine, "merge")
+    store.write(theirs, "merge")
+    found = store.read("own").fields
+    assert found == {"a": 2, "b": (1, 2), "d": "new"}
+    assert store.write(store.read("own"), "merge").changed is False
+    store.write(make_record("own", [make_run(0)], fields={"e": 5}), "merge")
+    assert store.read("own").fields == {**found, "e": 5}
+    (_, [(text,)]) = store.query("SELECT fields FROM experiments")
+    assert json.loads(text) == {"a": 2, "b": [1, 2], "d": "new", "e": 5}
+
+
+def test_a_change_of_a_field_leaves_the_ledger_of_others_alone(store):
+    """Somebody executes a run again, while somebody else corrects one of its fields."""
+    store.write(make_record("again", [make_run(0, x=1)]), "fail")
+    mine, theirs = store.read("again"), store.read("again")
+    theirs.runs[0].ledger.duration_s = 7.5
+    theirs.runs[0].ledger.flow_run_id = "later"
+    theirs.runs[0].fields["x"] = 2
+    store.write(theirs, "merge")
+    mine.runs[0].fields["y"] = None
+    store.write(mine, "merge")
+    found = store.read("again").runs[0]
+    assert (found.ledger.duration_s, found.ledger.flow_run_id) == (7.5, "later")
+    assert found.fields == {"x": 2, "y": None}
+
+
+def test_a_checkpoint_writes_fields_of_the_experiment_once(url):
+    """They may be large: what has not changed is neither read nor written again."""
+    with mltraq.create_session(url) as session:
+        experiment = session.add_experiment("large", notes=b"x" * 500_000)
+        experiment.add_runs(n=range(4)).execute(track, checkpoint=True, backend="local")
+        other = session.load("large")
+        other.fields.notes = "corrected"
+        other.persist("merge")
+        experiment.add_runs(n=range(4, 8)).execute(track, checkpoint=True, backend="local")
+        experiment.persist("merge")
+        found = session.load("large")
+        assert found.fields == {"notes": "corrected"}
+        assert len(found.runs) == 8
+
+
+def track(run):
+    run.fields.n = run.params.n
+
+
+@pytest.mark.parametrize("mode", ["fail", "replace"])
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"])
+def test_a_merge_after_a_replacement_whose_acknowledgement_is_lost_stays(backend, mode, tmp_path):
+    with empty_database(backend, tmp_path) as url, proxied(url) as (proxy, through):
+        direct, store = Store(url), Store(through)
+        store.check()
+        if mode == "replace":
+            direct.write(make_record("lost", [make_run(9, x=9)]), "fail")
+        found = threading.Event()
+
+        def merge():
+            while len(found_runs(direct)) != 2:
+                time.sleep(0.001)
+            loaded = direct.read("lost")
+            loaded.runs[0].fields["x"] = "merged"
+            direct.write(loaded, "merge")
+            found.set()
+
+        proxy.arm(1, late=True)
+        with proxy.held_back(found), ThreadPoolExecutor(1) as pool:
+            merged = pool.submit(merge)
+            store.write(make_record("lost", [make_run(0, x=0), make_run(1, x=1)]), mode)
+            merged.result(60)
+        assert [run.fields["x"] for run in direct.read("lost").runs] == ["merged", 1]
+        direct.close()
+        store.close()
+
+
+def found_runs(store):
+    """Return the runs of the experiment, if it is there."""
+    return store.read("lost").runs if store.exists("lost") else []

@@ -1,0 +1,96 @@
+"""The fields of an experiment as a whole: two columns of its row in `experiments`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mltraq_prefect.codecs import decode, encode
+from mltraq_prefect.errors import CorruptData, UnsupportedType
+from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.dialects import Dialect
+from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.marks import Mark, exact_mark
+from mltraq_prefect.storage.names import check_name
+from mltraq_prefect.storage.params import fields_as_json
+from mltraq_prefect.storage.projection import field_path
+from mltraq_prefect.storage.records import Record
+from mltraq_prefect.storage.residuals import Exact
+
+OWN_FIELDS: dict[str, Kind] = {"fields": "json", "residual": "binary"}
+
+Cells = tuple[str, bytes | None]
+"""Those of the two columns: JSON that shows the fields, and one envelope of their envelopes."""
+
+
+def encoded(record: Record) -> Exact:
+    """Return the envelopes of the fields of an experiment.
+
+    Raises:
+        InvalidName: A key cannot be stored.
+        UnsupportedType: A value cannot be kept exactly.
+    """
+    exact = {}
+    for key, value in dict(record.fields).items():
+        check_name(key, f"experiment {record.name!r}: field key")
+        try:
+            exact[key] = encode(value, path=field_path(key))
+        except UnsupportedType as error:
+            raise error.within(record.name) from None
+    return exact
+
+
+def marks_of(exact: Exact) -> dict[str, Mark]:
+    """Return a mark of each field."""
+    return {key: exact_mark(data) for key, data in exact.items()}
+
+
+def merged(stored: Exact, own: Exact, seen: Mapping[str, Mark] | None) -> Exact:
+    """Return what is stored, with what its owner has changed since it was seen.
+
+    Args:
+        stored: What is there.
+        own: What the owner has.
+        seen: Marks of what was there when it was read; None if it was not: what the owner has is
+            added then, and nothing goes.
+    """
+    if seen is None:
+        return stored | own
+    kept = {key: data for key, data in stored.items() if key in own or key not in seen}
+    marks = marks_of(own)
+    return kept | {key: data for key, data in own.items() if marks[key] != seen.get(key)}
+
+
+def cells_of(exact: Exact, dialect: Dialect) -> Cells:
+    """Return the cells for the fields."""
+    residual = encode(exact, path="residual") if exact else None
+    return fields_as_json(exact, dialect), residual
+
+
+def read(transaction: Transaction, id_experiment: str) -> bytes | None:
+    """Return the residual of the fields of an experiment that is there."""
+    sql = "SELECT residual FROM experiments WHERE id_experiment = ?"
+    residual: bytes | None = transaction.rows(sql, (id_experiment,))[0][0]
+    return residual
+
+
+def parsed(residual: bytes | None, experiment: str) -> Exact:
+    """Return the envelopes that a residual consists of.
+
+    Raises:
+        CorruptData: It is something else.
+    """
+    if residual is None:
+        return {}
+    try:
+        exact = decode(residual)
+        if not all(type(data) is bytes for data in exact.values()):
+            raise TypeError
+    except (CorruptData, TypeError, AttributeError):
+        raise CorruptData("the residual is no residual", experiment=experiment) from None
+    return dict(exact)
+
+
+def write(transaction: Transaction, id_experiment: str, cells: Cells) -> None:
+    """Write the fields of an experiment."""
+    columns = [[cell] for cell in (*cells, id_experiment)]
+    transaction.update("experiments", OWN_FIELDS, {"id_experiment": "key"}, columns)
