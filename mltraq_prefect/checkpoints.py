@@ -23,7 +23,7 @@ from mltraq_prefect.storage import Record, Store, Written
 from mltraq_prefect.storage.records import FingerprintParts, Seen, Snapshot
 
 if TYPE_CHECKING:
-    from mltraq_prefect.execution import Step
+    from mltraq_prefect.execution import Manifest, RunFingerprints, Step
 
 FLUSH_SECONDS = 0.5
 """Results wait this long at most before they are written."""
@@ -109,12 +109,15 @@ class Resumed:
     Args:
         record: The experiment as it is stored, without fields; None if it is not.
         steps: Of the execution.
+        prints: Knows their fingerprints in each run.
         accept: Whether results of other versions of the steps count.
     """
 
-    def __init__(self, record: Record | None, steps: Iterable[Step], accept: bool) -> None:
-        steps = list(steps)
-        self._steps = {step.name: step.fingerprint for step in steps}
+    def __init__(
+        self, record: Record | None, steps: Sequence[Step], prints: RunFingerprints, accept: bool
+    ) -> None:
+        self._steps = [step.name for step in steps]
+        self._prints = prints
         self._parts = {} if record is None else dict(record.fingerprints)
         self._parts |= parts_of(steps)
         self._accept = accept
@@ -125,8 +128,8 @@ class Resumed:
         entry = self.entries.get(run.id_run)
         done = {} if entry is None else entry.steps
         if self._accept:
-            return self._steps.keys() <= done.keys()
-        return all(done.get(name) == print_ for name, print_ in self._steps.items())
+            return done.keys() >= set(self._steps)
+        return all(self._is_same(name, run, done) for name in self._steps)
 
     def check(self, experiment: str, runs: Iterable[Run]) -> None:
         """Refuse to mix results of different steps, kwargs or seeds.
@@ -138,23 +141,28 @@ class Resumed:
 
         if self._accept:
             return
-        changed: dict[str, dict[str, None]] = {}
+        changed: dict[str, dict[tuple[str, str], None]] = {}
         affected = 0
         for run in runs:
             entry = self.entries.get(run.id_run)
-            before = {} if entry is None else entry.steps
-            names = [n for n, now in self._steps.items() if before.get(n, now) != now]
+            done = {} if entry is None else entry.steps
+            names = [n for n in self._steps if n in done and not self._is_same(n, run, done)]
             affected += bool(names)
             for name in names:
-                changed.setdefault(name, {})[before[name]] = None
+                pair = done[name], self._prints.of(name, run.params)
+                changed.setdefault(name, {})[pair] = None
         if not changed:
             return
         parts = {digest: item.parts for digest, item in self._parts.items()}
+        parts |= {digest: item.parts for digest, item in self._prints.manifests.items()}
         found = {
-            name: [what for old in olds for what in differences(old, self._steps[name], parts)]
-            for name, olds in changed.items()
+            name: [what for pair in pairs for what in differences(*pair, parts)]
+            for name, pairs in changed.items()
         }
         raise InvalidInput(_changed(experiment, affected, found))
+
+    def _is_same(self, step: str, run: Run, done: Mapping[str, str]) -> bool:
+        return self._prints.is_same(step, run.params, done.get(step))
 
 
 def _changed(experiment: str, affected: int, found: Mapping[str, Iterable[str]]) -> str:
@@ -174,14 +182,20 @@ class CheckpointedResults(Results):
     Args:
         runs: The runs of the experiment.
         steps: Of the execution.
+        prints: Knows their fingerprints in each run.
         write: Writes some runs of the experiment.
         shelf: Takes what was written.
     """
 
     def __init__(
-        self, runs: Runs, steps: Sequence[Step], write: Callable[[list[Run]], None], shelf: Shelf
+        self,
+        runs: Runs,
+        steps: Sequence[Step],
+        prints: RunFingerprints,
+        write: Callable[[list[Run]], None],
+        shelf: Shelf,
     ) -> None:
-        super().__init__(runs)
+        super().__init__(runs, prints)
         self._steps = steps
         self._names = [step.name for step in steps]
         self._write = write
@@ -198,6 +212,7 @@ class CheckpointedResults(Results):
             run = self._runs[result.id_run]
             result.ledger.stored = run.ledger.stored
             run.ledger = result.ledger
+            self._prints.stamp(run.ledger, run.params)
             if run.ledger.state == "failed":
                 run.ledger.discard(self._names)
             else:
@@ -245,9 +260,17 @@ def parts_of(steps: Iterable[Step]) -> dict[str, FingerprintParts]:
     found = {}
     for step in steps:
         for manifest, name in ((step.code, step.name), (step.inputs, None)):
-            parts = FingerprintParts(name, manifest.parts, manifest.sources())
-            found[manifest.digest] = parts
+            found[manifest.digest] = _parts(name, manifest)
     return found
+
+
+def parts_of_params(prints: RunFingerprints) -> dict[str, FingerprintParts]:
+    """Return what the params of runs add to fingerprints, by the digests in them."""
+    return {digest: _parts(None, manifest) for digest, manifest in prints.manifests.items()}
+
+
+def _parts(step: str | None, manifest: Manifest) -> FingerprintParts:
+    return FingerprintParts(step, manifest.parts, manifest.sources())
 
 
 def joined(earlier: Written | None, later: Written) -> Written:

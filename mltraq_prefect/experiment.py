@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from mltraq_prefect.checkpoints import CheckpointedResults, Resumed, Shelf, joined, parts_of
+from mltraq_prefect.checkpoints import (
+    CheckpointedResults,
+    Resumed,
+    Shelf,
+    joined,
+    parts_of,
+    parts_of_params,
+)
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import InvalidInput, InvalidName
 from mltraq_prefect.grid import points
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from prefect.task_runners import TaskRunner
 
-    from mltraq_prefect.execution import ExecutionOptions, Step
+    from mltraq_prefect.execution import ExecutionOptions, RunFingerprints, Step
     from mltraq_prefect.execution.options import Backend, Checkpoint, OnError
 
 IfExists = Literal["fail", "replace", "merge"]
@@ -267,31 +274,39 @@ class Experiment:
 
     def _execute(self, steps: Sequence[Step], options: ExecutionOptions) -> None:
         self._prepare_runs(options)
+        from mltraq_prefect.execution import RunFingerprints
+
+        prints = RunFingerprints({step.name: step.fingerprint for step in steps}, buffers)
         results: Results
         if options.checkpoint:
-            selection = self._begin_checkpoint(steps, options.checkpoint)
-            results = CheckpointedResults(self.runs, steps, self._write_some, self._shelf)
+            selection = self._begin_checkpoint(steps, prints, options.checkpoint)
+            results = CheckpointedResults(self.runs, steps, prints, self._write_some, self._shelf)
         else:
-            selection = self._begin(steps, options)
-            results = Results(self.runs)
+            selection = self._begin(steps, prints, options)
+            results = Results(self.runs, prints)
+        for run in selection.runs:
+            prints.follow(run.params)
+        self._fingerprints |= parts_of_params(prints)
         if options.is_serial:
             self._execute_here(steps, selection.runs, results, options)
         elif self.runs:
             self._execute_in_flow(steps, selection, results, options)
 
-    def _begin(self, steps: Sequence[Step], options: ExecutionOptions) -> Selection:
+    def _begin(
+        self, steps: Sequence[Step], prints: RunFingerprints, options: ExecutionOptions
+    ) -> Selection:
         """Return the runs that are to be executed; points that were added may be stored ones."""
         if self._revision is not None:
             added = [id_run for id_run in self.runs if not self._is_stored(id_run)]
             self._adopt(self._store.entries(self.name, added))
-        prints = {step.name: step.fingerprint for step in steps}
+        names = [step.name for step in steps]
 
         def is_complete(run: Run) -> bool:
-            done = run.ledger.steps
-            is_same = all(done.get(name) == print_ for name, print_ in prints.items())
+            done, params = run.ledger.steps, run.params
+            is_same = all(prints.is_same(name, params, done.get(name)) for name in names)
             return is_same and not options.rerun and self._is_stored(run.id_run)
 
-        selection = select(self.runs.values(), prints, is_complete)
+        selection = select(self.runs.values(), names, is_complete)
         selection.tell(self.name)
         start(selection.runs, steps)
         return selection
@@ -312,14 +327,16 @@ class Experiment:
         for run in self.runs.values():
             run.kwargs, run.seed = shared, options.seed
 
-    def _begin_checkpoint(self, steps: Sequence[Step], checkpoint: Checkpoint) -> Selection:
+    def _begin_checkpoint(
+        self, steps: Sequence[Step], prints: RunFingerprints, checkpoint: Checkpoint
+    ) -> Selection:
         """Return the runs that are to be executed; the database lists all runs afterwards."""
         self.check_identities()
         if checkpoint == "replace":
             self._left_out.refuse_replace(self.name, 'checkpoint="replace"')
         afresh = checkpoint == "replace" or not self._store.exists(self.name)
         stored = None if afresh else self._store.read(self.name, columns=[])
-        resumed = Resumed(stored, steps, accept=checkpoint == "accept")
+        resumed = Resumed(stored, steps, prints, accept=checkpoint == "accept")
         resumed.check(self.name, self.runs.values())
         if stored is not None:
             self._id_experiment, self._revision = stored.id_experiment, stored.revision

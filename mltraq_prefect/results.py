@@ -10,7 +10,7 @@ from mltraq_prefect.errors import RunsMissing
 from mltraq_prefect.run import Run, Runs
 
 if TYPE_CHECKING:
-    from mltraq_prefect.execution import Step
+    from mltraq_prefect.execution import RunFingerprints, Step
 
 
 def start(runs: Iterable[Run], steps: Iterable[Step]) -> None:
@@ -44,10 +44,12 @@ class Results:
 
     Args:
         runs: The runs of the experiment.
+        prints: Knows the fingerprints of the steps in each run.
     """
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, prints: RunFingerprints) -> None:
         self._runs = runs
+        self._prints = prints
 
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have ended, completed or failed."""
@@ -55,6 +57,7 @@ class Results:
             run = self._runs[result.id_run]
             result.ledger.stored = run.ledger.stored
             run.fields, run.locals, run.ledger = result.fields, result.locals, result.ledger
+            self._prints.stamp(run.ledger, run.params)
 
     def tick(self) -> None:
         """Do what is due."""

@@ -3,7 +3,12 @@
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.failures import FailureLimit, grouped_failures, runs_failed
-from mltraq_prefect.execution.fingerprints import Manifest, differences, has_other_code
+from mltraq_prefect.execution.fingerprints import (
+    Manifest,
+    RunFingerprints,
+    differences,
+    has_other_code,
+)
 from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_threads
 from mltraq_prefect.execution.pace import Pace, split
 from mltraq_prefect.execution.preparation import check_processes, refuse_while_preparing
@@ -23,6 +28,7 @@ __all__ = [
     "Manifest",
     "Outcome",
     "Pace",
+    "RunFingerprints",
     "Step",
     "Workers",
     "WorkersClosed",

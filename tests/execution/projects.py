@@ -16,7 +16,7 @@ import mltraq_prefect as mltraq
 if __name__ == "__main__":
     import sys
     experiment = mltraq.create_session("sqlite:///project.db").add_experiment("e")
-    experiment.add_runs(N=[1, 2])
+    experiment.add_runs({grid})
     try:
         experiment.execute(step, {kwargs}, backend="local", checkpoint=True)
     except mltraq.InvalidInput as error:
@@ -32,10 +32,13 @@ class Project:
     def __init__(self, folder):
         self.folder = folder
 
-    def write(self, code, *, imports="", kwargs="{}", **modules):
+    def write(self, code, *, imports="", kwargs="{}", grid="N=[1, 2]", **modules):
         texts = {name: textwrap.dedent(text) for name, text in modules.items()}
         texts["script"] = SCRIPT.format(
-            code=textwrap.dedent(code), imports=textwrap.dedent(imports), kwargs=kwargs
+            code=textwrap.dedent(code),
+            imports=textwrap.dedent(imports),
+            kwargs=kwargs,
+            grid=grid,
         )
         for name, text in texts.items():
             path = self.folder / f"{name}.py"

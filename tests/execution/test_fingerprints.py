@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.codecs import buffers
@@ -308,3 +309,20 @@ def test_a_client_of_a_library_counts_by_its_type_and_what_is_beside_it_by_value
     sessions = [mltraq.create_session() for _ in range(2)]
     first, same = (manifest_of_step("s", capturing(s, 1), buffers).digest for s in sessions)
     assert first == same != manifest_of_step("s", capturing(sessions[0], 2), buffers).digest
+
+
+# -- params ----------------------------------------------------------------------------------------
+
+
+def test_runs_whose_params_lead_to_code_have_fingerprints_of_their_own():
+    def executed():
+        experiment = mltraq.create_session().add_experiment("e")
+        experiment.add_runs(p=[1, [1.5, "a"], np.arange(2), Ridge, Ridge(2.0), Ridge(3.0)])
+        experiment.execute(lambda run: None, backend="local")
+        return [run.ledger.steps["<lambda>"] for run in experiment.runs.values()]
+
+    plain, data, array, kind, *estimators = executed()
+    assert plain == data == array
+    assert kind.startswith(f"{plain}-")
+    assert set(estimators) == {kind}
+    assert executed() == [plain, data, array, kind, *estimators]

@@ -218,6 +218,19 @@ STALE = {
         },
         "other code in script.C.n",
     ),
+    "class as a param": (
+        {
+            "code": "class M:\n    def n(self):\n        return 1\n"
+            "def step(run):\n    run.fields.x = run.params.m().n()",
+            "grid": "m=[M]",
+        },
+        {
+            "code": "class M:\n    def n(self):\n        return 2\n"
+            "def step(run):\n    run.fields.x = run.params.m().n()",
+            "grid": "m=[M]",
+        },
+        "step 'step': other code in script.M.n",
+    ),
     "script that edits itself before it executes": (
         {"code": f"from pathlib import Path\nLR = 1\n{STEP}1"},
         {
@@ -236,7 +249,7 @@ def test_what_decides_a_result_is_noticed(project, before, after, named):
     project.write(**before | after)
     second = project.fork()
     assert first.startswith("[")
-    assert second.startswith("REFUSED experiment 'e': the database has results of 2 of these runs")
+    assert second.startswith("REFUSED experiment 'e': the database has results of")
     assert named in second
     assert 'checkpoint="accept"' in second
     assert 'checkpoint="replace"' in second

@@ -22,11 +22,13 @@ from mltraq_prefect.execution.fingerprints.manifest import (
     split,
 )
 from mltraq_prefect.execution.fingerprints.reach import Reach
+from mltraq_prefect.execution.fingerprints.runs import RunFingerprints
 from mltraq_prefect.identity import Buffers
 
 __all__ = [
     "SCHEME",
     "Manifest",
+    "RunFingerprints",
     "differences",
     "fingerprint",
     "has_other_code",

@@ -49,19 +49,21 @@ class Split:
         code: Digest of the code that a step reaches.
         kwargs: Digest of the kwargs.
         seed: The seed, as text.
+        params: Digest of the code that the params of a run lead to, if they do.
     """
 
     scheme: str
     code: str
     kwargs: str
     seed: str
+    params: str
 
 
 def split(text: str) -> Split:
     """Take a fingerprint apart."""
     scheme, colon, rest = text.rpartition(":")
-    code, kwargs, seed, *_ = *rest.split("-"), "", "", ""
-    return Split(scheme if colon else "1", code, kwargs, seed)
+    code, kwargs, seed, params, *_ = *rest.split("-"), "", "", "", ""
+    return Split(scheme if colon else "1", code, kwargs, seed, params)
 
 
 def differences(
@@ -78,7 +80,7 @@ def differences(
     if old.scheme != new.scheme:
         return ["a fingerprint of an earlier version of this package, which cannot be compared"]
     found = []
-    for name in ("code", "kwargs"):
+    for name in ("code", "kwargs", "params"):
         was, is_ = getattr(old, name), getattr(new, name)
         if was != is_:
             found += _named(parts.get(was), parts.get(is_), name)
