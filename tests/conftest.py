@@ -45,3 +45,9 @@ def url(tmp_path):
 def session(url):
     with mltraq.create_session(url) as opened:
         yield opened
+
+
+def pytest_collection_modifyitems(items):
+    """Refuse tests whose names differ in each process: `make test` divides them by their names."""
+    if unstable := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"give this test ids that stay: {unstable[0]}")

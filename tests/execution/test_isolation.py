@@ -261,7 +261,6 @@ class _Asynchronous:
         _Asynchronous().method,
         functools.partial(_Asynchronous()),
     ],
-    ids=repr,
 )
 def test_steps_that_would_execute_nothing_are_refused(step):
     with pytest.raises(mltraq.InvalidStep, match="which executes nothing when it is called"):

@@ -32,7 +32,7 @@ BACKENDS = [
 
 
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("where", BACKENDS, ids=str)
+@pytest.mark.parametrize("where", BACKENDS)
 def test_it_stops_at_the_first_failure(session, where):
     experiment = session.add_experiment("e").add_runs(N=range(1_000))
     with pytest.raises(mltraq.RunsFailed) as caught:
