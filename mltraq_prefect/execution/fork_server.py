@@ -90,9 +90,13 @@ class Fork:
 
     def end(self) -> None:
         """End it and all that it has started; any thread may call this."""
+        self.begin_end()
+        self._has_answer(END_SECONDS)
+
+    def begin_end(self) -> None:
+        """Let the server end it; does not wait."""
         with suppress(OSError):  # it has ended
             self.life.shutdown(socket.SHUT_WR)
-        self._has_answer(END_SECONDS)
 
     def close(self) -> None:
         """Give back what belongs to a fork that has ended."""
@@ -216,9 +220,14 @@ class ForkServer:
         self._former = [server for server in self._former if server.process.poll() is None]
 
     def close(self) -> None:
-        """End the servers at once; their forks end with this process."""
+        """End the forks and the servers, and all that they have started."""
         for server in self._all():
             server.close()
+        for fork in self._forks:
+            fork.begin_end()
+        for server in self._all():
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(END_SECONDS)
             server.process.kill()
             server.process.wait()
 

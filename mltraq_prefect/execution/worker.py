@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from multiprocessing import Pipe
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
@@ -143,10 +144,7 @@ class Worker:
         """Wait for the worker, not for a process that a step has started and that outlives it."""
         shown = time.monotonic()
         while True:
-            output = [] if self._output.has_ended() else [self._output.fileno()]
-            sources: list[Any] = [self._channel, self._fork.life, *output]
-            ready = wait(sources, None if self._output.is_empty() else LIVE_SECONDS)
-            self._output.receive()
+            ready = self._ready(None if self._output.is_empty() else LIVE_SECONDS, self._channel)
             if self._channel in ready:
                 return
             if self._fork.life in ready:
@@ -154,6 +152,13 @@ class Worker:
             if time.monotonic() - shown >= LIVE_SECONDS and not self._output.is_empty():
                 shown = time.monotonic()
                 yield only_records(self._output.take(last=False))
+
+    def _ready(self, timeout: float | None, *channel: Connection) -> list[Any]:
+        """Wait for the end of the process, its output, and the channel; take the output."""
+        output = [] if self._output.has_ended() else [self._output.fileno()]
+        ready = wait([self._fork.life, *output, *channel], timeout)
+        self._output.receive()
+        return ready
 
     def _written(self) -> list[LogRecord]:
         self._output.receive()
@@ -163,9 +168,21 @@ class Worker:
         """End the process and all that its steps have started; any thread may call it."""
         self._fork.end()
 
-    def close(self) -> None:
-        """End the process and give back what belongs to it."""
+    def dismiss(self) -> None:
+        """Let the process end by itself, as it has nothing more to do; does not wait."""
+        self._channel.close()
+
+    def close(self, until: float = 0.0) -> None:
+        """End the process and give back what belongs to it.
+
+        Args:
+            until: A process that was dismissed may take until this time, of `time.monotonic`.
+        """
+        while (left := until - time.monotonic()) > 0 and self._fork.life not in self._ready(left):
+            pass
         self.end()
+        for record in self._written():
+            logging.getLogger("mltraq_prefect").log(record.level, "%s", record.message)
         self._resources.close()
 
     def _obituary(self, job: Job) -> WorkerDied:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -21,6 +22,9 @@ from mltraq_prefect.execution.recorder import NO_RUN
 from mltraq_prefect.execution.turns import Turns
 from mltraq_prefect.execution.worker import Worker, WorkerDied
 from mltraq_prefect.execution.worker_main import Job
+
+DISMISSED_SECONDS = 5.0
+"""A worker that is done has so long to clean up."""
 
 
 class WorkersClosed(BaseException):
@@ -121,14 +125,17 @@ class Workers:
             raise WorkersClosed("the execution was interrupted")
 
     def close(self) -> None:
-        """End all processes, busy ones too."""
+        """End all processes: busy ones at once, idle ones by themselves, if that takes not long."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
             for worker in self._busy:
                 worker.end()
         for worker in idle:
-            worker.close()
+            worker.dismiss()
+        until = time.monotonic() + DISMISSED_SECONDS
+        for worker in idle:
+            worker.close(until)
 
     def __enter__(self) -> Workers:
         return self

@@ -153,7 +153,7 @@ def test_a_server_that_cannot_fork_gives_up_one_worker(monkeypatch):
     assert life.recv(1) == b""
 
 
-def test_a_daemon_of_a_step_is_not_waited_for_when_its_worker_dies():
+def test_a_daemon_of_a_step_ends_with_its_worker():
     def leave(run):
         if (run_pid := os.fork()) == 0:
             os.setsid()
@@ -168,7 +168,7 @@ def test_a_daemon_of_a_step_is_not_waited_for_when_its_worker_dies():
         job = make_job(prepared, {}, logging.INFO, None)
         (outcome,) = ended(workers.execute(job, pack_runs([Run()])))
     assert "an exit with code 3" in outcome.failures[0][1]
-    os.kill(int((directory / "pid").read_text()), signal.SIGKILL)
+    assert not is_alive(int((directory / "pid").read_text()))
 
 
 def test_a_directory_that_was_deleted_is_named(monkeypatch, tmp_path):
