@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import inspect
 import random
 import time
@@ -16,6 +15,7 @@ import numpy as np
 from mltraq_prefect.errors import InvalidStep, MltraqError
 from mltraq_prefect.execution.copies import AtRest, fresh, held, packed
 from mltraq_prefect.execution.parcels import Rest, Resting, UnreadableRun, unpicklable
+from mltraq_prefect.execution.process_state import in_own_context
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
 from mltraq_prefect.run import Namespace, Run
@@ -91,8 +91,7 @@ def _attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attem
         if place.is_alone:
             _seed_globals(run)
         params = run.params, dict(run.params)
-        # Settings that are context variables, such as those of numpy.seterr, end with the step.
-        value = contextvars.copy_context().run(step.function, run)
+        value = in_own_context(step.function, run)
         _refuse_unexecuted(value)
         _refuse_changed_params(params, run)
         after = _at_rest(step, before, run, place)

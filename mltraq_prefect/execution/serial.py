@@ -18,6 +18,7 @@ from mltraq_prefect.execution.failures import FailureLimit
 from mltraq_prefect.execution.inputs import held_kwargs
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.parcels import Resting, hold_runs, opened
+from mltraq_prefect.execution.process_state import ProcessState
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.run import Run
 
@@ -42,12 +43,12 @@ def execute_serially(
     """
     returned: dict[str, str] = {}
     limit = FailureLimit(options.failure_limit)
-    kwargs, first = held_kwargs(options.kwargs), None
+    kwargs, first, state = held_kwargs(options.kwargs), None, ProcessState()
     with global_generators_kept():
         for run in runs:
             (resting,) = hold_runs([run])
             for step in steps:
-                result = _tried(step, resting, kwargs, options)
+                result = _tried(step, resting, kwargs, options, state)
                 resting, first = result.run, first or result.exception
                 if result.returned is not None:
                     returned.setdefault(step.name, result.returned)
@@ -63,11 +64,17 @@ def execute_serially(
     return first
 
 
-def _tried(step: Step, resting: Resting, kwargs: AtRest, options: ExecutionOptions) -> Attempt:
-    result = attempt(step, resting, kwargs, SERIAL)
-    for _ in range(options.retries):
+def _tried(
+    step: Step, resting: Resting, kwargs: AtRest, options: ExecutionOptions, state: ProcessState
+) -> Attempt:
+    for number in range(options.retries + 1):
+        if number:
+            time.sleep(options.retry_delay_seconds)
+        try:
+            result = attempt(step, resting, kwargs, SERIAL)
+        finally:
+            state.restore()
+        resting = result.run
         if result.error is None:
             break
-        time.sleep(options.retry_delay_seconds)
-        result = attempt(step, result.run, kwargs, SERIAL)
     return result

@@ -22,6 +22,7 @@ from mltraq_prefect.execution.inputs import Inputs, new_key, packed_kwargs
 from mltraq_prefect.execution.logs import LogRecord
 from mltraq_prefect.execution.output import Output
 from mltraq_prefect.execution.parcels import Parcel
+from mltraq_prefect.execution.process_state import to_inherit
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.worker_main import IDLE_SECONDS, Job, Refusal
@@ -63,7 +64,7 @@ def make_job(
     """
     inputs = kwargs if isinstance(kwargs, Inputs) else packed_kwargs(kwargs, on_this_machine=True)
     try:
-        return Job(new_key(), pack(step), inputs, level, timeout_seconds)
+        return Job(new_key(), pack(step), inputs, level, timeout_seconds, to_inherit())
     except Exception as error:
         raise InvalidInput(
             f"step {step.name!r} cannot be sent to a worker process ({error}); "

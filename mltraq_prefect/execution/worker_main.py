@@ -18,6 +18,7 @@ from mltraq_prefect.execution.inputs import Inputs, received
 from mltraq_prefect.execution.output import set_level, start_output
 from mltraq_prefect.execution.parcels import Parcel
 from mltraq_prefect.execution.preparation import prepared, refusal
+from mltraq_prefect.execution.process_state import Inherited, ProcessState, inherit
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.pickling import unpickled
@@ -35,6 +36,7 @@ class Job(NamedTuple):
         inputs: The kwargs (`Inputs`); their key alone for a worker that has them from another job.
         level: Log records below this level are not collected.
         timeout_seconds: How long the step may take for one run, or None.
+        inherited: What the worker gets from the program.
     """
 
     key: str
@@ -42,6 +44,7 @@ class Job(NamedTuple):
     inputs: Any
     level: int
     timeout_seconds: float | None
+    inherited: Inherited
 
 
 class Refusal(NamedTuple):
@@ -83,11 +86,16 @@ def _execute(
 ) -> None:
     job, step, kwargs = known
     set_level(job.level)
+    inherit(job.inherited)
+    state = ProcessState()
 
     @contextmanager
     def guard(place: int) -> Iterator[None]:
-        with recorder.watching(place, job.timeout_seconds), prepared():
-            yield
+        try:
+            with recorder.watching(place, job.timeout_seconds), prepared():
+                yield
+        finally:
+            state.restore()
 
     for outcome in execute_packed(step, kwargs, parcel, guard):
         _send(channel, outcome)
