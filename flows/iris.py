@@ -59,11 +59,13 @@ def generate(store: str | None = None):
 
 @flow
 def evaluate(experiment: str = EXPERIMENT, store: str | None = None):
-    """Evaluate: from the stored predictions alone."""
+    """Evaluate what has yet to be: from the stored predictions alone."""
     with mltraq.create_session(block=store) as session:
-        stored = session.load(experiment, columns=["truth", "predictions"])
-        stored.execute(steps=score, on_error="keep")
-        stored.persist(if_exists="merge")
+        if experiment in set(session.ls(pending=score)["name"]):
+            columns = ["truth", "predictions"]
+            stored = session.load(experiment, columns=columns, pending=score)
+            stored.execute(steps=score, on_error="keep")
+            stored.persist(if_exists="merge")
 
 
 def report() -> None:

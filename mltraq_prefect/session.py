@@ -255,6 +255,8 @@ def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
         return None
     if isinstance(step, str):
         return Pending(step, failed, is_name=True)
+    if not callable(step):
+        raise InvalidInput(f"pending is {step!r}; give a step, a function of one run, or its name")
     from mltraq_prefect.execution import as_steps, has_other_code
 
     (prepared,) = as_steps(step, {}, 0, buffers=buffers)

@@ -131,7 +131,7 @@ def test_a_checkpoint_that_fails_late_is_pending_from_its_first_step(session):
 def test_options_of_pending_are_checked(session, stored):
     with pytest.raises(InvalidInput, match="failed=True needs the step"):
         session.load("study", failed=True)
-    with pytest.raises(InvalidInput, match="function of one run"):
+    with pytest.raises(InvalidInput, match="pending is 7; give a step"):
         session.load("study", pending=7)
 
 

@@ -113,3 +113,11 @@ def test_a_run_that_fails_costs_its_siblings_nothing(url, monkeypatch):
         listed = session.query("SELECT n, error FROM e_coin_toss WHERE error IS NOT NULL")
     assert sorted(listed["n"]) == [1, 100]
     assert any("the abacus is broken" in error for error in failed["error"])
+    coin_toss.evaluate()  # the failed run is in quarantine, and blocks nothing
+    monkeypatch.setattr(coin_toss, "metrics", metrics)
+    coin_toss.evaluate()  # other code: it is tried again
+    with mltraq.create_session() as session:
+        mended = session.query("SELECT n FROM e_coin_toss WHERE error IS NOT NULL ORDER BY n")
+        steps = session.query("SELECT step FROM experiment_runs WHERE state = 'failed'")["step"]
+    assert list(mended["n"]) == [1, 50, 100]
+    assert list(steps) == ["toss_coins"]

@@ -107,6 +107,25 @@ def test_the_ledger_names_the_task_run_that_executed_a_run(experiment):
         assert run.ledger.task_run_id == str(runs[f"increment N={run.params.N}"].id)
 
 
+def test_the_ledger_names_the_task_run_of_each_step(experiment):
+    """Also of steps that an earlier flow run has executed, and of the step that failed."""
+    experiment.execute([double, increment]).persist()
+    first = flow_run_id(experiment)
+    runs = task_runs(first, 8)
+    experiment.execute(refuse_three, on_error="keep").persist("merge", on_error="keep")
+    later = task_runs(flow_run_id(experiment), 4)
+    links = experiment.links().set_index(["run", "step"])
+    for run in experiment.runs.values():
+        found = {step: entry.task_run_id for step, entry in run.ledger.executions.items()}
+        assert found == {
+            "double": str(runs[f"double N={run.params.N}"].id),
+            "increment": str(runs[f"increment N={run.params.N}"].id),
+            "refuse_three": str(later[f"refuse_three N={run.params.N}"].id),
+        }
+        assert run.ledger.executions["double"].flow_run_id == first
+        assert (f"N={run.params.N}", "increment") in links.index
+
+
 def test_inside_a_task_it_runs_serially_in_this_process(experiment):
     @task
     def study():
