@@ -23,6 +23,7 @@ from mltraq_prefect.hints import no_attribute
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.pickles import unseal
+from mltraq_prefect.storage.records import LISTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -234,7 +235,7 @@ class Session:
         import pandas as pd
 
         rows = self._store.ls(pending=as_pending(pending, failed))
-        return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["name"])
+        return pd.DataFrame(rows, columns=list(LISTED))
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return the rows of an SQL statement; ``:x`` in it stands for the param `x`."""

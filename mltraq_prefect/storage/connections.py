@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import (
+    CorruptData,
     InvalidInput,
     MltraqError,
     ReadOnlyStore,
@@ -20,164 +21,20 @@ from mltraq_prefect.errors import (
     StoreError,
 )
 from mltraq_prefect.storage import urls
-from mltraq_prefect.storage.columns import Maker, gathered
-from mltraq_prefect.storage.dialects import SCHEMA, Columns, Dependent, Dialect, Trouble
-from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.dialects import SCHEMA, Dialect, Trouble
 from mltraq_prefect.storage.messages import without_values
 from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
+from mltraq_prefect.storage.transactions import DriverError, RowsMissing, Selected, Transaction
+
+__all__ = ["RECONNECT_SECONDS", "Database", "DriverError", "RowsMissing", "Selected", "Transaction"]
 
 T = TypeVar("T")
 
 RECONNECT_SECONDS = 30.0
 """How long a database that was reachable is waited for."""
 
-ROWS_AT_ONCE = 500
-"""So many rows are fetched and turned into columns at once: they stay in the processor's cache."""
-
 REPEATED: frozenset[Trouble] = frozenset(("unavailable", "conflict", "moved"))
 """After what an operation is tried again."""
-
-
-class DriverError(StoreError):
-    """A driver's error inside a transaction, with what it means; never leaves the package.
-
-    Attributes:
-        trouble: What it means.
-        whole: What the database says, perhaps with values.
-    """
-
-    def __init__(self, trouble: Trouble, message: str, whole: str | None = None) -> None:
-        super().__init__(message)
-        self.trouble = trouble
-        self.whole = message if whole is None else whole
-
-
-Selected = Callable[[], list[Sequence[Any]]]
-"""Makes the columns of what was selected; once."""
-
-
-class Transaction:
-    """One open transaction. The SQL it is given marks parameters by ``?``."""
-
-    def __init__(self, connection: sa.Connection, dialect: Dialect) -> None:
-        self.connection = connection
-        self.dialect = dialect
-        self.quote = dialect.quote
-
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query."""
-        cursor = self._cursor()
-        cursor.execute(self._marked(sql), tuple(parameters))
-        found: Sequence[tuple[Any, ...]] = cursor.fetchall()
-        cursor.close()
-        return list(found)
-
-    def select(
-        self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
-    ) -> list[Sequence[Any]]:
-        """Return the rows of a query by columns, each made of cells that the driver gives."""
-        return self.selected(sql, makers, parameters)()
-
-    def selected(
-        self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
-    ) -> Selected:
-        """Run a query; return what makes its columns, when the transaction has ended, too.
-
-        The drivers of servers have all rows when a query has run. The transaction need not wait
-        for what is made of them.
-        """
-        cursor = self.dialect.cursor(self.connection.connection)
-        cursor.execute(self._marked(sql), tuple(parameters))
-
-        def columns() -> list[Sequence[Any]]:
-            found = gathered(_chunks(cursor), makers)
-            cursor.close()
-            return found
-
-        if self.dialect.has_all_rows:
-            return columns
-        found = columns()
-        return lambda: found
-
-    def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
-        """Run a statement that returns nothing."""
-        self.connection.exec_driver_sql(self._marked(sql), tuple(parameters))
-
-    def allows(self, statements: Sequence[str], *, keep: bool = True) -> bool:
-        """Run statements that change a table, or none of them if the database refuses one.
-
-        Where such a statement commits, an error is raised as by any other.
-
-        Args:
-            statements: What to run.
-            keep: Whether what they change shall stay.
-        """
-        if self.dialect.ddl_commits:
-            for statement in statements:
-                self.run(statement)
-            return True
-        try:
-            with self.connection.begin_nested() as attempt:
-                for statement in statements:
-                    self.run(statement)
-                if not keep:
-                    attempt.rollback()
-        except sa.exc.DBAPIError as error:
-            if self.dialect.trouble(error.orig or error) != "other":
-                raise
-            return False
-        return True
-
-    def insert(self, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
-        """Insert many rows, given by their columns."""
-        cursor = self._cursor()
-        self.dialect.insert(cursor, table, kinds, columns)
-        cursor.close()
-
-    def update(
-        self, table: str, kinds: Mapping[str, Kind], keys: Mapping[str, Kind], columns: Columns
-    ) -> None:
-        """Update many rows, given by columns: the new values, then the keys of each."""
-        cursor = self._cursor()
-        self.dialect.update(cursor, table, kinds, keys, columns)
-        cursor.close()
-
-    def has_table(self, table: str) -> bool:
-        """Return whether a table, or whatever shares its namespace, has this name."""
-        return bool(self.relations([table]))
-
-    def relations(self, names: Collection[str]) -> set[str]:
-        """Return which of some names tables, or whatever shares their namespace, have."""
-        return self.dialect.relations(self.connection, names) if names else set()
-
-    def dependents(self, table: str) -> list[Dependent]:
-        """Return what of a user's hangs on a table."""
-        return self.dialect.dependents(self.connection, table)
-
-    def qualified(self, table: str) -> str:
-        """Return the quoted name of a table as any statement of the user can have it."""
-        schema = self.connection.info.get(SCHEMA)
-        name = self.quote(table)
-        return name if schema is None else f"{self.dialect.quote_foreign(schema)}.{name}"
-
-    def columns(self, table: str) -> set[str]:
-        """Return the names of the columns of a table.
-
-        Not by reflection, which on PostgreSQL reads JSON: this connection keeps that as text.
-        """
-        sql = f"SELECT * FROM {self.dialect.quote(table)} WHERE 1 = 0"
-        return set(self.connection.exec_driver_sql(sql).keys())
-
-    def _cursor(self) -> Any:
-        return self.connection.connection.cursor()
-
-    def _marked(self, sql: str) -> str:
-        return sql.replace("?", self.dialect.placeholder)
-
-
-def _chunks(cursor: Any) -> Iterator[Sequence[tuple[Any, ...]]]:
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        yield rows
 
 
 class Database:
@@ -244,13 +101,19 @@ class Database:
 
         Raises:
             StoreError: What has ended it for good.
+            CorruptData: Rows of runs are missing, and no other process is replacing them.
         """
         deadline = None
         pause = 0.05
+        missing = None
         while True:
             try:
                 return operation()
             except DriverError as error:
+                if isinstance(error, RowsMissing):
+                    if error.found == missing:
+                        raise CorruptData(missing[1], experiment=missing[0]) from None
+                    missing = error.found
                 if error.trouble not in REPEATED or not self._was_reached:
                     raise self._final(error) from None
                 now = time.monotonic()
@@ -271,12 +134,29 @@ class Database:
             with self._connect() as connection:
                 self._was_reached = True
                 self._fix_schema(connection)
+                transaction = Transaction(connection, self.dialect)
                 try:
-                    yield from self._within(connection, lock, begin or self._begin_reading)
+                    yield from self._within(transaction, lock, begin or self._begin_reading)
                 except self._driver_errors as error:
                     if self._trouble(error) == "unavailable":
+                        idle = transaction.idle()
                         connection.invalidate()
+                        self._refuse_idle(idle)
                     raise
+
+    def _refuse_idle(self, idle: float) -> None:
+        """Tell a connection that the server has ended for being idle from one that is lost."""
+        try:
+            with self._engine.connect() as connection:
+                limit = self.dialect.idle_limit(connection)
+        except self._driver_errors:
+            return
+        if limit is not None and idle >= limit[1]:
+            raise DriverError(
+                "timeout",
+                f"{limit[0]} is {limit[1]:g} s, and the server waited {idle:.1f} s for the next "
+                "statement of a transaction; raise it for this user",
+            ) from None
 
     def _connect(self) -> sa.Connection:
         try:
@@ -299,19 +179,23 @@ class Database:
         self.dialect.begin(connection, write=False)
 
     def _within(
-        self, connection: sa.Connection, lock: str | None, begin: Callable[[sa.Connection], None]
+        self,
+        transaction: Transaction,
+        lock: str | None,
+        begin: Callable[[sa.Connection], None],
     ) -> Iterator[Transaction]:
+        connection = transaction.connection
         if lock is None:
             with connection.begin() as outer:
                 begin(connection)
-                yield Transaction(connection, self.dialect)
+                yield transaction
                 outer.rollback()
             return
         try:
             with connection.begin():
                 self.dialect.begin(connection, write=True)
                 self.dialect.lock(connection, lock)
-                yield Transaction(connection, self.dialect)
+                yield transaction
         finally:
             self._unlock(connection, lock)
 

@@ -20,6 +20,9 @@ from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.projection import clean, for_driver, without_zone
 
+MAX_ERROR = 60_000
+"""Characters of an error's text that are stored: in any encoding a fraction of a packet."""
+
 KEYS: dict[str, Kind] = {"id_experiment": "key", "id_run": "key"}
 STATE: dict[str, Kind] = {
     "params": "json",
@@ -38,13 +41,22 @@ STATE: dict[str, Kind] = {
 LEDGER: dict[str, Kind] = {**KEYS, "position": "int", **STATE}
 
 
+def error_text(error: str, dialect: Dialect) -> str:
+    """Return the text of an error as it is stored: the middle of a very long one is left out."""
+    left = len(error) - MAX_ERROR
+    if left > 0:
+        half = MAX_ERROR // 2
+        error = f"{error[:half]}\n[... {left:,} characters ...]\n{error[-half:]}"
+    return clean(error, dialect)
+
+
 def ledger_marks(
     entries: Sequence[LedgerEntry], params: Sequence[str], dialect: Dialect
 ) -> list[Sequence[Any]]:
     """Return the marks of ledger rows: a column for each part of a `LedgerMark`."""
     errors = [entry.error for entry in entries]
     if any(errors):
-        errors = [error and clean(error, dialect) for error in errors]
+        errors = [error and error_text(error, dialect) for error in errors]
     states = column([entry.state for entry in entries])
     step = column([entry.step for entry in entries])
     return [params, states, _texts_of_steps(entries), step, column(errors)]

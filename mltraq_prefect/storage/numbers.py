@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mltraq_prefect.codecs import from_json
 from mltraq_prefect.numbers import Numbers, StateTotal
 from mltraq_prefect.storage import reader, tables
-from mltraq_prefect.storage.connections import DriverError, Transaction
+from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.names import table_name
@@ -51,10 +51,9 @@ def _fields(
     cells: Mapping[str, Sequence[Any]],
 ) -> dict[str, NDArray[np.float64]]:
     places = {id_run: place for place, id_run in enumerate(ids)}
-    try:
-        order = [places[id_run] for _, id_run, _ in ledger]
-    except KeyError:
-        raise DriverError("moved", "runs of the ledger have no rows in the table") from None
+    if absent := [id_run for _, id_run, _ in ledger if id_run not in places]:
+        raise tables.missing(entry, absent)
+    order = [places[id_run] for _, id_run, _ in ledger]
     return {key: _floats(entry, key, held)[order] for key, held in cells.items()}
 
 

@@ -7,12 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import QueryFailed
-from mltraq_prefect.identity import as_python
 from mltraq_prefect.storage.connections import Transaction
+from mltraq_prefect.storage.query_params import Binder
 
 _PARTS = re.compile(
     r"""
@@ -41,7 +40,8 @@ def run(
 
     Args:
         transaction: Where; nothing that the statement changes stays.
-        sql: ``:x`` stands for a param and ``{key}`` for a table, outside of literals and comments.
+        sql: ``:x`` stands for a param, which may be a list after ``IN``, and ``{key}`` for a table,
+            outside of literals and comments.
         params: Values of the params.
         tables: Physical table names of the placeholders.
 
@@ -52,11 +52,15 @@ def run(
         QueryFailed: A placeholder or param is unknown, or the statement returns no rows.
     """
     _check_reads(sql)
-    statement = sa.text(_translate(sql, params, tables, transaction))
-    if not statement.compile().params:
-        plain = _plainly(sql, tables, transaction)
-        transaction.dialect.check_statement(transaction.connection, plain)
-    result = transaction.connection.execute(statement, _plain(params, statement))
+    binder = Binder(params, transaction.dialect)
+    statement = sa.text(_translate(sql, binder, tables, transaction))
+    if not binder.values:
+        whole = statement.compile(transaction.connection).string.replace("%%", "%")
+        transaction.dialect.check_statement(transaction.connection, whole)
+    try:
+        result = transaction.connection.execute(statement, binder.values)
+    except OverflowError:
+        raise QueryFailed("a param is an integer of more than 64 bits") from None
     if not result.returns_rows:
         raise QueryFailed(
             "query() only reads, and this statement returns no rows; nothing was done"
@@ -80,61 +84,34 @@ def _check_reads(sql: str) -> None:
         )
 
 
-def _plainly(sql: str, tables: Mapping[str, str], transaction: Transaction) -> str:
-    """Return a statement without params as the database gets it."""
-    return _PARTS.sub(
-        lambda match: (
-            match.group() if match["name"] is None else transaction.qualified(tables[match["name"]])
-        ),
-        sql,
-    )
-
-
 def _translate(
-    sql: str, params: Mapping[str, Any], tables: Mapping[str, str], transaction: Transaction
+    sql: str, binder: Binder, tables: Mapping[str, str], transaction: Transaction
 ) -> str:
     parts = []
     last = 0
     for match in _PARTS.finditer(sql):
         parts.append(_escaped(sql[last : match.start()]))
-        parts.append(_part(match, params, tables, transaction))
+        parts.append(_part(match, binder, tables, transaction))
         last = match.end()
     return "".join([*parts, _escaped(sql[last:])])
 
 
 def _part(
-    match: re.Match[str],
-    params: Mapping[str, Any],
-    tables: Mapping[str, str],
-    transaction: Transaction,
+    match: re.Match[str], binder: Binder, tables: Mapping[str, str], transaction: Transaction
 ) -> str:
     param, name = match["param"], match["name"]
     if param is not None:
-        if param not in params:
-            raise QueryFailed(f"the statement asks for :{param}; given params: {_known(params)}")
-        return f":{param}"
+        return binder.place(param, match.string[: match.start()])
     if name is not None:
         if name not in tables:
-            raise QueryFailed(
-                f"the statement has a placeholder {{{name}}}; known: {_known(tables)}"
-            )
+            known = ", ".join(tables) or "none"
+            raise QueryFailed(f"the statement has a placeholder {{{name}}}; known: {known}")
         return transaction.qualified(tables[name])
     return _escaped(match.group())
 
 
 def _escaped(sql: str) -> str:
     return sql.replace("\\", "\\\\").replace(":", "\\:") if ":" in sql else sql
-
-
-def _known(names: Mapping[str, Any]) -> str:
-    return ", ".join(names) or "none"
-
-
-def _plain(params: Mapping[str, Any], statement: sa.TextClause) -> dict[str, Any]:
-    return {
-        name: as_python(params[name]) if isinstance(params[name], np.generic) else params[name]
-        for name in statement.compile().params
-    }
 
 
 def _number(value: Any) -> Any:

@@ -15,7 +15,7 @@ from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
 from mltraq_prefect.run import Run
 from mltraq_prefect.storage import fingerprints, index, own_fields, tables
 from mltraq_prefect.storage.columns import picked
-from mltraq_prefect.storage.connections import DriverError, Transaction
+from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.ledger import (
@@ -26,7 +26,7 @@ from mltraq_prefect.storage.marks import natural_marks, with_exact
 from mltraq_prefect.storage.params import parse_params
 from mltraq_prefect.storage.pending import Pending, check_name, condition
 from mltraq_prefect.storage.projection import revive
-from mltraq_prefect.storage.records import LedgerMark, Part, Record, SeenRuns, Snapshot
+from mltraq_prefect.storage.records import LISTED, LedgerMark, Part, Record, SeenRuns, Snapshot
 from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.stored import StoredRuns
@@ -166,7 +166,7 @@ def _runs(
     dialect: Dialect,
 ) -> tuple[list[Run], Snapshot]:
     ledger, steps = listed
-    ids, cells, places = _matched(ledger, *found)
+    ids, cells, places = _matched(entry, ledger, *found)
     residuals = _residuals(ledger, entry)
     exact = {key: _exact(entry, key, ids, cells[key], residuals) for key in keys}
     marks = [_marks(entry, key, cells[key], exact[key]) for key in keys]
@@ -185,7 +185,7 @@ def _runs(
 
 
 def _matched(
-    ledger: Ledger, stored: Sequence[str], cells: dict[str, Sequence[Any]]
+    entry: Entry, ledger: Ledger, stored: Sequence[str], cells: dict[str, Sequence[Any]]
 ) -> tuple[Sequence[str], dict[str, Sequence[Any]], Sequence[int]]:
     """Return the runs of the ledger as they are stored, their cells, and their ledger rows.
 
@@ -203,7 +203,8 @@ def _matched(
         cells = dict(zip(cells, picked([*cells.values()], wanted), strict=True))
         stored, found = picked([stored, found], wanted)
     if len(found) != len(ids):
-        raise DriverError("moved", "runs of the ledger have no rows in the table")
+        there = set(stored)
+        raise tables.missing(entry, [id_run for id_run in ids if id_run not in there])
     return stored, cells, found
 
 
@@ -311,16 +312,8 @@ def _waiting(transaction: Transaction, pending: Pending) -> set[str]:
 
 
 def _summary(entry: Entry, states: dict[str, int]) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "id_experiment": entry.id_experiment,
-        "table_name": entry.table,
-        "runs": entry.run_count,
-        "completed": states.get("completed", 0),
-        "failed": states.get("failed", 0),
-        "pending": states.get("pending", 0),
-        "fields": len(entry.layout),
-        "revision": entry.revision,
-        "created_at": entry.properties.get("created_at"),
-        "updated_at": entry.properties.get("updated_at"),
-    }
+    known = entry.properties
+    counts = [states.get(state, 0) for state in ("completed", "failed", "pending")]
+    own = (entry.name, entry.id_experiment, entry.table, entry.run_count, *counts)
+    times = (known.get("created_at"), known.get("updated_at"))
+    return dict(zip(LISTED, (*own, len(entry.layout), entry.revision, *times), strict=False))

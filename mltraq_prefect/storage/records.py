@@ -14,6 +14,13 @@ from mltraq_prefect.storage.marks import Mark
 Mode = Literal["fail", "replace", "merge"]
 
 
+LISTED = (
+    *("name", "id_experiment", "table_name", "runs", "completed", "failed", "pending"),
+    *("fields", "revision", "created_at", "updated_at", "bytes"),
+)
+"""What is told of each experiment when they are listed."""
+
+
 class LedgerMark(NamedTuple):
     """What decides whether a run's ledger row has changed; times and attempts do not."""
 

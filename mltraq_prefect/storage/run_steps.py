@@ -16,9 +16,9 @@ from mltraq_prefect.storage.columns import Constant, Maker, column
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
-from mltraq_prefect.storage.ledger import aware, times
+from mltraq_prefect.storage.ledger import aware, error_text, times
 from mltraq_prefect.storage.names import step_key
-from mltraq_prefect.storage.projection import clean, natural
+from mltraq_prefect.storage.projection import natural
 
 RUN_STEPS_KEY = ("id_experiment", "step_key", "id_run")
 
@@ -114,7 +114,7 @@ def _rows(step: str, rows: Sequence[tuple[str, StepEntry]], dialect: Dialect) ->
     states, prints, errors, types, tries, started, durations, *by = zip(
         *map(_FACTS, found), strict=True
     )
-    cleaned = [error and clean(error, dialect) for error in errors]
+    cleaned = [error and error_text(error, dialect) for error in errors]
     facts = (states, prints, cleaned, types, *times(tries, started, durations, dialect), *by)
     count = len(rows)
     return [Constant(step_key(step), count), ids, Constant(step, count), *map(column, facts)]

@@ -12,7 +12,7 @@ from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import large
 from mltraq_prefect.storage.columns import Constant, Maker
 from mltraq_prefect.storage.columns import column as packed
-from mltraq_prefect.storage.connections import Selected, Transaction
+from mltraq_prefect.storage.connections import RowsMissing, Selected, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Column, Layout
 from mltraq_prefect.storage.ledger import LEDGER, trimmed
@@ -275,3 +275,16 @@ def last_position(transaction: Transaction, id_experiment: str) -> int:
         "SELECT max(position) FROM experiment_runs WHERE id_experiment = ?", (id_experiment,)
     )
     return -1 if last is None else int(last)
+
+
+def missing(entry: Entry, ids: Sequence[str]) -> RowsMissing:
+    """Return the error for runs of the ledger that have no row in their table."""
+    shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+    where = f"id_experiment = '{entry.id_experiment}'"
+    reason = (
+        f"{len(ids)} of its runs are in experiment_runs and not in {entry.table}, where somebody "
+        f"has deleted their rows: {shown}. To delete these runs, execute DELETE FROM "
+        f"experiment_runs WHERE {where} AND id_run NOT IN (SELECT id_run FROM {entry.table}) and "
+        f"UPDATE experiments SET run_count = run_count - {len(ids)} WHERE {where}"
+    )
+    return RowsMissing(entry.name, reason, entry.revision)

@@ -10,6 +10,7 @@ from typing import Any
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentExists
 from mltraq_prefect.storage import (
+    encodings,
     fingerprints,
     index,
     own_fields,
@@ -21,7 +22,7 @@ from mltraq_prefect.storage import (
 )
 from mltraq_prefect.storage.changes import Changes, find_changes
 from mltraq_prefect.storage.columns import Constant
-from mltraq_prefect.storage.connections import Database, Transaction
+from mltraq_prefect.storage.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Kind, Layout
 from mltraq_prefect.storage.ledger import (
@@ -99,8 +100,13 @@ class Writer:
                 stored = self._stored_fields(transaction, base)
             self._refuse_existing(base)
             prepared = uncollected(self._prepare, base, limit, stored)
-            with self._database.writing(self._table) as transaction:
-                written = uncollected(self._attempt, transaction, prepared, base, stored)
+            try:
+                with self._database.writing(self._table) as transaction:
+                    written = uncollected(self._attempt, transaction, prepared, base, stored)
+            except DriverError as error:
+                if error.trouble == "encoding":
+                    raise encodings.refused(error, self._record) from None
+                raise
             if written is not None:
                 settled = self._settled(written)
                 self._tell_of_overflow(prepared.plan)

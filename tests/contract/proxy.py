@@ -21,12 +21,14 @@ class Proxy:
         commits: How many COMMITs it has seen.
         cut_at: At which of them it cuts the connection: 1 is the first, 0 none.
         late: Whether the server gets this COMMIT, so that only its answer is lost.
+        sent: What the clients have sent, a part for each connection.
     """
 
     def __init__(self, host, port):
         self.commits = 0
         self.cut_at = 0
         self.late = False
+        self.sent = []
         self._event = None
         self._server = host, port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -70,7 +72,10 @@ class Proxy:
                     end.shutdown(socket.SHUT_RDWR)
 
     def _forward(self, client, server, answers):
+        recorded = bytearray()
+        self.sent.append(recorded)
         while sent := client.recv(65536):
+            recorded += sent
             if COMMIT.search(sent):
                 self.commits += 1
                 if self.commits == self.cut_at:

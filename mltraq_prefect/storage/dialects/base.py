@@ -15,11 +15,20 @@ from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.names import checked_identifier
 
 Trouble = Literal[
-    "unavailable", "conflict", "moved", "timeout", "read-only", "unreadable", "full", "other"
+    "unavailable",
+    "conflict",
+    "moved",
+    "timeout",
+    "read-only",
+    "unreadable",
+    "full",
+    "encoding",
+    "other",
 ]
 """What a driver's error means.
 
-``timeout`` is a limit of the server, or of a wait for others, that has passed. After
+``timeout`` is a limit of the server, or of a wait for others, that has passed; ``encoding`` a
+character that the database cannot hold. After
 ``unavailable``, ``conflict`` and ``moved`` (a table or column that was there a moment ago is not
 there now: another process is changing it) a transaction is repeated.
 """
@@ -55,6 +64,7 @@ class Dialect:
         argument_types: How the driver's arguments that a URL can have are made of text.
         keeps_attached: Whether views and grants hang on a table and not on its name, so that a
             table of another shape is not made anew but altered.
+        binds_lists: Whether a parameter can be a list, which SQL sees as an array.
         byte_length: The function of SQL that counts the bytes of a binary value.
         table_options: What ends the statement that makes a table.
         ledger_options: What follows that for the ledger: its rows are short, each is written
@@ -84,6 +94,7 @@ class Dialect:
     infinity: ClassVar[bool] = True
     negative_zero: ClassVar[bool] = True
     nul: ClassVar[bool] = True
+    binds_lists: ClassVar[bool] = False
     ddl_commits: ClassVar[bool] = False
     inline_bytes: ClassVar[int | None] = None
     byte_length: ClassVar[str] = "length"
@@ -173,6 +184,13 @@ class Dialect:
         Raises:
             Exception: The driver's own; it would execute them all.
         """
+
+    def idle_limit(self, connection: sa.Connection) -> tuple[str, float] | None:
+        """Return after how many seconds the server ends a transaction that waits for its client.
+
+        With the name of the setting; None if it never does.
+        """
+        return None
 
     def lock(self, connection: sa.Connection, name: str) -> None:
         """Wait until no other writer holds the lock of this name; hold it until the end."""

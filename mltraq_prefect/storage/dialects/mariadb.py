@@ -157,6 +157,16 @@ class MariaDB(Dialect):
         connection.exec_driver_sql(f"SET SESSION TRANSACTION ISOLATION LEVEL {mode}")
         connection.exec_driver_sql("START TRANSACTION")
 
+    def idle_limit(self, connection: sa.Connection) -> tuple[str, float] | None:
+        """Read the settings, those that the server has."""
+        sql = (
+            "SHOW SESSION VARIABLES WHERE variable_name IN ('wait_timeout', "
+            "'idle_transaction_timeout', 'idle_write_transaction_timeout') AND value > 0"
+        )
+        found = [(float(value), name) for name, value in connection.exec_driver_sql(sql)]
+        limit, name = min(found, default=(0.0, ""))
+        return (name, limit) if limit else None
+
     def lock(self, connection: sa.Connection, name: str) -> None:
         """Take a lock of this name and this database; it survives the commits of statements."""
         sql = "SELECT GET_LOCK(SHA2(CONCAT(DATABASE(), '/', %s), 224), %s)"

@@ -48,6 +48,7 @@ class PostgreSQL(Dialect):
     driver = "psycopg"
     example = "postgresql+psycopg://user@host/database"
     keeps_attached = True
+    binds_lists = True
     argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "prepare_threshold": lambda text: None if text.lower() in ("", "none") else int(text)
     }
@@ -142,6 +143,13 @@ class PostgreSQL(Dialect):
         answer = driver.pgconn.prepare(b"", sql.encode())
         if answer.error_message:
             raise error_from_result(answer)
+
+    def idle_limit(self, connection: sa.Connection) -> tuple[str, float] | None:
+        """Read the setting."""
+        name = "idle_in_transaction_session_timeout"
+        sql = f"SELECT extract(epoch FROM current_setting('{name}')::interval)"
+        limit = float(connection.exec_driver_sql(sql).scalar_one())
+        return (name, limit) if limit else None
 
     def lock(self, connection: sa.Connection, name: str) -> None:
         """Take an advisory lock until the end of the transaction; wait as long as is allowed."""

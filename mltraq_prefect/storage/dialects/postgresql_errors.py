@@ -18,6 +18,7 @@ _SQLSTATES: dict[str, Trouble] = {
     "42P01": "moved",
     "42703": "moved",
     "53100": "full",
+    "22P05": "encoding",
     "25006": "read-only",
     "42501": "read-only",
 }
