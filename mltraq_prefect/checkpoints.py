@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -119,7 +119,7 @@ class Resumed:
         self._steps = [step.name for step in steps]
         self._prints = prints
         self._parts = {} if record is None else dict(record.fingerprints)
-        self._parts |= parts_of(steps)
+        self._parts |= parts_of(steps, self._parts)
         self._accept = accept
         self.entries = {} if record is None else {run.id_run: run.ledger for run in record.runs}
 
@@ -255,11 +255,20 @@ class CheckpointedResults(Results):
             self._write([run])
 
 
-def parts_of(steps: Iterable[Step]) -> dict[str, FingerprintParts]:
-    """Return what the fingerprints of steps were made of, by the digests in them."""
+def parts_of(
+    steps: Iterable[Step], known: Container[str] = frozenset()
+) -> dict[str, FingerprintParts]:
+    """Return what the fingerprints of steps were made of, by the digests in them.
+
+    Args:
+        steps: The steps.
+        known: Digests to leave out.
+    """
     found = {}
     for step in steps:
         for manifest, name in ((step.code, step.name), (step.inputs, None)):
+            if manifest.digest in known:
+                continue
             found[manifest.digest] = _parts(name, manifest)
     return found
 

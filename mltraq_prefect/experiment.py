@@ -254,7 +254,12 @@ class Experiment:
             InvalidInput: An option or a step cannot be used; nothing was changed.
             RunsFailed: A step raised in some runs.
         """
-        from mltraq_prefect.execution import ExecutionOptions, as_steps, refuse_while_preparing
+        from mltraq_prefect.execution import (
+            ExecutionOptions,
+            as_steps,
+            refuse_edited,
+            refuse_while_preparing,
+        )
 
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
@@ -265,7 +270,9 @@ class Experiment:
             refuse_while_preparing(self.name)
         _check_runner(options)
         prepared = as_steps(steps, options.kwargs, options.seed, check_fields, buffers)
-        self._fingerprints |= parts_of(prepared)
+        if options.has_workers:
+            refuse_edited(prepared)
+        self._fingerprints |= parts_of(prepared, self._fingerprints)
         try:
             self._execute(prepared, options)
         except KeyboardInterrupt:

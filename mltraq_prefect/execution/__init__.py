@@ -13,7 +13,7 @@ from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_thread
 from mltraq_prefect.execution.pace import Pace, split
 from mltraq_prefect.execution.preparation import check_processes, refuse_while_preparing
 from mltraq_prefect.execution.serial import execute_serially
-from mltraq_prefect.execution.steps import Step, as_steps
+from mltraq_prefect.execution.steps import Step, as_steps, refuse_edited
 from mltraq_prefect.execution.workers import (
     Workers,
     WorkersClosed,
@@ -39,6 +39,7 @@ __all__ = [
     "grouped_failures",
     "has_other_code",
     "prepare_workers",
+    "refuse_edited",
     "refuse_while_preparing",
     "runs_failed",
     "split",

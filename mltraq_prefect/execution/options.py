@@ -88,6 +88,12 @@ class ExecutionOptions:
             return 1
         return self.max_failures
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether steps run in worker processes of this machine, as far as it can be told here."""
+        is_own = self.task_runner is None and self.backend is None
+        return not self.is_serial and (is_own or self.backend == "processes")
+
     def _refuse_what_needs_workers(self) -> None:
         honoured = {
             "n_jobs": (-1, 1),

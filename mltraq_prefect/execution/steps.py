@@ -88,6 +88,22 @@ def as_steps(
     ]
 
 
+def refuse_edited(steps: Iterable[Step]) -> None:
+    """Refuse code that worker processes would not get: they import modules as files are now.
+
+    Raises:
+        InvalidStep: A function that a step reaches was edited since this process imported it.
+    """
+    for step in steps:
+        for name in (*step.code.edited(), *step.inputs.edited()):
+            module = name.partition(".")[0]
+            raise InvalidStep(
+                f"step {step.name!r}: {name} was edited after this process has imported it, and "
+                f"worker processes would import it as it is now; reload module {module} "
+                "(importlib.reload), or start Python again"
+            )
+
+
 def _as_list(steps: object) -> list[Any]:
     if not isinstance(steps, Iterable) or isinstance(steps, (str, bytes)):
         raise InvalidStep(f"steps must be a function of one run, or a list of them, not {steps!r}")

@@ -1,5 +1,8 @@
 """What a fingerprint covers, and what it costs."""
 
+import importlib
+import inspect
+import json
 import linecache
 import logging
 import threading
@@ -15,12 +18,13 @@ from sklearn.linear_model import Ridge
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.codecs import buffers
-from mltraq_prefect.execution import as_steps
+from mltraq_prefect.execution import as_steps, refuse_edited
 from mltraq_prefect.execution.fingerprints import (
     differences,
     manifest_of_kwargs,
     manifest_of_step,
 )
+from mltraq_prefect.execution.fingerprints.sources import source_of
 from mltraq_prefect.identity import code_digest
 
 
@@ -326,3 +330,72 @@ def test_runs_whose_params_lead_to_code_have_fingerprints_of_their_own():
     assert kind.startswith(f"{plain}-")
     assert set(estimators) == {kind}
     assert executed() == [plain, data, array, kind, *estimators]
+
+
+# -- sources ---------------------------------------------------------------------------------------
+
+
+def scaled(value):
+    # twice
+    return 2 * value
+
+
+class Scale:
+    def __init__(self):
+        super().__init__()
+        self.factor = 3
+
+
+def scaling(run):
+    run.fields.x = scaled(run.params.N) * Scale().factor
+
+
+def test_the_sources_of_what_was_executed_are_stored(session):
+    session.add_experiment("e").add_runs(N=[1]).execute(scaling, backend="local").persist()
+    (text,) = session.query("SELECT sources FROM experiment_steps WHERE step = 'scaling'")[
+        "sources"
+    ]
+    sources = json.loads(text)
+    assert set(sources) == {
+        f"test_fingerprints.{n}" for n in ("scaling", "scaled", "Scale.__init__")
+    }
+    assert sources["test_fingerprints.scaled"] == inspect.getsource(scaled)
+    assert "super().__init__()" in sources["test_fingerprints.Scale.__init__"]
+
+
+def test_a_source_that_was_edited_since_is_not_that_of_the_code(tmp_path):
+    path = tmp_path / "study.py"
+    path.write_text("def f():\n    return 1\n")
+    namespace = {}
+    exec(compile(path.read_text(), str(path), "exec"), namespace)
+    function = namespace["f"]
+    assert source_of(function.__code__) == path.read_text()
+    path.write_text("# moved\n\ndef f():\n    return 1\n")
+    assert source_of(function.__code__) == "def f():\n    return 1\n"
+    path.write_text("def f():\n    return 2\n")
+    assert source_of(function.__code__) is None
+
+
+def test_a_module_that_was_edited_since_it_was_imported_is_refused_for_workers(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "edited_helper.py"
+    path.write_text("def prepare():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import edited_helper
+
+    def step(run):
+        run.fields.x = edited_helper.prepare()
+
+    (prepared,) = as_steps(step, {}, 0, buffers=buffers)
+    path.write_text("# moved\ndef prepare():\n    return 1\n")
+    refuse_edited([prepared])
+    path.write_text("def prepare():\n    return 22\n")
+    experiment = mltraq.create_session().add_experiment("e").add_runs(N=[1])
+    with pytest.raises(mltraq.InvalidStep, match=r"edited_helper.prepare was edited.*reload"):
+        experiment.execute(step, n_jobs=1)
+    assert experiment.runs.first().ledger.state == "pending"
+    experiment.execute(step, backend="local")
+    assert experiment.runs.first().fields.x == 1
+    importlib.reload(edited_helper)
+    refuse_edited(as_steps(step, {}, 0, buffers=buffers))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 
+from mltraq_prefect.execution.fingerprints.sources import is_edited, sources_of
 from mltraq_prefect.execution.fingerprints.values import combined
 
 SCHEME = "2"
@@ -23,16 +25,24 @@ class Manifest:
 
     Attributes:
         parts: Digests by name, such as ``code of helper.prepare``; versions stand for themselves.
-        sources: Returns the source text of the code by its name, as far as it is known.
+        functions: The functions of the user that are among them, by their names.
     """
 
     parts: Mapping[str, str]
-    sources: Callable[[], Mapping[str, str]] = field(default=dict, compare=False, repr=False)
+    functions: Mapping[str, FunctionType] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def digest(self) -> str:
         """128 bits in hexadecimal digits."""
         return combined(*(text for part in sorted(self.parts.items()) for text in part))
+
+    def sources(self) -> dict[str, str]:
+        """Return the source texts of the functions, as far as they are known."""
+        return sources_of(self.functions)
+
+    def edited(self) -> list[str]:
+        """Return the functions whose modules would be others if they were imported now."""
+        return [name for name, function in self.functions.items() if is_edited(function)]
 
 
 def fingerprint(code: Manifest, kwargs: Manifest, seed: int) -> str:

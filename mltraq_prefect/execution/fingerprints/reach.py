@@ -55,6 +55,7 @@ class Reach:
         self._parts: dict[str, set[str]] = {version_part("Python"): {_PYTHON}}
         self._waiting: deque[Any] = deque()
         self._met: dict[int, Any] = {}
+        self._functions: dict[str, types.FunctionType] = {}
         self._place = ""
         self._is_quiet = False
         self._values = Values(buffers, self._meet, self._give_up)
@@ -72,7 +73,7 @@ class Reach:
             name: found.copy().pop() if len(found) == 1 else combined(*sorted(found))
             for name, found in self._parts.items()
         }
-        return Manifest(parts)
+        return Manifest(parts, self._functions)
 
     def _note(self, name: str, digest: str) -> None:
         is_shown = digest.startswith(_SHOWN) or name.startswith(_SHOWN)
@@ -130,6 +131,7 @@ class Reach:
                 self._is_quiet = False
             return
         self._note(f"code in {name}", code_digest(function.__code__))
+        self._functions.setdefault(name, function)
         for argument, value in _defaults(function):
             self.value(f"default of {argument} in {name}", value)
         self._captured(function, name)
