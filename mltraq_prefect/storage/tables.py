@@ -157,7 +157,7 @@ def of_kind(entry: Entry, key: str) -> Iterator[None]:
         yield
     except CorruptData:
         raise
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         reason = f"a cell of kind {entry.layout[key].kind} holds something else"
         raise CorruptData(reason, experiment=entry.name, field=key) from None
 

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
+from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.records import Part, SeenRuns, Snapshot
 from tests.contract.conftest import empty_database
@@ -81,6 +82,22 @@ def test_a_cell_that_is_corrected_by_sql_counts(shared_url, value):
     store.write(found, "merge")
     assert store.read("values").runs[0].fields["x"] is None
     store.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file"])
+@pytest.mark.parametrize("values", [(True, False, None), (1, 2, None), (1, 2, 3), (0.5, 1.5, None)])
+def test_text_among_numbers_is_corrupt(backend, values, tmp_path):
+    with empty_database(backend, tmp_path) as url:
+        store = Store(url)
+        store.check()
+        store.write(with_values(*values), "fail")
+        execute(url, "UPDATE e_values SET x = 'much' WHERE x = 1 OR x > 1")
+        with pytest.raises(CorruptData, match="'values': field 'x' is corrupt") as caught:
+            store.read("values")
+        assert "much" not in str(caught.value)
+        execute(url, "UPDATE e_values SET x = 1 WHERE typeof(x) = 'text'")
+        assert len(store.read("values").runs) == 3
+        store.close()
 
 
 def test_a_cell_that_is_emptied_by_sql_is_no_value(shared_url):

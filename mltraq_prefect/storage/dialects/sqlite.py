@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import operator
 import os
 import sqlite3
 import uuid
@@ -106,7 +107,8 @@ class SQLite(Dialect):
         "uuid": as_texts,
     }
     restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {
-        "bool": bool,
+        "bool": {0: False, 1: True}.__getitem__,  # SQLite lets any value into any column
+        "int": operator.index,
         "float": float,
         "datetime": datetime.datetime.fromisoformat,
         "date": datetime.date.fromisoformat,
