@@ -11,7 +11,7 @@ from mltraq_prefect.storage import layout as layouts
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.layout import Layout
 from mltraq_prefect.storage.names import check_name, is_helper, is_table_of, table_name
-from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells
+from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, placed
 from mltraq_prefect.storage.schema import EXPERIMENTS, FORMAT
 from mltraq_prefect.version import __version__
 
@@ -113,7 +113,8 @@ def _refuse_newer(known: dict[str, Any], name: str) -> None:
 def insert(transaction: Transaction, entry: Entry, own: Cells) -> None:
     """Insert the row of an experiment, with what it has of fields."""
     kinds = {**_KINDS, **OWN_FIELDS}
-    transaction.insert("experiments", kinds, [[cell] for cell in (*_row(entry), *own)])
+    cells = (*_row(entry), *placed(transaction, entry.id_experiment, own))
+    transaction.insert("experiments", kinds, [[cell] for cell in cells])
 
 
 def update(transaction: Transaction, entry: Entry) -> None:

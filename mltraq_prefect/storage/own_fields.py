@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import CorruptData, UnsupportedType
+from mltraq_prefect.storage import large
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.dialects import Dialect
 from mltraq_prefect.storage.layout import Kind
@@ -17,6 +18,9 @@ from mltraq_prefect.storage.records import Record
 from mltraq_prefect.storage.residuals import Exact
 
 OWN_FIELDS: dict[str, Kind] = {"fields": "json", "residual": "binary"}
+
+_NO_RUN = ""
+"""Stands for the experiment where large values are kept by run."""
 
 Cells = tuple[str, bytes | None]
 """Those of the two columns: JSON that shows the fields, and one envelope of their envelopes."""
@@ -66,11 +70,19 @@ def cells_of(exact: Exact, dialect: Dialect) -> Cells:
     return fields_as_json(exact, dialect), residual
 
 
+def placed(transaction: Transaction, id_experiment: str, cells: Cells) -> Cells:
+    """Store a large residual beside the row, which is written often; return what the row holds."""
+    text, residual = cells
+    held = large.put(transaction, id_experiment, [_NO_RUN], {"residual": [residual]})
+    return text, held["residual"][0]
+
+
 def read(transaction: Transaction, id_experiment: str) -> bytes | None:
     """Return the residual of the fields of an experiment that is there."""
     sql = "SELECT residual FROM experiments WHERE id_experiment = ?"
-    residual: bytes | None = transaction.rows(sql, (id_experiment,))[0][0]
-    return residual
+    cells = transaction.rows(sql, (id_experiment,))[0]
+    found: bytes | None = large.get(transaction, id_experiment, "residual", [_NO_RUN], cells)[0]
+    return found
 
 
 def parsed(residual: bytes | None, experiment: str) -> Exact:
@@ -92,5 +104,6 @@ def parsed(residual: bytes | None, experiment: str) -> Exact:
 
 def write(transaction: Transaction, id_experiment: str, cells: Cells) -> None:
     """Write the fields of an experiment."""
-    columns = [[cell] for cell in (*cells, id_experiment)]
+    large.drop(transaction, id_experiment, [_NO_RUN], ["residual"])
+    columns = [[cell] for cell in (*placed(transaction, id_experiment, cells), id_experiment)]
     transaction.update("experiments", OWN_FIELDS, {"id_experiment": "key"}, columns)

@@ -268,3 +268,17 @@ def test_a_merge_after_a_replacement_whose_acknowledgement_is_lost_stays(backend
 def found_runs(store):
     """Return the runs of the experiment, if it is there."""
     return store.read("lost").runs if store.exists("lost") else []
+
+
+def test_large_fields_of_an_experiment_are_not_in_a_row_that_is_written_often(tmp_path):
+    with empty_database("sqlite-file", tmp_path) as url:
+        store = Store(url)
+        store.check()
+        for notes in (b"x" * 500_000, b"y" * 600_000, b"z"):
+            store.write(make_record("large", [make_run(0)], fields={"notes": notes}), "merge")
+            assert store.read("large").fields == {"notes": notes}
+            (_, [(length,)]) = store.query("SELECT length(residual) FROM experiments")
+            assert length < 1000
+            (_, [(count,)]) = store.query("SELECT count(*) FROM experiment_values")
+            assert count == (len(notes) > 1000)
+        store.close()
