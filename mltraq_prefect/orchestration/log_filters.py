@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from mltraq_prefect.execution import WorkersClosed
+
 _RETURNED = "Task run failed with state"
 _FINISHED = "Finished in state "
+_INTERRUPTED = f"{WorkersClosed.__name__}: "
+"""In what Prefect says of task runs that were under way when their flow run was interrupted."""
 
 
 class _StepTasks(logging.Filter):
@@ -21,9 +25,9 @@ class _StepTasks(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         id_ = getattr(record, "task_run_id", None)
-        if id_ not in self.ids:
-            return True
         text = record.getMessage()
+        if id_ not in self.ids:
+            return _INTERRUPTED not in text
         if not text.startswith((_RETURNED, _FINISHED)):
             return True
         if text.startswith(_FINISHED):
@@ -50,7 +54,12 @@ def say_failures_of_flows_once() -> None:
     logging.getLogger("prefect.flow_runs").addFilter(_FLOW_RUNS)
 
 
+def say_interruptions_once() -> None:
+    """Leave it to the flow run to tell of an interruption."""
+    logging.getLogger("prefect.task_runs").addFilter(_STEP_TASKS)
+
+
 def say_end_of_task_run_once(task_run_id: str) -> None:
     """Leave it to us to log how a task run ended."""
+    say_interruptions_once()
     _STEP_TASKS.ids.add(task_run_id)
-    logging.getLogger("prefect.task_runs").addFilter(_STEP_TASKS)

@@ -21,7 +21,10 @@ from mltraq_prefect.execution.logs import forwarded
 from mltraq_prefect.execution.parcels import Parcel
 from mltraq_prefect.execution.tracebacks import headline
 from mltraq_prefect.orchestration.live_log import LiveLog
-from mltraq_prefect.orchestration.log_filters import say_end_of_task_run_once
+from mltraq_prefect.orchestration.log_filters import (
+    say_end_of_task_run_once,
+    say_interruptions_once,
+)
 
 Execute = Callable[[Any], Iterator[Outcome]]
 Deliver = Callable[[list[Parcel], str], None]
@@ -53,6 +56,7 @@ def step_task(
         retries: How often Prefect retries a task run in which runs failed.
         retry_delay_seconds: Pause before a retry.
     """
+    say_interruptions_once()
     told: set[str] = set()
     attempt = partial(_attempt, execute, in_this_thread, deliver, retries, told)
 

@@ -82,3 +82,15 @@ def test_a_scheduler_that_does_not_answer_is_named(session):
     experiment = session.add_experiment("nowhere").add_runs(N=[1])
     with pytest.raises(mltraq.InvalidInput, match="the task runner DaskTaskRunner takes no task"):
         experiment.execute(draw, task_runner=runner)
+
+
+def test_a_cluster_that_gets_few_batches_at_first_stops_early(session):
+    def fail(run):
+        raise NameError("name 'modle' is not defined")
+
+    experiment = session.add_experiment("stopped").add_runs(N=range(100))
+    with pytest.raises(mltraq.RunsFailed) as caught:
+        experiment.execute(fail, task_runner=dask(), runs_per_task=2, on_error="stop")
+    assert caught.value.not_executed >= 50
+    states = [run.ledger.state for run in experiment.runs.values()]
+    assert states.count("pending") == caught.value.not_executed

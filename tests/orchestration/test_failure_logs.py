@@ -1,12 +1,16 @@
 """What the log tells of failures: each once, and nothing of what ended well."""
 
 import logging
+import os
+import signal
+import threading
+import traceback
 
 import pytest
 from prefect import flow
 
 import mltraq_prefect as mltraq
-from tests.prefect_api import logs
+from tests.prefect_api import logs, poll
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -81,3 +85,33 @@ def test_a_sweep_of_many_runs_logs_no_line_a_run(session):
     step = {"bad": 999}
     records = executed(experiment, lambda run: 1 / (run.params.N - run.kwargs.bad), step)
     assert len(records) < 25
+
+
+def test_an_interruption_is_told_once(session, tmp_path, caplog):
+    def hang(run):
+        (tmp_path / "begun").touch()
+        threading.Event().wait()
+
+    def interrupt():
+        poll((tmp_path / "begun").exists, bool)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    experiment = session.add_experiment("e").add_runs(N=range(4))
+    with caplog.at_level(logging.INFO):
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt, match="interrupted; 0 of 4 runs completed"):
+            experiment.execute(hang, n_jobs=2)
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= 40]
+    assert [message for message in errors if "WorkersClosed" in message] == []
+    assert len(errors) == 1
+
+
+def test_the_cause_is_the_users_exception_for_a_debugger(session):
+    experiment = session.add_experiment("e").add_runs(N=[1])
+    with pytest.raises(mltraq.RunsFailed) as caught:
+        experiment.execute(fail_in_two_ways, backend="local")
+    cause = caught.value.__cause__
+    assert isinstance(cause, KeyError)
+    *_, (frame, _) = traceback.walk_tb(cause.__traceback__)
+    assert frame.f_code.co_name == "fail_in_two_ways"
+    assert frame.f_locals["run"].params.N == 1
