@@ -27,6 +27,7 @@ from mltraq_prefect.execution.fingerprints.modules import (
 )
 from mltraq_prefect.execution.fingerprints.reads import Import, Read, reads_of
 from mltraq_prefect.execution.fingerprints.values import Values, captured, combined, name_of
+from mltraq_prefect.execution.generators import refuse_generators
 from mltraq_prefect.identity import Buffers, code_digest
 
 _logger = logging.getLogger("mltraq_prefect")
@@ -61,8 +62,14 @@ class Reach:
         self._values = Values(buffers, self._meet, self._give_up)
 
     def value(self, name: str, value: Any) -> None:
-        """Note a value, and follow the code that it leads to."""
+        """Note a value, and follow the code that it leads to.
+
+        Raises:
+            InvalidStep: It is a generator of random numbers.
+        """
         self._place = name
+        if not self._is_quiet:
+            refuse_generators(self._subject, name, value)
         self._note(name, self._values.digest(value))
 
     def manifest(self) -> Manifest:
