@@ -254,18 +254,24 @@ class Experiment:
             InvalidInput: An option or a step cannot be used; nothing was changed.
             RunsFailed: A step raised in some runs.
         """
-        from mltraq_prefect.execution import (
-            ExecutionOptions,
-            as_steps,
-            refuse_edited,
-            refuse_while_preparing,
-        )
+        from mltraq_prefect.execution import ExecutionOptions, how_to_go_on
 
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
             retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
             _inside_task(),
         )  # fmt: skip
+        prepared = self._prepared(steps, options)
+        try:
+            self._execute(prepared, options)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(how_to_go_on(self.name, self.runs.values(), options)) from None
+        return self
+
+    def _prepared(self, steps: Steps | None, options: ExecutionOptions) -> list[Step]:
+        """Check steps, and whether they can be executed as the options say."""
+        from mltraq_prefect.execution import as_steps, refuse_edited, refuse_while_preparing
+
         if not options.is_serial:
             refuse_while_preparing(self.name)
         _check_runner(options)
@@ -273,11 +279,7 @@ class Experiment:
         if options.has_workers:
             refuse_edited(prepared)
         self._fingerprints |= parts_of(prepared, self._fingerprints)
-        try:
-            self._execute(prepared, options)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(self._how_to_go_on(options)) from None
-        return self
+        return prepared
 
     def _execute(self, steps: Sequence[Step], options: ExecutionOptions) -> None:
         self._prepare_runs(options)
@@ -317,15 +319,6 @@ class Experiment:
         selection.tell(self.name)
         start(selection.runs, steps)
         return selection
-
-    def _how_to_go_on(self, options: ExecutionOptions) -> str:
-        done = sum(run.ledger.state == "completed" for run in self.runs.values())
-        text = (
-            f"experiment {self.name!r}: interrupted; {done:,} of {len(self.runs):,} runs completed"
-        )
-        if options.checkpoint:
-            return f"{text} and are stored: execute the same again to go on"
-        return f"{text}, in memory only: persist() stores them, checkpoint=True does so by itself"
 
     def _prepare_runs(self, options: ExecutionOptions) -> None:
         if not self.runs and self._revision is None:
@@ -479,20 +472,7 @@ class Experiment:
             InvalidName: The name or a field key cannot be stored; nothing was written.
             StoreError: The database refused; it is as it was before.
         """
-        if if_exists not in ("fail", "replace", "merge"):
-            raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
-        if on_error not in ("raise", "keep"):
-            raise InvalidInput(f'on_error is {on_error!r}; use "raise" or "keep"')
-        if isinstance(report, str):
-            raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
-        if if_exists == "merge":
-            self.check_identities()
-            known = () if self._snapshot is None else self._snapshot.runs
-            tell_of_deleted(self.name, known, self.runs)
-        elif if_exists == "replace":
-            self._left_out.refuse_replace(self.name, 'if_exists="replace"')
-        if not isinstance(report, bool):
-            self._check_report(report)
+        self._check_persist(if_exists, report, on_error)
         write = self._write_with_pickle if store_pickle else self._write
 
         def body() -> Written:
@@ -510,6 +490,24 @@ class Experiment:
             self.tell_kept_failures()
         self._untold = {}
         return self
+
+    def _check_persist(
+        self, if_exists: IfExists, report: bool | Sequence[str], on_error: str
+    ) -> None:
+        if if_exists not in ("fail", "replace", "merge"):
+            raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
+        if on_error not in ("raise", "keep"):
+            raise InvalidInput(f'on_error is {on_error!r}; use "raise" or "keep"')
+        if isinstance(report, str):
+            raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
+        if if_exists == "merge":
+            self.check_identities()
+            known = () if self._snapshot is None else self._snapshot.runs
+            tell_of_deleted(self.name, known, self.runs)
+        elif if_exists == "replace":
+            self._left_out.refuse_replace(self.name, 'if_exists="replace"')
+        if not isinstance(report, bool):
+            self._check_report(report)
 
     def _check_report(self, report: Sequence[str]) -> None:
         """Refuse fields that no run has; runs that failed may lack any."""

@@ -2,7 +2,12 @@
 
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.cores import worker_count
-from mltraq_prefect.execution.failures import FailureLimit, grouped_failures, runs_failed
+from mltraq_prefect.execution.failures import (
+    FailureLimit,
+    grouped_failures,
+    how_to_go_on,
+    runs_failed,
+)
 from mltraq_prefect.execution.fingerprints import (
     Manifest,
     RunFingerprints,
@@ -37,6 +42,7 @@ __all__ = [
     "differences",
     "execute_serially",
     "grouped_failures",
+    "how_to_go_on",
     "has_other_code",
     "prepare_workers",
     "refuse_edited",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mltraq_prefect.errors import FailureGroup, RunsFailed
+from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.tracebacks import HEAD, headline, message, users_frames
 from mltraq_prefect.run import Run
 
@@ -68,6 +69,21 @@ def runs_failed(experiment: str, runs: Iterable[Run]) -> RunsFailed | None:
     failures = [(f"run {run.describe()}", run.ledger.error or "") for run in shown]
     pending = sum(run.ledger.state == "pending" for run in runs)
     return RunsFailed(experiment, len(failed), len(runs), failures, groups, pending)
+
+
+def how_to_go_on(experiment: str, runs: Collection[Run], options: ExecutionOptions) -> str:
+    """Return what to tell in one line of an execution that was interrupted.
+
+    Args:
+        experiment: Name of the experiment.
+        runs: All of its runs.
+        options: Of the execution.
+    """
+    done = sum(run.ledger.state == "completed" for run in runs)
+    text = f"experiment {experiment!r}: interrupted; {done:,} of {len(runs):,} runs completed"
+    if options.checkpoint:
+        return f"{text} and are stored: execute the same again to go on"
+    return f"{text}, in memory only: persist() stores them, checkpoint=True does so by itself"
 
 
 def grouped_failures(failures: Sequence[tuple[str, str]]) -> list[FailureGroup]:
