@@ -172,8 +172,7 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _dumped(form: Any) -> str:
-    return json.dumps(form, ensure_ascii=True, separators=(",", ":"))
+_dumped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def as_python(value: np.generic) -> Any:

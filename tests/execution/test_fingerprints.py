@@ -78,7 +78,7 @@ def test_another_minor_version_of_python_is_named():
     (step,) = as_steps(lambda run: None, {}, 0, buffers=buffers)
     parts = dict(step.code.parts)
     older = parts | {"version of Python": "3.10", "code in x": "1"}
-    now = parts | {"code in x": "1"}
+    now = parts | {"code in x": "2"}
     before = step.fingerprint.replace(step.code.digest, "0" * 32)
     known = {"0" * 32: older, step.code.digest: now}
     (named,) = differences(before, step.fingerprint, known)

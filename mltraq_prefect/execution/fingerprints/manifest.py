@@ -18,6 +18,8 @@ NO_PARTS: Mapping[str, Mapping[str, str]] = {}
 
 _VERSION = "version of "
 
+PYTHON = f"{_VERSION}Python"
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -109,6 +111,8 @@ def _named(before: Mapping[str, str] | None, now: Mapping[str, str] | None, name
     if before is None or now is None:
         return [f"other {name}"]
     changed = [part for part in now if part in before and before[part] != now[part]]
+    if PYTHON in changed:
+        changed = [PYTHON]  # whose other parts cannot be compared
     found = [f"other {_shown(part, before, now)}" for part in changed]
     if not found:
         found = [f"now with the {part}" for part in now if part not in before]

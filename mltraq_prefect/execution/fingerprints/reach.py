@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mltraq_prefect.execution.fingerprints.manifest import Manifest, version_part
+from mltraq_prefect.execution.fingerprints.manifest import PYTHON, Manifest, version_part
 from mltraq_prefect.execution.fingerprints.modules import (
     globals_of,
     installed_version,
@@ -53,7 +53,7 @@ class Reach:
 
     def __init__(self, subject: str, buffers: Buffers | None) -> None:
         self._subject = subject
-        self._parts: dict[str, set[str]] = {version_part("Python"): {_PYTHON}}
+        self._parts: dict[str, set[str]] = {PYTHON: {_PYTHON}}
         self._waiting: deque[Any] = deque()
         self._met: dict[int, Any] = {}
         self._functions: dict[str, types.FunctionType] = {}
@@ -132,10 +132,7 @@ class Reach:
         name = name_of(function)
         if owner(function.__globals__) != "user":
             self._version(str(function.__globals__.get("__name__") or "builtins"))
-            if "<locals>" in function.__code__.co_qualname:
-                self._is_quiet = True
-                self._captured(function, name)
-                self._is_quiet = False
+            self._wrapper(function, name)
             return
         self._note(f"code in {name}", code_digest(function.__code__))
         self._functions.setdefault(name, function)
@@ -144,6 +141,18 @@ class Reach:
         self._captured(function, name)
         for read in reads_of(function.__code__):
             self._read(read, function.__globals__)
+
+    def _wrapper(self, function: types.FunctionType, name: str) -> None:
+        """Follow what a decorator of somebody else holds; Python's own may hold it otherwise."""
+        if "<locals>" not in function.__code__.co_qualname:
+            return
+        self._is_quiet = True
+        if owner(function.__globals__) == "installed":
+            self._captured(function, name)
+        else:
+            for value in captured(function):
+                self._values.digest(value)
+        self._is_quiet = False
 
     def _captured(self, function: types.FunctionType, name: str) -> None:
         names = function.__code__.co_freevars

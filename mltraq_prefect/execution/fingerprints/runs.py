@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from mltraq_prefect.execution.fingerprints.manifest import Manifest, split, version_part
+from mltraq_prefect.execution.fingerprints.manifest import PYTHON, Manifest, split
 from mltraq_prefect.execution.fingerprints.reach import Reach
 from mltraq_prefect.identity import Buffers
 from mltraq_prefect.run import LedgerEntry
@@ -83,7 +83,7 @@ class RunFingerprints:
             reach = Reach(f"param {name!r}", self._buffers)
             reach.value("value", value)
             parts = dict(reach.manifest().parts)
-            del parts["value"], parts[version_part("Python")]
+            del parts["value"], parts[PYTHON]
             self._known[id(value)] = value, parts
         return self._known[id(value)][1]
 
