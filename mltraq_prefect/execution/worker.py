@@ -25,6 +25,7 @@ from mltraq_prefect.execution.parcels import Parcel
 from mltraq_prefect.execution.process_state import to_inherit
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.execution.surroundings import Surroundings
 from mltraq_prefect.execution.worker_main import IDLE_SECONDS, Job, Refusal
 from mltraq_prefect.pickling import unpickled
 
@@ -106,14 +107,16 @@ class Worker:
         is_young = time.monotonic() - self._idle_since < IDLE_SECONDS / 2
         return is_young and self._fork.is_alive()
 
-    def execute(self, job: Job, parcel: Parcel) -> Iterator[Outcome]:
-        """Execute a job on the runs of a parcel.
+    def execute(
+        self, job: Job, parcel: Parcel, surroundings: Surroundings | None
+    ) -> Iterator[Outcome]:
+        """Execute a job on the runs of a parcel, in surroundings.
 
         Raises:
             InvalidInput: A module of the step executes an experiment when it is imported.
             WorkerDied: The process ended before it had yielded all outcomes.
         """
-        message = (self._as_known(job), parcel)
+        message = (self._as_known(job), parcel, surroundings)
         missing = len(parcel)
         try:
             self._channel.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))

@@ -21,6 +21,7 @@ from mltraq_prefect.execution.preparation import prepared, refusal
 from mltraq_prefect.execution.process_state import Inherited, ProcessState, inherit
 from mltraq_prefect.execution.recorder import NO_RUN, Recorder
 from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.execution.surroundings import set_environment, surrounded
 from mltraq_prefect.pickling import unpickled
 
 IDLE_SECONDS = 120.0
@@ -60,22 +61,25 @@ class Refusal(NamedTuple):
 def serve(channel: Connection, recorder: Recorder) -> None:
     """Execute what comes through the channel.
 
-    Each message is a job, or the key of one that came before, and a parcel. What goes back is
-    pickled outcomes, or the traceback of what kept the worker from executing the parcel.
+    Each message is a job, or the key of one that came before, a parcel, and surroundings. What
+    goes back is pickled outcomes, or the traceback of what kept the worker from executing the
+    parcel.
     """
     jobs: dict[str, tuple[Job, Step, AtRest]] = {}
     known: dict[str, AtRest] = {}
     while channel.poll(IDLE_SECONDS):
         recorder.note(NO_RUN)
         try:
-            job, parcel = unpickled(channel.recv_bytes())
+            job, parcel, surroundings = unpickled(channel.recv_bytes())
+            set_environment(surroundings)
             if isinstance(job, Job):
                 if isinstance(job.inputs, Inputs):
                     known[job.inputs.key] = received(job.inputs)
                     job = job._replace(inputs=job.inputs.key)
                 jobs[job.key] = (job, unpickled(job.packed), known[job.inputs])
                 job = job.key
-            _execute(channel, recorder, jobs[job], parcel)
+            with surrounded(surroundings):
+                _execute(channel, recorder, jobs[job], parcel)
         except (Exception, SystemExit):
             message = refusal()
             _send(channel, Refusal(message) if message else traceback.format_exc())

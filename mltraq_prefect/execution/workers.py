@@ -19,6 +19,7 @@ from mltraq_prefect.execution.fork_server import fork_server
 from mltraq_prefect.execution.parcels import Parcel
 from mltraq_prefect.execution.preparation import check_processes
 from mltraq_prefect.execution.recorder import NO_RUN
+from mltraq_prefect.execution.surroundings import Surroundings
 from mltraq_prefect.execution.turns import Turns
 from mltraq_prefect.execution.worker import Worker, WorkerDied
 from mltraq_prefect.execution.worker_main import Job
@@ -53,7 +54,9 @@ class Workers:
         self._busy: set[Worker] = set()
         self._is_closed = False
 
-    def execute(self, job: Job, parcel: Parcel, *, rank: int = 0) -> Iterator[Outcome]:
+    def execute(
+        self, job: Job, parcel: Parcel, *, rank: int = 0, surroundings: Surroundings | None = None
+    ) -> Iterator[Outcome]:
         """Execute a job on the runs of a parcel, waiting for a worker if all are busy.
 
         A worker that dies or exceeds the time fails the run that it executed; another one goes on
@@ -63,6 +66,7 @@ class Workers:
             job: What to execute.
             parcel: On what.
             rank: Who waits goes by rank, the lowest first, then in order of arrival.
+            surroundings: What the step finds around it when it needs it.
 
         Yields:
             Outcomes, as they come; their counts add up to the number of runs.
@@ -71,16 +75,18 @@ class Workers:
             WorkersClosed: The workers were closed.
         """
         with nullcontext() if self._turns is None else self._turns.turn(rank):
-            yield from self._execute(job, parcel)
+            yield from self._execute(job, parcel, surroundings)
 
-    def _execute(self, job: Job, parcel: Parcel) -> Iterator[Outcome]:
+    def _execute(
+        self, job: Job, parcel: Parcel, surroundings: Surroundings | None
+    ) -> Iterator[Outcome]:
         left = parcel
         is_second = False
         while left:
             handled = 0
             try:
                 with self._leased() as worker:
-                    for outcome in worker.execute(job, left):
+                    for outcome in worker.execute(job, left, surroundings):
                         handled += outcome.count
                         yield outcome
                     return

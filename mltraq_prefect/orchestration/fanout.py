@@ -48,6 +48,7 @@ from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.execution.worker_main import Job
 from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
 from mltraq_prefect.orchestration.progress import ShownProgress
+from mltraq_prefect.orchestration.run_context import surroundings_of_steps
 from mltraq_prefect.orchestration.runners import AnyRunner, choose_runner, in_threads, places
 from mltraq_prefect.orchestration.step_tasks import Deliver, Execute, StepTask, step_task
 from mltraq_prefect.run import Run
@@ -148,8 +149,12 @@ def _job(step: Step, inputs: Inputs, options: ExecutionOptions) -> Job:
 def _execution(job: Job, workers: Workers | None, rank: int) -> Execute:
     if workers is None:
         return partial(_execute_there, job)
+    return partial(_execute_in, workers, job, rank)
+
+
+def _execute_in(workers: Workers, job: Job, rank: int, parcel: Parcel) -> Iterator[Outcome]:
     # What has begun goes first: results arrive early, and few batches are held.
-    return partial(workers.execute, job, rank=rank)
+    return workers.execute(job, parcel, rank=rank, surroundings=surroundings_of_steps())
 
 
 def _execute_there(job: Job, parcel: Parcel) -> Iterator[Outcome]:
@@ -158,7 +163,8 @@ def _execute_there(job: Job, parcel: Parcel) -> Iterator[Outcome]:
     A process of a cluster may have several threads; in a worker process of its own, a run has the
     global random generators, and a time limit, for itself.
     """
-    return workers_of_this_process().execute(job, parcel)
+    workers = workers_of_this_process()
+    return workers.execute(job, parcel, surroundings=surroundings_of_steps())
 
 
 def _task(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from prefect import Flow, Task, runtime
 from prefect.cache_policies import NO_CACHE
@@ -19,6 +19,7 @@ from mltraq_prefect.errors import MltraqError, RunsFailed
 from mltraq_prefect.orchestration.heartbeats import heartbeats, prefects_own_heartbeats_off
 from mltraq_prefect.orchestration.log_filters import say_failures_of_flows_once
 from mltraq_prefect.orchestration.server_loss import surviving_server_loss
+from mltraq_prefect.orchestration.temporary_server import await_temporary_server
 
 T = TypeVar("T")
 
@@ -63,34 +64,53 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
         with surviving_server_loss(name):
             return _in_users_flow(context, body)
 
+    returned: list[T] = []
     failures: list[Exception] = []
 
-    def execute() -> T | State[None]:
-        ended: T | State[None]
+    def execute() -> State[None] | None:
+        state: State[None] | None = None
         with surviving_server_loss(name) as server:
             try:
                 with heartbeats(seconds):
-                    ended = body()
-            except MltraqError as error:
+                    returned.append(body())
+            except Exception as error:
                 failures.append(error)
-                ended = Failed(message=_message(error))
-            except CancelledRun as error:
-                failures.append(error)
-                ended = Cancelled(message=str(error))
+                state = _state(error)
         if server.is_gone:
-            raise _Unheard(ended)
-        return ended
+            raise _Unheard(state)
+        return state
 
-    own: Flow[[], Any] = Flow(execute, name="mltraq-execute", flow_run_name=_plain(name))
-    try:
-        with prefects_own_heartbeats_off() as seconds:
-            state: State[T] = own(return_state=True)  # type: ignore[assignment]
-        if not failures:
-            return state.result()
-    except _Unheard as unheard:
-        if not failures:
-            return cast(T, unheard.ended)
-    raise failures[0]
+    await_temporary_server()
+    own: Flow[[], Any] = Flow(execute, "mltraq-execute", flow_run_name=_plain(name), **_OF_FLOW)
+    with prefects_own_heartbeats_off() as seconds, suppress(_Unheard):
+        own(return_state=True)
+    if failures:
+        raise failures[0]
+    return returned[0]
+
+
+_OF_TASK: dict[str, Any] = {
+    "retries": 0,
+    "retry_delay_seconds": 0,
+    "persist_result": False,
+    "log_prints": False,
+}
+"""What a user's Prefect settings would decide otherwise, and a second execution with it."""
+
+_OF_FLOW = _OF_TASK | {"timeout_seconds": None}
+
+
+def _state(error: Exception) -> State[None]:
+    """Return how a flow run ends in which this was raised.
+
+    Raises:
+        Exception: The error, if Prefect knows best what to say of it.
+    """
+    if isinstance(error, CancelledRun):
+        return Cancelled(message=str(error))
+    if isinstance(error, MltraqError):
+        return Failed(message=_message(error))
+    raise error
 
 
 def _message(error: MltraqError) -> str:
@@ -105,10 +125,9 @@ class _Unheard(Abort):
     answer, and try to tell it of either, each time with retries for a minute.
     """
 
-    def __init__(self, ended: object) -> None:
+    def __init__(self, state: State[None] | None) -> None:
         super().__init__("the Prefect server does not answer")
-        self.ended = ended
-        self.state = ended if isinstance(ended, State) else Completed()
+        self.state = state or Completed()
 
 
 def _in_users_flow(context: FlowRunContext, body: Callable[[], T]) -> T:
@@ -166,7 +185,7 @@ def in_task(name: str, subject: str, body: Callable[[], T]) -> T:
 
     run_name = _plain(f"{name} {subject}")
     task: Task[[], T] = Task(
-        call, name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False
+        call, name=name, task_run_name=run_name, cache_policy=NO_CACHE, **_OF_TASK
     )
     return task()
 

@@ -1,0 +1,138 @@
+"""A user's Prefect settings change neither how executions end nor what they keep."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+from prefect import flow, tags
+from prefect.settings import (
+    PREFECT_FLOWS_DEFAULT_RETRIES,
+    PREFECT_LOGGING_LOG_PRINTS,
+    PREFECT_RESULTS_PERSIST_BY_DEFAULT,
+    PREFECT_TASKS_DEFAULT_PERSIST_RESULT,
+    PREFECT_TASKS_DEFAULT_RETRIES,
+    PREFECT_TASKS_REFRESH_CACHE,
+    temporary_settings,
+)
+
+import mltraq_prefect as mltraq
+from tests.prefect_api import flow_run
+from tests.processes import alive
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+SETTINGS = {
+    PREFECT_FLOWS_DEFAULT_RETRIES: 2,
+    PREFECT_LOGGING_LOG_PRINTS: True,
+    PREFECT_RESULTS_PERSIST_BY_DEFAULT: True,
+    PREFECT_TASKS_DEFAULT_PERSIST_RESULT: True,
+    PREFECT_TASKS_DEFAULT_RETRIES: 2,
+    PREFECT_TASKS_REFRESH_CACHE: True,
+}
+
+
+def count(run):
+    """Note an execution, and fail one of the runs."""
+    with (run.kwargs.folder / str(run.params.N)).open("a") as file:
+        file.write("x")
+    run.fields.x = run.params.N
+    if run.params.N == 2:
+        raise ValueError("two is bad")
+
+
+@pytest.fixture
+def experiment(session):
+    return session.add_experiment("numbers").add_runs(N=[1, 2, 3])
+
+
+def executions(folder):
+    return [(folder / str(n)).read_text() for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_setting_changes_neither_the_end_nor_what_is_kept(experiment, setting, tmp_path):
+    with (
+        temporary_settings({setting: SETTINGS[setting]}),
+        tags("of the user"),
+        pytest.raises(mltraq.RunsFailed),
+    ):
+        experiment.execute(count, {"folder": tmp_path}, runs_per_task=3)
+    assert executions(tmp_path) == ["x", "x", "x"]
+    assert [run.fields.get("x") for run in experiment.runs.values()] == [1, None, 3]
+    (found,) = {run.ledger.flow_run_id for run in experiment.runs.values()}
+    assert flow_run(found).state.is_failed()
+    assert flow_run(found).run_count == 1
+
+
+def test_a_persist_that_fails_is_not_tried_again(session):
+    attempts = []
+
+    @flow
+    def study():
+        session.add_experiment("numbers").add_runs(N=[1]).persist("fail")
+
+    study()
+    with temporary_settings({PREFECT_TASKS_DEFAULT_RETRIES: 2}):
+        handler = logging.Handler()
+        handler.emit = lambda record: attempts.append(record.getMessage())
+        logging.getLogger("prefect.task_runs").addHandler(handler)
+        try:
+            with pytest.raises(mltraq.ExperimentExists):
+                study()
+        finally:
+            logging.getLogger("prefect.task_runs").removeHandler(handler)
+    assert not [message for message in attempts if "etry" in message]
+
+
+def test_in_a_running_event_loop_nothing_is_left_unawaited(experiment):
+    async def main():
+        experiment.execute(lambda run: run.fields.update(x=1))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asyncio.run(main())
+    assert [run.fields.x for run in experiment.runs.values()] == [1, 1, 1]
+
+
+WITHOUT_SERVER = """
+import os
+import threading
+import mltraq_prefect as mltraq
+from tests.processes import descendants
+
+def execute(name):
+    experiment = mltraq.create_session().add_experiment(name).add_runs(N=[1])
+    experiment.execute(lambda run: run.fields.update(x=1), backend="threads")
+    assert experiment.runs.first().fields.x == 1
+
+threads = [threading.Thread(target=execute, args=(f"e{n}",)) for n in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+commands = {pid: open(f"/proc/{pid}/cmdline").read() for pid in descendants(os.getpid())}
+print(*[pid for pid, command in commands.items() if "uvicorn" in command])
+"""
+
+
+def test_executions_in_threads_share_one_temporary_server(tmp_path):
+    settings = {
+        "PREFECT_HOME": str(tmp_path),
+        "PREFECT_API_URL": "",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PYTHONPATH": os.getcwd(),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SERVER],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    (server,) = done.stdout.split()
+    assert not alive([server])
