@@ -216,6 +216,8 @@ class Database:
             yield
         except MltraqError:
             raise
+        except TimeoutError as error:
+            raise DriverError("timeout", self.scrub(str(error))) from None
         except OSError as error:
             raise DriverError("unavailable", self.scrub(str(error))) from None
         except self._driver_errors as error:

@@ -15,7 +15,7 @@ from mltraq_prefect.storage import index, unfinished
 from mltraq_prefect.storage.connections import Transaction
 from mltraq_prefect.storage.index import Entry
 from mltraq_prefect.storage.layout import Column, Kind, Layout
-from mltraq_prefect.storage.names import helper_name, table_name
+from mltraq_prefect.storage.names import helper_name, is_helper, table_name
 from mltraq_prefect.storage.schema import create_table
 
 PARTS = (
@@ -28,10 +28,16 @@ PARTS = (
 """Tables that have rows of each experiment."""
 
 
-def create(transaction: Transaction, own: str, layout: Layout) -> str:
-    """Create the table of an experiment's runs; `add_key` follows when it has its rows.
+def create(transaction: Transaction, own: str, layout: Layout, *, late_key: bool = True) -> str:
+    """Create the table of an experiment's runs.
 
     Where a statement that changes a table commits, it has another name until it is complete.
+
+    Args:
+        transaction: Where.
+        own: The name that it shall have.
+        layout: Its columns.
+        late_key: Whether `add_key` follows when it has its rows.
 
     Returns:
         Its name.
@@ -39,7 +45,7 @@ def create(transaction: Transaction, own: str, layout: Layout) -> str:
     table = _noted(transaction, own) if transaction.dialect.ddl_commits else own
     kinds: dict[str, Kind] = {"id_run": "key"}
     kinds |= {column.name: column.kind for column in layout.values() if column.name}
-    late = bool(transaction.dialect.late_key(table, "id_run"))
+    late = late_key and bool(transaction.dialect.late_key(table, "id_run"))
     create_table(transaction, table, kinds, ("id_run",), late_key=late)
     return table
 
@@ -64,14 +70,21 @@ def succeed(transaction: Transaction, old: Entry, layout: Layout) -> tuple[str, 
     if old.layout == layout:
         empty(transaction, old.table)
         return old.table, None
-    if dialect.keeps_attached:
+    if dialect.keeps_attached and _have_room(transaction, old, layout):
         reform(transaction, old, layout)
         return old.table, None
     refuse_dependents(transaction, old, "replaced by one with other columns")
     if dialect.ddl_commits:
         return create(transaction, old.table, layout), _noted(transaction, old.table)
     drop(transaction, old.table)
-    return create(transaction, old.table, layout), None
+    return create(transaction, old.table, layout, late_key=False), None
+
+
+def _have_room(transaction: Transaction, old: Entry, layout: Layout) -> bool:
+    """Whether a table takes the columns of another layout: those that were dropped count, too."""
+    left = transaction.dialect.columns_left(transaction.connection, old.table)
+    kept = {(column.name, column.kind) for column in old.layout.values()}
+    return left >= sum((column.name, column.kind) not in kept for column in layout.values())
 
 
 def refuse_foreign(transaction: Transaction, own: str, experiment: str) -> None:
@@ -146,9 +159,10 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
     if not entry.is_renamed:
         moves = [(entry.table, own)]
         if transaction.has_table(own):
-            if entry.retired is None:
+            if entry.retired is None and is_helper(entry.table):
                 refuse_foreign(transaction, own, entry.name)
-            moves.insert(0, (own, str(entry.retired)))
+            # Format 1 did not write down what it was about to make.
+            moves.insert(0, (own, entry.retired or _noted(transaction, own)))
         names = [(quote(old), quote(new)) for old, new in moves]
         for statement in transaction.dialect.rename(names):
             transaction.run(statement)

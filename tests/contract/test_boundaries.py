@@ -2,11 +2,13 @@
 
 import contextlib
 import datetime as dt
+import gc
 import os
 import random
 import re
 import sqlite3
 import struct
+import threading
 import time
 import uuid
 
@@ -349,6 +351,22 @@ def test_a_limit_of_the_server_is_named(option):
             ):
                 session.load("a")
             assert time.monotonic() - began < 15
+
+
+def test_the_garbage_collector_is_on_while_a_write_waits():
+    with servers.postgresql_database() as url, mltraq.create_session(url) as session:
+        define(session, "a").persist()
+        other = Store(url)
+        with other._database.writing(other.table_of("a")):
+            writer = threading.Thread(target=define(session, "a", 2).persist, args=("merge",))
+            writer.start()
+            waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            while not rows(url, waits):
+                assert writer.is_alive()
+            assert gc.isenabled()
+        writer.join()
+        assert session.load("a").runs.first().fields.x == 2
+        other.close()
 
 
 def test_who_may_not_read_is_told_so():

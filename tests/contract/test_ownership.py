@@ -226,6 +226,19 @@ def test_rights_survive_a_replacement_by_another_layout(two_schemas):
             assert (0,) in rows(url, sql)
 
 
+def test_a_table_whose_columns_have_been_replaced_too_often(two_schemas):
+    """PostgreSQL counts the columns that a table has had; then it is made anew."""
+    _, url, _ = two_schemas
+    with mltraq.create_session(url) as session:
+        for number in range(5):
+            experiment = session.add_experiment("a").add_runs(i=[0])
+            experiment.runs.first().fields.update({f"f{number}_{i}": i for i in range(380)})
+            experiment.persist("replace" if number else "fail")
+        assert set(session.load("a").runs.first().fields) == {f"f4_{i}" for i in range(380)}
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+        assert sa.inspect(engine).get_pk_constraint("e_a")["constrained_columns"] == ["id_run"]
+
+
 @pytest.mark.parametrize("shared_url", ["mariadb", "postgresql"], indirect=True)
 def test_a_foreign_key_keeps_an_experiment(session, shared_url):
     define(session, "a").persist()

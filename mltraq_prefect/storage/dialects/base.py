@@ -167,6 +167,10 @@ class Dialect:
         inspector = sa.inspect(connection)
         return {*inspector.get_table_names(), *inspector.get_view_names()} & set(names)
 
+    def columns_left(self, connection: sa.Connection, table: str) -> int:
+        """Return how many columns more a table can get in its life."""
+        return self.max_columns
+
     def dependents(self, connection: sa.Connection, table: str) -> list[Dependent]:
         """Return what would be lost with a table, or would keep it from being dropped."""
         return []

@@ -115,6 +115,10 @@ class PostgreSQL(Dialect):
         """Ask the catalogue: indexes share the tables' namespace."""
         return postgresql_catalog.relations(connection, names)
 
+    def columns_left(self, connection: sa.Connection, table: str) -> int:
+        """Count the columns that were dropped, too: they keep their places."""
+        return self.max_columns - postgresql_catalog.places(connection, self.quote(table))
+
     def dependents(self, connection: sa.Connection, table: str) -> list[Dependent]:
         """Find views and foreign keys."""
         return postgresql_catalog.dependents(connection, self.quote(table))

@@ -67,3 +67,9 @@ def keys(connection: sa.Connection, table: str) -> list[str]:
     """Return the name of the primary key of a table, which is quoted; none if it has none."""
     sql = "SELECT conname FROM pg_constraint WHERE contype = 'p' AND conrelid = to_regclass(%s)"
     return list(connection.exec_driver_sql(sql, (table,)).scalars())
+
+
+def places(connection: sa.Connection, table: str) -> int:
+    """Return how many columns a table, which is quoted, has or has had."""
+    sql = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
+    return int(connection.exec_driver_sql(sql, (table,)).scalar_one())
