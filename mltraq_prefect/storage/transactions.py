@@ -115,13 +115,14 @@ class Transaction:
     def allows(self, statements: Sequence[str], *, keep: bool = True) -> bool:
         """Run statements that change a table, or none of them if the database refuses one.
 
-        Where such a statement commits, an error is raised as by any other.
+        Where such a statement commits, or there are no savepoints, an error is raised as by any
+        other.
 
         Args:
             statements: What to run.
             keep: Whether what they change shall stay.
         """
-        if self.dialect.ddl_commits:
+        if self.dialect.ddl_commits or not self.dialect.savepoints:
             for statement in statements:
                 self.run(statement)
             return True

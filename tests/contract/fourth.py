@@ -39,6 +39,7 @@ class DuckDB(Dialect):
     placeholder = "?"
     max_columns = 2000
     inline_bytes = 16_384
+    savepoints = False
     byte_length = "octet_length"
     types: ClassVar[dict[Kind, str]] = {
         "bool": "BOOLEAN",

@@ -64,6 +64,7 @@ class Dialect:
         argument_types: How the driver's arguments that a URL can have are made of text.
         keeps_attached: Whether views and grants hang on a table and not on its name, so that a
             table of another shape is not made anew but altered.
+        savepoints: Whether a part of a transaction can be undone.
         binds_lists: Whether a parameter can be a list, which SQL sees as an array.
         byte_length: The function of SQL that counts the bytes of a binary value.
         table_options: What ends the statement that makes a table.
@@ -94,6 +95,7 @@ class Dialect:
     infinity: ClassVar[bool] = True
     negative_zero: ClassVar[bool] = True
     nul: ClassVar[bool] = True
+    savepoints: ClassVar[bool] = True
     binds_lists: ClassVar[bool] = False
     ddl_commits: ClassVar[bool] = False
     inline_bytes: ClassVar[int | None] = None
