@@ -19,10 +19,21 @@ COLUMNS = ", ".join(("id_run", *FIELDS))
 _TYPES = ", ".join(f"{name} {kind}" for name, kind in FIELDS.items())
 _LEDGER = (
     "id_experiment CHAR(36), id_run CHAR(36), position BIGINT, params TEXT, state TEXT, "
-    "steps TEXT, error TEXT, attempts BIGINT, started_at TIMESTAMP, duration_s DOUBLE PRECISION, "
+    "steps TEXT, step TEXT, error TEXT, error_type TEXT, attempts BIGINT, started_at TIMESTAMP, "
+    "duration_s DOUBLE PRECISION, "
     "flow_run_id CHAR(36), task_run_id CHAR(36), residual TEXT, PRIMARY KEY (id_experiment, id_run)"
 )
-CREATE = {"raw": f"id_run CHAR(36) PRIMARY KEY, {_TYPES}", "raw_ledger": _LEDGER}
+_STEPS = (
+    "id_experiment CHAR(36), step_key TEXT, id_run CHAR(36), step TEXT, state TEXT, "
+    "fingerprint TEXT, error TEXT, error_type TEXT, attempts BIGINT, started_at TIMESTAMP, "
+    "duration_s DOUBLE PRECISION, flow_run_id CHAR(36), task_run_id CHAR(36), "
+    "PRIMARY KEY (id_experiment, step_key, id_run)"
+)
+CREATE = {
+    "raw": f"id_run CHAR(36) PRIMARY KEY, {_TYPES}",
+    "raw_ledger": _LEDGER,
+    "raw_steps": _STEPS,
+}
 
 
 def ledger_rows(rows: Rows) -> Rows:
@@ -38,6 +49,8 @@ def ledger_rows(rows: Rows) -> Rows:
             "completed",
             steps,
             None,
+            None,
+            None,
             1,
             started,
             0.25,
@@ -47,6 +60,13 @@ def ledger_rows(rows: Rows) -> Rows:
         )
         for i, row in enumerate(rows)
     ]
+
+
+def step_rows(rows: Rows) -> Rows:
+    """Return a row like those of our table of runs and steps for each row."""
+    ids, started = str(uuid.UUID(int=1)), "2026-01-02 03:04:05.678901"
+    facts = ("toss", "completed", "1", None, None, 1, started, 0.25, ids, None)
+    return [(ids, "toss", row[0], *facts) for row in rows]
 
 
 def write(url: str, tables: Mapping[str, Rows]) -> None:

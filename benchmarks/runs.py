@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mltraq_prefect.run import LedgerEntry, Run
+from mltraq_prefect.run import LedgerEntry, Run, StepEntry
 from mltraq_prefect.storage import Record
 
 NAMESPACE = uuid.UUID(int=7)
@@ -40,12 +40,19 @@ def make_runs(count: int, in_order: bool = True) -> list[Run]:
     """Return completed runs with the fields of `make_rows`, and ledger entries."""
     started = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
     flow_run_id = str(uuid.UUID(int=1))
+
+    def entry() -> LedgerEntry:
+        facts = (1, started, 0.25, flow_run_id)
+        found = LedgerEntry("completed", {"toss": "1"}, None, *facts)
+        found.executed["toss"] = StepEntry("completed", "1", None, None, *facts)
+        return found
+
     return [
         Run(
             id_run,
             params={"N": i},
             fields=dict(zip(FIELDS, values, strict=True)),
-            ledger=LedgerEntry("completed", {"toss": "1"}, None, 1, started, 0.25, flow_run_id),
+            ledger=entry(),
         )
         for i, (id_run, *values) in enumerate(make_rows(count, in_order))
     ]

@@ -64,13 +64,13 @@ def _once(name: str, count: int, in_order: bool) -> Iterator[float]:
     with DATABASES[name]() as url:
         store = Store(url)
         store.check()
-        ledger = raw.ledger_rows(rows)
+        ledger, steps = raw.ledger_rows(rows), raw.step_rows(rows)
         yield timed(lambda: store.write(record(runs), "fail"))
         yield timed(lambda: store.read("bench"))
         found = store.read("bench").runs
         yield timed(lambda: [(run.fields, run.params, run.ledger) for run in found])
         store.close()
-        yield timed(lambda: raw.write(url, {"raw": rows, "raw_ledger": ledger}))
+        yield timed(lambda: raw.write(url, {"raw": rows, "raw_ledger": ledger, "raw_steps": steps}))
         raw.drop(url)
         yield timed(lambda: raw.write(url, {"raw": rows}))
         yield timed(lambda: raw.read(url))

@@ -18,6 +18,7 @@ from benchmarks.runs import record
 from benchmarks.tables import DATABASES
 from mltraq_prefect.run import LedgerEntry, Run
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.pending import Pending
 from tests.servers import mariadb_database
 
 RUNS = 1_000
@@ -76,7 +77,7 @@ def _predict(store: Store, count: int) -> None:
 
 
 def _evaluate(store: Store) -> None:
-    stored = store.read("bench", columns=["seed"], pending="evaluate")
+    stored = store.read("bench", columns=["seed"], pending=Pending("evaluate"))
     for run in stored.runs:
         run.fields.accuracy = 1 / (1 + run.fields.seed)
         run.ledger.steps["evaluate"] = "1"

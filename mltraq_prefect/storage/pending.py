@@ -18,11 +18,6 @@ _logger = logging.getLogger("mltraq_prefect")
 _VERSION = "_0123456789"
 """What a name may end with that another step of its kind has otherwise."""
 
-_ROW = (
-    "SELECT 1 FROM experiment_run_steps AS s WHERE s.id_experiment = experiment_runs.id_experiment "
-    "AND s.step_key = ? AND s.id_run = experiment_runs.id_run"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -83,41 +78,43 @@ Condition = tuple[str, tuple[Any, ...]]
 """What follows a WHERE clause about `experiment_runs`, and its parameters."""
 
 
-def condition(
-    transaction: Transaction, pending: Pending | None, id_experiment: str | None = None
-) -> Condition:
-    """Return the condition that a run is pending.
+def pending_runs(
+    transaction: Transaction, pending: Pending, id_experiment: str, most: int | None = None
+) -> list[str]:
+    """Return the ids of the pending runs of an experiment.
+
+    The database subtracts the runs that have completed the step from all: without statistics, as
+    after a large write, PostgreSQL would compare each run with each one in a NOT EXISTS.
 
     Args:
         transaction: Where.
-        pending: Which runs; all if None.
-        id_experiment: The experiment; any if None.
+        pending: Which runs.
+        id_experiment: The experiment.
+        most: So many are enough; None: all.
     """
-    if pending is None:
-        return "", ()
-    key = step_key(pending.step)
-    sql = f" AND (step IS NULL OR step = ?) AND NOT EXISTS ({_ROW} AND s.state = 'completed')"
-    parameters = (pending.step, key)
-    if pending.failed:
-        return sql, parameters
-    prints = _changed(transaction, pending, id_experiment)
-    if not prints:
-        return f"{sql} AND state <> 'failed'", parameters
-    marks = ", ".join("?" * len(prints))
-    again = f"EXISTS ({_ROW} AND s.state <> 'completed' AND s.fingerprint IN ({marks}))"
-    return f"{sql} AND (state <> 'failed' OR {again})", (*parameters, key, *prints)
+    runs = "SELECT id_run FROM experiment_runs WHERE id_experiment = ?"
+    rows = "SELECT id_run FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ?"
+    here, row = (id_experiment, pending.step), (id_experiment, step_key(pending.step))
+    able = "" if pending.failed else " AND state <> 'failed'"
+    limit = "" if most is None else f" LIMIT {most:d}"
+    sql = f"{runs} AND (step IS NULL OR step = ?){able} EXCEPT {rows} AND state = 'completed'"
+    found = transaction.rows(sql + limit, (*here, *row))
+    prints = () if pending.failed else _changed(transaction, pending, rows, row)
+    if prints:
+        marks = ", ".join("?" * len(prints))
+        failed = f"{rows} AND state <> 'completed' AND fingerprint IN ({marks})"
+        sql = f"{runs} AND step = ? AND state = 'failed' INTERSECT {failed}"
+        found += transaction.rows(sql + limit, (*here, *row, *prints))
+    return [id_run for (id_run,) in found]
 
 
-def _changed(transaction: Transaction, pending: Pending, id_experiment: str | None) -> list[str]:
+def _changed(
+    transaction: Transaction, pending: Pending, rows: str, row: tuple[str, str]
+) -> list[str]:
     """Return the fingerprints of failures of what the step was before."""
     if pending.is_changed is None:
         return []
-    sql = (
-        "SELECT DISTINCT fingerprint FROM experiment_run_steps "
-        "WHERE step_key = ? AND state <> 'completed' AND fingerprint IS NOT NULL"
-    )
-    parameters: tuple[Any, ...] = (step_key(pending.step),)
-    if id_experiment is not None:
-        sql, parameters = f"{sql} AND id_experiment = ?", (*parameters, id_experiment)
-    found = [print_ for (print_,) in transaction.rows(sql, parameters)]
+    sql = rows.replace("id_run", "DISTINCT fingerprint", 1)
+    known = f"{sql} AND state <> 'completed' AND fingerprint IS NOT NULL"
+    found = [print_ for (print_,) in transaction.rows(known, row)]
     return [print_ for print_ in found if pending.is_changed(print_)]

@@ -24,7 +24,7 @@ from mltraq_prefect.storage.ledger import (
 )
 from mltraq_prefect.storage.marks import natural_marks, with_exact
 from mltraq_prefect.storage.params import parse_params
-from mltraq_prefect.storage.pending import Pending, check_name, condition
+from mltraq_prefect.storage.pending import Pending, check_name, pending_runs
 from mltraq_prefect.storage.projection import revive
 from mltraq_prefect.storage.records import LISTED, LedgerMark, Part, Record, SeenRuns, Snapshot
 from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
@@ -58,11 +58,11 @@ def read(
     entry = found(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
     check_name(transaction, pending, entry)
-    where = condition(transaction, pending, entry.id_experiment)
-    selected = tables.ledger(transaction, entry.id_experiment, _LEDGER, ids, where)
+    if pending is not None:
+        ids = pending_runs(transaction, pending, entry.id_experiment)
+    selected = tables.ledger(transaction, entry.id_experiment, _LEDGER, ids)
     ledger: Callable[[], LedgerPart] = cache(lambda: _ledger(selected(), ids))
-    some = ids if pending is None else ledger()[0]["id_run"]
-    cells = tables.cells(transaction, entry, keys, some)
+    cells = tables.cells(transaction, entry, keys, ids)
     own = own_fields.read(transaction, entry.id_experiment)
     prints = fingerprints.read(transaction, entry.id_experiment)
     dialect = transaction.dialect
@@ -285,8 +285,11 @@ def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]
     states = _states(transaction)
     listed = index.find_all(transaction)
     if pending is not None:
-        waiting = _waiting(transaction, pending)
-        listed = [entry for entry in listed if entry.id_experiment in waiting]
+        listed = [
+            entry
+            for entry in listed
+            if pending_runs(transaction, pending, entry.id_experiment, most=1)
+        ]
     sizes = tables.sizes(transaction, listed)
     return [
         _summary(entry, states.get(entry.id_experiment, {}))
@@ -302,13 +305,6 @@ def _states(transaction: Transaction) -> dict[str, dict[str, int]]:
     for id_experiment, state, count in transaction.rows(sql):
         found.setdefault(id_experiment, {})[state] = count
     return found
-
-
-def _waiting(transaction: Transaction, pending: Pending) -> set[str]:
-    """Return the ids of the experiments that have pending runs."""
-    where, parameters = condition(transaction, pending)
-    sql = f"SELECT DISTINCT id_experiment FROM experiment_runs WHERE id_run IS NOT NULL{where}"
-    return {id_experiment for (id_experiment,) in transaction.rows(sql, parameters)}
 
 
 def _summary(entry: Entry, states: dict[str, int]) -> dict[str, Any]:
