@@ -119,7 +119,7 @@ class Batch:
 
 
 def execute_packed(
-    step: Step,
+    make_step: Callable[[], Step],
     kwargs: AtRest,
     parcel: Parcel,
     guard: Guard,
@@ -127,7 +127,7 @@ def execute_packed(
     """Execute a step on the runs of a parcel; this is what worker processes do.
 
     Args:
-        step: What to execute.
+        make_step: Returns what to execute, of which nobody else has changed anything.
         kwargs: Of which each run gets a copy as `run.kwargs`.
         parcel: The runs.
         guard: Makes a context in which the run of that place is executed.
@@ -137,7 +137,7 @@ def execute_packed(
     """
     start = 0
     while start < len(parcel):
-        attempts = _attempt_some(step, kwargs, parcel, start, guard)
+        attempts = _attempt_some(make_step, kwargs, parcel, start, guard)
         outcome = came_to(attempts)
         outcome.exception = _sendable(outcome.exception)
         yield outcome
@@ -145,7 +145,7 @@ def execute_packed(
 
 
 def _attempt_some(
-    step: Step, kwargs: AtRest, parcel: Parcel, start: int, guard: Guard
+    make_step: Callable[[], Step], kwargs: AtRest, parcel: Parcel, start: int, guard: Guard
 ) -> list[Attempt]:
     """Attempt runs until it is time to hand over."""
     attempts: list[Attempt] = []
@@ -155,7 +155,7 @@ def _attempt_some(
         if attempts and time.monotonic() >= until:
             break
         with guard(place):
-            result = attempt(step, parcel[place], kwargs, WORKER)
+            result = attempt(make_step(), parcel[place], kwargs, WORKER)
         if result.exception is not None and has_exception:
             result = result._replace(exception=None)  # it holds all that its frames hold
         has_exception = has_exception or result.exception is not None

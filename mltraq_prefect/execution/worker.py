@@ -16,7 +16,7 @@ from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.batch import Outcome, only_records
-from mltraq_prefect.execution.copies import pack
+from mltraq_prefect.execution.copies import Pickled, pack
 from mltraq_prefect.execution.fork_server import END_SECONDS, fork_server
 from mltraq_prefect.execution.inputs import Inputs, new_key, packed_kwargs
 from mltraq_prefect.execution.logs import LogRecord
@@ -64,8 +64,10 @@ def make_job(
         InvalidInput: The step or the kwargs hold something that cannot be sent to another process.
     """
     inputs = kwargs if isinstance(kwargs, Inputs) else packed_kwargs(kwargs, on_this_machine=True)
+    buffers: list[Any] = []
     try:
-        return Job(new_key(), pack(step), inputs, level, timeout_seconds, to_inherit())
+        packed = Pickled(pack(step, buffers), [bytes(buffer.raw()) for buffer in buffers])
+        return Job(new_key(), packed, inputs, level, timeout_seconds, to_inherit())
     except Exception as error:
         raise InvalidInput(
             f"step {step.name!r} cannot be sent to a worker process ({error}); "

@@ -7,13 +7,14 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from mltraq_prefect.execution.batch import execute_packed
-from mltraq_prefect.execution.copies import AtRest
+from mltraq_prefect.execution.captured_state import maker_of
+from mltraq_prefect.execution.copies import AtRest, Pickled
 from mltraq_prefect.execution.inputs import Inputs, received
 from mltraq_prefect.execution.output import set_level, start_output
 from mltraq_prefect.execution.parcels import Parcel
@@ -41,11 +42,15 @@ class Job(NamedTuple):
     """
 
     key: str
-    packed: bytes
+    packed: Pickled
     inputs: Any
     level: int
     timeout_seconds: float | None
     inherited: Inherited
+
+
+Known = tuple[Job, Callable[[], Step], AtRest]
+"""A job, what makes its step for each attempt, and its kwargs."""
 
 
 class Refusal(NamedTuple):
@@ -65,7 +70,7 @@ def serve(channel: Connection, recorder: Recorder) -> None:
     goes back is pickled outcomes, or the traceback of what kept the worker from executing the
     parcel.
     """
-    jobs: dict[str, tuple[Job, Step, AtRest]] = {}
+    jobs: dict[str, Known] = {}
     known: dict[str, AtRest] = {}
     while channel.poll(IDLE_SECONDS):
         recorder.note(NO_RUN)
@@ -76,7 +81,7 @@ def serve(channel: Connection, recorder: Recorder) -> None:
                 if isinstance(job.inputs, Inputs):
                     known[job.inputs.key] = received(job.inputs)
                     job = job._replace(inputs=job.inputs.key)
-                jobs[job.key] = (job, unpickled(job.packed), known[job.inputs])
+                jobs[job.key] = (job, maker_of(job.packed), known[job.inputs])
                 job = job.key
             with surrounded(surroundings):
                 _execute(channel, recorder, jobs[job], parcel)
@@ -86,9 +91,12 @@ def serve(channel: Connection, recorder: Recorder) -> None:
 
 
 def _execute(
-    channel: Connection, recorder: Recorder, known: tuple[Job, Step, AtRest], parcel: Parcel
+    channel: Connection,
+    recorder: Recorder,
+    known: Known,
+    parcel: Parcel,
 ) -> None:
-    job, step, kwargs = known
+    job, make_step, kwargs = known
     set_level(job.level)
     inherit(job.inherited)
     state = ProcessState()
@@ -101,7 +109,7 @@ def _execute(
         finally:
             state.restore()
 
-    for outcome in execute_packed(step, kwargs, parcel, guard):
+    for outcome in execute_packed(make_step, kwargs, parcel, guard):
         _send(channel, outcome)
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import functools
+import logging
+import os
+import pickle
 import re
 import threading
 import traceback
@@ -11,8 +14,12 @@ import pandas as pd
 import pytest
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.execution import as_steps
+from mltraq_prefect.execution import Workers, as_steps
 from mltraq_prefect.execution.copies import SHARED_BYTES
+from mltraq_prefect.execution.inputs import packed_kwargs
+from mltraq_prefect.execution.parcels import opened, pack_runs
+from mltraq_prefect.execution.worker import make_job
+from mltraq_prefect.run import Run
 
 EVERYWHERE = [
     {"backend": "local"},
@@ -347,3 +354,55 @@ def test_what_a_step_raised_is_the_cause(options):
     if "runs_per_task" not in options or "backend" in options:  # in this process
         frames = traceback.extract_tb(raised.value.__cause__.__traceback__)
         assert frames[-1].name == "step"
+
+
+def _die_elsewhere(pid):
+    if os.getpid() != pid:
+        os._exit(3)
+
+
+class _Deadly:
+    def __reduce__(self):
+        return _die_elsewhere, (os.getpid(),)
+
+
+def test_a_worker_that_dies_while_it_reads_a_run_costs_that_run():
+    experiment = mltraq.create_session("sqlite://").add_experiment("e").add_runs(N=range(6))
+    runs = list(experiment.runs.values())
+    runs[2].locals.x = _Deadly()
+    experiment.execute(
+        lambda run: run.fields.update(x=1), on_error="keep", n_jobs=1, runs_per_task=6
+    )
+    assert set(failures(experiment)) == {2}
+    assert "exit with code 3" in failures(experiment)[2]
+
+
+def test_kwargs_are_sent_once_a_worker_and_large_ones_not_at_all():
+    def step(run):
+        run.fields.x = float(run.kwargs.array.sum())
+
+    array = np.ones(4 * SHARED_BYTES // 8)
+    inputs = packed_kwargs({"array": array, "note": "a"}, on_this_machine=True)
+    jobs = [make_job(each, inputs, logging.INFO, None) for each in as_steps([step] * 3, {}, 0)]
+    assert sum(len(pickle.dumps(job)) for job in jobs) < SHARED_BYTES / 10
+    with Workers(1) as workers:
+        for job in jobs:
+            (outcome,) = workers.execute(job, pack_runs([Run(params={"N": 1})]))
+            assert opened(outcome.done)[0].fields.x == array.sum()
+        (worker,) = workers._idle
+        assert worker._as_known(jobs[0]) == jobs[0].key
+        unseen = jobs[0]._replace(key="unseen")
+        assert worker._as_known(unseen).inputs == inputs.key
+
+
+@pytest.mark.parametrize("options", EVERYWHERE[2:], ids=str)
+def test_what_a_closure_holds_is_as_it_was_for_each_run(options):
+    seen, array = [], np.zeros(2)
+
+    def step(run, own=[]):  # noqa: B006
+        seen.append(run.params.N)
+        own.append(1)
+        array[0] += 1
+        run.fields.x = [len(seen), len(own), float(array[0])]
+
+    assert fields(executed(step, options)) == [{"x": [1, 1, 1.0]}] * 6

@@ -1,0 +1,64 @@
+"""What a function that is sent by value brings along, and a run may change."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mltraq_prefect.execution.copies import Pickled, is_unchangeable
+from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.pickling import unpickled
+
+_CODE = (type, types.BuiltinFunctionType, types.ModuleType)
+
+
+def maker_of(packed: Pickled) -> Callable[[], Step]:
+    """Return what makes a step for each attempt: always the same one if it brings no state.
+
+    A function of a module is the same each time; what it changes there stays in the process.
+
+    Args:
+        packed: Pickle of the step.
+    """
+    step, other = _made(packed), _made(packed)
+    if step.function is other.function or not _brings_state(step.function):
+        return lambda: step
+    return functools.partial(_made, packed)
+
+
+def _made(packed: Pickled) -> Step:
+    step: Step = unpickled(packed.data, buffers=packed.buffers)
+    return step
+
+
+def _brings_state(function: Any) -> bool:
+    seen: set[int] = set()
+    waiting = [function]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or isinstance(value, _CODE) or is_unchangeable({"": value}):
+            continue
+        seen.add(id(value))
+        if isinstance(value, types.FunctionType):
+            waiting.extend(_brought(value))
+        elif isinstance(value, functools.partial):
+            waiting += [value.func, *value.args, *value.keywords.values()]
+        elif isinstance(value, (tuple, frozenset)):
+            waiting.extend(value)
+        else:
+            return True
+    return False
+
+
+def _brought(function: types.FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not set yet
+            continue
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    names = function.__code__.co_names
+    yield from (function.__globals__[name] for name in names if name in function.__globals__)
