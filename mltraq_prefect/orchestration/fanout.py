@@ -46,6 +46,7 @@ from mltraq_prefect.execution.pace import (
 from mltraq_prefect.execution.parcels import Parcel, hold_runs, opened, pack_runs
 from mltraq_prefect.execution.worker import make_job
 from mltraq_prefect.execution.worker_main import Job
+from mltraq_prefect.orchestration.clusters import name_cluster
 from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
 from mltraq_prefect.orchestration.progress import ShownProgress
 from mltraq_prefect.orchestration.run_context import surroundings_of_steps
@@ -163,6 +164,7 @@ def _execute_there(job: Job, parcel: Parcel) -> Iterator[Outcome]:
     A process of a cluster may have several threads; in a worker process of its own, a run has the
     global random generators, and a time limit, for itself.
     """
+    name_cluster()
     workers = workers_of_this_process()
     return workers.execute(job, parcel, surroundings=surroundings_of_steps())
 

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from prefect import flow
 
 import mltraq_prefect as mltraq
 from tests.prefect_api import logs
@@ -73,6 +74,43 @@ def test_a_cluster_gives_the_same_results_and_the_same_failures(executed, sessio
     records = logs(there[0].ledger.flow_run_id, lambda found: "drawing 11" in found)
     printed = {record.message for record in records if record.message.startswith("drawing")}
     assert printed == {f"drawing {n}" for n in range(12)}
+
+
+def ray_of(run):
+    import ray as api
+
+    run.fields.address = api.get(api.remote(_gcs_address).remote())
+
+
+def _gcs_address():
+    import ray as api
+
+    return api.get_runtime_context().gcs_address
+
+
+def dask_of(run):
+    import distributed
+
+    if run.kwargs.in_worker:
+        run.fields.address = distributed.get_worker().scheduler.address
+    else:
+        with distributed.Client() as client:
+            run.fields.address = client.scheduler.address
+
+
+@pytest.mark.parametrize(("runner", "step"), [(dask, dask_of), (ray, ray_of)], ids=["dask", "ray"])
+def test_steps_use_the_api_of_the_cluster_on_which_they_are(session, runner, step):
+    addresses = set()
+
+    @flow(task_runner=runner())
+    def study():
+        for backend in ("processes", "threads"):
+            experiment = session.add_experiment(backend).add_runs(N=[1])
+            experiment.execute(step, {"in_worker": backend == "threads"}, backend=backend)
+            addresses.update(run.fields.address for run in experiment.runs.values())
+
+    study()
+    assert len(addresses) == 1
 
 
 def test_a_scheduler_that_does_not_answer_is_named(session):

@@ -1,0 +1,33 @@
+"""How worker processes on a cluster find the cluster: as programs do, by the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def name_cluster() -> None:
+    """Tell the address of the cluster whose process this is to the processes that it starts.
+
+    Without it, a step that uses Ray's API would start another Ray.
+    """
+    for variable, address in (("RAY_ADDRESS", _ray()), ("DASK_SCHEDULER_ADDRESS", _dask())):
+        if address and not os.environ.get(variable):
+            os.environ[variable] = address
+
+
+def _ray() -> str | None:
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return None
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _dask() -> str | None:
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return str(distributed.get_worker().scheduler.address)
+    except ValueError:  # this is no process of a cluster
+        return None
