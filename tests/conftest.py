@@ -51,3 +51,10 @@ def pytest_collection_modifyitems(items):
     """Refuse tests whose names differ in each process: `make test` divides them by their names."""
     if unstable := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(f"give this test ids that stay: {unstable[0]}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from tests.scheduling import Scheduling
+
+    return Scheduling(config, log)

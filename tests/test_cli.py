@@ -42,6 +42,7 @@ def test_the_database_of_the_environment(stored, capsys, monkeypatch):
         ("day = :day AND n = 1", ["day=2026-01-01"], ["1"]),
         ("name = :name AND n = 1", ['name="7"'], ["1"]),
         ("day <> :text AND n = 1", ["text=a=b"], ["1"]),
+        ("n IN :chosen ORDER BY n", ["chosen=[1, 3]"], ["1", "3"]),
     ],
 )
 def test_params_of_a_statement(stored, capsys, where, params, found):

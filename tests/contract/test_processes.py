@@ -13,8 +13,6 @@ from tests.contract.processes import Crowd, Worker
 from tests.contract.records import make_record, make_run
 from tests.contract.tasks import numbers_of
 
-pytestmark = pytest.mark.xdist_group("crowd")
-
 MANY = 32
 REPLACES = 1000
 

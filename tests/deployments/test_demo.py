@@ -12,8 +12,6 @@ import pytest
 from deployments.local import free_port
 from tests.deployed import ROOT
 
-pytestmark = pytest.mark.xdist_group("servers")
-
 SECONDS = 300
 
 

@@ -7,8 +7,6 @@ import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 
-pytestmark = pytest.mark.xdist_group("deployed")
-
 GRID = [1, 25, 50, 100]
 
 KINDS = (

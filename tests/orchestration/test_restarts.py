@@ -12,8 +12,6 @@ from tests import servers
 from tests.processes import alive, descendants
 from tests.sweeps import Sweep, undisturbed
 
-pytestmark = pytest.mark.xdist_group("servers")
-
 RUNS = 1_200
 
 SERVERS = {

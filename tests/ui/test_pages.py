@@ -4,8 +4,6 @@ import pytest
 
 from tests.ui.browser import opened
 
-pytestmark = pytest.mark.xdist_group("deployed")
-
 DRAWN = """(() => {
     const image = [...document.images].find(i => i.src.startsWith('data:image/svg+xml'));
     if (!image || !image.complete || !image.naturalWidth) return 0;
