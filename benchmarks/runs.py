@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mltraq_prefect.run import LedgerEntry, Run, StepEntry
+from mltraq_prefect.model.run import LedgerEntry, Run, StepEntry
 from mltraq_prefect.storage import Record
 
 NAMESPACE = uuid.UUID(int=7)

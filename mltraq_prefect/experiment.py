@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from mltraq_prefect.checkpoints import (
+from mltraq_prefect.checkpoints.resume import (
     CheckpointedResults,
     Resumed,
     Shelf,
@@ -15,18 +15,18 @@ from mltraq_prefect.checkpoints import (
     parts_of,
     parts_of_params,
 )
+from mltraq_prefect.checkpoints.selection import LeftOut, Selection, select, tell_of_deleted
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import InvalidInput, InvalidName
-from mltraq_prefect.grid import points
-from mltraq_prefect.hints import no_attribute, unknown_name
-from mltraq_prefect.identity import Canonical, key_of, nameless, position_key, run_ids
-from mltraq_prefect.results import Results, refuse_missing, start
-from mltraq_prefect.run import LedgerEntry, Namespace, Run, Runs
-from mltraq_prefect.selection import LeftOut, Selection, select, tell_of_deleted
+from mltraq_prefect.execution.results import Results, refuse_missing, start
+from mltraq_prefect.model.grid import points
+from mltraq_prefect.model.hints import no_attribute, unknown_name
+from mltraq_prefect.model.identity import Canonical, key_of, nameless, position_key, run_ids
+from mltraq_prefect.model.run import LedgerEntry, Namespace, Run, Runs
 from mltraq_prefect.storage import Record, Store, Written
-from mltraq_prefect.storage.checks import check_fields
 from mltraq_prefect.storage.pickles import seal_record, user_key
 from mltraq_prefect.storage.records import Seen, Snapshot
+from mltraq_prefect.storage.values.checks import check_fields
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from mltraq_prefect.experiment import (
     query_frame,
     signing_key,
 )
-from mltraq_prefect.hints import no_attribute
+from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.pickles import unseal

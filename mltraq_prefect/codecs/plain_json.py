@@ -14,7 +14,7 @@ import orjson
 from mltraq_prefect.codecs.namespaces import unwrapped
 from mltraq_prefect.codecs.registry import MAX_DEPTH, NESTED, FormatError
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.identity import as_python
+from mltraq_prefect.model.identity import as_python
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 _LEAVES = _PLAIN - NESTED

@@ -1,6 +1,7 @@
 """Execution of steps on runs, in this process or in worker processes; knows nothing of Prefect."""
 
 from mltraq_prefect.execution.batch import Batch, Outcome
+from mltraq_prefect.execution.batch_size import Pace, split
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.failures import (
     FailureLimit,
@@ -15,16 +16,15 @@ from mltraq_prefect.execution.fingerprints import (
     has_other_code,
 )
 from mltraq_prefect.execution.options import ExecutionOptions, timeout_in_threads
-from mltraq_prefect.execution.pace import Pace, split
-from mltraq_prefect.execution.preparation import check_processes, refuse_while_preparing
-from mltraq_prefect.execution.serial import execute_serially
-from mltraq_prefect.execution.steps import Step, as_steps, refuse_edited
-from mltraq_prefect.execution.workers import (
+from mltraq_prefect.execution.pool.parent import (
     Workers,
     WorkersClosed,
     prepare_workers,
     workers_of_this_process,
 )
+from mltraq_prefect.execution.pool.preparation import check_processes, refuse_while_preparing
+from mltraq_prefect.execution.serial import execute_serially
+from mltraq_prefect.execution.steps import Step, as_steps, refuse_edited
 
 __all__ = [
     "Batch",

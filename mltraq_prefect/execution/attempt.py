@@ -14,11 +14,11 @@ import numpy as np
 
 from mltraq_prefect.errors import InvalidStep, MltraqError
 from mltraq_prefect.execution.copies import AtRest, fresh, held, packed
-from mltraq_prefect.execution.parcels import Rest, Resting, UnreadableRun, unpicklable
 from mltraq_prefect.execution.process_state import in_own_context
+from mltraq_prefect.execution.serialization import Rest, Resting, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
-from mltraq_prefect.run import Namespace, Run
+from mltraq_prefect.model.run import Namespace, Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from mltraq_prefect.execution.attempt import THREAD, WORKER, Attempt, attempt
 from mltraq_prefect.execution.copies import AtRest
 from mltraq_prefect.execution.logs import LogRecord
-from mltraq_prefect.execution.parcels import Parcel, rest
+from mltraq_prefect.execution.serialization import Parcel, rest
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.pickling import unpickled
+from mltraq_prefect.model.pickling import unpickled
 
 Guard = Callable[[int], AbstractContextManager[None]]
 

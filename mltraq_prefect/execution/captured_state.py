@@ -9,7 +9,7 @@ from typing import Any
 
 from mltraq_prefect.execution.copies import Pickled, is_unchangeable
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.pickling import unpickled
+from mltraq_prefect.model.pickling import unpickled
 
 _CODE = (type, types.BuiltinFunctionType, types.ModuleType)
 

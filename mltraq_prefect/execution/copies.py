@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mltraq_prefect.execution import by_value
-from mltraq_prefect.pickling import unpickled
+from mltraq_prefect.model.pickling import unpickled
 
 Values = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mltraq_prefect.errors import FailureGroup, RunsFailed
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.tracebacks import HEAD, headline, message, users_frames
-from mltraq_prefect.run import Run
+from mltraq_prefect.model.run import Run
 
 EXAMPLES = 3
 """Runs of a group that are named."""

@@ -17,10 +17,10 @@ from mltraq_prefect.execution.copies import AtRest
 from mltraq_prefect.execution.failures import FailureLimit
 from mltraq_prefect.execution.inputs import held_kwargs
 from mltraq_prefect.execution.options import ExecutionOptions
-from mltraq_prefect.execution.parcels import Resting, hold_runs, opened
 from mltraq_prefect.execution.process_state import ProcessState
+from mltraq_prefect.execution.serialization import Resting, hold_runs, opened
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.run import Run
+from mltraq_prefect.model.run import Run
 
 
 def execute_serially(

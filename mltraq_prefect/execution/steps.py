@@ -15,8 +15,8 @@ from mltraq_prefect.execution.fingerprints import (
     manifest_of_kwargs,
     manifest_of_step,
 )
-from mltraq_prefect.identity import Buffers
-from mltraq_prefect.run import Run
+from mltraq_prefect.model.identity import Buffers
+from mltraq_prefect.model.run import Run
 
 StepFunction = Callable[[Run], object]
 

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from mltraq_prefect.pickling import unpickled
+from mltraq_prefect.model.pickling import unpickled
 
 
 class Surroundings(NamedTuple):

@@ -9,10 +9,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_run_logger
 
-from mltraq_prefect.numbers import Numbers
-from mltraq_prefect.orchestration import plot
 from mltraq_prefect.orchestration.events import Persisted, emit_persisted
-from mltraq_prefect.orchestration.report import main_fields, numeric_fields, summary
+from mltraq_prefect.reports import plots
+from mltraq_prefect.reports.numbers import Numbers
+from mltraq_prefect.reports.summary import main_fields, numeric_fields, summary
 
 MOST_RUNS = 100_000
 """Of an experiment with more runs, the summary has counts only."""
@@ -77,13 +77,13 @@ def _description(written: Persisted) -> str:
 def _markdown(name: str, numbers: Numbers, report: Report) -> str:
     chosen = None if isinstance(report, bool) else report
     fields = numeric_fields(numbers, chosen)
-    shown = plot.panels(numbers, main_fields(numbers, fields, PICTURED))
+    shown = plots.panels(numbers, main_fields(numbers, fields, PICTURED))
     return summary(name, numbers, fields, _picture(numbers, shown) if shown else None)
 
 
-def _picture(numbers: Numbers, shown: Sequence[plot.Panel]) -> str:
+def _picture(numbers: Numbers, shown: Sequence[plots.Panel]) -> str:
     try:
-        svg = plot.draw(numbers, shown)
+        svg = plots.draw(numbers, shown)
     except ImportError:
         return "No picture, as matplotlib is not installed: `pip install 'mltraq_prefect[plots]'`."
     data = base64.b64encode(svg.encode()).decode()

@@ -36,23 +36,23 @@ from mltraq_prefect.execution import (
 )
 from mltraq_prefect.execution.attempt import useless_return
 from mltraq_prefect.execution.batch import execute_here
-from mltraq_prefect.execution.inputs import Inputs, held_kwargs, packed_kwargs
-from mltraq_prefect.execution.pace import (
+from mltraq_prefect.execution.batch_size import (
     BATCH_SECONDS,
     BATCHES_AHEAD,
     CHECKPOINTED_SECONDS,
     TASK_RUNS_PER_STEP,
 )
-from mltraq_prefect.execution.parcels import Parcel, hold_runs, opened, pack_runs
-from mltraq_prefect.execution.worker import make_job
-from mltraq_prefect.execution.worker_main import Job
+from mltraq_prefect.execution.inputs import Inputs, held_kwargs, packed_kwargs
+from mltraq_prefect.execution.pool.child import Job
+from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.serialization import Parcel, hold_runs, opened, pack_runs
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.clusters import name_cluster
 from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
 from mltraq_prefect.orchestration.progress import ShownProgress
 from mltraq_prefect.orchestration.run_context import surroundings_of_steps
 from mltraq_prefect.orchestration.runners import AnyRunner, choose_runner, in_threads, places
 from mltraq_prefect.orchestration.step_tasks import Deliver, Execute, StepTask, step_task
-from mltraq_prefect.run import Run
 
 TICK_SECONDS = 0.2
 

@@ -16,9 +16,9 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import CancelledRun
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.artifacts import progress_key
 from mltraq_prefect.orchestration.reporter import Report, Reporter
-from mltraq_prefect.run import Run
 
 BAR_SECONDS = 0.1
 """The bar is told so often what it shows."""

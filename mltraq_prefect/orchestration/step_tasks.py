@@ -18,7 +18,7 @@ from prefect.states import Failed
 from mltraq_prefect.errors import FailureGroup
 from mltraq_prefect.execution import Batch, Outcome, Step, grouped_failures
 from mltraq_prefect.execution.logs import forwarded
-from mltraq_prefect.execution.parcels import Parcel
+from mltraq_prefect.execution.serialization import Parcel
 from mltraq_prefect.execution.tracebacks import headline
 from mltraq_prefect.orchestration.live_log import LiveLog
 from mltraq_prefect.orchestration.log_filters import (

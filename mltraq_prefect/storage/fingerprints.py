@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.layout import Kind
 from mltraq_prefect.storage.records import FingerprintParts
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.values.layout import Kind
 
 STEPS: dict[str, Kind] = {
     "id_experiment": "key",

@@ -14,11 +14,11 @@ from mltraq_prefect.codecs import (
     from_json,
 )
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.run import LedgerEntry
-from mltraq_prefect.storage.columns import Constant, column
-from mltraq_prefect.storage.dialects import Dialect
-from mltraq_prefect.storage.layout import Kind
-from mltraq_prefect.storage.projection import clean, for_driver, without_zone
+from mltraq_prefect.model.run import LedgerEntry
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.columns import Constant, column
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.projection import clean, for_driver, without_zone
 
 MAX_ERROR = 60_000
 """Characters of an error's text that are stored: in any encoding a fraction of a packet."""

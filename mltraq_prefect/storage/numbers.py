@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mltraq_prefect.codecs import from_json
-from mltraq_prefect.numbers import Numbers, StateTotal
+from mltraq_prefect.reports.numbers import Numbers, StateTotal
 from mltraq_prefect.storage import reader, tables
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.index import Entry
-from mltraq_prefect.storage.layout import Kind
-from mltraq_prefect.storage.names import table_name
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.names import table_name
 
 NUMERIC: frozenset[Kind] = frozenset(("bool", "int", "float"))
 

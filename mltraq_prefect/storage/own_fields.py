@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import CorruptData, UnsupportedType
-from mltraq_prefect.storage import large
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.dialects import Dialect
-from mltraq_prefect.storage.layout import Kind
-from mltraq_prefect.storage.marks import Mark, exact_mark
-from mltraq_prefect.storage.names import check_name
-from mltraq_prefect.storage.params import fields_as_json
-from mltraq_prefect.storage.projection import field_path
+from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.records import Record
-from mltraq_prefect.storage.residuals import Exact
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.marks import Mark, exact_mark
+from mltraq_prefect.storage.values.names import check_name
+from mltraq_prefect.storage.values.params import fields_as_json
+from mltraq_prefect.storage.values.projection import field_path
+from mltraq_prefect.storage.values.residuals import Exact
 
 OWN_FIELDS: dict[str, Kind] = {"fields": "json", "residual": "binary"}
 
@@ -73,7 +73,7 @@ def cells_of(exact: Exact, dialect: Dialect) -> Cells:
 def placed(transaction: Transaction, id_experiment: str, cells: Cells) -> Cells:
     """Store a large residual beside the row, which is written often; return what the row holds."""
     text, residual = cells
-    held = large.put(transaction, id_experiment, [_NO_RUN], {"residual": [residual]})
+    held = large_values.put(transaction, id_experiment, [_NO_RUN], {"residual": [residual]})
     return text, held["residual"][0]
 
 
@@ -81,7 +81,9 @@ def read(transaction: Transaction, id_experiment: str) -> bytes | None:
     """Return the residual of the fields of an experiment that is there."""
     sql = "SELECT residual FROM experiments WHERE id_experiment = ?"
     cells = transaction.rows(sql, (id_experiment,))[0]
-    found: bytes | None = large.get(transaction, id_experiment, "residual", [_NO_RUN], cells)[0]
+    found: bytes | None = large_values.get(
+        transaction, id_experiment, "residual", [_NO_RUN], cells
+    )[0]
     return found
 
 
@@ -104,6 +106,6 @@ def parsed(residual: bytes | None, experiment: str) -> Exact:
 
 def write(transaction: Transaction, id_experiment: str, cells: Cells) -> None:
     """Write the fields of an experiment."""
-    large.drop(transaction, id_experiment, [_NO_RUN], ["residual"])
+    large_values.drop(transaction, id_experiment, [_NO_RUN], ["residual"])
     columns = [[cell] for cell in (*placed(transaction, id_experiment, cells), id_experiment)]
     transaction.update("experiments", OWN_FIELDS, {"id_experiment": "key"}, columns)

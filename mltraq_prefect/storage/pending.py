@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.index import Entry
-from mltraq_prefect.storage.names import step_key
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.values.names import step_key
 
 _logger = logging.getLogger("mltraq_prefect")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from mltraq_prefect.environment import PICKLE_KEY
 from mltraq_prefect.errors import InvalidInput, StoreError, UntrustedPickle
-from mltraq_prefect.pickling import unpickled
+from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.storage.records import Record
 
 MAGIC = b"MLTQPKL1"
@@ -79,6 +79,14 @@ def _fails(value: object) -> bool:
     return False
 
 
+_MOVED = {
+    "mltraq_prefect.run": "mltraq_prefect.model.run",
+    "mltraq_prefect.storage.columns": "mltraq_prefect.storage.values.columns",
+    "mltraq_prefect.storage.layout": "mltraq_prefect.storage.values.layout",
+}
+"""Modules whose classes are in pickles that earlier versions have stored."""
+
+
 def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:
     """Check the signature, and only then unpickle.
 
@@ -94,7 +102,7 @@ def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:
             f"changed; set {PICKLE_KEY} to the key of who stored it only if you trust them with "
             "your account"
         )
-    return unpickled(body)
+    return unpickled(body, moved=_MOVED)
 
 
 def _signature(data: bytes, key: bytes, experiment: tuple[str, str]) -> bytes:

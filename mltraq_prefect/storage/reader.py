@@ -12,24 +12,24 @@ import numpy as np
 
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
-from mltraq_prefect.run import Run
-from mltraq_prefect.storage import fingerprints, index, own_fields, tables
-from mltraq_prefect.storage.columns import picked
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.dialects import Dialect
-from mltraq_prefect.storage.index import Entry
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.storage import experiments_table, fingerprints, own_fields, tables
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.lazy_runs import StoredRuns
 from mltraq_prefect.storage.ledger import (
     LEDGER,
     parse_steps,
 )
-from mltraq_prefect.storage.marks import natural_marks, with_exact
-from mltraq_prefect.storage.params import parse_params
 from mltraq_prefect.storage.pending import Pending, check_name, pending_runs
-from mltraq_prefect.storage.projection import revive
 from mltraq_prefect.storage.records import LISTED, LedgerMark, Part, Record, SeenRuns, Snapshot
-from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
 from mltraq_prefect.storage.run_steps import Executions
-from mltraq_prefect.storage.stored import StoredRuns
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.columns import picked
+from mltraq_prefect.storage.values.marks import natural_marks, with_exact
+from mltraq_prefect.storage.values.params import parse_params
+from mltraq_prefect.storage.values.projection import revive
+from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
 
@@ -128,7 +128,7 @@ def found(transaction: Transaction, name: str) -> Entry:
     Raises:
         ExperimentNotFound: There is none of this name.
     """
-    entry = index.find(transaction, name)
+    entry = experiments_table.find(transaction, name)
     if entry is None:
         raise ExperimentNotFound(f"there is no experiment {name!r} in the database")
     return entry
@@ -136,7 +136,7 @@ def found(transaction: Transaction, name: str) -> Entry:
 
 def keys(transaction: Transaction, name: str) -> list[str]:
     """Return the keys of the fields that runs of an experiment have; none if it is not stored."""
-    entry = index.find(transaction, name)
+    entry = experiments_table.find(transaction, name)
     return [] if entry is None else list(entry.layout)
 
 
@@ -283,7 +283,7 @@ def _params(entry: Entry, ledger: Ledger, residuals: dict[str, Residual]) -> lis
 def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]]:
     """List the experiments; see `Store.ls`."""
     states = _states(transaction)
-    listed = index.find_all(transaction)
+    listed = experiments_table.find_all(transaction)
     if pending is not None:
         listed = [
             entry

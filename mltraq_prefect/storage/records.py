@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
-from mltraq_prefect.run import Run
-from mltraq_prefect.storage.columns import picked
-from mltraq_prefect.storage.marks import Mark
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.storage.values.columns import picked
+from mltraq_prefect.storage.values.marks import Mark
 
 Mode = Literal["fail", "replace", "merge"]
 
@@ -224,6 +224,15 @@ class Record:
     missing_fields: Sequence[str] = ()
     missing_runs: int = 0
     fingerprints: dict[str, FingerprintParts] = field(default_factory=dict)
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        """Take a pickled state: one of format 1 knows less, and its snapshot is of other marks."""
+        known = state[1]
+        self.__init__(known["name"], known["id_experiment"])  # type: ignore[misc]
+        if "missing_fields" not in known:
+            known = known | {"snapshot": None}
+        for name, value in known.items():
+            setattr(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)

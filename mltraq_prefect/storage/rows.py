@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mltraq_prefect.storage import large, run_steps
-from mltraq_prefect.storage.columns import Constant, column, picked, sorted_places
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.dialects import Dialect
-from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage import large_values, run_steps
 from mltraq_prefect.storage.ledger import LEDGER, ledger_columns
-from mltraq_prefect.storage.plan import Plan
-from mltraq_prefect.storage.residuals import dump_residual
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.columns import Constant, column, picked, sorted_places
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.residuals import dump_residual
+from mltraq_prefect.storage.write_plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +103,5 @@ def beside(
     found = dict(zip(kinds, columns, strict=True))
     binary = {name: cells for name, cells in found.items() if kinds[name] == "binary"}
     if not fresh:
-        large.drop(transaction, id_experiment, ids, binary)
-    return list((found | large.put(transaction, id_experiment, ids, binary)).values())
+        large_values.drop(transaction, id_experiment, ids, binary)
+    return list((found | large_values.put(transaction, id_experiment, ids, binary)).values())

@@ -11,14 +11,14 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from mltraq_prefect.run import Run, StepEntry
-from mltraq_prefect.storage.columns import Constant, Maker, column
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.dialects import Dialect
-from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.model.run import Run, StepEntry
 from mltraq_prefect.storage.ledger import aware, error_text, times
-from mltraq_prefect.storage.names import step_key
-from mltraq_prefect.storage.projection import natural
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.columns import Constant, Maker, column
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.names import step_key
+from mltraq_prefect.storage.values.projection import natural
 
 RUN_STEPS_KEY = ("id_experiment", "step_key", "id_run")
 

@@ -11,12 +11,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from mltraq_prefect.errors import ForeignTable, StoreError
-from mltraq_prefect.storage import index, unfinished
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.index import Entry
-from mltraq_prefect.storage.layout import Column, Kind, Layout
-from mltraq_prefect.storage.names import helper_name, is_helper, table_name
-from mltraq_prefect.storage.schema import create_table
+from mltraq_prefect.storage import experiments_table, unfinished
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.schema import create_table
+from mltraq_prefect.storage.values.layout import Column, Kind, Layout
+from mltraq_prefect.storage.values.names import helper_name, is_helper, table_name
 
 PARTS = (
     "experiment_steps",
@@ -167,7 +167,7 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
         for statement in transaction.dialect.rename(names):
             transaction.run(statement)
     settled = replace(entry, table=own, retired=None, is_renamed=False)
-    index.update(transaction, settled)
+    experiments_table.update(transaction, settled)
     return settled
 
 
@@ -178,7 +178,7 @@ def set_aside(transaction: Transaction, entry: Entry) -> None:
     """
     own = entry.table
     aside = _noted(transaction, own)
-    index.update(transaction, replace(entry, table=aside))
+    experiments_table.update(transaction, replace(entry, table=aside))
     quote = transaction.quote
     for statement in transaction.dialect.rename([(quote(own), quote(aside))]):
         transaction.run(statement)

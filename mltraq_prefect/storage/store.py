@@ -8,16 +8,22 @@ from typing import Any, NoReturn, TypeVar
 
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, QueryFailed, StorageUnavailable
-from mltraq_prefect.numbers import Numbers
-from mltraq_prefect.run import LedgerEntry
-from mltraq_prefect.storage import index, query, reader, run_steps, run_tables, schema, tables
-from mltraq_prefect.storage.connections import RECONNECT_SECONDS, Database, DriverError, Transaction
-from mltraq_prefect.storage.messages import without_values
-from mltraq_prefect.storage.migrations import MIGRATIONS, Migrations
-from mltraq_prefect.storage.names import check_name, table_name
+from mltraq_prefect.model.run import LedgerEntry
+from mltraq_prefect.reports.numbers import Numbers
+from mltraq_prefect.storage import experiments_table, reader, run_steps, run_tables, tables
 from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.records import Mode, Record, Written
+from mltraq_prefect.storage.sql import query, schema
+from mltraq_prefect.storage.sql.connections import (
+    RECONNECT_SECONDS,
+    Database,
+    DriverError,
+    Transaction,
+)
+from mltraq_prefect.storage.sql.messages import without_values
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migrations
+from mltraq_prefect.storage.values.names import check_name, table_name
 from mltraq_prefect.storage.writer import Pickle, Writer
 
 T = TypeVar("T")
@@ -200,7 +206,7 @@ class Store:
         return self._reading(lambda t: self._size(t, name)) if self._exists() else None
 
     def _size(self, transaction: Transaction, name: str) -> int | None:
-        entry = index.find(transaction, name)
+        entry = experiments_table.find(transaction, name)
         if entry is None:
             return None
         return tables.sizes(transaction, [entry]).get(entry.id_experiment)
@@ -223,7 +229,9 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Return whether there is an experiment of this name."""
-        return self._exists() and self._reading(lambda t: index.find(t, name) is not None)
+        return self._exists() and self._reading(
+            lambda t: experiments_table.find(t, name) is not None
+        )
 
     def delete(self, name: str) -> None:
         """Delete an experiment with its runs and its pickle.
@@ -239,7 +247,7 @@ class Store:
         """Delete an experiment; `deleted` tells a repetition which one it was."""
         with self._database.writing(table_name(name)) as transaction:
             schema.check_version(transaction, self._database)
-            entry = index.find(transaction, name)
+            entry = experiments_table.find(transaction, name)
             entry = run_tables.recover(transaction, table_name(name), entry)
             if deleted and (entry is None or entry.id_experiment not in deleted):
                 return  # the commit was done, and its acknowledgement lost
@@ -279,7 +287,10 @@ class Store:
         now: dict[str, str] = {}
         try:
             with self._database.querying() as transaction:
-                now = {key: index.table_of(transaction, name) for key, name in names.items()}
+                now = {
+                    key: experiments_table.table_of(transaction, name)
+                    for key, name in names.items()
+                }
                 keys, rows = query.run(transaction, sql, params, now)
         except DriverError as error:
             if error.trouble in ("unavailable", "conflict"):
@@ -292,7 +303,9 @@ class Store:
 
     def _have_moved(self, names: Mapping[str, str], then: Mapping[str, str]) -> bool:
         with self._database.reading() as transaction:
-            return any(index.table_of(transaction, names[key]) != then[key] for key in then)
+            return any(
+                experiments_table.table_of(transaction, names[key]) != then[key] for key in then
+            )
 
     def table_of(self, name: str) -> str:
         """Return the name of the table that holds, or would hold, the runs of an experiment."""

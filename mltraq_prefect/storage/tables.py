@@ -9,19 +9,19 @@ from itertools import chain
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage import large
-from mltraq_prefect.storage.columns import Constant, Maker
-from mltraq_prefect.storage.columns import column as packed
-from mltraq_prefect.storage.connections import RowsMissing, Selected, Transaction
-from mltraq_prefect.storage.index import Entry
-from mltraq_prefect.storage.layout import Column, Layout
+from mltraq_prefect.storage import large_values
+from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import LEDGER, trimmed
-from mltraq_prefect.storage.marks import natural_marks, with_exact
-from mltraq_prefect.storage.natives import NO_TYPE
 from mltraq_prefect.storage.pending import Condition
-from mltraq_prefect.storage.projection import natural
 from mltraq_prefect.storage.records import LedgerMark
-from mltraq_prefect.storage.residuals import Residual, exact_values, parse_residual
+from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
+from mltraq_prefect.storage.values.columns import Constant, Maker
+from mltraq_prefect.storage.values.columns import column as packed
+from mltraq_prefect.storage.values.layout import Column, Layout
+from mltraq_prefect.storage.values.marks import natural_marks, with_exact
+from mltraq_prefect.storage.values.natives import NO_TYPE
+from mltraq_prefect.storage.values.projection import natural
+from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
 
 Cells = tuple[Sequence[str], dict[str, Sequence[Any]]]
 """Ids of runs, and by field a cell of each."""
@@ -145,7 +145,7 @@ def _whole(
     if place.kind != "binary":
         return cells
     try:
-        return large.get(transaction, entry.id_experiment, str(place.name), ids, cells)
+        return large_values.get(transaction, entry.id_experiment, str(place.name), ids, cells)
     except CorruptData as error:
         raise error.within(entry.name, error.run, place.name) from None
 
@@ -263,7 +263,8 @@ def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
     names = [entry.table for entry in entries]
     known = transaction.dialect.sizes(transaction.connection, names)
     return {
-        entry.id_experiment: known[entry.table] + large.size(transaction, entry.id_experiment)
+        entry.id_experiment: known[entry.table]
+        + large_values.size(transaction, entry.id_experiment)
         for entry in entries
         if entry.table in known
     }

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from mltraq_prefect.storage.connections import Transaction
-from mltraq_prefect.storage.layout import Kind
-from mltraq_prefect.storage.names import is_helper
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.names import is_helper
 
 UNFINISHED: dict[str, Kind] = {"owner": "key", "table_name": "key", "column_name": "key"}
 """The table of an experiment, what was made, and which column of it; empty for a whole table."""

@@ -10,9 +10,8 @@ from typing import Any
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentExists
 from mltraq_prefect.storage import (
-    encodings,
+    experiments_table,
     fingerprints,
-    index,
     own_fields,
     rows,
     run_steps,
@@ -20,19 +19,13 @@ from mltraq_prefect.storage import (
     tables,
     unfinished,
 )
-from mltraq_prefect.storage.changes import Changes, find_changes
-from mltraq_prefect.storage.columns import Constant
-from mltraq_prefect.storage.connections import Database, DriverError, Transaction
-from mltraq_prefect.storage.index import Entry
-from mltraq_prefect.storage.layout import Kind, Layout
+from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import (
     KEYS,
     STATE,
     ledger_columns,
 )
-from mltraq_prefect.storage.names import check_name, table_name
-from mltraq_prefect.storage.plan import Plan, check_row, make_plan
-from mltraq_prefect.storage.projection import UNCHANGED, field_path
+from mltraq_prefect.storage.merge_diff import Changes, find_changes
 from mltraq_prefect.storage.records import (
     LedgerMark,
     Mode,
@@ -42,8 +35,15 @@ from mltraq_prefect.storage.records import (
     Snapshot,
     Written,
 )
-from mltraq_prefect.storage.residuals import Residual, dump_residual
-from mltraq_prefect.storage.schema import PICKLES, check_version, origin
+from mltraq_prefect.storage.sql import encodings
+from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
+from mltraq_prefect.storage.sql.schema import PICKLES, check_version, origin
+from mltraq_prefect.storage.values.columns import Constant
+from mltraq_prefect.storage.values.layout import Kind, Layout
+from mltraq_prefect.storage.values.names import check_name, table_name
+from mltraq_prefect.storage.values.projection import UNCHANGED, field_path
+from mltraq_prefect.storage.values.residuals import Residual, dump_residual
+from mltraq_prefect.storage.write_plan import Plan, check_row, make_plan
 
 StoredFields = tuple[bytes | None] | None
 """The residual of the experiment's own fields, if these are to be written."""
@@ -95,7 +95,7 @@ class Writer:
         """Plan, then write under the experiment's lock, until no other write came between."""
         while True:
             with self._database.reading() as transaction:
-                base = index.find(transaction, self._record.name)
+                base = experiments_table.find(transaction, self._record.name)
                 limit = self._dialect.value_limit(transaction.connection)
                 stored = self._stored_fields(transaction, base)
             self._refuse_existing(base)
@@ -117,7 +117,7 @@ class Writer:
         if written.table == self._table:
             return written
         with self._database.writing(self._table) as transaction:
-            found = index.find(transaction, self._record.name)
+            found = experiments_table.find(transaction, self._record.name)
             run_tables.recover(transaction, self._table, found)
         return replace(written, table=self._table)
 
@@ -209,7 +209,7 @@ class Writer:
     ) -> Written | None:
         """Write if what was prepared still fits what is there; otherwise return None."""
         check_version(transaction, self._database)
-        found = index.find(transaction, self._record.name)
+        found = experiments_table.find(transaction, self._record.name)
         found = run_tables.recover(transaction, self._table, found)
         if found is not None and self._is_mine(found):
             return self._result(found, prepared.plan, self._all(), prepared.plan.steps())
@@ -240,7 +240,7 @@ class Writer:
             run_tables.add_key(transaction, table)
         entry = replace(self._new_entry(prepared, table, old), retired=retired)
         own = prepared.own or own_fields.cells_of(self._own, self._dialect)
-        index.insert(transaction, entry, own)
+        experiments_table.insert(transaction, entry, own)
         self._put_beside(transaction, prepared)
         return self._result(entry, plan, self._all(), plan.steps())
 
@@ -285,7 +285,7 @@ class Writer:
         self._update(transaction, plan, changes, found)
         now = {"write": self._token, **origin()}
         entry = replace(entry, properties=entry.properties | now, revision=found.revision + 1)
-        index.update(transaction, entry)
+        experiments_table.update(transaction, entry)
         if prepared.own is not None:
             own_fields.write(transaction, entry.id_experiment, prepared.own)
         if self._dialect.ddl_commits:

@@ -6,7 +6,7 @@ import pytest
 
 from mltraq_prefect import codecs
 from mltraq_prefect.errors import InvalidName, UnsupportedType
-from mltraq_prefect.storage.checks import check_fields
+from mltraq_prefect.storage.values.checks import check_fields
 from tests.values import values
 
 

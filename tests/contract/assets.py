@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mltraq_prefect.run import LedgerEntry, Run
+from mltraq_prefect.model.run import LedgerEntry, Run
 from mltraq_prefect.storage import Record, Store
-from mltraq_prefect.storage.schema import FORMAT
+from mltraq_prefect.storage.sql.schema import FORMAT
 
 FOLDER = Path(__file__).parent.parent / "assets"
 

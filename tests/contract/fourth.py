@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import pytest
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.dialects import DIALECTS, Columns, Dialect, Trouble
-from mltraq_prefect.storage.layout import Kind
+from mltraq_prefect.storage.sql.dialects import DIALECTS, Columns, Dialect, Trouble
+from mltraq_prefect.storage.values.layout import Kind
 
 BLOCK = 262_144
 """Bytes of a block of a file."""

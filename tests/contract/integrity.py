@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.migrations import MIGRATIONS
-from mltraq_prefect.storage.schema import TABLES
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS
+from mltraq_prefect.storage.sql.schema import TABLES
 
 PARTS = ("experiment_runs", "experiment_pickles", "experiment_values")
 

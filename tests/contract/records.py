@@ -3,7 +3,7 @@
 import datetime as dt
 import uuid
 
-from mltraq_prefect.run import LedgerEntry, Run
+from mltraq_prefect.model.run import LedgerEntry, Run
 from mltraq_prefect.storage import Record
 
 NAMESPACE = uuid.UUID(int=1)

@@ -9,8 +9,8 @@ import threading
 
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound, MltraqError, StorageFull
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.migrations import MIGRATIONS, Migration
-from mltraq_prefect.storage.schema import FORMAT
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migration
+from mltraq_prefect.storage.sql.schema import FORMAT
 from tests.contract.records import make_record, make_run
 
 GENERATIONS = ({"n": int}, {"n": float}, {"n": int, "extra": str}, {"n": int})

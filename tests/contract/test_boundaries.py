@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.schema import TABLES
+from mltraq_prefect.storage.sql.schema import TABLES
 from tests import servers
 from tests.contract.proxy import proxied
 from tests.contract.records import make_record, make_run
@@ -298,7 +298,7 @@ def test_a_file_that_is_deleted_under_a_session(tmp_path):
 
 
 def test_a_file_that_another_program_has_locked(tmp_path, monkeypatch):
-    monkeypatch.setattr("mltraq_prefect.storage.dialects.sqlite.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("mltraq_prefect.storage.sql.dialects.sqlite.LOCK_SECONDS", 0.2)
     with mltraq.create_session(f"sqlite:///{tmp_path}/x.db") as session:
         define(session, "a").persist()
         with contextlib.closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mltraq_prefect
-from mltraq_prefect.storage.dialects import DIALECTS
+from mltraq_prefect.storage.sql.dialects import DIALECTS
 from tests.contract import fourth
 
 PACKAGE = Path(mltraq_prefect.__file__).parent

@@ -18,7 +18,7 @@ from mltraq_prefect.errors import (
     StoreError,
 )
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.connections import DriverError, Transaction
+from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from tests.contract.records import assert_same_runs, make_record, make_run
 
 

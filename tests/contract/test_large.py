@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.run import Run
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record, Store
 from tests.servers import postgresql_database
 

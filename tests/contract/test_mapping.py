@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mltraq_prefect.storage.dialects import DIALECTS
-from mltraq_prefect.storage.names import column_name
+from mltraq_prefect.storage.sql.dialects import DIALECTS
+from mltraq_prefect.storage.values.names import column_name
 from tests.contract.records import make_record, make_run, with_values
 
 PAGE = (Path(__file__).parents[2] / "docs/mapping.md").read_text()

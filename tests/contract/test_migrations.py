@@ -4,8 +4,8 @@ import pytest
 
 from mltraq_prefect.errors import NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.migrations import MIGRATIONS, Migration, newest
-from mltraq_prefect.storage.schema import FORMAT
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migration, newest
+from mltraq_prefect.storage.sql.schema import FORMAT
 from tests.contract import tasks
 from tests.contract.integrity import assert_sound
 from tests.contract.processes import Crowd, Worker

@@ -16,7 +16,7 @@ from mltraq_prefect.errors import (
     InvalidName,
     QueryFailed,
 )
-from mltraq_prefect.run import Run
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.pending import Pending
 from tests.contract.records import assert_same_marks, assert_same_runs, make_record, make_run

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltraq_prefect.storage.names import column_name, table_name
+from mltraq_prefect.storage.values.names import column_name, table_name
 from tests.contract.records import assert_same_runs, make_record, make_run
 
 HOSTILE = [

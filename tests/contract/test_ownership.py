@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.storage import Store, names
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.values import names
 from tests import servers
 from tests.contract import tasks
 from tests.contract.integrity import assert_sound
@@ -327,7 +328,7 @@ def test_fields_that_are_called_as_helpers_are(session):
 )
 def test_no_name_of_ours_is_that_of_a_table(name, other, suffix):
     """Of a key, a helper, a column, another experiment's table, or a fixed one."""
-    from mltraq_prefect.storage.schema import TABLES
+    from mltraq_prefect.storage.sql.schema import TABLES
 
     mine, theirs = names.table_name(name), names.table_name(other + suffix)
     assert (mine == theirs) == (name == other + suffix)

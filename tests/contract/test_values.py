@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mltraq_prefect.errors import StoreError, UnsupportedType
-from mltraq_prefect.run import Run
+from mltraq_prefect.model.run import Run
 from tests import values
 from tests.contract.records import (
     assert_same_marks,
@@ -131,7 +131,7 @@ def test_params_without_a_codec_are_kept_as_text(store):
     store.write(record, "fail")
     params = store.read(record.name).runs[0].params
     assert params["f"] == "numpy.mean"
-    assert params["c"] == "mltraq_prefect.run.Run"
+    assert params["c"] == "mltraq_prefect.model.run.Run"
     assert "lambda" in params["g"]
     assert params["n"] == 1
 

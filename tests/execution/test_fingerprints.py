@@ -25,7 +25,7 @@ from mltraq_prefect.execution.fingerprints import (
     manifest_of_step,
 )
 from mltraq_prefect.execution.fingerprints.sources import source_of
-from mltraq_prefect.identity import code_digest
+from mltraq_prefect.model.identity import code_digest
 
 
 def cell(code, *, name="__main__", file=None):

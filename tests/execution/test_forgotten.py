@@ -10,11 +10,12 @@ import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.execution import Batch, Workers, as_steps, fork_server_main
+from mltraq_prefect.execution import Batch, Workers, as_steps
 from mltraq_prefect.execution.batch import Outcome
-from mltraq_prefect.execution.parcels import hold_runs, opened, pack_runs
-from mltraq_prefect.execution.worker import make_job
-from mltraq_prefect.run import Run
+from mltraq_prefect.execution.pool import fork_server_main
+from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.serialization import hold_runs, opened, pack_runs
+from mltraq_prefect.model.run import Run
 
 
 def batch_of(counts, packed):

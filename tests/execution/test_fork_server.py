@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution import Workers, as_steps, fork_server_main
-from mltraq_prefect.execution.parcels import opened, pack_runs
-from mltraq_prefect.execution.worker import make_job
-from mltraq_prefect.run import Run
+from mltraq_prefect.execution import Workers, as_steps
+from mltraq_prefect.execution.pool import fork_server_main
+from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.serialization import opened, pack_runs
+from mltraq_prefect.model.run import Run
 from tests.prefect_api import poll
 from tests.processes import is_alive
 

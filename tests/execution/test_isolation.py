@@ -17,9 +17,9 @@ import mltraq_prefect as mltraq
 from mltraq_prefect.execution import Workers, as_steps
 from mltraq_prefect.execution.copies import SHARED_BYTES
 from mltraq_prefect.execution.inputs import packed_kwargs
-from mltraq_prefect.execution.parcels import opened, pack_runs
-from mltraq_prefect.execution.worker import make_job
-from mltraq_prefect.run import Run
+from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.serialization import opened, pack_runs
+from mltraq_prefect.model.run import Run
 
 EVERYWHERE = [
     {"backend": "local"},

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from mltraq_prefect.execution import Workers, workers
+from mltraq_prefect.execution import Workers
+from mltraq_prefect.execution.pool import parent as parents_side
 from tests.execution.test_fork_server import executed
 from tests.prefect_api import poll
 from tests.processes import is_alive
@@ -47,7 +48,7 @@ open({str(tmp_path / "cleaned")!r}, "w").close()
 
 
 def test_a_worker_that_does_not_end_is_ended(monkeypatch):
-    monkeypatch.setattr(workers, "DISMISSED_SECONDS", 0.5)
+    monkeypatch.setattr(parents_side, "DISMISSED_SECONDS", 0.5)
 
     def hold(run):
         run.fields.pid = os.getpid()

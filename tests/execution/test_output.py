@@ -13,9 +13,9 @@ import warnings
 import pytest
 
 from mltraq_prefect.execution import Workers, as_steps
-from mltraq_prefect.execution.parcels import pack_runs
-from mltraq_prefect.execution.worker import make_job
-from mltraq_prefect.run import Run
+from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.serialization import pack_runs
+from mltraq_prefect.model.run import Run
 
 
 def outcomes(workers, step, count=1, timeout_seconds=None):

@@ -14,9 +14,9 @@ import pytest
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import Workers, WorkersClosed, as_steps, worker_count
-from mltraq_prefect.execution.parcels import opened, pack_runs
-from mltraq_prefect.execution.worker import make_job
-from mltraq_prefect.run import Run
+from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.serialization import opened, pack_runs
+from mltraq_prefect.model.run import Run
 from tests.prefect_api import poll
 from tests.processes import is_alive
 
@@ -171,9 +171,9 @@ def test_processes_that_a_step_starts_end_with_its_worker(workers):
 ORPHANS = """
 import logging, os, sys, threading
 from mltraq_prefect.execution import Workers, as_steps
-from mltraq_prefect.execution.parcels import pack_runs
-from mltraq_prefect.execution.worker import make_job
-from mltraq_prefect.run import Run
+from mltraq_prefect.execution.serialization import pack_runs
+from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.model.run import Run
 
 def hang(run):
     print(os.getpid(), file=open(run.params.path, "w"), flush=True)

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.codecs import buffers
-from mltraq_prefect.identity import canonical, run_ids
+from mltraq_prefect.model.identity import canonical, run_ids
 
 
 class Whole(enum.IntEnum):

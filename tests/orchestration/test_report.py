@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from mltraq_prefect.numbers import Numbers, StateTotal
-from mltraq_prefect.orchestration import plot
 from mltraq_prefect.orchestration.artifacts import artifact_key
-from mltraq_prefect.orchestration.grouping import compared, find_axes, group, means, views
-from mltraq_prefect.orchestration.report import (
+from mltraq_prefect.reports import plots
+from mltraq_prefect.reports.groups import compared, find_axes, group, means, views
+from mltraq_prefect.reports.numbers import Numbers, StateTotal
+from mltraq_prefect.reports.summary import (
     code,
     duration,
     escaped,
@@ -154,13 +154,13 @@ def test_pictures_show_fields_that_vary_and_repeat_no_param():
 
 def test_a_time_makes_a_panel_of_its_own():
     params = [{"N": n, "slot": slot} for slot in SLOTS for n in (1, 25, 50, 100)]
-    by_n, over_time = plot.panels(numbers(params, e=range(24)), ["e"])
+    by_n, over_time = plots.panels(numbers(params, e=range(24)), ["e"])
     assert (by_n.x.name, by_n.series) == ("N", None)
     assert (over_time.x.name, over_time.series.name) == ("slot", "N")
 
 
 def drawn(found, fields):
-    svg = plot.draw(found, plot.panels(found, fields))
+    svg = plots.draw(found, plots.panels(found, fields))
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     return svg
 
@@ -186,8 +186,8 @@ def test_pictures_stay_small_for_many_runs(runs):
         {"x": float(x), "kind": f"k{place % 3}"} for place, x in enumerate(random.random(runs))
     ]
     found = numbers(params, y=random.random(runs))
-    panels = plot.panels(found, ["y"])
-    assert not panels or len(plot.draw(found, panels)) < 200_000
+    panels = plots.panels(found, ["y"])
+    assert not panels or len(plots.draw(found, panels)) < 200_000
 
 
 def test_values_that_cannot_be_drawn_do_no_harm():

@@ -23,7 +23,7 @@ from mltraq_prefect.execution.fingerprints.manifest import (
 )
 from mltraq_prefect.execution.fingerprints.reach import Reach
 from mltraq_prefect.execution.fingerprints.runs import RunFingerprints
-from mltraq_prefect.identity import Buffers
+from mltraq_prefect.model.identity import Buffers
 
 __all__ = [
     "SCHEME",

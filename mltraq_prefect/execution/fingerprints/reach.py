@@ -28,7 +28,7 @@ from mltraq_prefect.execution.fingerprints.modules import (
 from mltraq_prefect.execution.fingerprints.reads import Import, Read, reads_of
 from mltraq_prefect.execution.fingerprints.values import Values, captured, combined, name_of
 from mltraq_prefect.execution.generators import refuse_generators
-from mltraq_prefect.identity import Buffers, code_digest
+from mltraq_prefect.model.identity import Buffers, code_digest
 
 _logger = logging.getLogger("mltraq_prefect")
 

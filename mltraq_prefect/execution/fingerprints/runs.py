@@ -15,8 +15,8 @@ from typing import Any
 
 from mltraq_prefect.execution.fingerprints.manifest import PYTHON, Manifest, split
 from mltraq_prefect.execution.fingerprints.reach import Reach
-from mltraq_prefect.identity import Buffers
-from mltraq_prefect.run import LedgerEntry
+from mltraq_prefect.model.identity import Buffers
+from mltraq_prefect.model.run import LedgerEntry
 
 _NUMBERS = (bool, int, float, complex, decimal.Decimal)
 _TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.machinery import SourceFileLoader
 from types import CodeType, FunctionType
 
-from mltraq_prefect.identity import code_digest
+from mltraq_prefect.model.identity import code_digest
 
 MAX_SOURCE = 20_000
 """Characters of one function that are kept at most."""

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from mltraq_prefect.execution.fingerprints.modules import globals_of, label, owner, owner_of
-from mltraq_prefect.identity import Buffers, code_digest, digest, take_apart
-from mltraq_prefect.identity.objects import known_parts
+from mltraq_prefect.model.identity import Buffers, code_digest, digest, take_apart
+from mltraq_prefect.model.identity.objects import known_parts
 
 Work = Generator[Any, str, str]
 

@@ -1,0 +1,1 @@
+"""What an execution knows of the database: stored results, fields that are there alone, resume."""

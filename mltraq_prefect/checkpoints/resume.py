@@ -1,0 +1,297 @@
+"""Executions that survive: results are written as they arrive, and not computed twice.
+
+The ledger says of each run which steps it has completed, with a fingerprint of what was executed.
+A run that is listed with all steps of an execution is resumed: it is not executed again. Once a run
+is written its fields are released, and read back from the table when somebody asks for them, so
+memory holds what is in flight. A run that fails keeps the fields that it started with, so that the
+next attempt starts as the first one did.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from mltraq_prefect.errors import InvalidInput, StoreError
+from mltraq_prefect.execution.results import Results
+from mltraq_prefect.model.run import Namespace, Run, Runs
+from mltraq_prefect.storage import Record, Store, Written
+from mltraq_prefect.storage.records import FingerprintParts, Seen, Snapshot
+
+if TYPE_CHECKING:
+    from mltraq_prefect.execution import Manifest, RunFingerprints, Step
+
+FLUSH_SECONDS = 0.5
+"""Results wait this long at most before they are written."""
+
+CHUNK = 500
+"""Runs that are written or read back at once."""
+
+
+class Shelf:
+    """The fields of runs that are in the database and not in memory; safe to use from threads.
+
+    Args:
+        store: The database.
+        experiment: Name of the experiment.
+        runs: Its runs; the neighbours of a run that is asked for are read with it.
+        remember: Gets the experiment's id, that of a run whose fields are in memory again, and
+            what the database holds of it.
+    """
+
+    def __init__(
+        self, store: Store, experiment: str, runs: Runs, remember: Callable[[str, str, Seen], None]
+    ) -> None:
+        self._store = store
+        self._experiment = experiment
+        self._runs = runs
+        self._remember = remember
+        self._away: set[str] = set()
+        self._fetched: dict[str, tuple[Namespace, Seen]] = {}
+        self._id_experiment = ""
+        self._order: list[str] = []
+        self._places: dict[str, int] = {}
+        self._lock = threading.RLock()
+
+    def __contains__(self, id_run: object) -> bool:
+        return id_run in self._away
+
+    def put(self, runs: Iterable[Run]) -> None:
+        """Release the fields of runs; the database has them."""
+        with self._lock:
+            for run in runs:
+                self._fetched.pop(run.id_run, None)
+                if run.id_run not in self._away:
+                    self._away.add(run.id_run)
+                    run.release(self.take)
+
+    def take(self, run: Run) -> Namespace:
+        """Give a run its fields, which stay in memory from now on, and return them."""
+        with self._lock:
+            if run.id_run in self._away:  # else another thread was first
+                run.fields = self._taken(run.id_run)
+            return run.fields
+
+    def _taken(self, id_run: str) -> Namespace:
+        if id_run not in self._fetched:
+            self._fetch(self._from(id_run))
+        fields, seen = self._fetched.pop(id_run)
+        self._remember(self._id_experiment, id_run, seen)
+        self._away.discard(id_run)
+        return fields
+
+    def take_all(self) -> None:
+        """Bring the fields of all runs back to memory."""
+        for id_run in [id_run for id_run in self._runs if id_run in self._away]:
+            _ = self._runs[id_run].fields
+
+    def _from(self, id_run: str) -> list[str]:
+        if len(self._places) != len(self._runs):
+            self._order = list(self._runs)
+            self._places = {known: place for place, known in enumerate(self._order)}
+        following = islice(self._order, self._places[id_run], None)
+        return list(islice((known for known in following if known in self._away), CHUNK))
+
+    def _fetch(self, ids: Sequence[str]) -> None:
+        record = self._store.read(self._experiment, ids=ids)
+        self._id_experiment = record.id_experiment
+        seen = {} if record.snapshot is None else record.snapshot.runs
+        self._fetched = {run.id_run: (run.fields, seen[run.id_run]) for run in record.runs}
+
+
+class Resumed:
+    """What an execution finds in the database of what it is about to do.
+
+    Args:
+        record: The experiment as it is stored, without fields; None if it is not.
+        steps: Of the execution.
+        prints: Knows their fingerprints in each run.
+        accept: Whether results of other versions of the steps count.
+    """
+
+    def __init__(
+        self, record: Record | None, steps: Sequence[Step], prints: RunFingerprints, accept: bool
+    ) -> None:
+        self._steps = [step.name for step in steps]
+        self._prints = prints
+        self._parts = {} if record is None else dict(record.fingerprints)
+        self._parts |= parts_of(steps, self._parts)
+        self._accept = accept
+        self.entries = {} if record is None else {run.id_run: run.ledger for run in record.runs}
+
+    def is_complete(self, run: Run) -> bool:
+        """Return whether the run has completed all steps of the execution."""
+        entry = self.entries.get(run.id_run)
+        done = {} if entry is None else entry.steps
+        if self._accept:
+            return done.keys() >= set(self._steps)
+        return all(self._is_same(name, run, done) for name in self._steps)
+
+    def check(self, experiment: str, runs: Iterable[Run]) -> None:
+        """Refuse to mix results of different steps, kwargs or seeds.
+
+        Raises:
+            InvalidInput: Some of the runs have results that another execution would not give.
+        """
+        from mltraq_prefect.execution import differences
+
+        if self._accept:
+            return
+        changed: dict[str, dict[tuple[str, str], None]] = {}
+        affected = 0
+        for run in runs:
+            entry = self.entries.get(run.id_run)
+            done = {} if entry is None else entry.steps
+            names = [n for n in self._steps if n in done and not self._is_same(n, run, done)]
+            affected += bool(names)
+            for name in names:
+                pair = done[name], self._prints.of(name, run.params)
+                changed.setdefault(name, {})[pair] = None
+        if not changed:
+            return
+        parts = {digest: item.parts for digest, item in self._parts.items()}
+        parts |= {digest: item.parts for digest, item in self._prints.manifests.items()}
+        found = {
+            name: [what for pair in pairs for what in differences(*pair, parts)]
+            for name, pairs in changed.items()
+        }
+        raise InvalidInput(_changed(experiment, affected, found))
+
+    def _is_same(self, step: str, run: Run, done: Mapping[str, str]) -> bool:
+        return self._prints.is_same(step, run.params, done.get(step))
+
+
+def _changed(experiment: str, affected: int, found: Mapping[str, Iterable[str]]) -> str:
+    texts = {name: ", ".join(dict.fromkeys(parts)) for name, parts in found.items()}
+    what = "; ".join(f"step {name!r}: {text}" for name, text in texts.items())
+    return (
+        f"experiment {experiment!r}: the database has results of {affected:,} of these runs that "
+        f"were computed otherwise ({what}). To keep them and execute only what is missing, use "
+        'checkpoint="accept"; to discard the stored experiment and execute every run, use '
+        'checkpoint="replace"'
+    )
+
+
+class CheckpointedResults(Results):
+    """Writes results to the database as they arrive, and releases them from memory.
+
+    Args:
+        runs: The runs of the experiment.
+        steps: Of the execution.
+        prints: Knows their fingerprints in each run.
+        write: Writes some runs of the experiment.
+        shelf: Takes what was written.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        steps: Sequence[Step],
+        prints: RunFingerprints,
+        write: Callable[[list[Run]], None],
+        shelf: Shelf,
+    ) -> None:
+        super().__init__(runs, prints)
+        self._steps = steps
+        self._names = [step.name for step in steps]
+        self._write = write
+        self._shelf = shelf
+        self._waiting: list[Run] = []
+        self._since = 0.0
+        self._is_refused = False
+
+    def collect(self, results: Iterable[Run]) -> None:
+        """Take runs that have ended, and write them soon."""
+        if not self._waiting:
+            self._since = time.monotonic()
+        for result in results:
+            run = self._runs[result.id_run]
+            result.ledger.stored = run.ledger.stored
+            run.ledger = result.ledger
+            self._prints.stamp(run.ledger, run.params)
+            if run.ledger.state == "failed":
+                run.ledger.discard(self._names)
+            else:
+                run.fields = result.fields
+            self._waiting.append(run)
+        self.tick()
+
+    def tick(self) -> None:
+        """Write what has waited long enough."""
+        if self._waiting and time.monotonic() - self._since >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, unless the database has refused before: it is not waited for twice."""
+        while self._waiting and not self._is_refused:
+            chunk = self._waiting[:CHUNK]
+            self._write_all(chunk)
+            self._shelf.put(chunk)
+            del self._waiting[:CHUNK]
+
+    def _write_all(self, runs: list[Run]) -> None:
+        try:
+            self._write(runs)
+        except InvalidInput:
+            for run in runs:
+                self._write_one(run)
+        except StoreError:
+            self._is_refused = True
+            raise
+
+    def _write_one(self, run: Run) -> None:
+        """Write a run; fields that the tables cannot keep make it a failed one."""
+        try:
+            self._write([run])
+        except InvalidInput as error:
+            run.fields = Namespace()
+            run.ledger.error, run.ledger.error_type = str(error), type(error).__name__
+            run.ledger.fail(self._steps[-1].name, self._steps[-1].fingerprint)
+            run.ledger.discard(self._names)
+            self._write([run])
+
+
+def parts_of(
+    steps: Iterable[Step], known: Container[str] = frozenset()
+) -> dict[str, FingerprintParts]:
+    """Return what the fingerprints of steps were made of, by the digests in them.
+
+    Args:
+        steps: The steps.
+        known: Digests to leave out.
+    """
+    found = {}
+    for step in steps:
+        for manifest, name in ((step.code, step.name), (step.inputs, None)):
+            if manifest.digest in known:
+                continue
+            found[manifest.digest] = _parts(name, manifest)
+    return found
+
+
+def parts_of_params(prints: RunFingerprints) -> dict[str, FingerprintParts]:
+    """Return what the params of runs add to fingerprints, by the digests in them."""
+    return {digest: _parts(None, manifest) for digest, manifest in prints.manifests.items()}
+
+
+def _parts(step: str | None, manifest: Manifest) -> FingerprintParts:
+    return FingerprintParts(step, manifest.parts, manifest.sources())
+
+
+def joined(earlier: Written | None, later: Written) -> Written:
+    """Return what two writes in a row did, without what they saw."""
+    nothing = Snapshot(later.id_experiment)
+    if earlier is None:
+        return replace(later, snapshot=nothing)
+    return replace(
+        later,
+        runs=earlier.runs + later.runs,
+        columns=list(dict.fromkeys((*earlier.columns, *later.columns))),
+        steps=list(dict.fromkeys((*earlier.steps, *later.steps))),
+        changed=earlier.changed or later.changed,
+        snapshot=nothing,
+    )

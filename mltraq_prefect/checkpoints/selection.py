@@ -1,0 +1,124 @@
+"""Which runs an execution executes, and which of a stored experiment are here at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.model.run import Run
+
+_logger = logging.getLogger("mltraq_prefect")
+
+
+class Selection(NamedTuple):
+    """The runs of an experiment as an execution sees them.
+
+    Attributes:
+        runs: Those to execute.
+        completed: Number of those that have completed its steps.
+        blocked: Those in which a step of another execution has failed or not been executed yet.
+    """
+
+    runs: list[Run]
+    completed: int
+    blocked: list[Run]
+
+    def tell(self, experiment: str) -> None:
+        """Say which runs are not executed, and why."""
+        if self.completed:
+            _logger.info(
+                "experiment %r: %s runs of the database have completed these steps and are not "
+                "executed; rerun=True executes them again",
+                experiment,
+                f"{self.completed:,}",
+            )
+        if self.blocked:
+            run = self.blocked[0]
+            _logger.warning(
+                "experiment %r: %s runs are left out, as an earlier step has not completed: "
+                "for example step %r of run %s is %s",
+                experiment,
+                f"{len(self.blocked):,}",
+                run.ledger.step,
+                run.describe(),
+                run.ledger.state,
+            )
+
+
+def select(
+    runs: Iterable[Run], steps: Collection[str], is_complete: Callable[[Run], bool]
+) -> Selection:
+    """Divide runs into those that an execution executes and the others.
+
+    Args:
+        runs: The runs of the experiment.
+        steps: Names of the steps of the execution.
+        is_complete: Whether a run has completed these steps.
+    """
+    found = Selection([], 0, [])
+    completed = 0
+    for run in runs:
+        entry = run.ledger
+        if is_complete(run):
+            completed += 1
+        elif entry.step is None or entry.step in steps:
+            found.runs.append(run)
+        else:
+            found.blocked.append(run)
+    return found._replace(completed=completed)
+
+
+class LeftOut(NamedTuple):
+    """What the database has of an experiment, and what is not here as it was not loaded.
+
+    Attributes:
+        fields: Keys of fields of its runs.
+        runs: Number of runs.
+    """
+
+    fields: Sequence[str]
+    runs: int
+
+    def refuse_replace(self, experiment: str, what: str) -> None:
+        """Refuse to put the experiment in the place of what the database has.
+
+        Args:
+            experiment: Its name.
+            what: The option that would do that, as it is written.
+
+        Raises:
+            InvalidInput: It was loaded in part.
+        """
+        missing = []
+        if self.fields:
+            shown = ", ".join(map(repr, self.fields[:3])) + (", ..." if self.fields[3:] else "")
+            missing.append(f"{len(self.fields):,} fields ({shown})")
+        if self.runs:
+            missing.append(f"{self.runs:,} runs")
+        if missing:
+            raise InvalidInput(
+                f"experiment {experiment!r} was loaded in part: {what} would destroy "
+                f"{' and '.join(missing)} of the database that are not here. Use "
+                f'if_exists="merge", which leaves them as they are, or load the experiment whole '
+                "(session.load without columns and pending)"
+            )
+
+
+def tell_of_deleted(experiment: str, known: Iterable[str], runs: Collection[str]) -> None:
+    """Say that a merge deletes no runs, if some were deleted from an experiment in memory.
+
+    Args:
+        experiment: Its name.
+        known: Ids of the runs that were read or written.
+        runs: Ids of the runs that there are now.
+    """
+    deleted = sum(id_run not in runs for id_run in known)
+    if deleted:
+        _logger.warning(
+            'experiment %r: %s runs were deleted here and stay in the database: if_exists="merge" '
+            'adds and updates; if_exists="replace" leaves only what is here',
+            experiment,
+            f"{deleted:,}",
+        )

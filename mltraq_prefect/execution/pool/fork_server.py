@@ -1,0 +1,287 @@
+"""A process that has imported what workers need; each worker is a fork of it.
+
+A fork starts in milliseconds where an interpreter takes half a second. It is as new as an
+interpreter: the server never executes a step, nor imports a module of the user, so nothing that
+one execution leaves in modules and caches reaches the next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import json
+import os
+import re
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution.pool.preparation import MARK, check_processes
+
+try:
+    import resource
+except ImportError:  # no POSIX system: there are no worker processes
+    _LIMITS = []
+else:
+    _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+
+_START = """\
+import json, sys
+sys.path[:] = json.loads(sys.stdin.buffer.readline())
+from mltraq_prefect.execution.pool.fork_server_main import main
+main()
+"""
+
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+"""Every core has its worker, and results shall not depend on how many threads add up a sum."""
+
+EXIT_CODE = struct.Struct("i")
+"""What the server sends when a fork has ended: its exit code, or minus the signal that ended it."""
+
+END_SECONDS = 5.0
+"""A process that is killed has ended after this time, unless the kernel holds it."""
+
+
+class Fork:
+    """A process that the server has made, as it is seen by the process that asked for it.
+
+    Args:
+        life: One end of a socket pair; server and fork have the other one. The fork is ended when
+            this end is closed or its process ends.
+        server: The server.
+    """
+
+    def __init__(self, life: socket.socket, server: _Server) -> None:
+        self._server = server
+        self.life = life
+        """Can be read when the fork has ended."""
+
+    def is_alive(self) -> bool:
+        """Return whether it has not ended."""
+        return not self._has_answer(0)
+
+    def wait(self, timeout: float) -> int | None:
+        """Wait until it has ended, for so many seconds at most.
+
+        Returns:
+            Its exit code, or minus the signal that ended it; None if that is not known.
+        """
+        if not self._has_answer(timeout):
+            return None
+        # Two threads may ask.
+        answer = self.life.recv(EXIT_CODE.size, socket.MSG_PEEK)
+        return int(EXIT_CODE.unpack(answer)[0]) if answer else None
+
+    def check_server(self) -> None:
+        """Raise `InvalidInput` if what should be the server is something else."""
+        self._server.check()
+
+    def end(self) -> None:
+        """End it and all that it has started; any thread may call this."""
+        self.begin_end()
+        self._has_answer(END_SECONDS)
+
+    def begin_end(self) -> None:
+        """Let the server end it; does not wait."""
+        with suppress(OSError):  # it has ended
+            self.life.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Give back what belongs to a fork that has ended."""
+        self.life.close()
+
+    def _has_answer(self, timeout: float) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.life, selectors.EVENT_READ)
+            return bool(selector.select(timeout))
+
+
+class _Server:
+    """The server as its parent sees it."""
+
+    def __init__(self, inherited: dict[str, Any]) -> None:
+        self.inherited = inherited
+        self._requests, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603
+                [sys.executable, *_options(), "-c", _START, str(theirs.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env=_ONE_THREAD | inherited["environment"] | {MARK: "1"},
+            )
+        if self.process.stdin is not None:
+            with suppress(BrokenPipeError), self.process.stdin as stdin:
+                stdin.write(json.dumps(inherited["path"]).encode() + b"\n")
+
+    def fork(self, output: int, files: Sequence[int]) -> Fork:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._send([theirs.fileno(), output, *files])
+        return Fork(ours, self)
+
+    def _send(self, files: Sequence[int]) -> None:
+        while True:
+            try:
+                socket.send_fds(self._requests, [b"f"], files)
+                return
+            except OSError as error:
+                if error.errno != errno.ETOOMANYREFS:
+                    raise
+            time.sleep(0.01)  # the server has yet to take those of before
+
+    def check(self) -> None:
+        """Check that the program that was started as the server is one.
+
+        Raises:
+            InvalidInput: It ended by itself.
+        """
+        with suppress(OSError, subprocess.TimeoutExpired):
+            if not self._requests.recv(1, socket.MSG_DONTWAIT):
+                self.process.wait(END_SECONDS)
+        code = self.process.poll()
+        if code is not None and code >= 0:
+            raise InvalidInput(
+                f"no worker process could start; sys.executable, {self.inherited['executable']}, "
+                f"should be a Python interpreter, and ended with code {code}"
+            )
+
+    def close(self) -> None:
+        """Ask for no more forks; the server ends with the last one that there is."""
+        self._requests.close()
+
+
+def _options() -> list[str]:
+    """Return this interpreter's options, and one that keeps the current directory out."""
+    return [*subprocess._args_from_interpreter_flags(), "-P"]  # type: ignore[attr-defined]
+
+
+class ForkServer:
+    """The server of this process; there is one at most that takes requests.
+
+    It is replaced when something changed that a process inherits when it starts.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: _Server | None = None
+        self._former: list[_Server] = []
+        self._forks: weakref.WeakSet[Fork] = weakref.WeakSet()
+
+    def start(self) -> None:
+        """Start the server if there is none that would do; does not wait for it."""
+        with self._lock:
+            self._current()
+
+    def fork(self, output: int, *files: int) -> Fork:
+        """Start a worker.
+
+        Args:
+            output: Descriptor that becomes its standard output and error.
+            files: Descriptors that it gets, in the order of the arguments of its `main`.
+        """
+        with self._lock:
+            try:
+                fork = self._current().fork(output, files)
+            except (BrokenPipeError, ConnectionResetError):
+                if self._server is not None:
+                    self._server.check()
+                self._retire()
+                fork = self._current().fork(output, files)
+            self._forks.add(fork)
+            return fork
+
+    def _current(self) -> _Server:
+        check_processes()
+        inherited = _inherited()
+        if self._server is not None and self._server.inherited != inherited:
+            self._retire()
+        if self._server is None:
+            self._server = _Server(inherited)
+        return self._server
+
+    def _retire(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._former.append(self._server)
+        self._server = None
+        self._former = [server for server in self._former if server.process.poll() is None]
+
+    def close(self) -> None:
+        """End the forks and the servers, and all that they have started."""
+        for server in self._all():
+            server.close()
+        for fork in self._forks:
+            fork.begin_end()
+        for server in self._all():
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(END_SECONDS)
+            server.process.kill()
+            server.process.wait()
+
+    def forget(self) -> None:
+        """In a fork of this process: leave the servers and their forks to it, and to its end."""
+        for fork in self._forks:
+            fork.close()
+        for server in self._all():
+            server.close()
+            server.process.returncode = 0  # no child of this process: there is nothing to wait for
+        self._lock, self._server, self._former = threading.Lock(), None, []
+        self._forks.clear()
+
+    def _all(self) -> list[_Server]:
+        return self._former + ([] if self._server is None else [self._server])
+
+
+def _inherited() -> dict[str, Any]:
+    """Return what a process gets from its parent, and a fork from the server instead.
+
+    Raises:
+        InvalidInput: The current directory is not there any more.
+    """
+    try:
+        directory = str(Path.cwd())
+    except FileNotFoundError:
+        raise InvalidInput(
+            "the current directory has been deleted, and no worker process can start in it; "
+            "change to another one (os.chdir)"
+        ) from None
+    return {
+        "executable": sys.executable,
+        "path": [str(Path(entry).absolute()) for entry in sys.path if isinstance(entry, str)],
+        "environment": dict(os.environ),
+        "directory": directory,
+        "user": (os.geteuid(), os.getegid(), os.getgroups()),
+        "priority": os.getpriority(os.PRIO_PROCESS, 0),
+        "cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None,
+        "limits": [resource.getrlimit(limit) for limit in _LIMITS],
+        "umask": _umask(),
+    }
+
+
+def _umask() -> str:
+    """Return the umask where it can be read without being changed: on Linux."""
+    with suppress(OSError):
+        if found := re.search(r"^Umask:\s*(\d+)$", _STATUS.read_text(), re.MULTILINE):
+            return found[1]
+    return ""
+
+
+_STATUS = Path("/proc/self/status")
+
+fork_server = ForkServer()
+atexit.register(fork_server.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=fork_server.forget)

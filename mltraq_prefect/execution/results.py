@@ -1,0 +1,77 @@
+"""Where results go as they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mltraq_prefect.errors import RunsMissing
+from mltraq_prefect.model.run import Run, Runs
+
+if TYPE_CHECKING:
+    from mltraq_prefect.execution import RunFingerprints, Step
+
+
+def start(runs: Iterable[Run], steps: Iterable[Step]) -> None:
+    """Note in the ledger entries of runs that an execution of some steps begins."""
+    names = [step.name for step in steps]
+    for run in runs:
+        run.ledger.expect(names)
+
+
+def refuse_missing(experiment: str, runs: Sequence[Run], most_failures: int | None) -> None:
+    """Refuse to end an execution of which some runs have not come back.
+
+    Args:
+        experiment: Name of the experiment.
+        runs: Those that were to be executed.
+        most_failures: When so many have failed the others need not be executed; None: all must.
+
+    Raises:
+        RunsMissing: Some have neither completed nor failed.
+    """
+    missing = [run for run in runs if run.ledger.state == "pending"]
+    failed = sum(run.ledger.state == "failed" for run in runs)
+    if missing and (most_failures is None or failed < most_failures):
+        raise RunsMissing(experiment, len(missing), len(runs), missing[0].describe())
+
+
+class Results:
+    """Puts what was executed, perhaps in another process, into the runs of an experiment.
+
+    Used as a context manager around an execution.
+
+    Args:
+        runs: The runs of the experiment.
+        prints: Knows the fingerprints of the steps in each run.
+    """
+
+    def __init__(self, runs: Runs, prints: RunFingerprints) -> None:
+        self._runs = runs
+        self._prints = prints
+
+    def collect(self, results: Iterable[Run]) -> None:
+        """Take runs that have ended, completed or failed."""
+        for result in results:
+            run = self._runs[result.id_run]
+            result.ledger.stored = run.ledger.stored
+            run.fields, run.locals, run.ledger = result.fields, result.locals, result.ledger
+            self._prints.stamp(run.ledger, run.params)
+
+    def tick(self) -> None:
+        """Do what is due."""
+
+    def flush(self) -> None:
+        """Do what is left to do; called at the end, however it came."""
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.flush()

@@ -1,0 +1,1 @@
+"""From numbers to groups, tables and plots; knows neither Prefect nor SQL."""

@@ -1,0 +1,138 @@
+"""Rows of `experiments`: one an experiment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mltraq_prefect.errors import CorruptData, NewerFormat
+from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, placed
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.schema import EXPERIMENTS, FORMAT
+from mltraq_prefect.storage.values import layout as layouts
+from mltraq_prefect.storage.values.layout import Layout
+from mltraq_prefect.storage.values.names import check_name, is_helper, is_table_of, table_name
+from mltraq_prefect.version import __version__
+
+
+@dataclass(slots=True)
+class Entry:
+    """What the index holds of an experiment.
+
+    Attributes:
+        table: The table that holds its runs now.
+        properties: Format, versions, times, and what the user added; `write` is the last write,
+            and `create` the one that made the experiment.
+        retired: The name that the table before gets, while another is taking its place.
+        is_renamed: Whether the table has got its own name since the index was written. A table
+            that has the name that the index still gives is then an unfinished one.
+    """
+
+    id_experiment: str
+    name: str
+    table: str
+    run_count: int
+    layout: Layout
+    properties: dict[str, Any]
+    revision: int
+    retired: str | None = None
+    is_renamed: bool = False
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the table of runs has not got its own name, or the index does not say so yet."""
+        return self.is_renamed or self.table != table_name(self.name)
+
+
+_KINDS = {name: kind for name, kind in EXPERIMENTS.items() if name not in OWN_FIELDS}
+_COLUMNS = ", ".join(_KINDS)
+
+
+def find(transaction: Transaction, name: str) -> Entry | None:
+    """Return the entry of an experiment, or None if there is none."""
+    rows = transaction.rows(
+        f"SELECT {_COLUMNS} FROM experiments WHERE table_name = ?", (table_name(name),)
+    )
+    if not rows:
+        return None
+    entry = _entry(rows[0])
+    if entry.name != name:
+        raise CorruptData(f"its row in `experiments` has the name {entry.name!r}", experiment=name)
+    return _located(transaction, entry)
+
+
+def table_of(transaction: Transaction, name: str) -> str:
+    """Return the table that holds the runs of an experiment now, or would hold them."""
+    found = find(transaction, name) if transaction.dialect.ddl_commits else None
+    return table_name(name) if found is None else found.table
+
+
+def _located(transaction: Transaction, entry: Entry) -> Entry:
+    if entry.is_staged and not transaction.has_table(entry.table):
+        entry.table, entry.retired, entry.is_renamed = table_name(entry.name), None, True
+    return entry
+
+
+def find_all(transaction: Transaction) -> list[Entry]:
+    """Return the entries of all experiments, by name."""
+    rows = transaction.rows(f"SELECT {_COLUMNS} FROM experiments")
+    entries = [_located(transaction, _entry(row)) for row in rows]
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    id_experiment, name, table, count, columns, properties, revision = row
+    try:
+        known = json.loads(properties)
+        is_ours = check_name(name, "experiment name") == name and table == table_name(name)
+        now, retired = known.pop("table", table), known.pop("retired", None)
+        is_ours = is_ours and is_table_of(now, name) and (retired is None or is_helper(retired))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptData(f"its row in `experiments`: {error}", experiment=str(name)) from None
+    if not is_ours:
+        reason = "its row in `experiments` is not as this package writes it"
+        raise CorruptData(reason, experiment=name)
+    _refuse_newer(known, name)
+    layout = layouts.parse(columns, name)
+    return Entry(id_experiment, name, now, count, layout, known, revision, retired=retired)
+
+
+def _refuse_newer(known: dict[str, Any], name: str) -> None:
+    version = known.get("format", 0)
+    if type(version) is not int:
+        raise CorruptData("its row in `experiments` has no format", experiment=name)
+    if version > FORMAT:
+        raise NewerFormat(
+            f"experiment {name!r} has format {version}, written by mltraq_prefect "
+            f"{known.get('package')}; this is mltraq_prefect {__version__}, which reads "
+            f"formats up to {FORMAT}: upgrade it"
+        )
+
+
+def insert(transaction: Transaction, entry: Entry, own: Cells) -> None:
+    """Insert the row of an experiment, with what it has of fields."""
+    kinds = {**_KINDS, **OWN_FIELDS}
+    cells = (*_row(entry), *placed(transaction, entry.id_experiment, own))
+    transaction.insert("experiments", kinds, [[cell] for cell in cells])
+
+
+def update(transaction: Transaction, entry: Entry) -> None:
+    """Update the row of an experiment, but not what it has of fields."""
+    keys = {"id_experiment": _KINDS["id_experiment"]}
+    values = {name: kind for name, kind in _KINDS.items() if name not in keys}
+    id_experiment, *row = _row(entry)
+    transaction.update("experiments", values, keys, [[cell] for cell in (*row, id_experiment)])
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    staged = {"table": entry.table, "retired": entry.retired} if entry.is_staged else {}
+    return (
+        entry.id_experiment,
+        entry.name,
+        table_name(entry.name),
+        entry.run_count,
+        layouts.dump(entry.layout),
+        json.dumps(entry.properties | staged, ensure_ascii=False),
+        entry.revision,
+    )

@@ -1,0 +1,122 @@
+"""Large binary values beside the rows that they belong to.
+
+SQLite rewrites a whole row when one of its cells changes, so a metric added to a run with a
+megabyte of predictions would write that megabyte again. On such a backend a binary cell above the
+dialect's `inline_bytes` is a reference, and the value is a row of `experiment_values`. Servers keep
+large values out of line themselves.
+
+A reference is ``MLTQREF1`` and the XXH3-128 of the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from xxhash import xxh3_128_digest
+
+from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.values.columns import Constant
+from mltraq_prefect.storage.values.layout import Kind
+
+VALUES: dict[str, Kind] = {
+    "id_experiment": "key",
+    "id_run": "key",
+    "column_name": "key",
+    "value": "binary",
+}
+VALUES_KEY = ("id_experiment", "id_run", "column_name")
+
+MAGIC = b"MLTQREF1"
+
+
+def is_reference(cell: object) -> bool:
+    """Return whether a binary cell stands for a value that is elsewhere."""
+    return type(cell) is bytes and len(cell) == len(MAGIC) + 16 and cell.startswith(MAGIC)
+
+
+def put(
+    transaction: Transaction,
+    id_experiment: str,
+    ids: Sequence[str],
+    columns: Mapping[str, Sequence[Any]],
+) -> dict[str, Sequence[Any]]:
+    """Store the large values of binary columns; return the columns with references in their place.
+
+    Args:
+        transaction: Where to write.
+        id_experiment: The experiment.
+        ids: The runs, which have no large values in these columns yet.
+        columns: Cells of each binary column, by its physical name.
+    """
+    limit = transaction.dialect.inline_bytes
+    if limit is None:
+        return dict(columns)
+    found: list[tuple[str, str, bytes]] = []
+    held: dict[str, Sequence[Any]] = {}
+    for name, cells in columns.items():
+        kept = list(cells)
+        for place, cell in enumerate(cells):
+            if type(cell) is bytes and len(cell) > limit:
+                kept[place] = MAGIC + xxh3_128_digest(cell)
+                found.append((ids[place], name, cell))
+        held[name] = kept
+    if found:
+        experiment = Constant(id_experiment, len(found))
+        transaction.insert("experiment_values", VALUES, [experiment, *zip(*found, strict=True)])
+    return held
+
+
+def drop(
+    transaction: Transaction, id_experiment: str, ids: Sequence[str], columns: Iterable[str]
+) -> None:
+    """Delete the large values of runs in some columns."""
+    if transaction.dialect.inline_bytes is None:
+        return
+    sql = "DELETE FROM experiment_values WHERE id_experiment = ? AND column_name = ?"
+    for name in columns:
+        for some in _chunks(ids):
+            marks = ", ".join("?" * len(some))
+            transaction.run(f"{sql} AND id_run IN ({marks})", (id_experiment, name, *some))
+
+
+def get(
+    transaction: Transaction,
+    id_experiment: str,
+    column: str,
+    ids: Sequence[str],
+    cells: Sequence[Any],
+) -> Sequence[Any]:
+    """Return binary cells with the values that they refer to.
+
+    Raises:
+        CorruptData: A value is missing.
+    """
+    wanted = {ids[place]: place for place, cell in enumerate(cells) if is_reference(cell)}
+    if not wanted:
+        return cells
+    held = list(cells)
+    sql = "SELECT id_run, value FROM experiment_values WHERE id_experiment = ? AND column_name = ?"
+    for some in _chunks(list(wanted)):
+        marks = ", ".join("?" * len(some))
+        rows = transaction.rows(f"{sql} AND id_run IN ({marks})", (id_experiment, column, *some))
+        for id_run, value in rows:
+            held[wanted.pop(id_run)] = value
+    for id_run in wanted:
+        raise CorruptData("its large value is missing in experiment_values", run=id_run)
+    return held
+
+
+def size(transaction: Transaction, id_experiment: str) -> int:
+    """Return the bytes of the large values of an experiment; does not read the values."""
+    if transaction.dialect.inline_bytes is None:
+        return 0
+    length = transaction.dialect.byte_length
+    sql = f"SELECT sum({length}(value)) FROM experiment_values WHERE id_experiment = ?"
+    ((total,),) = transaction.rows(sql, (id_experiment,))
+    return int(total or 0)
+
+
+def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))

@@ -1,0 +1,96 @@
+"""Runs that were read: kept in columns, each made when somebody asks for it."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields as fields_of
+from functools import cache, cached_property, partial
+from typing import Any
+
+from mltraq_prefect.model.run import LedgerEntry, Namespace, StepEntry
+from mltraq_prefect.storage.ledger import aware
+from mltraq_prefect.storage.run_steps import Executions
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.projection import MISSING, natural
+
+_NAMES = tuple(field.name for field in fields_of(LedgerEntry))[:-2]
+"""The columns of the ledger that an entry has; the entries of steps are read when needed."""
+
+
+class StoredRuns:
+    """What `Run.stored` makes runs of: a `Source`.
+
+    Args:
+        dialect: Where they were read.
+        fields: The values of each field.
+        large: Keys of those that may be large: a run shall have the only reference to its value.
+        params: Returns the params of each run; raises CorruptData.
+        ledger: Natural cells by column of the ledger, but moments as the driver gave them.
+        steps: The completed steps of each distinct text of the column `steps`.
+        places: Of each run's row in the ledger, and among the params.
+        executions: Returns the entries of steps that the database has of these runs.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        fields: Mapping[str, Sequence[Any]],
+        large: Collection[str],
+        params: Callable[[], Sequence[Mapping[str, Any]]],
+        ledger: Mapping[str, Sequence[Any]],
+        steps: Mapping[str, dict[str, str]],
+        places: Sequence[int],
+        executions: Callable[[], Executions],
+    ) -> None:
+        self.lock = threading.Lock()
+        self._dialect = dialect
+        self._keys = tuple(fields)
+        own = {key: list(fields[key]) for key in large}
+        self._columns = tuple((dict(fields) | own).values())
+        self._large = list(own.values())
+        self._params = cache(params)
+        self._ledger = ledger
+        self._steps = steps
+        self._places = places
+        self._executions = cache(executions)
+        self._entries: list[tuple[Any, ...]] = []
+
+    def params(self, place: int) -> Namespace:
+        """Return the params of the run at a place."""
+        return Namespace(self._params()[self._places[place]])
+
+    def fields(self, place: int) -> Namespace:
+        """Return its fields, the large ones of which are not kept here."""
+        found = Namespace(zip(self._keys, [column[place] for column in self._columns], strict=True))
+        for key in self._sparse:
+            if found[key] is MISSING:
+                del found[key]
+        for column in self._large:
+            column[place] = None
+        return found
+
+    @cached_property
+    def _sparse(self) -> list[str]:
+        """Keys of the fields that some runs do not have."""
+        columns = zip(self._keys, self._columns, strict=True)
+        mixed = [(key, column) for key, column in columns if not isinstance(column, array)]
+        return [key for key, column in mixed if any(value is MISSING for value in column)]
+
+    def ledger(self, place: int) -> LedgerEntry:
+        """Return what the ledger says of it."""
+        if not self._entries:
+            moments = natural(self._dialect, "datetime", self._ledger["started_at"])
+            ledger = {**self._ledger, "started_at": aware(moments)}
+            self._entries = list(zip(*[ledger[name] for name in _NAMES], strict=True))
+        row = self._places[place]
+        state, steps, *rest = self._entries[row]
+        entry = LedgerEntry(state, self._steps[steps].copy(), *rest)
+        if entry.steps or entry.step is not None:
+            entry.stored = partial(self._executed, self._ledger["id_run"][row])
+        return entry
+
+    def _executed(self, id_run: str) -> dict[str, StepEntry]:
+        """Return the entries of a run's steps; the first call reads those of all runs."""
+        return self._executions().get(id_run, {})

@@ -1,0 +1,1 @@
+"""Connections, dialects, the fixed tables and their migrations."""

@@ -1,0 +1,278 @@
+"""Connections and transactions; every driver error leaves here as one of the package's."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import (
+    CorruptData,
+    InvalidInput,
+    MltraqError,
+    ReadOnlyStore,
+    StorageFull,
+    StorageUnavailable,
+    StoreError,
+)
+from mltraq_prefect.storage.sql import urls
+from mltraq_prefect.storage.sql.dialects import SCHEMA, Dialect, Trouble
+from mltraq_prefect.storage.sql.messages import without_values
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migrations
+from mltraq_prefect.storage.sql.transactions import DriverError, RowsMissing, Selected, Transaction
+
+__all__ = ["RECONNECT_SECONDS", "Database", "DriverError", "RowsMissing", "Selected", "Transaction"]
+
+T = TypeVar("T")
+
+RECONNECT_SECONDS = 30.0
+"""How long a database that was reachable is waited for."""
+
+REPEATED: frozenset[Trouble] = frozenset(("unavailable", "conflict", "moved"))
+"""After what an operation is tried again."""
+
+
+class Database:
+    """The connections to one database; safe to use from several threads.
+
+    A database in memory is one connection, which the threads use in turn.
+
+    Args:
+        url: Its SQLAlchemy URL.
+        reconnect_seconds: How long it is waited for if it was reachable before.
+        migrations: What brings its tables to the present format.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        reconnect_seconds: float = RECONNECT_SECONDS,
+        migrations: Migrations = MIGRATIONS,
+    ) -> None:
+        parsed, self.dialect = urls.parsed(url)
+        self.migrations = migrations
+        self._reconnect_seconds = reconnect_seconds
+        self.url = urls.masked(url)
+        self._secrets = urls.secrets_of(parsed)
+        self._parsed = parsed
+        self._turn = threading.RLock() if self.dialect.is_private(parsed) else nullcontext()
+        self._pid = os.getpid()
+        self._was_reached = False
+        self._has_schema = False
+        self._schema: str | None = None
+        self._engine = _engine(parsed, self.dialect)
+
+    def close(self) -> None:
+        """Close all connections; the next use opens new ones, except to a database in memory."""
+        self._engine.dispose()
+
+    def is_missing(self) -> bool:
+        """Return whether it is a file that is not there: the next `writing` makes it."""
+        return self.dialect.is_missing(self._parsed)
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that sees one state of the database."""
+        with self._transaction(None) as transaction:
+            yield transaction
+
+    @contextmanager
+    def querying(self) -> Iterator[Transaction]:
+        """A transaction for one statement of a user; what the statement changes is undone."""
+        with self._transaction(None, begin=self.dialect.begin_query) as transaction:
+            yield transaction
+
+    @contextmanager
+    def writing(self, lock: str) -> Iterator[Transaction]:
+        """A transaction that no other with the same lock overlaps; commits unless it raises."""
+        with self._transaction(lock) as transaction:
+            yield transaction
+
+    def retry(self, operation: Callable[[], T]) -> T:
+        """Run an operation, which must be idempotent, until no conflict or lost connection ends it.
+
+        A database that was reached before is waited for, for a bounded time.
+
+        Raises:
+            StoreError: What has ended it for good.
+            CorruptData: Rows of runs are missing, and no other process is replacing them.
+        """
+        deadline = None
+        pause = 0.05
+        missing = None
+        while True:
+            try:
+                return operation()
+            except DriverError as error:
+                if isinstance(error, RowsMissing):
+                    if error.found == missing:
+                        raise CorruptData(missing[1], experiment=missing[0]) from None
+                    missing = error.found
+                if error.trouble not in REPEATED or not self._was_reached:
+                    raise self._final(error) from None
+                now = time.monotonic()
+                deadline = now + self._reconnect_seconds if deadline is None else deadline
+                local = error.trouble == "unavailable" and not self.dialect.reconnects
+                if now >= deadline or local:
+                    raise self._final(error) from None
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    @contextmanager
+    def _transaction(
+        self, lock: str | None, begin: Callable[[sa.Connection], None] | None = None
+    ) -> Iterator[Transaction]:
+        self._after_fork()
+        with self._turn, self._translated(is_reading=lock is None):
+            self.dialect.before_connect(self._parsed, write=lock is not None)
+            with self._connect() as connection:
+                self._was_reached = True
+                self._fix_schema(connection)
+                transaction = Transaction(connection, self.dialect)
+                try:
+                    yield from self._within(transaction, lock, begin or self._begin_reading)
+                except self._driver_errors as error:
+                    if self._trouble(error) == "unavailable":
+                        idle = transaction.idle()
+                        connection.invalidate()
+                        self._refuse_idle(idle)
+                    raise
+
+    def _refuse_idle(self, idle: float) -> None:
+        """Tell a connection that the server has ended for being idle from one that is lost."""
+        try:
+            with self._engine.connect() as connection:
+                limit = self.dialect.idle_limit(connection)
+        except self._driver_errors:
+            return
+        if limit is not None and idle >= limit[1]:
+            raise DriverError(
+                "timeout",
+                f"{limit[0]} is {limit[1]:g} s, and the server waited {idle:.1f} s for the next "
+                "statement of a transaction; raise it for this user",
+            ) from None
+
+    def _connect(self) -> sa.Connection:
+        try:
+            return self._engine.connect()
+        except TypeError as error:
+            raise InvalidInput(
+                f"the driver refuses the options of {self.url}: {self.scrub(str(error))}"
+            ) from None
+
+    def _fix_schema(self, connection: sa.Connection) -> None:
+        """Find our schema once, and tell each connection."""
+        if not self._has_schema:
+            self._schema = self.dialect.schema(connection)
+            self._has_schema = True
+            connection.rollback()
+        if self._schema is not None:
+            connection.info[SCHEMA] = self._schema
+
+    def _begin_reading(self, connection: sa.Connection) -> None:
+        self.dialect.begin(connection, write=False)
+
+    def _within(
+        self,
+        transaction: Transaction,
+        lock: str | None,
+        begin: Callable[[sa.Connection], None],
+    ) -> Iterator[Transaction]:
+        connection = transaction.connection
+        if lock is None:
+            with connection.begin() as outer:
+                begin(connection)
+                yield transaction
+                outer.rollback()
+            return
+        try:
+            with connection.begin():
+                self.dialect.begin(connection, write=True)
+                self.dialect.lock(connection, lock)
+                yield transaction
+        finally:
+            self._unlock(connection, lock)
+
+    def _unlock(self, connection: sa.Connection, lock: str) -> None:
+        try:
+            if not connection.invalidated:
+                self.dialect.unlock(connection, lock)
+        except self._driver_errors:
+            connection.invalidate()  # the lock goes with the connection
+
+    @property
+    def _driver_errors(self) -> tuple[type[BaseException], ...]:
+        return (sa.exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error)
+
+    @contextmanager
+    def _translated(self, *, is_reading: bool) -> Iterator[None]:
+        try:
+            yield
+        except MltraqError:
+            raise
+        except TimeoutError as error:
+            raise DriverError("timeout", self.scrub(str(error))) from None
+        except OSError as error:
+            raise DriverError("unavailable", self.scrub(str(error))) from None
+        except self._driver_errors as error:
+            found = self._driver_error(getattr(error, "orig", None) or error)
+            if is_reading and found.trouble == "read-only":
+                found.trouble = "unreadable"
+            raise found from None
+
+    def _driver_error(self, error: BaseException) -> DriverError:
+        whole = self.dialect.message(error)
+        shown = without_values(whole) if self.dialect.quotes_values(error) else whole
+        return DriverError(self.dialect.trouble(error), self.scrub(shown), whole)
+
+    def _trouble(self, error: BaseException) -> Trouble:
+        return self.dialect.trouble(getattr(error, "orig", None) or error)
+
+    def scrub(self, message: str) -> str:
+        """Return the first line of a driver's message, without secrets of the URL."""
+        line = next(iter(message.strip().splitlines()), "no reason given")
+        for secret in self._secrets:
+            line = line.replace(secret, "***")
+        return line
+
+    def _final(self, error: DriverError) -> StoreError:
+        where, why = f"the database {self.url}", str(error)
+        if error.trouble == "read-only":
+            return ReadOnlyStore(f"{where} cannot be written: {why}")
+        if error.trouble == "full":
+            return StorageFull(f"the disk of {where} is full, and nothing was written: {why}")
+        if error.trouble == "unreadable":
+            return StoreError(f"{where} cannot be read: {why}; ask its owner to GRANT you SELECT")
+        if error.trouble == "timeout":
+            return StorageUnavailable(f"{where} was reached, but a time limit has passed: {why}")
+        if error.trouble in ("unavailable", "conflict"):
+            return StorageUnavailable(f"{where} cannot be reached: {why}")
+        return StoreError(f"{where} refused: {why}")
+
+    def _after_fork(self) -> None:
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self._engine.dispose(close=False)
+
+
+def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
+    options = dialect.engine_options(url) | {
+        "connect_args": urls.arguments(url, dialect) | dialect.connect_args(url)
+    }
+    try:
+        engine = sa.create_engine(url, hide_parameters=True, **options)
+    except ModuleNotFoundError as error:
+        raise StorageUnavailable(
+            f"{dialect.name} databases need the package {error.name}; install "
+            f"mltraq-prefect[{dialect.extra}]"
+        ) from None
+    except sa.exc.NoSuchModuleError:
+        raise InvalidInput(f"SQLAlchemy has no driver {url.drivername}; name another one") from None
+    sa.event.listen(engine, "connect", lambda connection, _record: dialect.prepare(connection))
+    return engine

@@ -1,0 +1,260 @@
+"""PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from mltraq_prefect.storage.sql.dialects import (
+    postgresql_catalog,
+    postgresql_copy,
+    postgresql_errors,
+)
+from mltraq_prefect.storage.sql.dialects.base import (
+    LOCK_SECONDS,
+    SCHEMA,
+    Columns,
+    Dependent,
+    Dialect,
+    Trouble,
+)
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.names import key_name
+
+FEW = 50
+"""Up to so many rows are updated one by one."""
+
+
+def _has_bytes(kinds: Iterable[Kind], columns: Columns) -> bool:
+    return any(
+        kind in ("bytes", "binary") and any(cell is not None for cell in cells)
+        for kind, cells in zip(kinds, columns, strict=True)
+    )
+
+
+def _prepare_begin(connection: sa.Connection, *, repeatable: bool, read_only: bool) -> None:
+    """Say how the driver begins the transaction of the next statement."""
+    from psycopg import IsolationLevel
+
+    level = IsolationLevel.REPEATABLE_READ if repeatable else IsolationLevel.READ_COMMITTED
+    driver: Any = connection.connection.driver_connection
+    driver.isolation_level, driver.read_only = level, read_only or None  # or as it is by default
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL by psycopg 3."""
+
+    name = "postgresql"
+    has_all_rows = True
+    driver = "psycopg"
+    example = "postgresql+psycopg://user@host/database"
+    keeps_attached = True
+    binds_lists = True
+    argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "prepare_threshold": lambda text: None if text.lower() in ("", "none") else int(text)
+    }
+    extra = "postgresql"
+    max_columns = 1600
+    max_row = 8000
+    nul = False
+    # Room for a second version of a row beside the first: no index is written, and little log.
+    ledger_options = "WITH (fillfactor = 50)"
+    types: ClassVar[dict[Kind, str]] = {
+        "bool": "BOOLEAN",
+        "int": "BIGINT",
+        "float": "DOUBLE PRECISION",
+        "text": "TEXT",
+        "bytes": "BYTEA",
+        "datetime": "TIMESTAMP",
+        "date": "DATE",
+        "time": "TIME",
+        "uuid": "UUID",
+        "json": "JSON",
+        "binary": "BYTEA",
+        "key": 'VARCHAR(64) COLLATE "C"',
+    }
+    # A value that the page cannot hold is moved out and leaves a pointer of 18 bytes, aligned.
+    widths: ClassVar[dict[Kind, int]] = {
+        kind: 20 if kind in ("text", "bytes", "json", "binary") else 8 for kind in types
+    } | {"uuid": 16, "key": 68}
+    # JSON is text on the wire; its own dumper would quote it once more.
+    copied: ClassVar[Mapping[Kind, str]] = {
+        "bool": "bool",
+        "int": "int8",
+        "float": "float8",
+        "text": "text",
+        "bytes": "bytea",
+        "datetime": "timestamp",
+        "date": "date",
+        "time": "time",
+        "uuid": "uuid",
+        "json": "text",
+        "binary": "bytea",
+        "key": "text",
+    }
+
+    def connect_args(self, url: sa.URL) -> dict[str, Any]:
+        """Bound the time to connect; speak UTF-8, as COPY does, whatever the database keeps."""
+        return {"client_encoding": "utf8", "autocommit": False, **super().connect_args(url)}
+
+    def prepare(self, connection: Any) -> None:
+        """Read JSON as the text that was written."""
+        from psycopg.types.string import TextBinaryLoader, TextLoader
+
+        connection.adapters.register_loader("json", TextLoader)
+        connection.adapters.register_loader("json", TextBinaryLoader)
+
+    def cursor(self, connection: Any) -> Any:
+        """Let the server send cells as it has them: its text of them takes longer to read."""
+        return connection.cursor(binary=True)
+
+    def schema(self, connection: sa.Connection) -> str | None:
+        """Follow the search path once."""
+        return postgresql_catalog.schema(connection)
+
+    def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
+        """Ask the catalogue: indexes share the tables' namespace."""
+        return postgresql_catalog.relations(connection, names)
+
+    def columns_left(self, connection: sa.Connection, table: str) -> int:
+        """Count the columns that were dropped, too: they keep their places."""
+        return self.max_columns - postgresql_catalog.places(connection, self.quote(table))
+
+    def dependents(self, connection: sa.Connection, table: str) -> list[Dependent]:
+        """Find views and foreign keys."""
+        return postgresql_catalog.dependents(connection, self.quote(table))
+
+    def begin(self, connection: sa.Connection, *, write: bool) -> None:
+        """Writers, who hold a lock, see each commit; readers see one state.
+
+        Names mean what is in our schema, also for COPY, whatever the search path is.
+        """
+        _prepare_begin(connection, repeatable=not write, read_only=not write)
+        schema = self.quote_foreign(connection.info[SCHEMA]).replace("%", "%%")
+        connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}, pg_temp")
+
+    def begin_query(self, connection: sa.Connection) -> None:
+        """Let the statement see what is there once it has its tables.
+
+        A state that is older than a table, for whose writer it has waited, shows it as empty.
+        """
+        _prepare_begin(connection, repeatable=False, read_only=True)
+
+    def check_statement(self, connection: sa.Connection, sql: str) -> None:
+        """Let the server parse it: the driver would send it several at once."""
+        from psycopg.errors import error_from_result
+
+        driver: Any = connection.connection.driver_connection
+        answer = driver.pgconn.prepare(b"", sql.encode())
+        if answer.error_message:
+            raise error_from_result(answer)
+
+    def idle_limit(self, connection: sa.Connection) -> tuple[str, float] | None:
+        """Read the setting."""
+        name = "idle_in_transaction_session_timeout"
+        sql = f"SELECT extract(epoch FROM current_setting('{name}')::interval)"
+        limit = float(connection.exec_driver_sql(sql).scalar_one())
+        return (name, limit) if limit else None
+
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        """Take an advisory lock until the end of the transaction; wait as long as is allowed."""
+        key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
+        connection.exec_driver_sql(
+            f"SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true) "
+            "WHERE current_setting('lock_timeout')::interval "
+            f"NOT BETWEEN '1 ms' AND '{LOCK_SECONDS} s'"
+        )
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
+
+    def rekey(self, connection: sa.Connection, table: str) -> Sequence[str]:
+        """Rename the constraint: its index shares the tables' namespace."""
+        name = self.quote(key_name(table))
+        return [
+            f"ALTER TABLE {self.quote(table)} RENAME CONSTRAINT {self.quote_foreign(old)} TO {name}"
+            for old in postgresql_catalog.keys(connection, self.quote(table))
+            if old != key_name(table)
+        ]
+
+    def late_key(self, table: str, column: str) -> str:
+        """Make the primary key."""
+        name = self.quote(key_name(table))
+        return (
+            f"ALTER TABLE {self.quote(table)} "
+            f"ADD CONSTRAINT {name} PRIMARY KEY ({self.quote(column)})"
+        )
+
+    def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
+        """Count pages, those of large values included."""
+        sql = (
+            "SELECT relname, pg_total_relation_size(pg_class.oid) "
+            "FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+            "WHERE nspname = current_schema() AND relname = ANY(%s)"
+        )
+        rows = connection.exec_driver_sql(sql, (list(tables),))
+        return {name: size for name, size in rows if size is not None}
+
+    def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
+        """Convert in place; readers with an older snapshot then see no rows, and read again."""
+        source = "NULL" if is_empty else column
+        kind_ = self.types[kind]
+        alter = f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind_}"
+        return (f"{alter} USING {source}::{kind_}",)
+
+    def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
+        """Insert by COPY."""
+        self._copy(cursor, self.quote(table), kinds, columns)
+
+    def _copy(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
+        """Send rows to a table, which is quoted: binary if there are bytes, else as text."""
+        names = ", ".join(map(self.quote, kinds))
+        sql = f"COPY {table} ({names}) FROM STDIN"
+        if _has_bytes(kinds.values(), columns):
+            with cursor.copy(f"{sql} (FORMAT BINARY)") as copy:
+                copy.set_types([self.copied[kind] for kind in kinds.values()])
+                for row in zip(*columns, strict=True):
+                    copy.write_row(row)
+            return
+        with cursor.copy(sql) as copy:
+            for chunk in postgresql_copy.chunks(list(kinds.values()), columns):
+                copy.write(chunk)
+
+    def update(
+        self,
+        cursor: Any,
+        table: str,
+        kinds: Mapping[str, Kind],
+        keys: Mapping[str, Kind],
+        columns: Columns,
+    ) -> None:
+        """COPY the rows to a temporary table and update from it, once they are many."""
+        if len(columns[0]) < FEW:
+            super().update(cursor, table, kinds, keys, columns)
+            return
+        names = [f"c{place}" for place in range(len(kinds) + len(keys))]
+        staged = dict(zip(names, (*kinds.values(), *keys.values()), strict=True))
+        fields = ", ".join(f"{name} {self.types[kind]}" for name, kind in staged.items())
+        cursor.execute(f"CREATE TEMPORARY TABLE mltraq_update ({fields}) ON COMMIT DROP")
+        self._copy(cursor, "pg_temp.mltraq_update", staged, columns)
+        new = dict(zip((*kinds, *keys), names, strict=True))
+        values = ", ".join(f"{self.quote(name)} = u.{new[name]}" for name in kinds)
+        found = " AND ".join(f"t.{self.quote(key)} = u.{new[key]}" for key in keys)
+        cursor.execute(
+            f"UPDATE {self.quote(table)} AS t SET {values} "
+            f"FROM pg_temp.mltraq_update AS u WHERE {found}"
+        )
+        cursor.execute("DROP TABLE pg_temp.mltraq_update")
+
+    def message(self, error: BaseException) -> str:
+        """Leave out what quotes rows."""
+        return postgresql_errors.message(error)
+
+    def quotes_values(self, error: BaseException) -> bool:
+        """Read the SQLSTATE: class 22 is about data, the others quote names."""
+        return str(getattr(error, "sqlstate", None)).startswith("22")
+
+    def trouble(self, error: BaseException) -> Trouble:
+        """Read the SQLSTATE."""
+        return postgresql_errors.trouble(error)

@@ -1,0 +1,75 @@
+"""What PostgreSQL's catalogue says of schemas, tables, and what hangs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.storage.sql.dialects.base import Dependent
+
+_SCHEMA = """
+SELECT coalesce(
+    (SELECT nspname
+     FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (nspname, place)
+     WHERE to_regclass(quote_ident(nspname) || '.experiments') IS NOT NULL
+       AND to_regclass(quote_ident(nspname) || '.experiment_format') IS NOT NULL
+     ORDER BY place LIMIT 1),
+    current_schema())
+"""
+
+_RELATIONS = """
+SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = current_schema() AND relname = ANY(%s)
+"""
+
+_DEPENDENTS = """
+SELECT DISTINCT 'view ' || v.oid::regclass::text, a.attname::text
+FROM pg_depend AS d
+JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+JOIN pg_class AS v ON v.oid = r.ev_class AND v.oid <> d.refobjid
+LEFT JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = nullif(d.refobjsubid, 0)
+WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass(%s)
+UNION
+SELECT 'foreign key ' || conname || ' of table ' || conrelid::regclass::text, NULL
+FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s)
+ORDER BY 1, 2
+"""
+
+
+def schema(connection: sa.Connection) -> str:
+    """Return the first schema of the search path that has our tables, else the first of all.
+
+    Raises:
+        InvalidInput: The search path leads to no schema.
+    """
+    found: str | None = connection.exec_driver_sql(_SCHEMA).scalar_one()
+    if found is None:
+        raise InvalidInput(
+            "the search_path names no schema that exists; create it, or name another"
+        )
+    return found
+
+
+def relations(connection: sa.Connection, names: Collection[str]) -> set[str]:
+    """Return which names tables, indexes and the like have in our schema."""
+    return set(connection.exec_driver_sql(_RELATIONS, (list(names),)).scalars())
+
+
+def dependents(connection: sa.Connection, table: str) -> list[Dependent]:
+    """Return the views and foreign keys that hang on a table, which is quoted."""
+    rows = connection.exec_driver_sql(_DEPENDENTS, (table, table))
+    return [Dependent(what, column) for what, column in rows]
+
+
+def keys(connection: sa.Connection, table: str) -> list[str]:
+    """Return the name of the primary key of a table, which is quoted; none if it has none."""
+    sql = "SELECT conname FROM pg_constraint WHERE contype = 'p' AND conrelid = to_regclass(%s)"
+    return list(connection.exec_driver_sql(sql, (table,)).scalars())
+
+
+def places(connection: sa.Connection, table: str) -> int:
+    """Return how many columns a table, which is quoted, has or has had."""
+    sql = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
+    return int(connection.exec_driver_sql(sql, (table,)).scalar_one())

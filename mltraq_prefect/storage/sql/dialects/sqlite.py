@@ -1,0 +1,271 @@
+"""SQLite."""
+
+from __future__ import annotations
+
+import datetime
+import operator
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import orjson
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.storage.sql.dialects.base import (
+    LOCK_SECONDS,
+    Columns,
+    Dialect,
+    Trouble,
+    as_texts,
+)
+from mltraq_prefect.storage.values.columns import Constant
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.names import key_name
+
+_TROUBLES: dict[int, Trouble] = {
+    sqlite3.SQLITE_BUSY: "timeout",
+    sqlite3.SQLITE_CANTOPEN: "unavailable",
+    sqlite3.SQLITE_LOCKED: "timeout",
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_IOERR_WRITE: "full",
+    sqlite3.SQLITE_IOERR: "unavailable",
+}
+
+
+ROWS_A_STATEMENT = 50
+"""A step of SQLite's machine costs as much as some cells, whatever it inserts."""
+
+
+_READING = frozenset(
+    (
+        sqlite3.SQLITE_SELECT,
+        sqlite3.SQLITE_READ,
+        sqlite3.SQLITE_FUNCTION,
+        sqlite3.SQLITE_RECURSIVE,
+        sqlite3.SQLITE_TRANSACTION,
+    )
+)
+
+_PRAGMAS = ("table_info", "table_xinfo", "table_list", "index_info", "index_xinfo", "index_list")
+_READING_PRAGMAS = frozenset((*_PRAGMAS, "foreign_key_list", "integrity_check", "quick_check"))
+_PLAIN_PRAGMAS = _READING_PRAGMAS | {"compile_options", "database_list", "encoding", "journal_mode"}
+"""Those that only read: with an argument, and without."""
+
+
+def _reads(action: int, first: str | None, second: str | None, *_more: str | None) -> int:
+    """Say whether a statement of a user may do what SQLite's authorizer is asked for."""
+    if action == sqlite3.SQLITE_PRAGMA:
+        allowed = first in (_PLAIN_PRAGMAS if second is None else _READING_PRAGMAS)
+    else:  # a function in FROM declares its columns as if it changed the schema, which none can
+        allowed = action in _READING or (action, first) == (sqlite3.SQLITE_UPDATE, "sqlite_master")
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+
+def _moments(cells: Sequence[datetime.datetime | None]) -> list[str | None]:
+    """Return times without zone as `str` shows them."""
+    texts: list[str | None] = orjson.loads(orjson.dumps(cells).replace(b"T", b" "))
+    return texts
+
+
+class SQLite(Dialect):
+    """SQLite, in a file or in memory.
+
+    The journal mode is left as it is: the default, a rollback journal, keeps a database one file
+    and is as safe as the file system's locks, where a WAL must not be on a network file system.
+    Readers and writers wait for each other for the moment of a commit only.
+    """
+
+    name = "sqlite"
+    driver = "pysqlite"
+    example = "sqlite:///file.db"
+    placeholder = "?"
+    reconnects = False
+    max_columns = 2000
+    inline_bytes = 16_384
+    ledger_options = "WITHOUT ROWID"  # one tree, by experiment and run, instead of two
+    nan = False
+    negative_zero = False
+    types: ClassVar[dict[Kind, str]] = {
+        "bool": "BOOLEAN",
+        "int": "BIGINT",
+        "float": "DOUBLE",
+        "text": "TEXT",
+        "bytes": "BLOB",
+        "datetime": "DATETIME",
+        "date": "DATE",
+        "time": "TIME",
+        "uuid": "CHAR(36)",
+        "json": "JSON",
+        "binary": "BLOB",
+        "key": "VARCHAR(64)",
+    }
+    widths: ClassVar[dict[Kind, int]] = dict.fromkeys(types, 1)
+    adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {
+        "datetime": _moments,
+        "date": as_texts,
+        "time": as_texts,
+        "uuid": as_texts,
+    }
+    restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {
+        "bool": {0: False, 1: True}.__getitem__,  # SQLite lets any value into any column
+        "int": operator.index,
+        "float": float,
+        "datetime": datetime.datetime.fromisoformat,
+        "date": datetime.date.fromisoformat,
+        "time": datetime.time.fromisoformat,
+        "uuid": uuid.UUID,
+    }
+
+    def message(self, error: BaseException) -> str:
+        """Say what a lock means."""
+        if self.trouble(error) == "timeout":
+            return f"another program has had it locked for {LOCK_SECONDS} s ({error})"
+        return str(error)
+
+    def engine_options(self, url: sa.URL) -> dict[str, Any]:
+        """Open a file for each transaction; keep the one connection that a memory is."""
+        return {"poolclass": sa.pool.StaticPool if self.is_private(url) else sa.pool.NullPool}
+
+    def is_private(self, url: sa.URL) -> bool:
+        """Return whether the URL names a database in memory."""
+        database = url.database or ":memory:"
+        in_memory = url.query.get("mode") == "memory" or "mode=memory" in database
+        return in_memory or database == ":memory:"
+
+    def resolved(self, url: sa.URL) -> sa.URL:
+        """Make the path of a file absolute."""
+        if url.host:
+            raise InvalidInput(
+                f"a SQLite URL names a file and no host: write sqlite:///{url.host} for one in the "
+                f"working directory, sqlite:////{url.host} for one from the root"
+            )
+        path = url.database
+        if not path or self.is_private(url):
+            return url
+        scheme, bare = ("file:", path[5:]) if path.startswith("file:") else ("", path)
+        return url.set(database=f"{scheme}{Path(bare).absolute()}")
+
+    def is_missing(self, url: sa.URL) -> bool:
+        """Return whether a file is not there, and its folder is."""
+        path = self._missing_file(url)
+        return path is not None and path.parent.is_dir()
+
+    def before_connect(self, url: sa.URL, *, write: bool) -> None:
+        """Create a file for its owner alone, as SQLite gives its journals the mode of the file.
+
+        What only reads creates nothing.
+        """
+        path = self._missing_file(url)
+        if path is not None:
+            flags = os.O_CREAT | os.O_WRONLY if write else os.O_RDONLY
+            os.close(os.open(path, flags, 0o600))
+
+    def _missing_file(self, url: sa.URL) -> Path | None:
+        path = url.database
+        if path is None or path.startswith("file:") or self.is_private(url):
+            return None
+        return None if os.path.exists(path) else Path(path)  # noqa: PTH110 (that of Path may raise)
+
+    def prepare(self, connection: Any) -> None:
+        """Let the index of the key stay in memory while a table is filled: up to 64 MiB."""
+        connection.execute("PRAGMA cache_size = -65536")
+
+    def connect_args(self, url: sa.URL) -> dict[str, Any]:
+        """Wait for other processes; leave transactions to this module."""
+        return {"timeout": LOCK_SECONDS, "isolation_level": None, "check_same_thread": False}
+
+    def begin(self, connection: sa.Connection, *, write: bool) -> None:
+        """Take the write lock at once: a transaction that upgrades later can only fail."""
+        connection.connection.driver_connection.set_authorizer(None)  # type: ignore[union-attr]
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def begin_query(self, connection: sa.Connection) -> None:
+        """Forbid what does not only read."""
+        self.begin(connection, write=False)
+        connection.connection.driver_connection.set_authorizer(_reads)  # type: ignore[union-attr]
+
+    def rekey(self, connection: sa.Connection, table: str) -> Sequence[str]:
+        """Give the index that format 1 made another name: no primary key is added to a table."""
+        sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND name = ?"
+        old = f"{table}_key"
+        if not connection.exec_driver_sql(sql, (table, old)).all():
+            return ()
+        return (
+            f"DROP INDEX {self.quote(old)}",
+            f'CREATE UNIQUE INDEX {self.quote(key_name(table))} ON {self.quote(table)} ("id_run")',
+        )
+
+    def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
+        """Ask the schema: indexes share the tables' namespace."""
+        marks = ", ".join("?" * len(names))
+        sql = f"SELECT name FROM sqlite_schema WHERE name IN ({marks})"
+        return set(connection.exec_driver_sql(sql, tuple(names)).scalars())
+
+    def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
+        """Count pages by dbstat, if it is compiled in; it reads the tables, not large values.
+
+        It is read by name, without the indexes: to ask for one table it reads the whole schema.
+        """
+        options = {row[0] for row in connection.exec_driver_sql("PRAGMA compile_options")}
+        if "ENABLE_DBSTAT_VTAB" not in options or not tables:
+            return {}
+        last, found = max(tables), dict.fromkeys(tables, 0)
+        sql = "SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE ORDER BY name"
+        cursor = self.cursor(connection.connection)
+        for name, size in cursor.execute(sql):
+            if name > last:
+                break
+            if name in found:
+                found[name] = size
+        cursor.close()
+        return found
+
+    def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
+        """A column of integers takes floats as they are; an empty column is made anew."""
+        if not is_empty:
+            return ()
+        return (
+            f"ALTER TABLE {table} DROP COLUMN {column}",
+            f"ALTER TABLE {table} ADD COLUMN {column} {self.types[kind]}",
+        )
+
+    def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
+        """Insert several rows by each statement, to which constant cells are given once."""
+        constants = {
+            i: cells.value for i, cells in enumerate(columns) if isinstance(cells, Constant)
+        }
+        varying = [cells for cells in columns if not isinstance(cells, Constant)]
+        total, width = len(columns[0]), len(varying)
+        variables = cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        size = max(1, min(ROWS_A_STATEMENT, (variables - len(constants)) // max(1, width)))
+        shared = tuple(constants.values())
+        cells = chain.from_iterable(zip(*varying, strict=True))
+        for rows, times in ((size, total // size), (total % size, 1)):
+            if rows and times:
+                own = (tuple(islice(cells, rows * width)) for _ in range(times))
+                sql = self._insertion(table, kinds, list(constants), rows)
+                cursor.executemany(sql, map(shared.__add__, own))
+
+    def _insertion(
+        self, table: str, kinds: Mapping[str, Kind], constants: Sequence[int], rows: int
+    ) -> str:
+        """Return an INSERT whose first parameters are the constant cells of all its rows."""
+        marks = {place: f"?{number + 1}" for number, place in enumerate(constants)}
+        numbers = count(len(marks) + 1)
+        values = [
+            ", ".join(marks.get(place) or f"?{next(numbers)}" for place in range(len(kinds)))
+            for _ in range(rows)
+        ]
+        names = ", ".join(map(self.quote, kinds))
+        return f"INSERT INTO {self.quote(table)} ({names}) VALUES ({'), ('.join(values)})"
+
+    def trouble(self, error: BaseException) -> Trouble:
+        """Read the result code, extended or primary (https://www.sqlite.org/rescode.html)."""
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        return _TROUBLES.get(code) or _TROUBLES.get(code & 0xFF, "other")

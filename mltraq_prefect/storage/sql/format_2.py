@@ -1,0 +1,129 @@
+"""From format 1 to format 2.
+
+First all tables change, then all values: where a statement that changes a table commits, what is
+killed in between is begun again. So a change of a table looks before it adds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
+from mltraq_prefect.storage.ledger import parse_steps
+from mltraq_prefect.storage.run_steps import FACTS, RUN_STEPS, RUN_STEPS_KEY
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.schema import create_table
+from mltraq_prefect.storage.unfinished import UNFINISHED
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.names import step_key
+
+Change = Callable[[Transaction], None]
+
+_FAILED_STEP = re.compile(r"step (.+?): ", re.DOTALL)
+_LAST_FACTS = ("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
+
+
+def apply(transaction: Transaction) -> None:
+    """Bring the tables from format 1 to format 2."""
+    for change in (*TABLE_CHANGES, *VALUE_CHANGES):
+        change(transaction)
+
+
+def add_columns(transaction: Transaction, table: str, columns: Mapping[str, Kind]) -> None:
+    """Add the columns that a table does not have yet."""
+    present, quote = transaction.columns(table), transaction.quote
+    for name, kind in columns.items():
+        if name not in present:
+            sql = f"ALTER TABLE {quote(table)} ADD COLUMN {quote(name)}"
+            transaction.run(f"{sql} {transaction.dialect.types[kind]}")
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def _add_run_steps(transaction: Transaction) -> None:
+    add_columns(transaction, "experiment_runs", {"step": "text", "error_type": "text"})
+    if not transaction.has_table("experiment_run_steps"):
+        options = transaction.dialect.ledger_options
+        create_table(transaction, "experiment_run_steps", RUN_STEPS, RUN_STEPS_KEY, options=options)
+
+
+def _add_unfinished(transaction: Transaction) -> None:
+    if not transaction.has_table("experiment_unfinished"):
+        create_table(transaction, "experiment_unfinished", UNFINISHED, tuple(UNFINISHED))
+
+
+def _rename_keys(transaction: Transaction) -> None:
+    """Give the keys of tables of runs names that no table has."""
+    for (table,) in transaction.rows("SELECT table_name FROM experiments"):
+        for statement in transaction.dialect.rekey(transaction.connection, table):
+            transaction.run(statement)
+
+
+def _add_steps(transaction: Transaction) -> None:
+    if not transaction.has_table("experiment_steps"):
+        create_table(transaction, "experiment_steps", STEPS, STEPS_KEY)
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+def _fill_run_steps(transaction: Transaction) -> None:
+    """Make a row of each step that a run has completed, and of the one that it has failed."""
+    for (id_experiment,) in transaction.rows("SELECT id_experiment FROM experiments"):
+        names = ("id_run", "state", "steps", "error", *_LAST_FACTS)
+        runs = transaction.rows(
+            f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?",
+            (id_experiment,),
+        )
+        rows = [
+            (id_experiment, step_key(step), run[0], step, *facts)
+            for run in runs
+            for step, facts in _facts(dict(zip(names, run, strict=True)))
+        ]
+        if rows:
+            rows.sort(key=lambda row: row[:3])
+            transaction.insert("experiment_run_steps", RUN_STEPS, list(zip(*rows, strict=True)))
+        _name_failed_steps(transaction, id_experiment, runs)
+
+
+def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the steps of a run, each with the cells of `FACTS`: its last one has the run's."""
+    steps = parse_steps([run["steps"]])[run["steps"]]
+    failed = failed_step(run["state"], run["error"])
+    last = failed or next(reversed(steps), None)
+    known = {name: run[name] for name in _LAST_FACTS}
+    for step, fingerprint in steps.items():
+        if step != failed:
+            facts = {"state": "completed", "fingerprint": fingerprint}
+            yield step, _cells(facts | known if step == last else facts)
+    if failed is not None:
+        yield failed, _cells({"state": "failed", "error": run["error"], **known})
+
+
+def _cells(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(facts.get(name) for name in FACTS)
+
+
+def _name_failed_steps(
+    transaction: Transaction, id_experiment: str, runs: list[tuple[Any, ...]]
+) -> None:
+    found = [(failed_step(state, error), id_run) for id_run, state, _, error, *_ in runs]
+    named = [(step, id_experiment, id_run) for step, id_run in found if step is not None]
+    if named:
+        keys: dict[str, Kind] = {"id_experiment": "key", "id_run": "key"}
+        transaction.update(
+            "experiment_runs", {"step": "text"}, keys, list(zip(*named, strict=True))
+        )
+
+
+def failed_step(state: str, error: str | None) -> str | None:
+    """Return the step in which a run has failed: format 1 says so in the error's text alone."""
+    match = _FAILED_STEP.match(error or "") if state == "failed" else None
+    return None if match is None else match[1]
+
+
+TABLE_CHANGES: tuple[Change, ...] = (_add_run_steps, _add_steps, _add_unfinished, _rename_keys)
+VALUE_CHANGES: tuple[Change, ...] = (_fill_run_steps,)

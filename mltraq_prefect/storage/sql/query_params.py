@@ -1,0 +1,94 @@
+"""Params of users' statements: what the driver gets for each, and lists for IN."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mltraq_prefect.errors import QueryFailed
+from mltraq_prefect.model.identity import as_python
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.projection import for_driver, without_zone
+
+_IN = re.compile(r"\b(NOT\s+)?IN\s*(\(\s*)?$", re.IGNORECASE)
+"""What stands before a list that is expanded."""
+
+_LISTS = (list, tuple, set, frozenset, np.ndarray)
+_PLAIN = (type(None), bool, int, float, str, bytes, decimal.Decimal)
+_KINDS: Mapping[type, Kind] = {
+    datetime.datetime: "datetime",
+    datetime.date: "date",
+    datetime.time: "time",
+    uuid.UUID: "uuid",
+}
+
+
+class Binder:
+    """Gives each place of a statement that stands for a param a name of its own, and a value.
+
+    Args:
+        params: Values of the user's params.
+        dialect: Of the database.
+
+    Attributes:
+        values: What the driver gets, by the names in the statement.
+    """
+
+    def __init__(self, params: Mapping[str, Any], dialect: Dialect) -> None:
+        self._params = params
+        self._dialect = dialect
+        self.values: dict[str, Any] = {}
+
+    def place(self, name: str, before: str) -> str:
+        """Return what stands in the statement for a param.
+
+        Args:
+            name: Its name.
+            before: The statement up to there.
+
+        Raises:
+            QueryFailed: The param is not known, or of a type that SQL does not have.
+        """
+        if name not in self._params:
+            known = ", ".join(self._params) or "none"
+            raise QueryFailed(f"the statement asks for :{name}; given params: {known}")
+        value = self._params[name]
+        within = _IN.search(before)
+        if within is None or not isinstance(value, _LISTS):
+            return self._mark(self._one(name, value))
+        if not len(value) and within[1]:
+            raise QueryFailed(f":{name} is empty: leave out the condition NOT IN :{name}")
+        items = [self._one(name, item) for item in value]
+        marks = ", ".join(map(self._mark, items)) or "NULL"
+        return marks if within[2] else f"({marks})"
+
+    def _mark(self, value: Any) -> str:
+        mark = f"p{len(self.values)}"
+        self.values[mark] = value
+        return f":{mark}"
+
+    def _one(self, name: str, value: Any) -> Any:
+        if isinstance(value, np.datetime64):
+            value = value.astype("M8[us]")
+        if isinstance(value, np.generic):
+            value = as_python(value)
+        if type(value) in _PLAIN:
+            return value
+        if type(value) in (list, tuple) and self._dialect.binds_lists:
+            return [self._one(name, item) for item in value]
+        kind = _KINDS.get(type(value))
+        if isinstance(value, datetime.datetime):  # one of pandas too
+            kind, value = "datetime", None if value != value else without_zone(value)
+        if kind is None:
+            raise QueryFailed(
+                f":{name} is of type {type(value).__name__}, which SQL does not have; give a "
+                "number, text, bytes, date, time or UUID, or a list of them after IN"
+            )
+        return for_driver(self._dialect, kind, [value])[0]

@@ -1,0 +1,223 @@
+"""The fixed tables: how they are made, recognised and versioned."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
+from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
+from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
+from mltraq_prefect.storage.ledger import KEYS, LEDGER
+from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
+from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, newest
+from mltraq_prefect.storage.unfinished import UNFINISHED
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.version import __version__
+
+FORMAT = newest(MIGRATIONS)
+"""Version of the tables."""
+
+SCHEMA_LOCK = "mltraq schema"
+
+EXPERIMENTS: dict[str, Kind] = {
+    "id_experiment": "key",
+    "name": "text",
+    "table_name": "key",
+    "run_count": "int",
+    "run_columns": "text",
+    "fields": "json",
+    "residual": "binary",
+    "properties": "json",
+    "revision": "int",
+}
+PICKLES: dict[str, Kind] = {"id_experiment": "key", "pickle": "binary"}
+FORMATS: dict[str, Kind] = {"version": "int", "package": "text", "applied_at": "datetime"}
+
+TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
+    "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
+    "experiment_runs": (LEDGER, tuple(KEYS), ()),
+    "experiment_run_steps": (RUN_STEPS, RUN_STEPS_KEY, ()),
+    "experiment_steps": (STEPS, STEPS_KEY, ()),
+    "experiment_pickles": (PICKLES, ("id_experiment",), ()),
+    "experiment_values": (VALUES, VALUES_KEY, ()),
+    "experiment_unfinished": (UNFINISHED, tuple(UNFINISHED), ()),
+    "experiment_format": (FORMATS, ("version",), ()),
+}
+"""Columns, primary key and unique columns of each."""
+
+LEDGERS = ("experiment_runs", "experiment_run_steps")
+"""Tables with short rows, each written several times and read by experiment."""
+
+
+def create_table(
+    transaction: Transaction,
+    table: str,
+    columns: Mapping[str, Kind],
+    key: Sequence[str],
+    unique: Sequence[str] = (),
+    options: str = "",
+    *,
+    late_key: bool = False,
+) -> None:
+    """Create a table with a primary key, and other columns whose values are unique.
+
+    Args:
+        transaction: Where.
+        table: Its name.
+        columns: Its columns.
+        key: The columns of the primary key.
+        unique: Other columns whose values are unique.
+        options: What ends the statement.
+        late_key: Whether the key is made later, once there are rows.
+    """
+    dialect, quote = transaction.dialect, transaction.quote
+    parts = [
+        f"{quote(name)} {dialect.types[kind]}{' NOT NULL' if name in key else ''}"
+        for name, kind in columns.items()
+    ]
+    if not late_key:
+        parts.append(f"PRIMARY KEY ({', '.join(map(quote, key))})")
+    parts += [f"UNIQUE ({quote(name)})" for name in unique]
+    sql = f"CREATE TABLE {quote(table)} ({', '.join(parts)}) {dialect.table_options} {options}"
+    transaction.connection.exec_driver_sql(sql)
+
+
+def exists(database: Database) -> bool:
+    """Return whether the database has our tables; bring those of an older format to the present.
+
+    Raises:
+        ForeignTable: It has a table of our name, but not of our shape.
+        NewerFormat: A later version of the package made them.
+        ReadOnlyStore: Their format is too old, and they cannot be changed.
+    """
+    if database.is_missing():
+        return False
+    with database.reading() as transaction:
+        found = _found(transaction)
+        version = _version(transaction, found, database)
+        if version is None or version == newest(database.migrations):
+            _check_shapes(found, database.url)
+            return version is not None and set(found) == set(TABLES)
+    _migrate(database, version)
+    return True
+
+
+def create(database: Database) -> None:
+    """Create the tables that are missing; another process may do the same at the same time."""
+    with database.writing(SCHEMA_LOCK) as transaction:
+        found = _found(transaction)
+        _check_shapes(found, database.url)
+        for table, (columns, key, unique) in TABLES.items():
+            if table not in found:
+                options = database.dialect.ledger_options if table in LEDGERS else ""
+                create_table(transaction, table, columns, key, unique, options)
+        if not _recorded(transaction):
+            _record(transaction, newest(database.migrations))
+
+
+def check_version(transaction: Transaction, database: Database) -> None:
+    """Refuse to write tables that a later version of the package has migrated meanwhile.
+
+    Raises:
+        NewerFormat: It has.
+    """
+    version, package = _recorded(transaction) or (0, "")
+    if version > newest(database.migrations):
+        raise NewerFormat(
+            f"the database {database.url} has format {version}, written by mltraq_prefect "
+            f"{package}; this is mltraq_prefect {__version__}, which reads formats up to "
+            f"{newest(database.migrations)}: upgrade it"
+        )
+
+
+def _found(transaction: Transaction) -> dict[str, set[str]]:
+    present = transaction.relations(tuple(TABLES))
+    return {table: transaction.columns(table) for table in TABLES if table in present}
+
+
+def _check_shapes(found: dict[str, set[str]], url: str) -> None:
+    for table, names in found.items():
+        missing = set(TABLES[table][0]) - names
+        if missing:
+            raise ForeignTable(
+                f"the database {url} has a table {table!r} that is not from mltraq_prefect: it "
+                f"lacks the columns {', '.join(sorted(missing))}; use another database or schema"
+            )
+
+
+def _version(
+    transaction: Transaction, found: dict[str, set[str]], database: Database
+) -> int | None:
+    """Return the format of the tables; None if there are none, or others are about to make them."""
+    if not set(FORMATS) <= found.get("experiment_format", set()):
+        return None
+    check_version(transaction, database)
+    recorded = _recorded(transaction)
+    return recorded[0] if recorded else None
+
+
+def _recorded(transaction: Transaction) -> tuple[int, str] | None:
+    rows = transaction.rows(
+        "SELECT version, package FROM experiment_format ORDER BY version DESC LIMIT 1"
+    )
+    return (int(rows[0][0]), rows[0][1]) if rows else None
+
+
+def _record(transaction: Transaction, version: int) -> None:
+    transaction.run(
+        "INSERT INTO experiment_format (version, package, applied_at) VALUES (?, ?, ?)",
+        (version, __version__, utc_now().isoformat(" ")),
+    )
+
+
+def _migrate(database: Database, version: int) -> None:
+    """Bring the tables to the newest format; another process may do the same at the same time."""
+    wanted = newest(database.migrations)
+    try:
+        while _next(database):
+            pass
+    except DriverError as error:
+        if error.trouble == "other":
+            raise StoreError(
+                f"the database {database.url} cannot be brought from format {version} to {wanted}: "
+                f"{error}; what was not changed completely is as it was"
+            ) from None
+        if error.trouble != "read-only":
+            raise
+        if not all(database.migrations[old].is_optional for old in range(version, wanted)):
+            raise ReadOnlyStore(
+                f"the database {database.url} has format {version}, which this version reads only "
+                f"after bringing it to format {wanted}, and it cannot be written: {error}; open it "
+                "once where it can be"
+            ) from None
+
+
+def _next(database: Database) -> bool:
+    """Apply one migration and record it; return False if there is none left."""
+    with database.writing(SCHEMA_LOCK) as transaction:
+        version, _ = _recorded(transaction) or (0, "")
+        migration = database.migrations.get(version)
+        if migration is None:
+            return False
+        migration.apply(transaction)
+        _record(transaction, version + 1)
+    return True
+
+
+def utc_now() -> datetime.datetime:
+    """Return the time as the tables keep it: UTC, naive."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+def origin() -> dict[str, Any]:
+    """Return which software writes, for the properties of an experiment."""
+    return {
+        "format": FORMAT,
+        "package": __version__,
+        "python": platform.python_version(),
+        "updated_at": utc_now().isoformat(" "),
+    }

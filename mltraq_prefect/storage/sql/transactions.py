@@ -1,0 +1,192 @@
+"""One open transaction, and what a driver's error in it means."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import StoreError
+from mltraq_prefect.storage.sql.dialects import SCHEMA, Columns, Dependent, Dialect, Trouble
+from mltraq_prefect.storage.values.columns import Maker, gathered
+from mltraq_prefect.storage.values.layout import Kind
+
+ROWS_AT_ONCE = 500
+"""So many rows are fetched and turned into columns at once: they stay in the processor's cache."""
+
+
+class DriverError(StoreError):
+    """A driver's error inside a transaction, with what it means; never leaves the package.
+
+    Attributes:
+        trouble: What it means.
+        whole: What the database says, perhaps with values.
+    """
+
+    def __init__(self, trouble: Trouble, message: str, whole: str | None = None) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+        self.whole = message if whole is None else whole
+
+
+class RowsMissing(DriverError):
+    """Runs of the ledger have no rows in their table.
+
+    Either the table was replaced while it was read, which another try tells, or somebody has
+    deleted them.
+
+    Attributes:
+        found: Name of the experiment, what is wrong, and the revision in which it is.
+    """
+
+    def __init__(self, experiment: str, reason: str, revision: int) -> None:
+        super().__init__("moved", reason)
+        self.found = experiment, reason, revision
+
+
+Selected = Callable[[], list[Sequence[Any]]]
+"""Makes the columns of what was selected; once."""
+
+
+class Transaction:
+    """One open transaction. The SQL it is given marks parameters by ``?``."""
+
+    def __init__(self, connection: sa.Connection, dialect: Dialect) -> None:
+        self.connection = connection
+        self.dialect = dialect
+        self.quote = dialect.quote
+        self._idle, self._since = 0.0, time.monotonic()
+
+    def idle(self) -> float:
+        """Return how many seconds the server has waited for the next statement."""
+        return max(self._idle, time.monotonic() - self._since)
+
+    @contextmanager
+    def _executing(self) -> Iterator[None]:
+        self._idle = time.monotonic() - self._since
+        yield
+        self._since = time.monotonic()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        cursor = self._cursor()
+        with self._executing():
+            cursor.execute(self._marked(sql), tuple(parameters))
+        found: Sequence[tuple[Any, ...]] = cursor.fetchall()
+        cursor.close()
+        return list(found)
+
+    def select(
+        self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
+    ) -> list[Sequence[Any]]:
+        """Return the rows of a query by columns, each made of cells that the driver gives."""
+        return self.selected(sql, makers, parameters)()
+
+    def selected(
+        self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
+    ) -> Selected:
+        """Run a query; return what makes its columns, when the transaction has ended, too.
+
+        The drivers of servers have all rows when a query has run. The transaction need not wait
+        for what is made of them.
+        """
+        cursor = self.dialect.cursor(self.connection.connection)
+        with self._executing():
+            cursor.execute(self._marked(sql), tuple(parameters))
+
+        def columns() -> list[Sequence[Any]]:
+            found = gathered(_chunks(cursor), makers)
+            cursor.close()
+            return found
+
+        if self.dialect.has_all_rows:
+            return columns
+        found = columns()
+        return lambda: found
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Run a statement that returns nothing."""
+        with self._executing():
+            self.connection.exec_driver_sql(self._marked(sql), tuple(parameters))
+
+    def allows(self, statements: Sequence[str], *, keep: bool = True) -> bool:
+        """Run statements that change a table, or none of them if the database refuses one.
+
+        Where such a statement commits, or there are no savepoints, an error is raised as by any
+        other.
+
+        Args:
+            statements: What to run.
+            keep: Whether what they change shall stay.
+        """
+        if self.dialect.ddl_commits or not self.dialect.savepoints:
+            for statement in statements:
+                self.run(statement)
+            return True
+        try:
+            with self.connection.begin_nested() as attempt:
+                for statement in statements:
+                    self.run(statement)
+                if not keep:
+                    attempt.rollback()
+        except sa.exc.DBAPIError as error:
+            if self.dialect.trouble(error.orig or error) != "other":
+                raise
+            return False
+        return True
+
+    def insert(self, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
+        """Insert many rows, given by their columns."""
+        cursor = self._cursor()
+        with self._executing():
+            self.dialect.insert(cursor, table, kinds, columns)
+        cursor.close()
+
+    def update(
+        self, table: str, kinds: Mapping[str, Kind], keys: Mapping[str, Kind], columns: Columns
+    ) -> None:
+        """Update many rows, given by columns: the new values, then the keys of each."""
+        cursor = self._cursor()
+        with self._executing():
+            self.dialect.update(cursor, table, kinds, keys, columns)
+        cursor.close()
+
+    def has_table(self, table: str) -> bool:
+        """Return whether a table, or whatever shares its namespace, has this name."""
+        return bool(self.relations([table]))
+
+    def relations(self, names: Collection[str]) -> set[str]:
+        """Return which of some names tables, or whatever shares their namespace, have."""
+        return self.dialect.relations(self.connection, names) if names else set()
+
+    def dependents(self, table: str) -> list[Dependent]:
+        """Return what of a user's hangs on a table."""
+        return self.dialect.dependents(self.connection, table)
+
+    def qualified(self, table: str) -> str:
+        """Return the quoted name of a table as any statement of the user can have it."""
+        schema = self.connection.info.get(SCHEMA)
+        name = self.quote(table)
+        return name if schema is None else f"{self.dialect.quote_foreign(schema)}.{name}"
+
+    def columns(self, table: str) -> set[str]:
+        """Return the names of the columns of a table.
+
+        Not by reflection, which on PostgreSQL reads JSON: this connection keeps that as text.
+        """
+        sql = f"SELECT * FROM {self.dialect.quote(table)} WHERE 1 = 0"
+        return set(self.connection.exec_driver_sql(sql).keys())
+
+    def _cursor(self) -> Any:
+        return self.connection.connection.cursor()
+
+    def _marked(self, sql: str) -> str:
+        return sql.replace("?", self.dialect.placeholder)
+
+
+def _chunks(cursor: Any) -> Iterator[Sequence[tuple[Any, ...]]]:
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield rows

@@ -1,0 +1,121 @@
+"""Which column holds which field: the `run_columns` of an experiment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.storage.values.names import check_name, column_name, is_column_of
+
+Kind = Literal[
+    "bool",
+    "int",
+    "float",
+    "text",
+    "bytes",
+    "datetime",
+    "date",
+    "time",
+    "uuid",
+    "json",
+    "binary",
+    "key",
+]
+"""What SQL sees. ``key`` is an ASCII identifier of at most 64 characters, in fixed tables only."""
+
+KINDS: frozenset[str] = frozenset(get_args(Kind)) - {"key"}
+"""What the column of a field can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Where a field is.
+
+    Attributes:
+        name: Physical name; None if the table is full, so that all values are in the residual.
+        kind: What SQL sees.
+        type: The exact type of the values that need no residual.
+    """
+
+    name: str | None
+    kind: Kind
+    type: str
+
+
+Layout = dict[str, Column]
+"""The columns of a table of runs by field key, in the order of the fields."""
+
+
+def dump(layout: Layout) -> str:
+    """Return the layout as the JSON text of `run_columns`."""
+    columns = {
+        key: {"column": column.name, "kind": column.kind, "type": column.type}
+        for key, column in layout.items()
+    }
+    return json.dumps(columns, ensure_ascii=False)
+
+
+def parse(text: str, experiment: str) -> Layout:
+    """Return the layout that `dump` wrote.
+
+    Raises:
+        CorruptData: The text is something else.
+    """
+    try:
+        columns = json.loads(text)
+        layout = {
+            key: Column(item["column"], item["kind"], item["type"]) for key, item in columns.items()
+        }
+        for key in layout:
+            check_name(key, "field key")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptData(f"run_columns is no layout: {error}", experiment=experiment) from None
+    _check(layout, experiment)
+    return layout
+
+
+def _check(layout: Layout, experiment: str) -> None:
+    """Refuse what `dump` cannot have written: names become part of statements."""
+    taken = {"id_run"}
+    for key, column in layout.items():
+        if {type(column.kind), type(column.type)} != {str} or column.kind not in KINDS:
+            raise CorruptData("run_columns is no layout", experiment=experiment, field=key)
+        if column.name is None:
+            continue
+        if not is_column_of(column.name, key) or column.name.lower() in taken:
+            reason = "run_columns gives it a column that cannot be its own"
+            raise CorruptData(reason, experiment=experiment, field=key)
+        taken.add(column.name.lower())
+
+
+class Space:
+    """The room for columns that a table has left.
+
+    Args:
+        layout: The columns that it has already.
+        max_columns: How many a table of this backend can have, `id_run` included.
+        max_row: How many bytes the columns of one row can take inside its page.
+        widths: Bytes that a column of a kind takes there at most.
+    """
+
+    def __init__(
+        self, layout: Layout, max_columns: int, max_row: int, widths: dict[Kind, int]
+    ) -> None:
+        placed = [column for column in layout.values() if column.name is not None]
+        self._taken = {"id_run"} | {str(column.name).lower() for column in placed}
+        self._columns = max_columns - 1 - len(placed)
+        self._widths = widths
+        self._bytes = max_row - widths["key"] - sum(widths[column.kind] for column in placed)
+
+    def place(self, key: str, kind: Kind) -> str | None:
+        """Reserve a column for a field; return its name, or None if there is no room."""
+        width = self._widths[kind]
+        if self._columns < 1 or self._bytes < width:
+            return None
+        name = column_name(key, self._taken)
+        self._taken.add(name.lower())
+        self._columns -= 1
+        self._bytes -= width
+        return name

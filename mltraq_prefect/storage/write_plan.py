@@ -1,0 +1,309 @@
+"""All that a write will send, encoded and checked before its first statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+from mltraq_prefect.codecs import encode
+from mltraq_prefect.errors import InvalidInput, InvalidName, StoreError, UnsupportedType
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.storage.ledger import ledger_marks
+from mltraq_prefect.storage.records import LedgerMark, Part, Record, Snapshot, field_keys
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.layout import Column, Kind, Layout, Space
+from mltraq_prefect.storage.values.marks import Mark, differs, with_exact
+from mltraq_prefect.storage.values.names import check_name
+from mltraq_prefect.storage.values.params import dump_params
+from mltraq_prefect.storage.values.projection import (
+    MISSING,
+    UNCHANGED,
+    Projected,
+    Projector,
+    field_path,
+    for_driver,
+    nothing_seen,
+)
+from mltraq_prefect.storage.values.residuals import Exact, Residual
+
+LONG: frozenset[Kind] = frozenset(("text", "bytes", "json", "binary"))
+
+_ID_LENGTHS = frozenset(range(1, 65))
+
+
+@dataclass(slots=True)
+class Plan:
+    """An experiment, ready to be written to one backend.
+
+    Attributes:
+        record: What it was made from.
+        base: The layout that the table had when this was made.
+        layout: The layout that it needs.
+        fields: What is to be written of each field.
+        ledger: Marks of the ledger rows, in columns.
+        params_exact: Envelopes of the params of runs that JSON does not keep, by place.
+    """
+
+    record: Record
+    base: Layout
+    layout: Layout
+    fields: dict[str, Projected]
+    ledger: list[Sequence[Any]]
+    params_exact: dict[int, Exact]
+
+    def part(self) -> Part:
+        """Return what the database will hold of the runs."""
+        marks = [projected.marks for projected in self.fields.values()]
+        ids = [run.id_run for run in self.record.runs]
+        durations = [run.ledger.duration_s for run in self.record.runs]
+        return Part(tuple(self.fields), ids, marks, self.ledger, range(len(ids)), durations)
+
+    def steps(self) -> list[str]:
+        """Return the completed steps of all runs."""
+        texts = self.ledger[LedgerMark._fields.index("steps")]
+        return list(
+            dict.fromkeys(step for text in dict.fromkeys(texts) for step in json.loads(text))
+        )
+
+    def differs(self, run: Run, key: str, mark: Mark, before: Mark) -> bool:
+        """Return whether a run's field is to be written, from its mark and the mark before."""
+        column = self.base.get(key, self.layout[key])
+        return differs(mark, before, dict.get(run.fields, key), column)
+
+    def residuals(self) -> dict[int, Residual]:
+        """Return what of the runs is not in cells or in JSON, by place."""
+        found: dict[int, Residual] = {}
+        for key, projected in self.fields.items():
+            for place, data in projected.exact.items():
+                residual = found.setdefault(place, Residual())
+                residual.fields[key], residual.cells[key] = data, projected.beside[place]
+        for place, params in self.params_exact.items():
+            found.setdefault(place, Residual()).params = params
+        return found
+
+    def retyped(self) -> dict[str, Column]:
+        """Return the columns that become columns of another kind, as they are, by field."""
+        placed = {key: column for key, column in self.base.items() if column.name is not None}
+        return {k: column for k, column in placed.items() if self.layout[k].kind != column.kind}
+
+    def cells(self, dialect: Dialect) -> dict[str, list[Any]]:
+        """Return the cells for the driver by field, of the fields that have a column."""
+        return {
+            key: for_driver(dialect, projected.kind, projected.cells)
+            for key, projected in self.fields.items()
+            if self.layout[key].name is not None
+        }
+
+
+def make_plan(
+    record: Record,
+    base: Layout,
+    dialect: Dialect,
+    *,
+    fixed: Collection[str] = (),
+    compressed: Collection[str] | bool = False,
+    limit: int = 10**9,
+) -> Plan:
+    """Project and encode an experiment.
+
+    Args:
+        record: The experiment; large values that its snapshot has are left out.
+        base: The layout of the table that it is merged into; empty for a new table.
+        dialect: The backend.
+        fixed: Keys of fields whose columns cannot become columns of another kind.
+        compressed: Keys of fields whose binary values are compressed, or whether all are.
+        limit: How many bytes the values of a run can take.
+
+    Raises:
+        UnsupportedType: A value has no codec.
+        InvalidName: A name or key cannot be stored.
+        StoreError: A value is larger than the backend can take.
+    """
+    check_name(record.name, "experiment name")
+    _check_ids(record)
+    projector = Projector(dialect, base, fixed, compressed)
+    fields = _project(record, base, projector)
+    ledger, params_exact = _ledger(record, dialect)
+    layout = _placed(fields, base, dialect)
+    plan = Plan(record, base, layout, fields, ledger, params_exact)
+    _move_overflow(plan)
+    _check_sizes(plan, dialect, limit)
+    _check_residuals(plan, dialect, limit)
+    return plan
+
+
+def _check_ids(record: Record) -> None:
+    ids = [run.id_run for run in record.runs]
+    if not _are_ids(ids):
+        id_run = next(id_run for id_run in ids if not _are_ids([id_run]))
+        raise InvalidName(f"experiment {record.name!r}: id_run {id_run!r} is not a UUID as text")
+    if len(set(ids)) != len(ids):
+        raise InvalidInput(f"experiment {record.name!r}: two runs have the same id_run")
+
+
+def _are_ids(ids: Sequence[object]) -> bool:
+    texts = [value for value in ids if type(value) is str]
+    fit = len(texts) == len(ids) and all(map(str.isascii, texts))
+    return fit and set(map(len, texts)) <= _ID_LENGTHS
+
+
+def _project(record: Record, base: Layout, projector: Projector) -> dict[str, Projected]:
+    snapshot = record.snapshot
+    found = {}
+    ids = [run.id_run for run in record.runs]
+    fields = [run.fields for run in record.runs]
+    columns = _columns(fields)
+    for key in _keys(record, base, snapshot, columns):
+        values = columns.get(key) or [dict.get(own, key, MISSING) for own in fields]
+        seen = nothing_seen if snapshot is None else partial(snapshot.runs.marks, key, ids)
+        try:
+            project = projector.dense if key in columns else projector.sparse
+            found[key] = project(key, values, seen)
+        except UnsupportedType as error:
+            raise _placed_error(error, record, key) from None
+    return found
+
+
+def _columns(fields: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each field that all runs have."""
+    keys = tuple(fields[0]) if fields else ()
+    if sum(map(len, fields)) != len(keys) * len(fields):
+        keys = tuple(key for key in keys if all(key in own for own in fields))
+    try:
+        return {key: list(map(itemgetter(key), fields)) for key in keys}
+    except KeyError:
+        return {}
+
+
+def _keys(
+    record: Record, base: Layout, snapshot: Snapshot | None, shared: Collection[str]
+) -> list[str]:
+    count = sum(len(run.fields) for run in record.runs)
+    uniform = count == len(shared) * len(record.runs)
+    keys = list(shared) if uniform else list(field_keys(run.fields for run in record.runs))
+    for key in keys:
+        try:
+            check_name(key, "field key")
+        except InvalidName as error:
+            run = next(run for run in record.runs if key in run.fields)
+            place = f"experiment {record.name!r}, run {run.describe()}"
+            raise InvalidName(f"{place}: {error}") from None
+    if snapshot is not None:
+        read = dict.fromkeys(snapshot.runs.fields(run.id_run for run in record.runs))
+        keys += [key for key in field_keys(dict.fromkeys(f) for f in read) if key in base]
+    return list(dict.fromkeys(keys))
+
+
+def _placed_error(error: UnsupportedType, record: Record, key: str) -> UnsupportedType:
+    """Find the run whose value was refused; only errors pay for it."""
+    for run in record.runs:
+        if key in run.fields:
+            try:
+                encode(run.fields[key], path=field_path(key))
+            except UnsupportedType as found:
+                return found.within(record.name, run.describe())
+    return error.within(record.name)
+
+
+def _ledger(record: Record, dialect: Dialect) -> tuple[list[Sequence[Any]], dict[int, Exact]]:
+    known = () if record.snapshot is None else record.snapshot.runs
+    for run in record.runs:
+        if run.ledger.stored is not None and run.id_run not in known:
+            _ = run.ledger.executions  # read before the transaction that inserts them
+    try:
+        texts, exact = dump_params([run.params for run in record.runs], dialect)
+    except (UnsupportedType, InvalidName):
+        raise _located_param(record, dialect) from None
+    entries = [run.ledger for run in record.runs]
+    for step in dict.fromkeys(
+        step for entry in entries for step in (*entry.steps, *entry.executed)
+    ):
+        check_name(step, f"experiment {record.name!r}: step name")
+    return ledger_marks(entries, texts, dialect), exact
+
+
+def _located_param(record: Record, dialect: Dialect) -> Exception:
+    """Find the run whose param was refused; only errors pay for it."""
+    for run in record.runs:
+        try:
+            dump_params([run.params], dialect)
+        except UnsupportedType as error:
+            return error.within(record.name, run.describe())
+        except InvalidName as error:
+            return InvalidName(f"experiment {record.name!r}, run {run.describe()}: {error}")
+    raise AssertionError("the error did not come back")
+
+
+def _placed(fields: dict[str, Projected], base: Layout, dialect: Dialect) -> Layout:
+    layout = dict(base)
+    space = Space(base, dialect.max_columns, dialect.max_row, dialect.widths)
+    for key, projected in fields.items():
+        known = base.get(key)
+        name = space.place(key, projected.kind) if known is None else known.name
+        layout[key] = Column(name, projected.kind, projected.type)
+    return layout
+
+
+def _move_overflow(plan: Plan) -> None:
+    """Encode all values of the fields for which the table has no room."""
+    for key, projected in plan.fields.items():
+        if plan.layout[key].name is not None:
+            continue
+        for place, run in enumerate(plan.record.runs):
+            if key in run.fields:
+                data = encode(run.fields[key], path=field_path(key))
+                projected.exact[place] = data
+        projected.cells = [None] * len(plan.record.runs)
+        projected.beside = dict.fromkeys(projected.exact)
+        projected.marks = with_exact(projected.cells, projected.exact)
+
+
+def _check_sizes(plan: Plan, dialect: Dialect, limit: int) -> None:
+    """Refuse runs whose values do not go into one row, before anything is sent."""
+    long = [field.cells for field in plan.fields.values() if field.kind in LONG]
+    if sum(max(map(_length, filter(None, cells)), default=0) for cells in long) <= limit // 4:
+        return
+    for place, cells in enumerate(zip(*long, strict=True)):
+        if sum(map(_length, filter(None, cells))) > limit // 4:
+            _check_size(plan, place, dialect, limit)
+
+
+def _length(cell: str | bytes) -> int:
+    return 0 if cell is UNCHANGED else len(cell)
+
+
+def _check_size(plan: Plan, place: int, dialect: Dialect, limit: int) -> None:
+    cells = {key: projected.cells[place] for key, projected in plan.fields.items()}
+    long = {key: cell for key, cell in cells.items() if isinstance(cell, (str, bytes))}
+    check_row(long, f"run {plan.record.runs[place].describe()}", plan.record, dialect, limit)
+
+
+def _check_residuals(plan: Plan, dialect: Dialect, limit: int) -> None:
+    """Refuse runs whose exact values do not go into one row of the ledger."""
+    sizes = (sum(map(len, projected.exact.values())) for projected in plan.fields.values())
+    if sum(sizes) > limit // 4:
+        for place, residual in plan.residuals().items():
+            run = plan.record.runs[place]
+            check_row(residual.fields, f"run {run.describe()}", plan.record, dialect, limit)
+
+
+def check_row(
+    cells: Mapping[str, str | bytes], what: str, record: Record, dialect: Dialect, limit: int
+) -> None:
+    """Refuse values, given by their fields, that do not go into one row.
+
+    Raises:
+        StoreError: They do not; it names the largest.
+    """
+    sizes = {key: dialect.sent(cell) for key, cell in cells.items()}
+    if sum(sizes.values()) > limit:
+        largest = max(sizes, key=lambda key: sizes[key])
+        raise StoreError(
+            f"experiment {record.name!r}, {what}: its values take {sum(sizes.values()):,} bytes, "
+            f"{field_path(largest)} most of them; this {dialect.name} database takes {limit:,} "
+            f"bytes a row{dialect.limit_advice}"
+        )

@@ -1,0 +1,83 @@
+"""Turns: the lowest rank first, then who came first; a place is never lost."""
+
+import ctypes
+import threading
+
+import pytest
+
+from mltraq_prefect.execution.pool.priority_semaphore import Turns
+from tests.prefect_api import poll
+
+
+def start(turns, rank, name, order, leave):
+    def wait():
+        with turns.turn(rank):
+            order.append(name)
+            leave.acquire()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def arrive(turns, ranks, order, leave):
+    """Start threads, one after the other, that wait for a turn."""
+    threads = []
+    for name, rank in enumerate(ranks):
+        threads.append(start(turns, rank, name, order, leave))
+        poll(lambda: len(turns._waiting) + len(order), len(threads).__eq__)
+    return threads
+
+
+@pytest.mark.parametrize(
+    ("ranks", "expected"),
+    [([0, 0, 0, 0], [0, 1, 2, 3]), ([0, 0, -1, -1, 0, -2], [0, 5, 2, 3, 1, 4])],
+)
+def test_the_lowest_rank_goes_first_then_who_came_first(ranks, expected):
+    turns, order, leave = Turns(1), [], threading.Semaphore(0)
+    threads = arrive(turns, ranks, order, leave)
+    for _ in ranks:
+        leave.release()
+    for thread in threads:
+        thread.join(10)
+    assert order == expected
+
+
+def test_as_many_as_there_are_places():
+    turns, order, leave = Turns(2), [], threading.Semaphore(0)
+    threads = arrive(turns, [0] * 5, order, leave)
+    assert sorted(order) == [0, 1]
+    for _ in threads:
+        leave.release()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(order) == [0, 1, 2, 3, 4]
+    assert turns._free == 2
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def test_who_is_interrupted_while_it_waits_takes_no_place():
+    turns, order, leave = Turns(1), [], threading.Semaphore(0)
+    (first,) = arrive(turns, [0], order, leave)
+
+    def wait():
+        try:
+            with turns.turn(0):
+                order.append("never")
+        except Interrupted:
+            order.append("interrupted")
+
+    second = threading.Thread(target=wait, daemon=True)
+    second.start()
+    poll(lambda: len(turns._waiting), (1).__eq__)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(second.ident), ctypes.py_object(Interrupted)
+    )
+    leave.release()
+    for thread in (first, second):
+        thread.join(10)
+    assert order == [0, "interrupted"]
+    assert (turns._free, turns._waiting) == (1, [])
