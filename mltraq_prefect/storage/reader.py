@@ -23,7 +23,7 @@ from mltraq_prefect.storage.ledger import (
 from mltraq_prefect.storage.pending import Pending, check_name, pending_runs
 from mltraq_prefect.storage.records import LISTED, LedgerMark, Part, Record, SeenRuns, Snapshot
 from mltraq_prefect.storage.run_steps import Executions
-from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import picked
 from mltraq_prefect.storage.values.marks import natural_marks, with_exact
@@ -131,6 +131,8 @@ def found(transaction: Transaction, name: str) -> Entry:
     entry = experiments_table.find(transaction, name)
     if entry is None:
         raise ExperimentNotFound(f"there is no experiment {name!r} in the database")
+    if entry.table == transaction.absent:
+        raise DriverError("moved", f"the table {entry.table} was made a moment ago")
     return entry
 
 

@@ -326,15 +326,21 @@ class Store:
     def _making(
         self, select: Callable[[Transaction], Callable[[], T]], missing: str | None = None
     ) -> T:
-        """Select in a transaction, and make what is asked for when that has ended."""
+        """Select in a transaction, and make what is asked for when that has ended.
+
+        Args:
+            select: What selects it.
+            missing: The experiment that it is of, if it is of one, which must be there.
+        """
         if not self._exists():
             raise ExperimentNotFound(
                 f"there is no experiment {missing!r} in the database {self.url}: it is empty"
             )
-        return self._database.retry(lambda: self._make_once(select))
+        table = None if missing is None else table_name(missing)
+        return self._database.retry(lambda: self._make_once(select, table))
 
-    def _make_once(self, select: Callable[[Transaction], Callable[[], T]]) -> T:
-        with self._database.reading() as transaction:
+    def _make_once(self, select: Callable[[Transaction], Callable[[], T]], table: str | None) -> T:
+        with self._database.reading(table) as transaction:
             make = select(transaction)
         return uncollected(make)
 

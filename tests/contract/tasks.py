@@ -160,15 +160,15 @@ def read_all(go, report, url, last):
 
 
 def query_all(go, report, url, last):
-    """The same by SQL: count the runs and the generations that they are of."""
+    """The same by SQL: count the runs, and the generations that columns of two sorts tell."""
     store = Store(url)
     go()
-    sql = "SELECT count(*), min(g), max(g) FROM {e} AS e JOIN experiment_runs AS r "
+    sql = "SELECT count(*), min(g), max(g), min(n), max(n) FROM {e} AS e JOIN experiment_runs AS r "
     sql += "ON r.id_run = e.id_run"
     seen = []
     while not seen or seen[-1] != last:
-        ((count, least, most),) = store.query(sql, names={"e": "coin toss"})[1]
-        assert (count, least) == (20, most)
+        ((count, least, most, *by_n),) = store.query(sql, names={"e": "coin toss"})[1]
+        assert (count, least, *by_n) == (20, most, most, most)
         seen.append(most)
     store.close()
     return seen

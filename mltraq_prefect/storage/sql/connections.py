@@ -77,9 +77,15 @@ class Database:
         return self.dialect.is_missing(self._parsed)
 
     @contextmanager
-    def reading(self) -> Iterator[Transaction]:
-        """A transaction that sees one state of the database."""
+    def reading(self, table: str | None = None) -> Iterator[Transaction]:
+        """A transaction that sees one state of the database.
+
+        Args:
+            table: The table of runs that it reads, if it reads one.
+        """
         with self._transaction(None) as transaction:
+            if table is not None and not self.dialect.hold(transaction.connection, table):
+                transaction.absent = table
             yield transaction
 
     @contextmanager

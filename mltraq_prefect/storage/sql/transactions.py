@@ -52,7 +52,13 @@ Selected = Callable[[], list[Sequence[Any]]]
 
 
 class Transaction:
-    """One open transaction. The SQL it is given marks parameters by ``?``."""
+    """One open transaction. The SQL it is given marks parameters by ``?``.
+
+    Attributes:
+        absent: A table that was not there when the transaction began.
+    """
+
+    absent: str | None = None
 
     def __init__(self, connection: sa.Connection, dialect: Dialect) -> None:
         self.connection = connection

@@ -180,6 +180,16 @@ class Dialect:
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Start a transaction in which all statements see one state of the database."""
 
+    def hold(self, connection: sa.Connection, table: str) -> bool:
+        """Keep a table as it is until the end of a reading transaction that has just begun.
+
+        For databases in which a state of the rows does not come with that of the columns.
+
+        Returns:
+            Whether the table is there, as far as that matters.
+        """
+        return True
+
     def begin_query(self, connection: sa.Connection) -> None:
         """Start a transaction for one statement, of which nothing is known."""
         self.begin(connection, write=False)

@@ -136,6 +136,22 @@ class PostgreSQL(Dialect):
         schema = self.quote_foreign(connection.info[SCHEMA]).replace("%", "%%")
         connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}, pg_temp")
 
+    def hold(self, connection: sa.Connection, table: str) -> bool:
+        """Lock the table before the state of the rows is fixed, which the first SELECT does.
+
+        Columns are always as they are now: the rows of a moment ago, read by way of a column that
+        has been made since, are empty in it.
+        """
+        name = self.quote(table)
+        try:
+            connection.exec_driver_sql(
+                f"SAVEPOINT hold; LOCK TABLE {name} IN ACCESS SHARE MODE; RELEASE SAVEPOINT hold"
+            )
+        except sa.exc.ProgrammingError as error:  # SELECT tells of all but a table that is missing
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT hold")
+            return self.trouble(error.orig or error) != "moved"
+        return True
+
     def begin_query(self, connection: sa.Connection) -> None:
         """Let the statement see what is there once it has its tables.
 
