@@ -317,7 +317,7 @@ class Experiment:
 
         selection = select(self.runs.values(), names, is_complete)
         selection.tell(self.name)
-        start(selection.runs, steps)
+        start(selection.runs, steps, prints)
         return selection
 
     def _prepare_runs(self, options: ExecutionOptions) -> None:
@@ -345,7 +345,7 @@ class Experiment:
         selection = select(self.runs.values(), names, resumed.is_complete)
         selection._replace(completed=0).tell(self.name)
         runs = selection.runs
-        start(runs, steps)
+        start(runs, steps, prints)
         if checkpoint == "replace":
             self._shelf.take_all()
             self._write_some(list(self.runs.values()), "replace")

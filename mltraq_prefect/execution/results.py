@@ -13,11 +13,17 @@ if TYPE_CHECKING:
     from mltraq_prefect.execution import RunFingerprints, Step
 
 
-def start(runs: Iterable[Run], steps: Iterable[Step]) -> None:
-    """Note in the ledger entries of runs that an execution of some steps begins."""
+def start(runs: Iterable[Run], steps: Iterable[Step], prints: RunFingerprints) -> None:
+    """Note in the ledger entries of runs that an execution of some steps begins.
+
+    If a step is another one than before, what later steps made of its result no longer counts.
+    """
     names = [step.name for step in steps]
     for run in runs:
-        run.ledger.expect(names)
+        done = run.ledger.steps
+        before = [name for name in names if name in done] if done else ()
+        changed = [name for name in before if not prints.is_same(name, run.params, done[name])]
+        run.ledger.expect(names, changed)
 
 
 def refuse_missing(experiment: str, runs: Sequence[Run], most_failures: int | None) -> None:

@@ -6,7 +6,7 @@ import datetime
 import functools
 import itertools
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -157,20 +157,32 @@ class LedgerEntry:
         self.state, self.step = "failed", step
         self.steps.pop(step, None)
 
-    def expect(self, steps: Sequence[str]) -> None:
-        """Note that steps are due, the first of them now, whatever became of them earlier."""
+    def expect(self, steps: Sequence[str], changed: Container[str] = ()) -> None:
+        """Note that steps are due, the first of them now, whatever became of them earlier.
+
+        Args:
+            steps: Their names.
+            changed: Those that are others now: what completed after them was made of their results.
+        """
+        done = list(self.steps)
+        first = next((place for place, step in enumerate(done) if step in changed), len(done))
+        later = [step for step in done[first:] if step not in steps]
         if any(step in self.steps or step in self.executed or step == self.step for step in steps):
             self._forget(steps)
+        self._outdate(later)
         self.state, self.step, self.attempts = "pending", steps[0], 0
         self.error = self.error_type = None
 
     def discard(self, steps: Sequence[str]) -> None:
         """Note that what some steps have done is lost, and that the first is to be tried next."""
+        self._outdate(steps)
+        self.step = steps[0]
+
+    def _outdate(self, steps: Sequence[str]) -> None:
         for step in steps:
             if (entry := self.executed.get(step)) is not None and entry.state == "completed":
                 entry.state = "pending"
             self.steps.pop(step, None)
-        self.step = steps[0]
 
     def _forget(self, steps: Sequence[str]) -> None:
         others = {step: entry for step, entry in self.executions.items() if step not in steps}

@@ -128,6 +128,26 @@ def test_a_checkpoint_that_fails_late_is_pending_from_its_first_step(session):
     assert pending(session, "draw", failed=True) == [0]
 
 
+def test_a_step_that_was_changed_and_executed_makes_later_ones_pending(session, stored):
+    persist(execute(session.load("study", pending="score"), score), "merge")
+
+    def changed(run):
+        run.fields.drawn = run.params.N * 100
+
+    changed.__name__ = "draw"
+    loaded = session.load("study")
+    persist(execute(loaded, changed), "merge")
+    assert pending(session, "score") == [0, 1, 2, 3]
+    entry = session.load("study").runs.first().ledger.executions["score"]
+    assert (entry.state, entry.error) == ("pending", None)
+    loaded = session.load("study")
+    persist(execute(loaded, changed, score), "merge")
+    assert [run.fields.score for run in loaded.runs.values()] == [1, 101, 201, 301]
+    assert pending(session, "score") == []
+    persist(execute(session.load("study"), changed, rerun=True), "merge")
+    assert pending(session, "score") == []
+
+
 def test_options_of_pending_are_checked(session, stored):
     with pytest.raises(InvalidInput, match="failed=True needs the step"):
         session.load("study", failed=True)
