@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from mltraq_prefect.checkpoints.released_fields import ReleasedFields
 from mltraq_prefect.checkpoints.resume import (
     CheckpointedResults,
     Resumed,
-    Shelf,
     joined,
     parts_of,
     parts_of_params,
@@ -72,7 +72,7 @@ class Experiment:
         self._fingerprints = dict(record.fingerprints)
         self.fields = Namespace(record.fields)
         self.runs = Runs(record.runs)
-        self._shelf = Shelf(store, record.name, self.runs, self._remember)
+        self._released = ReleasedFields(store, record.name, self.runs, self._remember)
         self._unannounced: Written | None = None
         self._untold: dict[str, Run] = {}
 
@@ -155,7 +155,8 @@ class Experiment:
     def _is_stored(self, id_run: str) -> bool:
         """Whether the database has a run, as far as this experiment knows."""
         seen = {} if self._snapshot is None else self._snapshot.runs
-        return id_run in self._shelf or id_run in seen
+        run = self.runs.get(id_run)
+        return id_run in seen or (run is not None and run.is_of(self._released))
 
     def check_identities(self) -> None:
         """Refuse runs that nothing but their position identifies, where ids decide what is what.
@@ -289,7 +290,9 @@ class Experiment:
         results: Results
         if options.checkpoint:
             selection = self._begin_checkpoint(steps, prints, options.checkpoint)
-            results = CheckpointedResults(self.runs, steps, prints, self._write_some, self._shelf)
+            results = CheckpointedResults(
+                self.runs, steps, prints, self._write_some, self._released
+            )
         else:
             selection = self._begin(steps, prints, options)
             results = Results(self.runs, prints)
@@ -347,7 +350,7 @@ class Experiment:
         runs = selection.runs
         start(runs, steps, prints)
         if checkpoint == "replace":
-            self._shelf.take_all()
+            self._released.give_back()
             self._write_some(list(self.runs.values()), "replace")
         elif new := [run for run in runs if run.id_run not in resumed.entries]:
             self._write_some(new)
@@ -361,10 +364,13 @@ class Experiment:
             if entry is None:
                 continue
             run.ledger = entry
-            if run.id_run not in self._shelf and run.id_run not in seen and not run.fields:
-                self._shelf.put([run])
+            if run.is_of(self._released) or run.id_run in seen or run.fields:
+                continue
+            self._released.take([run])
 
     def _write_some(self, runs: list[Run], mode: IfExists = "merge") -> None:
+        if mode == "merge":
+            self._see_assigned(runs)
         written = self._store.write(self.record(runs), mode)
         self._id_experiment, self._revision = written.id_experiment, written.revision
         self._unannounced = joined(self._unannounced, written)
@@ -373,6 +379,13 @@ class Experiment:
         self._snapshot.fields = written.snapshot.fields
         for run in runs:
             self._snapshot.runs.drop(run.id_run)
+
+    def _see_assigned(self, runs: Iterable[Run]) -> None:
+        """Look at what the database holds of runs whose fields were assigned, and never read."""
+        seen = {} if self._snapshot is None else self._snapshot.runs
+        unseen = [run for run in runs if run.is_of(self._released) and run.id_run not in seen]
+        if unseen and self._store.exists(self.name):
+            self._released.look_at(unseen)
 
     def _remember(self, id_experiment: str, id_run: str, seen: Seen) -> None:
         if self._snapshot is None or self._snapshot.id_experiment != id_experiment:
@@ -511,7 +524,7 @@ class Experiment:
 
     def _check_report(self, report: Sequence[str]) -> None:
         """Refuse fields that no run has; runs that failed may lack any."""
-        runs = [run for run in self.runs.values() if run.id_run not in self._shelf]
+        runs = [run for run in self.runs.values() if not self._released.has(run)]
         missing = [key for key in report if not any(key in run.fields for run in runs)]
         if not missing or not runs or any(run.ledger.state == "failed" for run in runs):
             return
@@ -525,10 +538,16 @@ class Experiment:
     def _record_for(self, mode: IfExists) -> Record:
         """Leave out of a merge what is in the database alone."""
         if mode != "merge":
-            self._shelf.take_all()
-        return self.record([run for run in self.runs.values() if run.id_run not in self._shelf])
+            self._released.give_back()
+            return self.record()
+        here = [run for run in self.runs.values() if not self._released.has(run)]
+        self._see_assigned(here)
+        return self.record(here)
 
     def _write_with_pickle(self, mode: IfExists) -> Written:
+        self._released.give_back()
+        if mode == "merge":
+            self._see_assigned(self.runs.values())
         record = self.record()
         return self._store.write(
             record, mode, pickle=lambda known_as: seal_record(record, signing_key(), known_as)
@@ -576,9 +595,10 @@ class Experiment:
         Raises:
             ExperimentNotFound: The database does not have it.
         """
-        self._shelf.take_all()
+        self._released.give_back()
         self._store.delete(self.name)
         self._revision = self._snapshot = None
+        self._released = ReleasedFields(self._store, self.name, self.runs, self._remember)
 
     def query(
         self, sql: str = "SELECT * FROM {experiment}", params: Mapping[str, Any] | None = None

@@ -9,98 +9,23 @@ next attempt starts as the first one did.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
+from mltraq_prefect.checkpoints.released_fields import CHUNK, ReleasedFields
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution.results import Results
 from mltraq_prefect.model.run import Namespace, Run, Runs
-from mltraq_prefect.storage import Record, Store, Written
-from mltraq_prefect.storage.records import FingerprintParts, Seen, Snapshot
+from mltraq_prefect.storage import Record, Written
+from mltraq_prefect.storage.records import FingerprintParts, Snapshot
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import Manifest, RunFingerprints, Step
 
 FLUSH_SECONDS = 0.5
 """Results wait this long at most before they are written."""
-
-CHUNK = 500
-"""Runs that are written or read back at once."""
-
-
-class Shelf:
-    """The fields of runs that are in the database and not in memory; safe to use from threads.
-
-    Args:
-        store: The database.
-        experiment: Name of the experiment.
-        runs: Its runs; the neighbours of a run that is asked for are read with it.
-        remember: Gets the experiment's id, that of a run whose fields are in memory again, and
-            what the database holds of it.
-    """
-
-    def __init__(
-        self, store: Store, experiment: str, runs: Runs, remember: Callable[[str, str, Seen], None]
-    ) -> None:
-        self._store = store
-        self._experiment = experiment
-        self._runs = runs
-        self._remember = remember
-        self._away: set[str] = set()
-        self._fetched: dict[str, tuple[Namespace, Seen]] = {}
-        self._id_experiment = ""
-        self._order: list[str] = []
-        self._places: dict[str, int] = {}
-        self._lock = threading.RLock()
-
-    def __contains__(self, id_run: object) -> bool:
-        return id_run in self._away
-
-    def put(self, runs: Iterable[Run]) -> None:
-        """Release the fields of runs; the database has them."""
-        with self._lock:
-            for run in runs:
-                self._fetched.pop(run.id_run, None)
-                if run.id_run not in self._away:
-                    self._away.add(run.id_run)
-                    run.release(self.take)
-
-    def take(self, run: Run) -> Namespace:
-        """Give a run its fields, which stay in memory from now on, and return them."""
-        with self._lock:
-            if run.id_run in self._away:  # else another thread was first
-                run.fields = self._taken(run.id_run)
-            return run.fields
-
-    def _taken(self, id_run: str) -> Namespace:
-        if id_run not in self._fetched:
-            self._fetch(self._from(id_run))
-        fields, seen = self._fetched.pop(id_run)
-        self._remember(self._id_experiment, id_run, seen)
-        self._away.discard(id_run)
-        return fields
-
-    def take_all(self) -> None:
-        """Bring the fields of all runs back to memory."""
-        for id_run in [id_run for id_run in self._runs if id_run in self._away]:
-            _ = self._runs[id_run].fields
-
-    def _from(self, id_run: str) -> list[str]:
-        if len(self._places) != len(self._runs):
-            self._order = list(self._runs)
-            self._places = {known: place for place, known in enumerate(self._order)}
-        following = islice(self._order, self._places[id_run], None)
-        return list(islice((known for known in following if known in self._away), CHUNK))
-
-    def _fetch(self, ids: Sequence[str]) -> None:
-        record = self._store.read(self._experiment, ids=ids)
-        self._id_experiment = record.id_experiment
-        seen = {} if record.snapshot is None else record.snapshot.runs
-        self._fetched = {run.id_run: (run.fields, seen[run.id_run]) for run in record.runs}
 
 
 class Resumed:
@@ -184,7 +109,7 @@ class CheckpointedResults(Results):
         steps: Of the execution.
         prints: Knows their fingerprints in each run.
         write: Writes some runs of the experiment.
-        shelf: Takes what was written.
+        released: Takes the fields of what was written.
     """
 
     def __init__(
@@ -193,13 +118,13 @@ class CheckpointedResults(Results):
         steps: Sequence[Step],
         prints: RunFingerprints,
         write: Callable[[list[Run]], None],
-        shelf: Shelf,
+        released: ReleasedFields,
     ) -> None:
         super().__init__(runs, prints)
         self._steps = steps
         self._names = [step.name for step in steps]
         self._write = write
-        self._shelf = shelf
+        self._released = released
         self._waiting: list[Run] = []
         self._since = 0.0
         self._is_refused = False
@@ -230,7 +155,7 @@ class CheckpointedResults(Results):
         while self._waiting and not self._is_refused:
             chunk = self._waiting[:CHUNK]
             self._write_all(chunk)
-            self._shelf.put(chunk)
+            self._released.take(chunk)
             del self._waiting[:CHUNK]
 
     def _write_all(self, runs: list[Run]) -> None:

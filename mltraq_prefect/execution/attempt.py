@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,7 +87,7 @@ def attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attemp
 def _attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attempt:
     try:
         run = before.run()
-        run.later(kwargs=lambda: Namespace(fresh(kwargs)), ledger=lambda: before.ledger().copy())
+        run.defer(_Copies(before, kwargs))
         run.begin(step.name)
         if place.is_alone:
             _seed_globals(run)
@@ -113,6 +114,26 @@ def _is_interruption(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or (
         is_prefects and not isinstance(error, Exception)
     )
+
+
+class _Copies:
+    """Makes the kwargs and the ledger entry of a run for the step that asks for them: a `Source`.
+
+    Args:
+        before: The run at rest.
+        kwargs: Of the execution, at rest.
+    """
+
+    parts = frozenset(("kwargs", "ledger"))
+
+    def __init__(self, before: Resting, kwargs: AtRest) -> None:
+        self.lock = threading.Lock()
+        self._before = before
+        self._kwargs = kwargs
+
+    def make(self, part: str, _run: Run) -> Any:
+        """Return a copy that nobody else has."""
+        return Namespace(fresh(self._kwargs)) if part == "kwargs" else self._before.ledger()
 
 
 _NOT_EXECUTED: dict[str, Callable[[object], bool]] = {

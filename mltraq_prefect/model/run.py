@@ -210,34 +210,37 @@ class LedgerEntry:
 
 
 class Source(Protocol):
-    """What runs are made of that a database holds; each has a place there."""
+    """What makes parts of runs that are not in memory.
+
+    Attributes:
+        parts: Names of the parts that it makes, such as ``fields``.
+    """
+
+    parts: frozenset[str]
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
         """Held while a part of a run is made, so that it is made once."""
 
-    def params(self, place: int) -> Namespace:
-        """Return the params of the run at a place."""
+    def make(self, part: str, run: Run) -> Any:
+        """Return a part of a run; the source keeps nothing large of it.
 
-    def fields(self, place: int) -> Namespace:
-        """Return its fields, of which the source keeps nothing large."""
-
-    def ledger(self, place: int) -> LedgerEntry:
-        """Return what the ledger says of it."""
+        Args:
+            part: Its name.
+            run: Whose it is; `run.place` is what it was stored or deferred with.
+        """
 
 
 _DEFAULTS: dict[str, Callable[[], Any]] = {
     "kwargs": Namespace,
     "locals": Namespace,
     "seed": int,
+    "place": int,
     "_step": str,
     "_rng": lambda: None,
-    "_read_back": lambda: None,
-    "_lazy": lambda: None,
     "_source": lambda: None,
 }
-_LAZY = frozenset(("kwargs", "ledger"))
-_SOURCED = frozenset(("params", "fields", "ledger"))
+_PARTS = frozenset(("params", "kwargs", "fields", "ledger"))
 
 
 class Run:
@@ -254,9 +257,6 @@ class Run:
 
     __slots__ = (
         "_id_run",
-        "_lazy",
-        "_place",
-        "_read_back",
         "_rng",
         "_source",
         "_step",
@@ -265,6 +265,7 @@ class Run:
         "ledger",
         "locals",
         "params",
+        "place",
         "seed",
     )
 
@@ -287,8 +288,7 @@ class Run:
         self.seed = seed
         self.ledger = LedgerEntry() if ledger is None else ledger
         self._source: Source | None = None
-        self._place = 0
-        self._read_back: Callable[[Run], Namespace] | None = None
+        self.place = 0
         self.begin("")
 
     @classmethod
@@ -303,8 +303,7 @@ class Run:
         run = cls.__new__(cls)
         run._id_run = id_run
         run._source = source
-        run._place = place
-        run._read_back = None
+        run.place = place
         return run
 
     @property
@@ -312,43 +311,42 @@ class Run:
         """What identifies the run in its experiment; it cannot be set."""
         return self._id_run
 
-    def later(self, **parts: Callable[[], Any]) -> None:
-        """Make parts, such as kwargs, when they are first asked for.
+    def defer(self, source: Source) -> None:
+        """Drop parts from memory; the source makes each when somebody asks for it.
 
         Args:
-            **parts: Name of each, and what makes it.
+            source: Of the parts; those that another source has not made yet are made now.
         """
-        for name in parts:
-            delattr(self, name)
-        self._lazy = parts
+        for part in () if self._source is None else self._source.parts:
+            getattr(self, part)
+        self._source = source
+        for part in source.parts:
+            delattr(self, part)
 
-    def release(self, read_back: Callable[[Run], Namespace]) -> None:
-        """Drop fields and locals from memory.
+    def awaits(self, part: str, source: Source) -> bool:
+        """Return whether a part is not in memory, and this source is to make it."""
+        return self.is_of(source) and not self._has(part)
 
-        Args:
-            read_back: Gives the run its fields again, when somebody asks for them, and returns
-                them; once, whoever asks at the same time.
-        """
-        _ = self.fields  # taken from where it is, even if nobody asked for it
-        del self.fields
-        self.locals = Namespace()
-        self._read_back = read_back
+    def is_of(self, source: Source) -> bool:
+        """Return whether parts of the run were deferred to this source."""
+        return self._source is source
+
+    def _has(self, part: str) -> bool:
+        try:
+            getattr(Run, part).__get__(self)
+        except AttributeError:
+            return False
+        return True
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Make what a run that was stored or released does not hold yet."""
-            value: Any
-            if name == "fields" and self._read_back is not None:
-                return self._read_back(self)
-            if name in _SOURCED and self._source is not None:
-                return self._made(name, self._source)
-            if name in _LAZY and self._lazy is not None and name in self._lazy:
-                value = self._lazy[name]()
-            elif name in _DEFAULTS:
-                value = _DEFAULTS[name]()
-            else:
+            """Make what is not in memory."""
+            if name in _PARTS and (source := self._source) is not None and name in source.parts:
+                return self._made(name, source)
+            if name not in _DEFAULTS:
                 raise AttributeError(self._hint(name))
+            value = _DEFAULTS[name]()
             setattr(self, name, value)
             return value
 
@@ -365,7 +363,7 @@ class Run:
             try:
                 return slot.__get__(self)  # another thread was first
             except AttributeError:
-                value = getattr(source, name)(self._place)
+                value = source.make(name, self)
                 slot.__set__(self, value)
                 return value
 

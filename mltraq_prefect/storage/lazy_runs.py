@@ -9,7 +9,7 @@ from dataclasses import fields as fields_of
 from functools import cache, cached_property, partial
 from typing import Any
 
-from mltraq_prefect.model.run import LedgerEntry, Namespace, StepEntry
+from mltraq_prefect.model.run import LedgerEntry, Namespace, Run, StepEntry
 from mltraq_prefect.storage.ledger import aware
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.dialects import Dialect
@@ -22,6 +22,8 @@ _NAMES = tuple(field.name for field in fields_of(LedgerEntry))[:-2]
 class StoredRuns:
     """What `Run.stored` makes runs of: a `Source`.
 
+    The place of a run is that of its row.
+
     Args:
         dialect: Where they were read.
         fields: The values of each field.
@@ -32,6 +34,8 @@ class StoredRuns:
         places: Of each run's row in the ledger, and among the params.
         executions: Returns the entries of steps that the database has of these runs.
     """
+
+    parts = frozenset(("params", "fields", "ledger"))
 
     def __init__(
         self,
@@ -57,12 +61,17 @@ class StoredRuns:
         self._executions = cache(executions)
         self._entries: list[tuple[Any, ...]] = []
 
-    def params(self, place: int) -> Namespace:
-        """Return the params of the run at a place."""
+    def make(self, part: str, run: Run) -> Any:
+        """Return the params, fields or ledger entry of a run."""
+        if part == "fields":
+            return self._fields_of(run.place)
+        return self._params_of(run.place) if part == "params" else self._ledger_of(run.place)
+
+    def _params_of(self, place: int) -> Namespace:
         return Namespace(self._params()[self._places[place]])
 
-    def fields(self, place: int) -> Namespace:
-        """Return its fields, the large ones of which are not kept here."""
+    def _fields_of(self, place: int) -> Namespace:
+        """Return the fields of a run, the large ones of which are not kept here."""
         found = Namespace(zip(self._keys, [column[place] for column in self._columns], strict=True))
         for key in self._sparse:
             if found[key] is MISSING:
@@ -78,8 +87,7 @@ class StoredRuns:
         mixed = [(key, column) for key, column in columns if not isinstance(column, array)]
         return [key for key, column in mixed if any(value is MISSING for value in column)]
 
-    def ledger(self, place: int) -> LedgerEntry:
-        """Return what the ledger says of it."""
+    def _ledger_of(self, place: int) -> LedgerEntry:
         if not self._entries:
             moments = natural(self._dialect, "datetime", self._ledger["started_at"])
             ledger = {**self._ledger, "started_at": aware(moments)}

@@ -212,3 +212,57 @@ def test_threads_that_ask_for_the_fields_of_one_run_get_the_same(session):
             found = list(pool.map(fields_of, range(8)))
         assert all(fields is found[0] for fields in found)
         assert found[0].n == run.params.N
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_fields_that_are_assigned_while_the_database_alone_has_them_are_written(
+    session, mode, is_resumed
+):
+    experiment = define(session).execute(draw, backend="local", checkpoint=True)
+    if is_resumed:
+        experiment = define(session).execute(draw, backend="local", checkpoint=True)
+    before = rows(session)
+    runs = list(experiment.runs.values())
+    runs[1].fields = {"n": 10, "drawn": np.ones(2)}
+    runs[2].fields = {"n": 20}
+    experiment.persist(mode)
+    found = [dict(run.fields) for run in session.load("sweep").runs.values()]
+    assert found[1]["drawn"].tolist() == [1.0, 1.0]
+    assert [fields["n"] for fields in found] == [0, 10, 20, 3, 4, 5]
+    assert [list(fields) for fields in found] == [
+        ["n"] if n == 2 else ["drawn", "n"] for n in range(6)
+    ]
+    others = [
+        (n, fields["n"], fields["drawn"].tolist())
+        for n, fields in enumerate(found)
+        if n in (0, 3, 4, 5)
+    ]
+    assert others == [row for row in before if row[0] in (0, 3, 4, 5)]
+
+
+def test_fields_that_are_assigned_are_what_the_next_step_sees(session):
+    experiment = define(session).execute(draw, backend="local", checkpoint=True)
+    for run in experiment.runs.values():
+        run.fields = {"drawn": np.ones(run.params.N)}
+    experiment.execute(total, backend="local", checkpoint=True)
+    found = [dict(run.fields) for run in session.load("sweep").runs.values()]
+    assert [fields["total"] for fields in found] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert all("n" not in fields for fields in found)
+
+
+def test_a_run_that_left_the_experiment_is_read_back_all_the_same(session):
+    experiment = define(session).execute(draw, backend="local", checkpoint=True)
+    (third,) = (run for run in experiment.runs.values() if run.params.N == 3)
+    del experiment.runs[third.id_run]
+    assert third.fields.n == 3
+
+
+def test_a_run_that_was_deleted_from_the_database_is_named(session):
+    experiment = define(session).execute(draw, backend="local", checkpoint=True)
+    other = session.load("sweep")
+    del other.runs[other.runs.first().id_run]
+    other.persist("replace")
+    with pytest.raises(mltraq.StoreError, match=r"experiment 'sweep', run N=0: .* deleted"):
+        _ = experiment.runs.first().fields
+    assert list(experiment.runs.values())[1].fields.n == 1
