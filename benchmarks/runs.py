@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mltraq_prefect.model.run import LedgerEntry, Run, StepEntry
+from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record
 
 NAMESPACE = uuid.UUID(int=7)

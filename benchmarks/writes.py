@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from benchmarks.report import Line, Table, cells
 from benchmarks.runs import record
 from benchmarks.tables import DATABASES
-from mltraq_prefect.model.run import LedgerEntry, Run
+from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.pending import Pending
 from tests.servers import mariadb_database

@@ -30,7 +30,10 @@ from mltraq_prefect.errors import (
     UntrustedPickle,
 )
 from mltraq_prefect.experiment import Experiment
-from mltraq_prefect.model.run import LedgerEntry, Namespace, Run, Runs, StepEntry
+from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
+from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.session import Session, create_session
 from mltraq_prefect.version import __version__ as __version__
 

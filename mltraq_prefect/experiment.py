@@ -22,7 +22,10 @@ from mltraq_prefect.execution.results import Results, refuse_missing, start
 from mltraq_prefect.model.grid import points
 from mltraq_prefect.model.hints import no_attribute, unknown_name
 from mltraq_prefect.model.identity import Canonical, key_of, nameless, position_key, run_ids
-from mltraq_prefect.model.run import LedgerEntry, Namespace, Run, Runs
+from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.storage import Record, Store, Written
 from mltraq_prefect.storage.pickles import seal_record, user_key
 from mltraq_prefect.storage.records import Seen, Snapshot

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from mltraq_prefect.errors import StoreError
-from mltraq_prefect.model.run import Namespace, Run, Runs
+from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.records import Seen
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from mltraq_prefect.checkpoints.released_fields import CHUNK, ReleasedFields
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution.results import Results
-from mltraq_prefect.model.run import Namespace, Run, Runs
+from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.storage import Record, Written
 from mltraq_prefect.storage.records import FingerprintParts, Snapshot
 

@@ -6,7 +6,7 @@ import operator
 from typing import Any
 
 from mltraq_prefect.codecs.registry import MAX_DEPTH
-from mltraq_prefect.model.run import Namespace
+from mltraq_prefect.model.namespace import Namespace
 
 _WALKED = frozenset((dict, list, tuple, Namespace))
 

@@ -19,7 +19,8 @@ from mltraq_prefect.execution.process_state import in_own_context
 from mltraq_prefect.execution.serialization import Rest, Resting, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
-from mltraq_prefect.model.run import Namespace, Run
+from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.run import Run
 
 
 @dataclass(frozen=True, slots=True)

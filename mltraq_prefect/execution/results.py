@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from mltraq_prefect.errors import RunsMissing
-from mltraq_prefect.model.run import Run, Runs
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.runs import Runs
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import RunFingerprints, Step

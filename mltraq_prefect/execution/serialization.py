@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.copies import AtRest, fresh, held, packed, taken
-from mltraq_prefect.model.run import LedgerEntry, Namespace, Run, StepEntry
+from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
+from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.run import Run
 
 Rest = Callable[[Mapping[str, Any]], AtRest]
 

@@ -24,7 +24,8 @@ class _Unpickler(pickle.Unpickler):
         return self._references[place]
 
     def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(self._moved.get(module, module), name)
+        moved = self._moved.get(f"{module}.{name}") or self._moved.get(module, module)
+        return super().find_class(moved, name)
 
 
 def unpickled(
@@ -43,7 +44,7 @@ def unpickled(
         data: The pickle.
         buffers: Memory that was left out of it.
         references: Objects that it names by their place.
-        moved: Where modules are that had another name when it was made.
+        moved: Modules that had another name when it was made, by that name, or by that of a class.
     """
     if references or moved:
         return _Unpickler(data, buffers, references, moved or {}).load()

@@ -9,7 +9,9 @@ from dataclasses import fields as fields_of
 from functools import cache, cached_property, partial
 from typing import Any
 
-from mltraq_prefect.model.run import LedgerEntry, Namespace, Run, StepEntry
+from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
+from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.ledger import aware
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.dialects import Dialect

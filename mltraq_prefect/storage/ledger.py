@@ -14,7 +14,7 @@ from mltraq_prefect.codecs import (
     from_json,
 )
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.model.run import LedgerEntry
+from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant, column
 from mltraq_prefect.storage.values.layout import Kind

@@ -79,12 +79,23 @@ def _fails(value: object) -> bool:
     return False
 
 
+_CLASSES_OF_RUNS = {
+    **dict.fromkeys(("LedgerEntry", "StepEntry"), "mltraq_prefect.model.ledger_entry"),
+    "Namespace": "mltraq_prefect.model.namespace",
+    "Run": "mltraq_prefect.model.run",
+    "Runs": "mltraq_prefect.model.runs",
+}
+"""Modules of classes that were in one module once, or are so still."""
+
 _MOVED = {
-    "mltraq_prefect.run": "mltraq_prefect.model.run",
     "mltraq_prefect.storage.columns": "mltraq_prefect.storage.values.columns",
     "mltraq_prefect.storage.layout": "mltraq_prefect.storage.values.layout",
+} | {
+    f"{module}.{name}": moved
+    for module in ("mltraq_prefect.run", "mltraq_prefect.model.run")
+    for name, moved in _CLASSES_OF_RUNS.items()
 }
-"""Modules whose classes are in pickles that earlier versions have stored."""
+"""Where modules and classes are that pickles of earlier versions name."""
 
 
 def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:

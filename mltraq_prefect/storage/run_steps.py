@@ -11,7 +11,8 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from mltraq_prefect.model.run import Run, StepEntry
+from mltraq_prefect.model.ledger_entry import StepEntry
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.ledger import aware, error_text, times
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, QueryFailed, StorageUnavailable
-from mltraq_prefect.model.run import LedgerEntry
+from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.reports.numbers import Numbers
 from mltraq_prefect.storage import experiments_table, reader, run_steps, run_tables, tables
 from mltraq_prefect.storage.numbers import read_numbers

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mltraq_prefect import codecs
 from mltraq_prefect.errors import CorruptData, UnsupportedType
-from mltraq_prefect.model.run import Namespace
+from mltraq_prefect.model.namespace import Namespace
 from tests import values
 from tests.values import assert_identical
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mltraq_prefect.model.run import LedgerEntry, Run
+from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record, Store
 from mltraq_prefect.storage.sql.schema import FORMAT
 

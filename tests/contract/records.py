@@ -3,7 +3,8 @@
 import datetime as dt
 import uuid
 
-from mltraq_prefect.model.run import LedgerEntry, Run
+from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record
 
 NAMESPACE = uuid.UUID(int=1)

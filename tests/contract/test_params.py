@@ -13,7 +13,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.errors import UnsupportedType
-from mltraq_prefect.model.run import Namespace
+from mltraq_prefect.model.namespace import Namespace
 from tests.contract.records import assert_same_runs, make_record, make_run
 
 LONG = "/data/" + "deep/" * 40

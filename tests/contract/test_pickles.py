@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ class Exploit:
 def test_comes_back():
     assert unseal(seal({"x": [1]}, KEY, MINE), KEY, MINE) == {"x": [1]}
     assert unseal(seal(lambda: 5, KEY, MINE), KEY, MINE)() == 5
+
+
+@pytest.mark.parametrize("module", ["mltraq_prefect.run", "mltraq_prefect.model.run"])
+@pytest.mark.parametrize("name", ["LedgerEntry", "Namespace", "Run", "Runs", "StepEntry"])
+def test_classes_are_found_that_earlier_versions_had_in_other_modules(monkeypatch, module, name):
+    with monkeypatch.context() as earlier:
+        was = types.ModuleType(module)
+        setattr(was, name, type(name, (), {"__module__": module}))
+        earlier.setitem(sys.modules, module, was)
+        sealed = seal(getattr(was, name), KEY, MINE)
+    assert unseal(sealed, KEY, MINE) is getattr(mltraq_prefect, name)
 
 
 @pytest.mark.parametrize(

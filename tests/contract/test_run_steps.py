@@ -3,7 +3,7 @@
 import datetime as dt
 import shutil
 
-from mltraq_prefect.model.run import StepEntry
+from mltraq_prefect.model.ledger_entry import StepEntry
 from mltraq_prefect.storage import Store
 from tests.contract.assets import FOLDER
 from tests.contract.records import make_record, make_run

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mltraq_prefect.execution import Pace, split
 from mltraq_prefect.execution.batch_size import BATCHES_AHEAD
-from mltraq_prefect.model.run import LedgerEntry, Run
+from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.run import Run
 
 
 def runs(durations):

@@ -16,7 +16,7 @@ from typing import Any
 from mltraq_prefect.execution.fingerprints.manifest import PYTHON, Manifest, split
 from mltraq_prefect.execution.fingerprints.reach import Reach
 from mltraq_prefect.model.identity import Buffers
-from mltraq_prefect.model.run import LedgerEntry
+from mltraq_prefect.model.ledger_entry import LedgerEntry
 
 _NUMBERS = (bool, int, float, complex, decimal.Decimal)
 _TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)

@@ -31,7 +31,7 @@ from mltraq_prefect.codecs import (
     to_json,
 )
 from mltraq_prefect.model.identity import as_python
-from mltraq_prefect.model.run import Namespace
+from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant, column
 from mltraq_prefect.storage.values.layout import Column, Kind, Layout

@@ -1,0 +1,31 @@
+"""What makes parts of runs that are not in memory."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from mltraq_prefect.model.run import Run
+
+
+class Source(Protocol):
+    """What makes parts of runs that are not in memory.
+
+    Attributes:
+        parts: Names of the parts that it makes, such as ``fields``.
+    """
+
+    parts: frozenset[str]
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while a part of a run is made, so that it is made once."""
+
+    def make(self, part: str, run: Run) -> Any:
+        """Return a part of a run; the source keeps nothing large of it.
+
+        Args:
+            part: Its name.
+            run: Whose it is; `run.place` is what it was stored or deferred with.
+        """
