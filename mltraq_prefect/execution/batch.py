@@ -37,6 +37,7 @@ class Outcome:
         records: What the step logged and printed.
         returned: Type of a value that the step returned, for which there is no use.
         exception: What the step raised in the first run that failed, if it can be handed over.
+        changed: Globals that the step has changed, and that were put back.
     """
 
     count: int
@@ -46,6 +47,7 @@ class Outcome:
     records: list[LogRecord] = field(default_factory=list)
     returned: str | None = None
     exception: BaseException | None = None
+    changed: set[str] = field(default_factory=set)
 
 
 def only_records(records: list[LogRecord]) -> Outcome:
@@ -64,9 +66,10 @@ class Batch:
         failures: Of the last attempt: run for a person and traceback, one a failed run.
         returned: Type of a value that the step returned, if it did.
         exception: What the step raised in the first run that failed in the last attempt.
+        changed: Globals that the step has changed, and that were put back.
     """
 
-    __slots__ = ("done", "exception", "failures", "label", "returned", "size", "todo")
+    __slots__ = ("changed", "done", "exception", "failures", "label", "returned", "size", "todo")
 
     def __init__(self, label: str, size: int, todo: list[Parcel]) -> None:
         self.label = label
@@ -76,6 +79,7 @@ class Batch:
         self.failures: list[tuple[str, str]] = []
         self.returned: str | None = None
         self.exception: BaseException | None = None
+        self.changed: set[str] = set()
 
     def attempt(self, execute: Callable[[Parcel], Iterator[Outcome]]) -> Iterator[Outcome]:
         """Execute what is to do. What fails stays to do, and so does what an exception prevented.
@@ -107,6 +111,7 @@ class Batch:
         self.failures += outcome.failures
         self.returned = self.returned or outcome.returned
         self.exception = self.exception or outcome.exception
+        self.changed |= outcome.changed
 
     def next(self) -> Batch | None:
         """Return the runs that completed this step, for the next; None if there are none."""

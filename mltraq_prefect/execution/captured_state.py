@@ -11,7 +11,8 @@ from mltraq_prefect.execution.copies import Pickled, is_unchangeable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
 
-_CODE = (type, types.BuiltinFunctionType, types.ModuleType)
+_CODE = (types.BuiltinFunctionType, types.ModuleType)
+_DESCRIPTORS = (property, staticmethod, classmethod, types.MemberDescriptorType)
 
 
 def maker_of(packed: Pickled) -> Callable[[], Step]:
@@ -41,7 +42,9 @@ def _brings_state(function: Any) -> bool:
         if id(value) in seen or isinstance(value, _CODE) or is_unchangeable({"": value}):
             continue
         seen.add(id(value))
-        if isinstance(value, types.FunctionType):
+        if isinstance(value, type):
+            waiting.extend(_attributes(value))
+        elif isinstance(value, types.FunctionType):
             waiting.extend(_brought(value))
         elif isinstance(value, functools.partial):
             waiting += [value.func, *value.args, *value.keywords.values()]
@@ -50,6 +53,14 @@ def _brings_state(function: Any) -> bool:
         else:
             return True
     return False
+
+
+def _attributes(kind: type) -> Iterator[Any]:
+    """Yield what a class has that is sent by value."""
+    if kind.__module__ == "__main__":
+        for name, value in vars(kind).items():
+            if not isinstance(value, _DESCRIPTORS) and not name.startswith("__"):
+                yield value
 
 
 def _brought(function: types.FunctionType) -> Iterator[Any]:

@@ -43,6 +43,7 @@ from mltraq_prefect.execution.batch_size import (
     TASK_RUNS_PER_STEP,
 )
 from mltraq_prefect.execution.inputs import Inputs, held_kwargs, packed_kwargs
+from mltraq_prefect.execution.module_state import put_back
 from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.pool.worker import make_job
 from mltraq_prefect.execution.serialization import Parcel, hold_runs, opened, pack_runs
@@ -216,7 +217,7 @@ class _Fanout:
         self.cause: BaseException | None = None
         self._position: dict[Any, int] = {}
         self._task_runs: dict[str, tuple[str, ...]] = {}
-        self._returning: set[str] = set()
+        self._told: set[str] = set()
         context = FlowRunContext.get()
         flow_run = context.flow_run if context is not None else None
         self._flow_run_id = str(flow_run.id) if flow_run is not None else None
@@ -281,7 +282,7 @@ class _Fanout:
             if self._is_draining:  # the interruption is raised
                 return
             raise batch
-        self._warn_of_return(self._tasks[position].name, batch)
+        self._warn_once(self._tasks[position].name, batch)
         self.cause, batch.exception = self.cause or batch.exception, None
         last = position + 1 == len(self._tasks)
         following = None if last or self._is_draining else batch.next()
@@ -312,7 +313,10 @@ class _Fanout:
                 executed.flow_run_id, executed.task_run_id = self._flow_run_id, task_run_id
         entry.flow_run_id, entry.task_run_id = self._flow_run_id, task_runs[-1]
 
-    def _warn_of_return(self, step: str, batch: Batch) -> None:
-        if batch.returned is not None and step not in self._returning:
-            self._returning.add(step)
-            get_run_logger().warning("%s", useless_return(step, batch.returned))
+    def _warn_once(self, step: str, batch: Batch) -> None:
+        warnings = {f"{step} changed {name}": put_back(step, name) for name in batch.changed}
+        if batch.returned is not None:
+            warnings[f"{step} returned"] = useless_return(step, batch.returned)
+        for key in sorted(warnings.keys() - self._told):
+            get_run_logger().warning("%s", warnings[key])
+        self._told |= warnings.keys()

@@ -6,6 +6,7 @@ file, in the namespace of ``__main__``.
 
 import json
 import os
+from typing import ClassVar
 
 import mltraq_prefect as mltraq
 
@@ -34,6 +35,15 @@ def scaled(run):
     run.fields.scaled = run.locals.scale(run.params.N)
 
 
+class Seen:
+    values: ClassVar = []
+
+
+def seen(run):
+    Seen.values.append(run.params.N)
+    run.fields.seen = len(Seen.values)
+
+
 def closure(power):
     return lambda run: run.fields.update(powered=run.params.N**power)
 
@@ -54,7 +64,7 @@ def from_cell(run):
 def main():
     exec(compile(CELL, "<ipython-input-1-0123456789ab>", "exec"), globals())
     experiment = mltraq.create_session().add_experiment("main").add_runs(N=[1, 2])
-    steps = [step, scaled, closure(2), globals()["in_cell"], globals()["from_cell"]]
+    steps = [step, scaled, seen, closure(2), globals()["in_cell"], globals()["from_cell"]]
     experiment.execute(steps, n_jobs=1)
     found = [dict(run.fields) for run in experiment.runs.values()]
     assert all(fields.pop("pid") != os.getpid() for fields in found)

@@ -21,8 +21,8 @@ def start(module, **options):
 def test_functions_and_classes_of_main_and_of_a_notebooks_cells():
     output, _ = start("tests.execution.main_module", stdout=-1).communicate(timeout=120)
     assert json.loads(output.splitlines()[-1]) == [
-        {"helped": 11, "scaled": 3, "powered": 1, "cell": 11},
-        {"helped": 12, "scaled": 6, "powered": 4, "cell": 12},
+        {"helped": 11, "scaled": 3, "seen": 1, "powered": 1, "cell": 11},
+        {"helped": 12, "scaled": 6, "seen": 1, "powered": 4, "cell": 12},
     ]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from mltraq_prefect.execution.fingerprints.manifest import (
     SCHEME,
     Manifest,
+    ModuleReads,
     differences,
     fingerprint,
     has_other_code,
@@ -28,6 +29,7 @@ from mltraq_prefect.model.identity import Buffers
 __all__ = [
     "SCHEME",
     "Manifest",
+    "ModuleReads",
     "RunFingerprints",
     "differences",
     "fingerprint",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import FunctionType, MappingProxyType
+from typing import NamedTuple
 
 from mltraq_prefect.execution.fingerprints.sources import is_edited, sources_of
 from mltraq_prefect.execution.fingerprints.values import combined
@@ -21,6 +22,28 @@ _VERSION = "version of "
 PYTHON = f"{_VERSION}Python"
 
 
+class ModuleReads(NamedTuple):
+    """What code reads from modules of the user.
+
+    Attributes:
+        names: Of globals, by module; of those of the program itself there are none.
+        imports: Modules that it imports while it runs.
+    """
+
+    names: Mapping[str, frozenset[str]] = MappingProxyType({})
+    imports: frozenset[str] = frozenset()
+
+    def with_those(self, other: ModuleReads) -> ModuleReads:
+        """Return these reads and others."""
+        modules = self.names.keys() | other.names.keys()
+        none = frozenset[str]()
+        names = {m: self.names.get(m, none) | other.names.get(m, none) for m in modules}
+        return ModuleReads(names, self.imports | other.imports)
+
+
+NO_READS = ModuleReads()
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The parts that a fingerprint was made of.
@@ -28,10 +51,12 @@ class Manifest:
     Attributes:
         parts: Digests by name, such as ``code of helper.prepare``; versions stand for themselves.
         functions: The functions of the user that are among them, by their names.
+        reads: What their code reads from modules.
     """
 
     parts: Mapping[str, str]
     functions: Mapping[str, FunctionType] = field(default_factory=dict, compare=False, repr=False)
+    reads: ModuleReads = field(default=NO_READS, compare=False, repr=False)
 
     @property
     def digest(self) -> str:

@@ -14,7 +14,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mltraq_prefect.execution.fingerprints.manifest import PYTHON, Manifest, version_part
+from mltraq_prefect.execution.fingerprints.manifest import (
+    PYTHON,
+    Manifest,
+    ModuleReads,
+    version_part,
+)
 from mltraq_prefect.execution.fingerprints.modules import (
     globals_of,
     installed_version,
@@ -57,6 +62,8 @@ class Reach:
         self._waiting: deque[Any] = deque()
         self._met: dict[int, Any] = {}
         self._functions: dict[str, types.FunctionType] = {}
+        self._globals: dict[str, set[str]] = {}
+        self._imports: set[str] = set()
         self._place = ""
         self._is_quiet = False
         self._values = Values(buffers, self._meet, self._give_up)
@@ -80,11 +87,19 @@ class Reach:
             name: found.copy().pop() if len(found) == 1 else combined(*sorted(found))
             for name, found in self._parts.items()
         }
-        return Manifest(parts, self._functions)
+        names = {module: frozenset(found) for module, found in self._globals.items()}
+        return Manifest(parts, self._functions, ModuleReads(names, frozenset(self._imports)))
 
     def _note(self, name: str, digest: str) -> None:
         is_shown = digest.startswith(_SHOWN) or name.startswith(_SHOWN)
         self._parts.setdefault(name, set()).add(digest if is_shown else combined(digest))
+
+    def _note_global(self, namespace: Mapping[str, Any], name: str) -> None:
+        """Note that a global is read, unless it is of the program itself, or of no module."""
+        module = str(namespace.get("__name__") or "")
+        loaded = sys.modules.get(module)
+        if module != "__main__" and loaded is not None and vars(loaded) is namespace:
+            self._globals.setdefault(module, set()).add(name)
 
     def _meet(self, value: Any) -> None:
         if id(value) not in self._met:
@@ -181,10 +196,13 @@ class Reach:
                 self._follow(value, name, module, read.attributes)
         elif read.root in namespace:
             if not _is_dunder(read.root):
+                self._note_global(namespace, read.root)
                 self._follow(namespace[read.root], read.root, label(namespace), read.attributes)
         elif getattr(builtins, read.root, None) in _DYNAMIC:
             self._place = f"what {read.root}() executes in module {label(namespace)}"
             self._give_up(getattr(builtins, read.root), "it is made while the step runs")
+        elif not hasattr(builtins, read.root):
+            self._note_global(namespace, read.root)  # a step may set it
 
     def _follow(self, value: Any, name: str, module: str, attributes: tuple[str, ...]) -> None:
         """Follow a global, or what is taken from it if it is a module."""
@@ -199,6 +217,7 @@ class Reach:
             name, module = rest.pop(0), label(vars(value))
             if _is_dunder(name) or not self._has(value, name):
                 return
+            self._note_global(vars(value), name)
             value = getattr(value, name)
         self.value(f"value of {name} in module {module}", value)
 
@@ -222,11 +241,14 @@ class Reach:
             return
         if module is None:
             return
+        if owner(vars(module)) == "user" and module.__name__ != "__main__":
+            self._imports.add(name)
         if statement.attribute is None:
             yield module, name, name
         elif owner(vars(module)) != "user":
             self._version(name)
         elif self._has(module, statement.attribute):
+            self._note_global(vars(module), statement.attribute)
             yield getattr(module, statement.attribute), statement.attribute, label(vars(module))
 
     def _has(self, module: types.ModuleType, name: str) -> bool:
@@ -262,6 +284,7 @@ class Reach:
             return
         for name, value in list(vars(module).items()):
             if not _is_dunder(name):
+                self._note_global(vars(module), name)
                 self._follow(value, name, label(vars(module)), ())
 
 

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 from mltraq_prefect.execution.batch import execute_packed
 from mltraq_prefect.execution.captured_state import maker_of
 from mltraq_prefect.execution.copies import AtRest, Pickled
+from mltraq_prefect.execution.fingerprints import ModuleReads
 from mltraq_prefect.execution.inputs import Inputs, received
+from mltraq_prefect.execution.module_state import ModuleState
 from mltraq_prefect.execution.pool.crash_report import NO_RUN, Recorder
 from mltraq_prefect.execution.pool.output import set_level, start_output
 from mltraq_prefect.execution.pool.preparation import prepared, refusal
@@ -39,6 +41,7 @@ class Job(NamedTuple):
         level: Log records below this level are not collected.
         timeout_seconds: How long the step may take for one run, or None.
         inherited: What the worker gets from the program.
+        reads: What the step reads from modules.
     """
 
     key: str
@@ -47,10 +50,11 @@ class Job(NamedTuple):
     level: int
     timeout_seconds: float | None
     inherited: Inherited
+    reads: ModuleReads
 
 
-Known = tuple[Job, Callable[[], Step], AtRest]
-"""A job, what makes its step for each attempt, and its kwargs."""
+Known = tuple[Job, Callable[[], Step], AtRest, ModuleState]
+"""A job, what makes its step for each attempt, its kwargs, and the globals that it reads."""
 
 
 class Refusal(NamedTuple):
@@ -81,7 +85,8 @@ def serve(channel: Connection, recorder: Recorder) -> None:
                 if isinstance(job.inputs, Inputs):
                     known[job.inputs.key] = received(job.inputs)
                     job = job._replace(inputs=job.inputs.key)
-                jobs[job.key] = (job, maker_of(job.packed), known[job.inputs])
+                modules = ModuleState(job.reads)
+                jobs[job.key] = (job, maker_of(job.packed), known[job.inputs], modules)
                 job = job.key
             with surrounded(surroundings):
                 _execute(channel, recorder, jobs[job], parcel)
@@ -96,20 +101,23 @@ def _execute(
     known: Known,
     parcel: Parcel,
 ) -> None:
-    job, make_step, kwargs = known
+    job, make_step, kwargs, modules = known
     set_level(job.level)
     inherit(job.inherited)
-    state = ProcessState()
+    state, changed = ProcessState(), set[str]()
 
     @contextmanager
     def guard(place: int) -> Iterator[None]:
         try:
             with recorder.watching(place, job.timeout_seconds), prepared():
+                modules.watch(kwargs)
                 yield
         finally:
             state.restore()
+            changed.update(modules.restore())
 
     for outcome in execute_packed(make_step, kwargs, parcel, guard):
+        outcome.changed, changed = changed, set()
         _send(channel, outcome)
 
 
