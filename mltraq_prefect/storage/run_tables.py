@@ -74,6 +74,7 @@ def succeed(transaction: Transaction, old: Entry, layout: Layout) -> tuple[str, 
         reform(transaction, old, layout)
         return old.table, None
     refuse_dependents(transaction, old, "replaced by one with other columns")
+    refuse_added(transaction, old)
     if dialect.ddl_commits:
         return create(transaction, old.table, layout), _noted(transaction, old.table)
     drop(transaction, old.table)
@@ -123,6 +124,22 @@ def refuse_dependents(
         raise StoreError(
             f"experiment {entry.name!r} cannot be {what}, as {', '.join(dict.fromkeys(found))} "
             f"depends on its table {entry.table}; drop that first, and make it again afterwards"
+        )
+
+
+def refuse_added(transaction: Transaction, entry: Entry) -> None:
+    """Refuse to drop a table to which somebody has added columns.
+
+    Raises:
+        ForeignTable: It has such columns; names them.
+    """
+    own = {"id_run", *(str(column.name) for column in entry.layout.values())}
+    added = sorted(transaction.columns(entry.table) - own)
+    if added:
+        raise ForeignTable(
+            f"experiment {entry.name!r} cannot be replaced by one with other columns: its table "
+            f"{entry.table} would lose what is not from mltraq_prefect, {', '.join(added)}; drop "
+            "that first, or delete the experiment"
         )
 
 

@@ -278,14 +278,33 @@ def last_position(transaction: Transaction, id_experiment: str) -> int:
     return -1 if last is None else int(last)
 
 
+def check_rows(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> None:
+    """Refuse to change runs of the ledger that have no row in their table.
+
+    Raises:
+        RowsMissing: Somebody has deleted rows, and the values would be lost.
+    """
+    if len(ids) > FEW:
+        sql = f"SELECT count(*) FROM {transaction.quote(entry.table)}"
+        if transaction.rows(sql) == [(entry.run_count,)]:
+            return
+    found, _ = read_cells(transaction, entry, (), ids)
+    there = set(found)
+    if gone := [id_run for id_run in ids if id_run not in there]:
+        raise missing(entry, gone)
+
+
 def missing(entry: Entry, ids: Sequence[str]) -> RowsMissing:
     """Return the error for runs of the ledger that have no row in their table."""
     shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
     where = f"id_experiment = '{entry.id_experiment}'"
+    gone = f"{where} AND id_run NOT IN (SELECT id_run FROM {entry.table})"
     reason = (
         f"{len(ids)} of its runs are in experiment_runs and not in {entry.table}, where somebody "
-        f"has deleted their rows: {shown}. To delete these runs, execute DELETE FROM "
-        f"experiment_runs WHERE {where} AND id_run NOT IN (SELECT id_run FROM {entry.table}) and "
-        f"UPDATE experiments SET run_count = run_count - {len(ids)} WHERE {where}"
+        f"has deleted their rows: {shown}. To delete these runs, execute "
+        f"DELETE FROM experiment_runs WHERE {gone}; DELETE FROM experiment_run_steps WHERE {gone}; "
+        f"DELETE FROM experiment_values WHERE {gone} AND id_run <> ''; "
+        "UPDATE experiments SET run_count = (SELECT count(*) FROM experiment_runs WHERE "
+        f"{where}) WHERE {where}"
     )
     return RowsMissing(entry.name, reason, entry.revision)

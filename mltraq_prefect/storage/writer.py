@@ -13,6 +13,7 @@ from mltraq_prefect.storage import (
     experiments_table,
     fingerprints,
     own_fields,
+    partial,
     rows,
     run_steps,
     run_tables,
@@ -99,6 +100,8 @@ class Writer:
                 limit = self._dialect.value_limit(transaction.connection)
                 stored = self._stored_fields(transaction, base)
             self._refuse_existing(base)
+            if self._mode == "merge":
+                partial.refuse_other(self._record, base)
             prepared = uncollected(self._prepare, base, limit, stored)
             try:
                 with self._database.writing(self._table) as transaction:
@@ -295,7 +298,9 @@ class Writer:
 
     def _lost(self, plan: Plan, stored: dict[str, LedgerMark]) -> bool:
         """Whether a run is gone of which the plan has left out what was there."""
-        gone = [place for place, run in enumerate(self._record.runs) if run.id_run not in stored]
+        runs = self._record.runs
+        gone = [place for place, run in enumerate(runs) if run.id_run not in stored]
+        partial.refuse_gone(self._record, [runs[place].id_run for place in gone])
         return any(
             projected.cells[place] is UNCHANGED
             for projected in plan.fields.values()
@@ -336,6 +341,8 @@ class Writer:
 
     def _update(self, transaction: Transaction, plan: Plan, changes: Changes, found: Entry) -> None:
         cells = plan.cells(self._dialect)
+        changed = sorted(place for keys, some in changes.cells.items() if keys for place in some)
+        tables.check_rows(transaction, found, [self._record.runs[i].id_run for i in changed])
         for keys, places in changes.cells.items():
             placed = [key for key in keys if key in cells]
             if not placed:

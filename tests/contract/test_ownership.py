@@ -86,6 +86,23 @@ def test_a_column_that_somebody_has_added(session, shared_url):
     assert set(session.load("sales").runs.first().fields) == {"x", "y"}
 
 
+def test_a_replacement_keeps_or_names_a_column_that_somebody_has_added(session, shared_url):
+    define(session, "sales").persist()
+    change(shared_url, "ALTER TABLE e_sales ADD COLUMN note INTEGER", "UPDATE e_sales SET note = 5")
+    change_of_kind = define(session, "sales", "text")
+    if shared_url.startswith("postgresql"):  # changes the table itself
+        change_of_kind.persist("replace")
+        assert rows(shared_url, "SELECT x, note FROM e_sales") == [("text", None)] * 3
+    else:
+        with pytest.raises(
+            mltraq.errors.ForeignTable, match=r"would lose .* mltraq_prefect, note;"
+        ):
+            change_of_kind.persist("replace")
+        assert rows(shared_url, "SELECT x, note FROM e_sales") == [(1, 5)] * 3
+    session.load("sales").delete()
+    assert session.ls().empty
+
+
 def test_a_killed_writer_leaves_nothing_that_stays(shared_url):
     """Whatever it has begun to make is known as ours to the next one."""
     store = Store(shared_url)

@@ -1,0 +1,55 @@
+"""A merge of an experiment that was read without some of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mltraq_prefect.errors import StoreError
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.records import Record
+
+
+def refuse_other(record: Record, found: Entry | None) -> None:
+    """Refuse to merge it into another experiment than the one that was read, or into none.
+
+    Its runs would be written without those fields, or with values that belong to others.
+
+    Raises:
+        StoreError: The experiment was deleted or replaced.
+    """
+    read = record.snapshot
+    if read is None or not record.missing_fields:
+        return
+    if found is None or found.id_experiment != read.id_experiment:
+        raise StoreError(
+            f"experiment {record.name!r} has been {'deleted' if found is None else 'replaced'} "
+            f"since it was loaded without {_named(record.missing_fields)}, so nothing was written; "
+            "load it again"
+        )
+
+
+def refuse_gone(record: Record, gone: Collection[str]) -> None:
+    """Refuse to write runs anew that were read without some of their fields.
+
+    Args:
+        record: What is merged.
+        gone: Ids of its runs that the database does not have now.
+
+    Raises:
+        StoreError: One of them was read.
+    """
+    read = record.snapshot
+    if read is None or not record.missing_fields:
+        return
+    lost = [id_run for id_run in gone if id_run in read.runs]
+    if lost:
+        raise StoreError(
+            f"experiment {record.name!r} was loaded without {_named(record.missing_fields)}, and "
+            f"{len(lost)} of its runs have been deleted since, so nothing was written: "
+            f"{', '.join(lost[:3])}; load it again"
+        )
+
+
+def _named(fields: Collection[str]) -> str:
+    shown = ", ".join(map(repr, [*fields][:3]))
+    return f"the fields {shown}" + (", ..." if len(fields) > 3 else "")
