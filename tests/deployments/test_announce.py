@@ -194,12 +194,15 @@ def test_users_choose_the_fields_or_none(session):
         experiment.execute(lambda run: run.fields.update(a=run.params.x, b=run.params.x + 1))
         experiment.persist(report=report)
 
-    in_flow(lambda: study("chosen", ["b", "no such field"]))
+    in_flow(lambda: study("chosen", ["b"]))
     in_flow(lambda: study("off", False))
     (artifact,) = summaries("mltraq-chosen", 1)
     assert "`b`" in artifact.data
     assert "`a`" not in artifact.data
     assert not summaries("mltraq-off", 0)
+    with pytest.raises(mltraq.InvalidInput, match="'unknown' has no field 'typo'"):
+        in_flow(lambda: study("unknown", ["b", "typo"]))
+    assert "unknown" not in set(session.ls()["name"])
     with pytest.raises(mltraq.InvalidInput, match="report is 'b'; give a list of fields"):
         session.add_experiment("wrong").persist(report="b")
 

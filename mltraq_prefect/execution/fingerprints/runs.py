@@ -70,7 +70,7 @@ class RunFingerprints:
     def follow(self, params: Mapping[str, Any]) -> str:
         """Return the digest of the code that params lead to, or nothing if they are mere data."""
         parts: dict[str, str] = {}
-        for name, value in params.items():
+        for name, value in dict(params).items():  # a param may be named items
             if type(value) not in _ATOMS and not _is_data(value):
                 parts |= self._parts(name, value)
         if not parts:
