@@ -1,4 +1,7 @@
-"""Pickles of code that no module holds: of ``__main__``, of a notebook's cells, of closures.
+"""Pickles of code that no other process could import.
+
+That is code of ``__main__``, of a notebook's cells, of closures, and of modules that are found in
+this process alone.
 
 With the code travels the source of the files that it comes from. Another process may have no such
 file, as a cell has none, and a traceback without source lines tells little.
@@ -16,6 +19,8 @@ from typing import Any
 
 import cloudpickle
 
+from mltraq_prefect.execution.importability import modules_of_this_process_alone
+
 MOST_CHARACTERS = 1_000_000
 """Larger sources are left where they are."""
 
@@ -30,6 +35,22 @@ def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> by
     file = io.BytesIO()
     _Pickler(file, buffer_callback).dump(value)
     return file.getvalue()
+
+
+def note_modules() -> None:
+    """Let what modules of this process alone define travel by value from now on.
+
+    cloudpickle knows the modules for which this is so, those that a user has named included.
+    """
+    for module in modules_of_this_process_alone():
+        cloudpickle.register_pickle_by_value(module)
+
+
+def is_needed(data: bytes) -> bool:
+    """Return whether a plain pickle names a module that another process could not import."""
+    if b"__main__" in data:
+        return True
+    return any(name.encode() in data for name in cloudpickle.list_registry_pickle_by_value())
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

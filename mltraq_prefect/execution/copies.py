@@ -152,8 +152,8 @@ def packed(values: Mapping[str, Any]) -> AtRest:
         data = pickle.dumps(plain, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception:
         return Pickled(pack(plain))
-    # Plain pickle is much faster, but keeps of what is defined in __main__ the name alone.
-    return Pickled(pack(plain) if b"__main__" in data else data)
+    # Plain pickle is much faster, but keeps of functions and classes the name alone.
+    return Pickled(pack(plain) if by_value.is_needed(data) else data)
 
 
 def pack(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:

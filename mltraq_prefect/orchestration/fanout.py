@@ -42,6 +42,7 @@ from mltraq_prefect.execution.batch_size import (
     CHECKPOINTED_SECONDS,
     TASK_RUNS_PER_STEP,
 )
+from mltraq_prefect.execution.by_value import note_modules
 from mltraq_prefect.execution.inputs import Inputs, held_kwargs, packed_kwargs
 from mltraq_prefect.execution.module_state import put_back
 from mltraq_prefect.execution.pool.child import Job
@@ -93,6 +94,8 @@ def execute_in_tasks(
     """
     count = worker_count(options.n_jobs)
     stays_here = in_threads(options)
+    if not stays_here:
+        note_modules()
     with ExitStack() as stack:
         # A task run takes some time before and after its execution, in which no worker shall wait.
         threads = count if stays_here else BATCHES_AHEAD * count

@@ -18,6 +18,7 @@ from prefect.states import Cancelled, Completed, Failed
 from mltraq_prefect.errors import MltraqError, RunsFailed
 from mltraq_prefect.orchestration.heartbeats import heartbeats, prefects_own_heartbeats_off
 from mltraq_prefect.orchestration.log_filters import say_failures_of_flows_once
+from mltraq_prefect.orchestration.notebooks import log_as_text
 from mltraq_prefect.orchestration.server_loss import surviving_server_loss
 from mltraq_prefect.orchestration.temporary_server import await_temporary_server
 
@@ -59,6 +60,7 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
         Abort: The current flow run was cancelled.
         CancelledRun: A flow run of its own was cancelled.
     """
+    log_as_text()
     if (context := FlowRunContext.get()) is not None:
         say_failures_of_flows_once()
         with surviving_server_loss(name):

@@ -1,30 +1,24 @@
-"""How far an execution is: a bar in a terminal, an artifact in the UI; and whether to go on.
+"""How far an execution is: a bar for who looks on, an artifact in the UI; and whether to go on.
 
 Both are throttled, and neither can make an execution fail or wait.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
 
 from prefect.context import FlowRunContext
 from prefect.exceptions import CancelledRun
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.artifacts import progress_key
+from mltraq_prefect.orchestration.bars import Bar, bar
 from mltraq_prefect.orchestration.reporter import Report, Reporter
 
 BAR_SECONDS = 0.1
 """The bar is told so often what it shows."""
-
-FRAMES_PER_SECOND = 5
-"""The bar is drawn so often."""
 
 
 class ShownProgress:
@@ -45,13 +39,12 @@ class ShownProgress:
         self._completed = 0
         self._failed = 0
         self._stack = ExitStack()
-        self._bar: Callable[[], None] | None = None
+        self._bar: Bar | None = None
         self._reporter: Reporter | None = None
         self._bar_due = time.monotonic()
 
     def __enter__(self) -> ShownProgress:
-        if sys.stderr.isatty():
-            self._bar = self._start_bar()
+        self._bar = self._stack.enter_context(bar(self._experiment, self._total))
         context = FlowRunContext.get()
         if context is not None and context.flow_run is not None:
             self._reporter = Reporter(context.flow_run.id, self._key, self._report)
@@ -65,8 +58,7 @@ class ShownProgress:
         trace: TracebackType | None,
     ) -> None:
         with self._stack:
-            if self._bar is not None:
-                self._bar()
+            self._draw()
             if self._reporter is not None:
                 self._reporter.end(last=kind is None or issubclass(kind, Exception))
         if kind is None:
@@ -85,9 +77,9 @@ class ShownProgress:
             CancelledRun: The flow run was cancelled.
         """
         now = time.monotonic()
-        if self._bar is not None and now >= self._bar_due:
+        if now >= self._bar_due:
             self._bar_due = now + BAR_SECONDS
-            self._bar()
+            self._draw()
         self._refuse_cancelled()
 
     def summary(self) -> str:
@@ -99,26 +91,9 @@ class ShownProgress:
             parts.append(f"{self._resumed:,} resumed")
         return ", ".join(parts)
 
-    def _start_bar(self) -> Callable[[], None]:
-        from rich.console import Console
-
-        columns: tuple[Any, ...] = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[summary]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        progress = Progress(
-            *columns, console=Console(stderr=True), refresh_per_second=FRAMES_PER_SECOND
-        )
-        bar = self._stack.enter_context(progress)
-        task = bar.add_task(self._experiment, total=self._total, summary=self.summary())
-
-        def update() -> None:
-            bar.update(task, completed=self._ended(), summary=self.summary())
-
-        return update
+    def _draw(self) -> None:
+        if self._bar is not None:
+            self._bar(self._ended(), self.summary())
 
     def _ended(self) -> int:
         return self._completed + self._failed + self._resumed

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution.importability import search_path
 from mltraq_prefect.execution.pool.preparation import MARK, check_processes
 
 try:
@@ -260,7 +261,7 @@ def _inherited() -> dict[str, Any]:
         ) from None
     return {
         "executable": sys.executable,
-        "path": [str(Path(entry).absolute()) for entry in sys.path if isinstance(entry, str)],
+        "path": search_path(),
         "environment": dict(os.environ),
         "directory": directory,
         "user": (os.geteuid(), os.getegid(), os.getgroups()),
