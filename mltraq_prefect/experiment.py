@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from mltraq_prefect.checkpoints.released_fields import ReleasedFields
-from mltraq_prefect.checkpoints.resume import (
-    CheckpointedResults,
-    Resumed,
-    joined,
-    parts_of,
-    parts_of_params,
-)
-from mltraq_prefect.checkpoints.selection import LeftOut, Selection, select, tell_of_deleted
+from mltraq_prefect.checkpoints.announcement import announce_written
+from mltraq_prefect.checkpoints.execution import Execution, Steps
+from mltraq_prefect.checkpoints.persist_options import check_persist, check_report
+from mltraq_prefect.checkpoints.signing import signing_key
+from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.codecs import buffers
-from mltraq_prefect.errors import InvalidInput, InvalidName
-from mltraq_prefect.execution.results import Results, refuse_missing, start
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution import ExecutionOptions, how_to_go_on
+from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.model.grid import points
-from mltraq_prefect.model.hints import no_attribute, unknown_name
+from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.model.identity import Canonical, key_of, nameless, position_key, run_ids
-from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.orchestration.current import in_task, inside_task
+from mltraq_prefect.reports.overview import counts_of, links_of
 from mltraq_prefect.storage import Record, Store, Written
-from mltraq_prefect.storage.pickles import seal_record, user_key
-from mltraq_prefect.storage.records import Seen, Snapshot
-from mltraq_prefect.storage.values.checks import check_fields
+from mltraq_prefect.storage.frames import query_frame
+from mltraq_prefect.storage.records import new_record
 
 if TYPE_CHECKING:
     import pandas as pd
     from prefect.task_runners import TaskRunner
 
-    from mltraq_prefect.execution import ExecutionOptions, RunFingerprints, Step
     from mltraq_prefect.execution.options import Backend, Checkpoint, OnError
 
 IfExists = Literal["fail", "replace", "merge"]
-Steps = Callable[[Run], object] | Iterable[Callable[[Run], object]]
-
 
 _INSTEAD = {
     **dict.fromkeys(("reload", "refresh", "load"), "session.load(name)"),
@@ -63,21 +56,13 @@ class Experiment:
     """
 
     def __init__(self, store: Store, record: Record) -> None:
-        self._store = store
-        self._properties = record.properties
-        self._revision = record.revision
-        self._snapshot = record.snapshot
+        self._name = record.name
         self._replicates: dict[str, Iterator[str]] = {}
         self._by_position: set[str] = set()
-        self._name = record.name
-        self._id_experiment = record.id_experiment
-        self._left_out = LeftOut(record.missing_fields, record.missing_runs)
-        self._fingerprints = dict(record.fingerprints)
         self.fields = Namespace(record.fields)
         self.runs = Runs(record.runs)
-        self._released = ReleasedFields(store, record.name, self.runs, self._remember)
-        self._unannounced: Written | None = None
-        self._untold: dict[str, Run] = {}
+        self._state = StoredState(store, record, self)
+        self._failures = KeptFailures(record.name)
 
     if not TYPE_CHECKING:
 
@@ -86,7 +71,7 @@ class Experiment:
             raise no_attribute(self, name, _INSTEAD, dir(type(self)))
 
     def __repr__(self) -> str:
-        return f"Experiment({self.name!r}, runs={len(self.runs)}, store={self._store.url!r})"
+        return f"Experiment({self.name!r}, runs={len(self.runs)}, store={self._state.store.url!r})"
 
     @property
     def name(self) -> str:
@@ -103,7 +88,7 @@ class Experiment:
     @property
     def id_experiment(self) -> str:
         """UUID as text; an experiment that is merged into a stored one adopts its id."""
-        return self._id_experiment
+        return self._state.id_experiment
 
     @id_experiment.setter
     def id_experiment(self, value: object) -> NoReturn:
@@ -126,7 +111,7 @@ class Experiment:
         ids = run_ids(self.name, position_key(len(self.runs)) if key is None else key)
         id_run = first = next(ids)
         if first in self.runs:
-            if as_point and self._is_stored(first):
+            if as_point and self._state.has(self.runs[first]):
                 return self.runs[first]
             ids = self._replicates.setdefault(first, ids)
             id_run = next(id_run for id_run in ids if id_run not in self.runs)
@@ -155,21 +140,14 @@ class Experiment:
             self._add(params, forms, as_point=True)
         return self
 
-    def _is_stored(self, id_run: str) -> bool:
-        """Whether the database has a run, as far as this experiment knows."""
-        seen = {} if self._snapshot is None else self._snapshot.runs
-        run = self.runs.get(id_run)
-        return id_run in seen or (run is not None and run.is_of(self._released))
-
     def check_identities(self) -> None:
         """Refuse runs that nothing but their position identifies, where ids decide what is what.
 
         Raises:
             InvalidInput: There are such runs, which the database does not know yet.
         """
-        stored = {} if self._snapshot is None else self._snapshot.runs
         for id_run in self._by_position:
-            if id_run in self.runs and id_run not in stored:
+            if id_run in self.runs and id_run not in self._state.seen:
                 run = self.runs[id_run]
                 name, reason = nameless(run.params, Canonical(buffers))
                 raise InvalidInput(
@@ -198,8 +176,8 @@ class Experiment:
             name: Its name; ``<name> copy`` if None.
         """
         name = f"{self.name} copy" if name is None else name
-        twin = Experiment(self._store, new_record(name, self.fields))
-        twin._fingerprints = dict(self._fingerprints)
+        twin = Experiment(self._state.store, new_record(name, self.fields))
+        twin._state.fingerprints = dict(self._state.fingerprints)
         forms = Canonical(buffers)
         for run in self.runs.values():
             added = twin._add(run.params, forms)
@@ -258,190 +236,27 @@ class Experiment:
             InvalidInput: An option or a step cannot be used; nothing was changed.
             RunsFailed: A step raised in some runs.
         """
-        from mltraq_prefect.execution import ExecutionOptions, how_to_go_on
-
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
             retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
-            _inside_task(),
+            inside_task(),
         )  # fmt: skip
-        prepared = self._prepared(steps, options)
+        execution = Execution(self, self._state, steps, options)
+        self._prepare_runs(options)
         try:
-            self._execute(prepared, options)
+            execution.execute(self._failures)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(how_to_go_on(self.name, self.runs.values(), options)) from None
         return self
 
-    def _prepared(self, steps: Steps | None, options: ExecutionOptions) -> list[Step]:
-        """Check steps, and whether they can be executed as the options say."""
-        from mltraq_prefect.execution import as_steps, refuse_edited, refuse_while_preparing
-
-        if not options.is_serial:
-            refuse_while_preparing(self.name)
-        _check_runner(options)
-        prepared = as_steps(steps, options.kwargs, options.seed, check_fields, buffers)
-        if options.has_workers:
-            refuse_edited(prepared)
-        self._fingerprints |= parts_of(prepared, self._fingerprints)
-        return prepared
-
-    def _execute(self, steps: Sequence[Step], options: ExecutionOptions) -> None:
-        self._prepare_runs(options)
-        from mltraq_prefect.execution import RunFingerprints
-
-        prints = RunFingerprints({step.name: step.fingerprint for step in steps}, buffers)
-        results: Results
-        if options.checkpoint:
-            selection = self._begin_checkpoint(steps, prints, options.checkpoint)
-            results = CheckpointedResults(
-                self.runs, steps, prints, self._write_some, self._released
-            )
-        else:
-            selection = self._begin(steps, prints, options)
-            results = Results(self.runs, prints)
-        for run in selection.runs:
-            prints.follow(run.params)
-        self._fingerprints |= parts_of_params(prints)
-        if options.is_serial:
-            self._execute_here(steps, selection.runs, results, options)
-        elif self.runs:
-            self._execute_in_flow(steps, selection, results, options)
-
-    def _begin(
-        self, steps: Sequence[Step], prints: RunFingerprints, options: ExecutionOptions
-    ) -> Selection:
-        """Return the runs that are to be executed; points that were added may be stored ones."""
-        if self._revision is not None:
-            added = [id_run for id_run in self.runs if not self._is_stored(id_run)]
-            self._adopt(self._store.entries(self.name, added))
-        names = [step.name for step in steps]
-
-        def is_complete(run: Run) -> bool:
-            done, params = run.ledger.steps, run.params
-            is_same = all(prints.is_same(name, params, done.get(name)) for name in names)
-            return is_same and not options.rerun and self._is_stored(run.id_run)
-
-        selection = select(self.runs.values(), names, is_complete)
-        selection.tell(self.name)
-        start(selection.runs, steps, prints)
-        return selection
-
     def _prepare_runs(self, options: ExecutionOptions) -> None:
-        if not self.runs and self._revision is None:
+        if not self.runs and self._state.revision is None:
             self.add_run()
         shared = Namespace(options.kwargs)
         for run in self.runs.values():
             run.kwargs, run.seed = shared, options.seed
-
-    def _begin_checkpoint(
-        self, steps: Sequence[Step], prints: RunFingerprints, checkpoint: Checkpoint
-    ) -> Selection:
-        """Return the runs that are to be executed; the database lists all runs afterwards."""
-        self.check_identities()
-        if checkpoint == "replace":
-            self._left_out.refuse_replace(self.name, 'checkpoint="replace"')
-        afresh = checkpoint == "replace" or not self._store.exists(self.name)
-        stored = None if afresh else self._store.read(self.name, columns=[])
-        resumed = Resumed(stored, steps, prints, accept=checkpoint == "accept")
-        resumed.check(self.name, self.runs.values())
-        if stored is not None:
-            self._id_experiment, self._revision = stored.id_experiment, stored.revision
-            self._adopt(resumed.entries)
-        names = [step.name for step in steps]
-        selection = select(self.runs.values(), names, resumed.is_complete)
-        selection._replace(completed=0).tell(self.name)
-        runs = selection.runs
-        start(runs, steps, prints)
-        if checkpoint == "replace":
-            self._released.give_back()
-            self._write_some(list(self.runs.values()), "replace")
-        elif new := [run for run in runs if run.id_run not in resumed.entries]:
-            self._write_some(new)
-        return selection
-
-    def _adopt(self, entries: Mapping[str, LedgerEntry]) -> None:
-        """Take over what the ledger says; fields that were never in memory stay in the database."""
-        seen = {} if self._snapshot is None else self._snapshot.runs
-        for run in self.runs.values():
-            entry = entries.get(run.id_run)
-            if entry is None:
-                continue
-            run.ledger = entry
-            if run.is_of(self._released) or run.id_run in seen or run.fields:
-                continue
-            self._released.take([run])
-
-    def _write_some(self, runs: list[Run], mode: IfExists = "merge") -> None:
-        if mode == "merge":
-            self._see_assigned(runs)
-        written = self._store.write(self.record(runs), mode)
-        self._id_experiment, self._revision = written.id_experiment, written.revision
-        self._unannounced = joined(self._unannounced, written)
-        if self._snapshot is None or self._snapshot.id_experiment != written.id_experiment:
-            self._snapshot = Snapshot(written.id_experiment)
-        self._snapshot.fields = written.snapshot.fields
-        for run in runs:
-            self._snapshot.runs.drop(run.id_run)
-
-    def _see_assigned(self, runs: Iterable[Run]) -> None:
-        """Look at what the database holds of runs whose fields were assigned, and never read."""
-        seen = {} if self._snapshot is None else self._snapshot.runs
-        unseen = [run for run in runs if run.is_of(self._released) and run.id_run not in seen]
-        if unseen and self._store.exists(self.name):
-            self._released.look_at(unseen)
-
-    def _remember(self, id_experiment: str, id_run: str, seen: Seen) -> None:
-        if self._snapshot is None or self._snapshot.id_experiment != id_experiment:
-            self._snapshot = Snapshot(id_experiment)
-        self._snapshot.runs.put(id_run, seen)
-
-    def _execute_here(
-        self, steps: Sequence[Step], runs: list[Run], results: Results, options: ExecutionOptions
-    ) -> None:
-        from mltraq_prefect.execution import execute_serially
-
-        with results:
-            cause = execute_serially(steps, runs, results.collect, options)
-        self._settle(runs, options, cause)
-
-    def _execute_in_flow(
-        self,
-        steps: Sequence[Step],
-        selection: Selection,
-        results: Results,
-        options: ExecutionOptions,
-    ) -> None:
-        from mltraq_prefect.execution import prepare_workers
-
-        if options.task_runner is None and options.backend != "threads" and not _inside_run():
-            prepare_workers()  # while Prefect is imported, and makes the flow run
-        from mltraq_prefect.orchestration import ShownProgress, execute_in_tasks, in_flow
-
-        runs, table = selection.runs, self._store.table_of(self.name)
-        total = len(runs) + selection.completed
-        progress = ShownProgress(self.name, table, total, selection.completed)
-
-        def body() -> None:
-            with results:
-                cause = execute_in_tasks(steps, runs, results, options, progress)
-            self._settle(runs, options, cause)
-
-        in_flow(f"{self.name}: {', '.join(step.name for step in steps)}", body)
-
-    def _settle(
-        self, runs: Sequence[Run], options: ExecutionOptions, cause: BaseException | None
-    ) -> None:
-        """Raise if runs failed, because of what a step raised, or leave that to `persist`.
-
-        Raise as well if some have not come back.
-        """
-        refuse_missing(self.name, runs, options.failure_limit)
-        if options.on_error == "keep":
-            self._untold.update((run.id_run, run) for run in runs)
-            return
-        for run in runs:
-            self._untold.pop(run.id_run, None)
-        self._raise_failures(runs, cause)
+        if options.checkpoint:
+            self.check_identities()
 
     def tell_kept_failures(self) -> None:
         """Raise for failures that ``execute(on_error="keep")`` has kept; once.
@@ -449,14 +264,7 @@ class Experiment:
         Raises:
             RunsFailed: There are such failures.
         """
-        executed, self._untold = self._untold, {}
-        self._raise_failures(executed.values())
-
-    def _raise_failures(self, runs: Iterable[Run], cause: BaseException | None = None) -> None:
-        from mltraq_prefect.execution import runs_failed
-
-        if (error := runs_failed(self.name, runs)) is not None:
-            raise error from cause
+        self._failures.tell()
 
     # -- database --------------------------------------------------------------------------------
 
@@ -488,109 +296,29 @@ class Experiment:
             InvalidName: The name or a field key cannot be stored; nothing was written.
             StoreError: The database refused; it is as it was before.
         """
-        self._check_persist(if_exists, report, on_error)
-        write = self._write_with_pickle if store_pickle else self._write
-
-        def body() -> Written:
-            written = write(if_exists)
-            self._announce(joined(self._unannounced, written), if_exists, report)
-            self._unannounced = None
-            return written
-
-        written = _in_task("persist", self.name, body)
-        self._id_experiment = written.id_experiment
-        self._revision, self._snapshot = written.revision, written.snapshot
-        if if_exists != "merge":
-            self._left_out = LeftOut((), 0)
-        if on_error == "raise":
-            self.tell_kept_failures()
-        self._untold = {}
-        return self
-
-    def _check_persist(
-        self, if_exists: IfExists, report: bool | Sequence[str], on_error: str
-    ) -> None:
-        if if_exists not in ("fail", "replace", "merge"):
-            raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
-        if on_error not in ("raise", "keep"):
-            raise InvalidInput(f'on_error is {on_error!r}; use "raise" or "keep"')
-        if isinstance(report, str):
-            raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
+        check_persist(if_exists, report, on_error)
         if if_exists == "merge":
             self.check_identities()
-            known = () if self._snapshot is None else self._snapshot.runs
-            tell_of_deleted(self.name, known, self.runs)
+            self._state.tell_of_deleted()
         elif if_exists == "replace":
-            self._left_out.refuse_replace(self.name, 'if_exists="replace"')
+            self._state.refuse_replace('if_exists="replace"')
         if not isinstance(report, bool):
-            self._check_report(report)
+            check_report(report, self, self._state)
 
-    def _check_report(self, report: Sequence[str]) -> None:
-        """Refuse fields that no run has; runs that failed may lack any."""
-        runs = [run for run in self.runs.values() if not self._released.has(run)]
-        missing = [key for key in report if not any(key in run.fields for run in runs)]
-        if not missing or not runs or any(run.ledger.state == "failed" for run in runs):
-            return
-        known = [*_keys(run.fields for run in runs), *self._store.keys(self.name)]
-        if (unknown := unknown_name(missing, known)) is not None:
-            raise InvalidInput(f"report: experiment {self.name!r} has no field {unknown}")
+        def body() -> Written:
+            written = self._state.write(if_exists, signing_key if store_pickle else None)
+            announce_written(self._state, written, if_exists, report)
+            return written
 
-    def _write(self, mode: IfExists) -> Written:
-        return self._store.write(self._record_for(mode), mode)
+        self._state.settle(in_task("persist", self.name, body), if_exists)
+        if on_error == "raise":
+            self.tell_kept_failures()
+        self._failures.forget()
+        return self
 
-    def _record_for(self, mode: IfExists) -> Record:
-        """Leave out of a merge what is in the database alone."""
-        if mode != "merge":
-            self._released.give_back()
-            return self.record()
-        here = [run for run in self.runs.values() if not self._released.has(run)]
-        self._see_assigned(here)
-        return self.record(here)
-
-    def _write_with_pickle(self, mode: IfExists) -> Written:
-        self._released.give_back()
-        if mode == "merge":
-            self._see_assigned(self.runs.values())
-        record = self.record()
-        return self._store.write(
-            record, mode, pickle=lambda known_as: seal_record(record, signing_key(), known_as)
-        )
-
-    def _announce(self, written: Written, mode: IfExists, report: bool | Sequence[str]) -> None:
-        if not written.changed or not _inside_run():
-            return
-        from mltraq_prefect.orchestration import Persisted, announce
-
-        persisted = Persisted(
-            experiment=self.name,
-            id_experiment=written.id_experiment,
-            table=written.table,
-            mode=mode,
-            runs=min(written.runs, len(self.runs)),  # checkpoints write a run more than once
-            columns=written.columns,
-            revision=written.revision,
-            steps=written.steps,
-        )
-        announce(persisted, lambda most: self._store.numbers(self.name, most_runs=most), report)
-
-    def record(self, runs: list[Run] | None = None) -> Record:
-        """Return the experiment as storage sees it.
-
-        Args:
-            runs: Some of its runs; all if None.
-        """
-        return Record(
-            name=self.name,
-            id_experiment=self.id_experiment,
-            fields=self.fields,
-            runs=list(self.runs.values()) if runs is None else runs,
-            properties=self._properties,
-            revision=self._revision,
-            snapshot=self._snapshot,
-            missing_fields=self._left_out.fields,
-            missing_runs=self._left_out.runs,
-            fingerprints=self._fingerprints,
-        )
+    def record(self) -> Record:
+        """Return the experiment as storage sees it."""
+        return self._state.record()
 
     def delete(self) -> None:
         """Delete the experiment from the database; this object keeps its runs.
@@ -598,10 +326,7 @@ class Experiment:
         Raises:
             ExperimentNotFound: The database does not have it.
         """
-        self._released.give_back()
-        self._store.delete(self.name)
-        self._revision = self._snapshot = None
-        self._released = ReleasedFields(self._store, self.name, self.runs, self._remember)
+        self._state.delete()
 
     def query(
         self, sql: str = "SELECT * FROM {experiment}", params: Mapping[str, Any] | None = None
@@ -612,7 +337,7 @@ class Experiment:
             sql: ``{experiment}`` stands for the experiment's table, ``:x`` for the param `x`.
             params: Values of the params.
         """
-        return query_frame(self._store, sql, params, {"experiment": self.name})
+        return query_frame(self._state.store, sql, params, {"experiment": self.name})
 
     def df(self) -> pd.DataFrame:
         """Return the experiment's own fields as a frame of one row; for the runs see `runs.df`."""
@@ -632,23 +357,9 @@ class Experiment:
             `task_run`: URLs, or None for what no flow has executed, and if no Prefect server is
             configured.
         """
-        import pandas as pd
-
         from mltraq_prefect.orchestration import page_url
 
-        rows = [
-            {
-                "id_run": run.id_run,
-                "run": run.describe(),
-                "step": step,
-                "flow_run": page_url("flow-run", entry.flow_run_id),
-                "task_run": page_url("task-run", entry.task_run_id),
-            }
-            for run in self.runs.values()
-            for step, entry in run.ledger.executions.items() or ((None, run.ledger),)
-        ]
-        columns = ["id_run", "run", "step", "flow_run", "task_run"]
-        return pd.DataFrame(rows, columns=columns, dtype=object)
+        return links_of(self.runs.values(), page_url)
 
     def info(self) -> pd.Series[Any]:
         """Return what there is to know at a glance: names, counts, the table and its size.
@@ -657,93 +368,15 @@ class Experiment:
         """
         import pandas as pd
 
-        runs = list(self.runs.values())
-        states = [run.ledger.state for run in runs]
+        store = self._state.store
         return pd.Series(
             {
                 "name": self.name,
                 "id_experiment": self.id_experiment,
                 "fields": list(self.fields),
-                "run_count": len(runs),
-                "run_params": _keys(run.params for run in runs),
-                "run_fields": _keys(run.fields for run in runs),
-                "run_steps": _keys(run.ledger.steps for run in runs),
-                "run_states": {state: states.count(state) for state in dict.fromkeys(states)},
-                "table_name": self._store.table_of(self.name),
-                "revision": self._revision,
-                "bytes": self._store.size(self.name),
+                **counts_of(self.runs.values()),
+                "table_name": store.table_of(self.name),
+                "revision": self._state.revision,
+                "bytes": store.size(self.name),
             }
         )
-
-
-def new_record(name: str, fields: Mapping[str, Any]) -> Record:
-    """Return the record of an experiment that no database has seen.
-
-    Raises:
-        InvalidName: The name is no text, or empty.
-    """
-    if not isinstance(name, str) or not name:
-        raise InvalidName(f"the name of an experiment must be a non-empty string, not {name!r}")
-    return Record(name=name, id_experiment=str(uuid.uuid4()), fields=dict(fields), runs=[])
-
-
-def query_frame(
-    store: Store, sql: str, params: Mapping[str, Any] | None, names: Mapping[str, str]
-) -> pd.DataFrame:
-    """Return the rows of an SQL statement as a frame."""
-    import pandas as pd
-
-    columns, rows = store.query(sql, params, names=names)
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _keys(namespaces: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for namespace in namespaces for key in namespace))
-
-
-def _check_runner(options: ExecutionOptions) -> None:
-    """Check what only Prefect knows; without a task runner or a flow there is no such thing."""
-    if options.is_serial or (options.task_runner is None and not _inside_run()):
-        return
-    from mltraq_prefect.orchestration import check_runner
-
-    check_runner(options)
-
-
-def signing_key() -> bytes:
-    """Return the key that signs pickles: of the user or, inside a flow, of a Prefect block."""
-    if not _inside_run():
-        return user_key()
-    from mltraq_prefect.orchestration import pickle_key_of_block
-
-    return user_key(pickle_key_of_block)
-
-
-def _inside_run() -> bool:
-    import sys
-
-    if "prefect" not in sys.modules:
-        return False
-    from mltraq_prefect.orchestration import inside_run
-
-    return inside_run()
-
-
-def _inside_task() -> bool:
-    import sys
-
-    if "prefect" not in sys.modules:
-        return False
-    from mltraq_prefect.orchestration import inside_task
-
-    return inside_task()
-
-
-def _in_task(name: str, subject: str, body: Callable[[], Written]) -> Written:
-    import sys
-
-    if "prefect" not in sys.modules:
-        return body()
-    from mltraq_prefect.orchestration import in_task
-
-    return in_task(name, subject, body)

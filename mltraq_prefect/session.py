@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.checkpoints.signing import signing_key
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.environment import DATABASE_URL, check_variables
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.experiment import (
-    Experiment,
-    IfExists,
-    new_record,
-    query_frame,
-    signing_key,
-)
+from mltraq_prefect.experiment import Experiment, IfExists
 from mltraq_prefect.model.hints import no_attribute
+from mltraq_prefect.orchestration.current import inside_deployment
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.frames import query_frame
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.pickles import unseal
-from mltraq_prefect.storage.records import LISTED
+from mltraq_prefect.storage.records import LISTED, new_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +78,7 @@ def _in_memory() -> str:
     Raises:
         InvalidInput: What a flow run of a deployment stores there, nobody would ever see.
     """
-    if _inside_deployment():
+    if inside_deployment():
         raise InvalidInput(
             "this flow run of a deployment has no database, and its results would be lost: give "
             f"create_session a block or a URL, or set {DATABASE_URL} where the worker runs"
@@ -93,14 +89,6 @@ def _in_memory() -> str:
         DATABASE_URL,
     )
     return "sqlite://"
-
-
-def _inside_deployment() -> bool:
-    if "prefect" not in sys.modules and "PREFECT__FLOW_RUN_ID" not in os.environ:
-        return False
-    from mltraq_prefect.orchestration import inside_deployment
-
-    return inside_deployment()
 
 
 _INSTEAD = {

@@ -69,11 +69,6 @@ class ReleasedFields:
         self._remember(self._id_experiment, run.id_run, seen)
         return fields
 
-    def give_back(self) -> None:
-        """Bring the fields of all runs back to memory."""
-        for run in self._runs.values():
-            _ = run.fields
-
     def look_at(self, runs: Iterable[Run]) -> None:
         """Tell what the database holds of runs, whatever fields they have in memory."""
         ids = [run.id_run for run in runs]

@@ -10,21 +10,18 @@ next attempt starts as the first one did.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Container, Iterable, Mapping, Sequence
 
-from mltraq_prefect.checkpoints.released_fields import CHUNK, ReleasedFields
+from mltraq_prefect.checkpoints.released_fields import CHUNK
+from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
+from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
 from mltraq_prefect.execution.results import Results
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
-from mltraq_prefect.storage import Record, Written
-from mltraq_prefect.storage.records import FingerprintParts, Snapshot
-
-if TYPE_CHECKING:
-    from mltraq_prefect.execution import Manifest, RunFingerprints, Step
+from mltraq_prefect.storage import Record
+from mltraq_prefect.storage.records import FingerprintParts
 
 FLUSH_SECONDS = 0.5
 """Results wait this long at most before they are written."""
@@ -64,8 +61,6 @@ class Resumed:
         Raises:
             InvalidInput: Some of the runs have results that another execution would not give.
         """
-        from mltraq_prefect.execution import differences
-
         if self._accept:
             return
         changed: dict[str, dict[tuple[str, str], None]] = {}
@@ -110,8 +105,7 @@ class CheckpointedResults(Results):
         runs: The runs of the experiment.
         steps: Of the execution.
         prints: Knows their fingerprints in each run.
-        write: Writes some runs of the experiment.
-        released: Takes the fields of what was written.
+        state: Writes runs and releases them.
     """
 
     def __init__(
@@ -119,14 +113,12 @@ class CheckpointedResults(Results):
         runs: Runs,
         steps: Sequence[Step],
         prints: RunFingerprints,
-        write: Callable[[list[Run]], None],
-        released: ReleasedFields,
+        state: StoredState,
     ) -> None:
         super().__init__(runs, prints)
         self._steps = steps
         self._names = [step.name for step in steps]
-        self._write = write
-        self._released = released
+        self._state = state
         self._waiting: list[Run] = []
         self._since = 0.0
         self._is_refused = False
@@ -157,12 +149,12 @@ class CheckpointedResults(Results):
         while self._waiting and not self._is_refused:
             chunk = self._waiting[:CHUNK]
             self._write_all(chunk)
-            self._released.take(chunk)
+            self._state.release(chunk)
             del self._waiting[:CHUNK]
 
     def _write_all(self, runs: list[Run]) -> None:
         try:
-            self._write(runs)
+            self._state.write_some(runs)
         except InvalidInput:
             for run in runs:
                 self._write_one(run)
@@ -173,13 +165,13 @@ class CheckpointedResults(Results):
     def _write_one(self, run: Run) -> None:
         """Write a run; fields that the tables cannot keep make it a failed one."""
         try:
-            self._write([run])
+            self._state.write_some([run])
         except InvalidInput as error:
             run.fields = Namespace()
             run.ledger.error, run.ledger.error_type = str(error), type(error).__name__
             run.ledger.fail(self._steps[-1].name, self._steps[-1].fingerprint)
             run.ledger.discard(self._names)
-            self._write([run])
+            self._state.write_some([run])
 
 
 def parts_of(
@@ -207,18 +199,3 @@ def parts_of_params(prints: RunFingerprints) -> dict[str, FingerprintParts]:
 
 def _parts(step: str | None, manifest: Manifest) -> FingerprintParts:
     return FingerprintParts(step, manifest.parts, manifest.sources())
-
-
-def joined(earlier: Written | None, later: Written) -> Written:
-    """Return what two writes in a row did, without what they saw."""
-    nothing = Snapshot(later.id_experiment)
-    if earlier is None:
-        return replace(later, snapshot=nothing)
-    return replace(
-        later,
-        runs=earlier.runs + later.runs,
-        columns=list(dict.fromkeys((*earlier.columns, *later.columns))),
-        steps=list(dict.fromkeys((*earlier.steps, *later.steps))),
-        changed=earlier.changed or later.changed,
-        snapshot=nothing,
-    )

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mltraq_prefect.orchestration.artifacts import announce, inside_run
+    from mltraq_prefect.orchestration.artifacts import announce
     from mltraq_prefect.orchestration.blocks import (
         ExperimentStore,
         pickle_key_of_block,
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     )
     from mltraq_prefect.orchestration.events import Persisted
     from mltraq_prefect.orchestration.fanout import execute_in_tasks
-    from mltraq_prefect.orchestration.flows import in_flow, in_task, inside_deployment, inside_task
+    from mltraq_prefect.orchestration.flows import in_flow
     from mltraq_prefect.orchestration.links import page_url
     from mltraq_prefect.orchestration.progress import ShownProgress
     from mltraq_prefect.orchestration.runners import check_runner
@@ -29,21 +29,17 @@ __all__ = [
     "check_runner",
     "execute_in_tasks",
     "in_flow",
-    "in_task",
-    "inside_deployment",
-    "inside_run",
-    "inside_task",
     "page_url",
     "pickle_key_of_block",
     "url_of_block",
 ]
 
 _MODULES = {
-    "artifacts": ("announce", "inside_run"),
+    "artifacts": ("announce",),
     "blocks": ("ExperimentStore", "pickle_key_of_block", "url_of_block"),
     "events": ("Persisted",),
     "fanout": ("execute_in_tasks",),
-    "flows": ("in_flow", "in_task", "inside_deployment", "inside_task"),
+    "flows": ("in_flow",),
     "links": ("page_url",),
     "progress": ("ShownProgress",),
     "runners": ("check_runner",),

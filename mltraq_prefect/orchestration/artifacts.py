@@ -6,7 +6,6 @@ import base64
 from collections.abc import Callable, Sequence
 
 from prefect.artifacts import create_markdown_artifact
-from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_run_logger
 
 from mltraq_prefect.orchestration.events import Persisted, emit_persisted
@@ -21,11 +20,6 @@ PICTURED = 3
 """So many fields are drawn."""
 
 Report = bool | Sequence[str]
-
-
-def inside_run() -> bool:
-    """Return whether this code runs in a flow or a task."""
-    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
 
 
 def announce(written: Persisted, read: Callable[[int], Numbers], report: Report) -> None:

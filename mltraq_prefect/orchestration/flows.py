@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from prefect import Flow, Task, runtime
+from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, CancelledRun
 from prefect.states import Cancelled, Completed, Failed
 
@@ -23,16 +23,6 @@ from mltraq_prefect.orchestration.server_loss import surviving_server_loss
 from mltraq_prefect.orchestration.temporary_server import await_temporary_server
 
 T = TypeVar("T")
-
-
-def inside_task() -> bool:
-    """Return whether this code runs in a task, where submitting more tasks could deadlock."""
-    return TaskRunContext.get() is not None
-
-
-def inside_deployment() -> bool:
-    """Return whether this code runs in a flow run of a deployment, or where one is prepared."""
-    return runtime.deployment.id is not None
 
 
 def end_with_asyncio_task() -> None:
@@ -171,16 +161,14 @@ def _nothing() -> None:
     pass
 
 
-def in_task(name: str, subject: str, body: Callable[[], T]) -> T:
-    """Call a function as a task run if this code runs in a flow, else as it is.
+def as_task(name: str, subject: str, body: Callable[[], T]) -> T:
+    """Call a function as a task run of the current flow run.
 
     Args:
         name: Name of the task.
         subject: What it works on; name and subject make the name of the task run.
         body: What it raises is raised, and fails the task run.
     """
-    if FlowRunContext.get() is None or inside_task():
-        return body()
 
     def call() -> T:
         return body()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
+from mltraq_prefect.errors import InvalidName
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.values.columns import picked
 from mltraq_prefect.storage.values.marks import Mark
@@ -233,6 +235,17 @@ class Record:
             known = known | {"snapshot": None}
         for name, value in known.items():
             setattr(self, name, value)
+
+
+def new_record(name: str, fields: Mapping[str, Any]) -> Record:
+    """Return the record of an experiment that no database has seen.
+
+    Raises:
+        InvalidName: The name is no text, or empty.
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidName(f"the name of an experiment must be a non-empty string, not {name!r}")
+    return Record(name=name, id_experiment=str(uuid.uuid4()), fields=dict(fields), runs=[])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,39 @@
+"""What is refused before an experiment is persisted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mltraq_prefect.checkpoints.stored_state import Content, StoredState
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.model.hints import unknown_name
+from mltraq_prefect.reports.overview import keys_of
+
+
+def check_persist(if_exists: object, report: object, on_error: object) -> None:
+    """Refuse options that `persist` does not have.
+
+    Raises:
+        InvalidInput: There is one.
+    """
+    if if_exists not in ("fail", "replace", "merge"):
+        raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
+    if on_error not in ("raise", "keep"):
+        raise InvalidInput(f'on_error is {on_error!r}; use "raise" or "keep"')
+    if isinstance(report, str):
+        raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
+
+
+def check_report(report: Sequence[str], experiment: Content, state: StoredState) -> None:
+    """Refuse fields of a report that no run has; runs that failed may lack any.
+
+    Raises:
+        InvalidInput: There is such a field.
+    """
+    runs = [run for run in experiment.runs.values() if not state.has_alone(run)]
+    missing = [key for key in report if not any(key in run.fields for run in runs)]
+    if not missing or not runs or any(run.ledger.state == "failed" for run in runs):
+        return
+    known = [*keys_of(run.fields for run in runs), *state.store.keys(experiment.name)]
+    if (unknown := unknown_name(missing, known)) is not None:
+        raise InvalidInput(f"report: experiment {experiment.name!r} has no field {unknown}")

@@ -1,0 +1,15 @@
+"""The key that signs pickles."""
+
+from __future__ import annotations
+
+from mltraq_prefect.orchestration.current import inside_run
+from mltraq_prefect.storage.pickles import user_key
+
+
+def signing_key() -> bytes:
+    """Return the key that signs pickles: of the user or, inside a flow, of a Prefect block."""
+    if not inside_run():
+        return user_key()
+    from mltraq_prefect.orchestration import pickle_key_of_block
+
+    return user_key(pickle_key_of_block)

@@ -1,0 +1,250 @@
+"""What the database knows of an experiment, as far as this process has read or written it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from mltraq_prefect.checkpoints.released_fields import ReleasedFields
+from mltraq_prefect.checkpoints.selection import LeftOut, tell_of_deleted
+from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.storage import Mode, Record, Seen, Snapshot, Store, Written
+from mltraq_prefect.storage.pickles import seal_record
+
+
+class Content(Protocol):
+    """What there is to store: an experiment.
+
+    Attributes:
+        fields: What is tracked of the experiment as a whole.
+        runs: Its runs.
+    """
+
+    fields: Namespace
+    runs: Runs
+
+    @property
+    def name(self) -> str:
+        """What identifies the experiment in its database."""
+
+
+class StoredState:
+    """What the database knows of an experiment; all that is written of it goes through here.
+
+    Args:
+        store: The database.
+        record: What was read of the experiment, or the record of a new one.
+        content: What is in memory of it.
+
+    Attributes:
+        store: The database.
+        id_experiment: UUID as text; that of the stored experiment once there is one.
+        revision: How often the experiment had been written when it was read; None if never.
+        content: What is in memory of it.
+        fingerprints: What fingerprints of its runs were made of, by the digests in them.
+    """
+
+    def __init__(self, store: Store, record: Record, content: Content) -> None:
+        self.store = store
+        self.id_experiment = record.id_experiment
+        self.revision = record.revision
+        self.fingerprints = dict(record.fingerprints)
+        self.content = content
+        self._properties = record.properties
+        self._snapshot = record.snapshot
+        self._left_out = LeftOut(record.missing_fields, record.missing_runs)
+        self._unannounced: Written | None = None
+        self._released = ReleasedFields(store, content.name, content.runs, self._remember)
+
+    # -- what is known ---------------------------------------------------------------------------
+
+    @property
+    def seen(self) -> Mapping[str, Seen]:
+        """What the database held of runs that were read or written, by `id_run`."""
+        return {} if self._snapshot is None else self._snapshot.runs
+
+    def has(self, run: Run) -> bool:
+        """Return whether the database has a run, as far as this process knows."""
+        return run.id_run in self.seen or run.is_of(self._released)
+
+    def has_alone(self, run: Run) -> bool:
+        """Return whether the database has the fields of a run, and memory does not."""
+        return self._released.has(run)
+
+    def refuse_replace(self, what: str) -> None:
+        """Refuse to put an experiment that was loaded in part in the place of the stored one.
+
+        Args:
+            what: The option that would do that, as it is written.
+
+        Raises:
+            InvalidInput: It was loaded in part.
+        """
+        self._left_out.refuse_replace(self.content.name, what)
+
+    def tell_of_deleted(self) -> None:
+        """Say that a merge deletes no runs, if some were deleted from the experiment in memory."""
+        tell_of_deleted(self.content.name, self.seen, self.content.runs)
+
+    def record(self, runs: Iterable[Run] | None = None) -> Record:
+        """Return the experiment as storage sees it.
+
+        Args:
+            runs: Some of its runs; all if None.
+        """
+        return Record(
+            name=self.content.name,
+            id_experiment=self.id_experiment,
+            fields=self.content.fields,
+            runs=list(self.content.runs.values() if runs is None else runs),
+            properties=self._properties,
+            revision=self.revision,
+            snapshot=self._snapshot,
+            missing_fields=self._left_out.fields,
+            missing_runs=self._left_out.runs,
+            fingerprints=self.fingerprints,
+        )
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def read(self) -> Record | None:
+        """Read the experiment without the fields of its runs; None if it is not stored."""
+        name = self.content.name
+        if not self.store.exists(name):
+            return None
+        return self.store.read(name, columns=[])
+
+    def take_over(self, stored: Record) -> None:
+        """Take over what was read: what is in memory is of that experiment from now on."""
+        self.id_experiment, self.revision = stored.id_experiment, stored.revision
+        self.adopt({run.id_run: run.ledger for run in stored.runs})
+
+    def find_added(self) -> None:
+        """Take over what the database knows of runs that were added to a stored experiment."""
+        if self.revision is None:
+            return
+        added = [run.id_run for run in self.content.runs.values() if not self.has(run)]
+        self.adopt(self.store.entries(self.content.name, added))
+
+    def adopt(self, entries: Mapping[str, LedgerEntry]) -> None:
+        """Take over what the ledger says; fields that were never in memory stay in the database.
+
+        Args:
+            entries: Of runs, by `id_run`.
+        """
+        for run in self.content.runs.values():
+            entry = entries.get(run.id_run)
+            if entry is None:
+                continue
+            run.ledger = entry
+            if not self.has(run) and not run.fields:
+                self._released.take([run])
+
+    def release(self, runs: Iterable[Run]) -> None:
+        """Drop from memory what was written of runs; their fields are read back when needed."""
+        self._released.take(runs)
+
+    def _give_back(self) -> None:
+        for run in self.content.runs.values():
+            _ = run.fields
+
+    def _remember(self, id_experiment: str, id_run: str, seen: Seen) -> None:
+        self._snapshot_of(id_experiment).runs.put(id_run, seen)
+
+    def _snapshot_of(self, id_experiment: str) -> Snapshot:
+        """Return the snapshot; that of another experiment, which had this name before, goes."""
+        if self._snapshot is None or self._snapshot.id_experiment != id_experiment:
+            self._snapshot = Snapshot(id_experiment)
+        return self._snapshot
+
+    def _see_assigned(self, runs: Iterable[Run]) -> None:
+        """Look at what the database holds of runs whose fields were assigned, and never read."""
+        seen = self.seen
+        unseen = [run for run in runs if run.is_of(self._released) and run.id_run not in seen]
+        if unseen and self.store.exists(self.content.name):
+            self._released.look_at(unseen)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def write(self, mode: Mode, signing_key: Callable[[], bytes] | None) -> Written:
+        """Write the experiment, but for what the database alone has if it is merged.
+
+        Args:
+            mode: What to do if the name is taken.
+            signing_key: Returns the key of a pickle to store beside it; None: there is none.
+        """
+        if mode != "merge" or signing_key is not None:
+            self._give_back()
+        runs = [run for run in self.content.runs.values() if not self.has_alone(run)]
+        if mode == "merge":
+            self._see_assigned(runs)
+        record = self.record(runs)
+        if signing_key is None:
+            return self.store.write(record, mode)
+        key = signing_key
+        return self.store.write(
+            record, mode, pickle=lambda known_as: seal_record(record, key(), known_as)
+        )
+
+    def settle(self, written: Written, mode: Mode) -> None:
+        """Take over what a write of the experiment did."""
+        self.id_experiment = written.id_experiment
+        self.revision, self._snapshot = written.revision, written.snapshot
+        if mode != "merge":
+            self._left_out = LeftOut((), 0)
+
+    def write_some(self, runs: list[Run]) -> None:
+        """Write some runs that were executed."""
+        self._see_assigned(runs)
+        self._note(self.store.write(self.record(runs), "merge"), runs)
+
+    def replace(self) -> None:
+        """Put the experiment, as it is in memory, in the place of the stored one."""
+        self._give_back()
+        record = self.record()
+        self._note(self.store.write(record, "replace"), record.runs)
+
+    def _note(self, written: Written, runs: Iterable[Run]) -> None:
+        """Take over what a write of runs did that are released afterwards, or executed next."""
+        self.id_experiment, self.revision = written.id_experiment, written.revision
+        self._unannounced = joined(self._unannounced, written)
+        snapshot = self._snapshot_of(written.id_experiment)
+        snapshot.fields = written.snapshot.fields
+        for run in runs:
+            snapshot.runs.drop(run.id_run)
+
+    def to_announce(self, written: Written) -> Written:
+        """Return what a write did, and checkpoints before it of which nobody was told; once."""
+        told, self._unannounced = joined(self._unannounced, written), None
+        return told
+
+    def delete(self) -> None:
+        """Delete the experiment from the database; memory keeps its runs.
+
+        Raises:
+            ExperimentNotFound: The database does not have it.
+        """
+        self._give_back()
+        self.store.delete(self.content.name)
+        self.revision = self._snapshot = None
+        content = self.content
+        self._released = ReleasedFields(self.store, content.name, content.runs, self._remember)
+
+
+def joined(earlier: Written | None, later: Written) -> Written:
+    """Return what two writes in a row did, without what they saw."""
+    nothing = Snapshot(later.id_experiment)
+    if earlier is None:
+        return replace(later, snapshot=nothing)
+    return replace(
+        later,
+        runs=earlier.runs + later.runs,
+        columns=list(dict.fromkeys((*earlier.columns, *later.columns))),
+        steps=list(dict.fromkeys((*earlier.steps, *later.steps))),
+        changed=earlier.changed or later.changed,
+        snapshot=nothing,
+    )

@@ -1,0 +1,55 @@
+"""What there is to know of the runs of an experiment, at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from mltraq_prefect.model.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PageUrl = Callable[[Literal["flow-run", "task-run"], str | None], str | None]
+"""Returns the page of a kind of object from its id, if there is one."""
+
+
+def links_of(runs: Iterable[Run], page_url: PageUrl) -> pd.DataFrame:
+    """Return for each run and step the pages of its flow run and task run.
+
+    Args:
+        runs: The runs.
+        page_url: Makes URLs of ``flow-run`` and ``task-run``.
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "id_run": run.id_run,
+            "run": run.describe(),
+            "step": step,
+            "flow_run": page_url("flow-run", entry.flow_run_id),
+            "task_run": page_url("task-run", entry.task_run_id),
+        }
+        for run in runs
+        for step, entry in run.ledger.executions.items() or ((None, run.ledger),)
+    ]
+    columns = ["id_run", "run", "step", "flow_run", "task_run"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def counts_of(runs: Collection[Run]) -> dict[str, Any]:
+    """Return number, params, fields, steps and states of runs."""
+    states = [run.ledger.state for run in runs]
+    return {
+        "run_count": len(runs),
+        "run_params": keys_of(run.params for run in runs),
+        "run_fields": keys_of(run.fields for run in runs),
+        "run_steps": keys_of(run.ledger.steps for run in runs),
+        "run_states": {state: states.count(state) for state in dict.fromkeys(states)},
+    }
+
+
+def keys_of(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the distinct keys of mappings in the order in which they first appear."""
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
