@@ -16,7 +16,7 @@ PICKLE_KEY = "MLTRAQ_PICKLE_KEY"
 
 _PREFIX = "MLTRAQ_"
 _OF_USERS = (DATABASE_URL, PICKLE_KEY)
-_OF_DEVELOPERS = ("MLTRAQ_PEERS_PYTHON", "MLTRAQ_TEST_MARIADB", "MLTRAQ_TEST_POSTGRESQL")
+_OF_DEVELOPERS = re.compile(r"MLTRAQ_(PEERS_PYTHON|TEST_\w+)")
 _OF_KUBERNETES = re.compile(
     r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)"
 )
@@ -29,13 +29,16 @@ def check_variables() -> None:
     Raises:
         InvalidInput: There is one; the message names the variable that is most like it.
     """
-    known = {*_OF_USERS, *_OF_DEVELOPERS}
     for name in sorted(os.environ):
         shouted = name.upper()
-        if not shouted.startswith(_PREFIX) or name in known or _OF_KUBERNETES.fullmatch(name):
+        if not shouted.startswith(_PREFIX) or name in _OF_USERS or _is_of_others(name):
             continue
         (nearest,) = difflib.get_close_matches(shouted, _OF_USERS, n=1, cutoff=0)
         raise InvalidInput(
             f"there is no environment variable {name}; do you mean {nearest}? Known are "
             f"{' and '.join(_OF_USERS)}: rename it, or unset it"
         )
+
+
+def _is_of_others(name: str) -> bool:
+    return bool(_OF_DEVELOPERS.fullmatch(name) or _OF_KUBERNETES.fullmatch(name))
