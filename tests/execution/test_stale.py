@@ -15,6 +15,18 @@ def project(tmp_path):
 
 STEP = "def step(run):\n    run.fields.x = run.params.N * "
 
+TIMES = """
+def one(n):
+    return n
+
+def times(rate):
+    @functools.wraps(one)
+    def inner(n):
+        return one(n) * rate
+    return inner
+
+"""
+
 STALE = {
     "constant": (
         {"code": f"LR = 1\n{STEP}LR"},
@@ -230,6 +242,32 @@ STALE = {
             "grid": "m=[M]",
         },
         "step 'step': other code in script.M.n",
+    ),
+    "functions that a decorator has made": (
+        {
+            "imports": "import functools",
+            "code": f"{TIMES}F = [times(2), times(3)]\n{STEP}F[0](1)",
+        },
+        {
+            "imports": "import functools",
+            "code": f"{TIMES}F = [times(3), times(2)]\n{STEP}F[0](1)",
+        },
+        "other value of F in module script",
+    ),
+    "modules of the same name": (
+        {
+            "imports": "import one.settings\nimport two.settings",
+            "code": f"{STEP}(one.settings.LR - two.settings.LR)",
+            "one/settings": "LR = 1",
+            "two/settings": "LR = 2",
+        },
+        {"one/settings": "LR = 2", "two/settings": "LR = 1"},
+        "other value of LR in module settings",
+    ),
+    "attribute of a function": (
+        {"code": f"def work():\n    return work.rate\nwork.rate = 1\n{STEP}work()"},
+        {"code": f"def work():\n    return work.rate\nwork.rate = 2\n{STEP}work()"},
+        "other value of rate in script.work (1 -> 2)",
     ),
     "script that edits itself before it executes": (
         {"code": f"from pathlib import Path\nLR = 1\n{STEP}1"},

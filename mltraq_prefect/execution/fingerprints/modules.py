@@ -36,6 +36,11 @@ def globals_of(name: str) -> Mapping[str, Any]:
     return {"__name__": name} if module is None else vars(module)
 
 
+def file_of(namespace: Mapping[str, Any]) -> str:
+    """Return the path of the file that a module is in, or nothing if it is in none."""
+    return _file(namespace) or ""
+
+
 def _file(namespace: Mapping[str, Any]) -> str | None:
     file = namespace.get("__file__")
     if file is None and (path := namespace.get("__path__")):

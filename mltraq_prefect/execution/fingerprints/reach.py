@@ -21,6 +21,7 @@ from mltraq_prefect.execution.fingerprints.manifest import (
     version_part,
 )
 from mltraq_prefect.execution.fingerprints.modules import (
+    file_of,
     globals_of,
     installed_version,
     is_main,
@@ -38,7 +39,13 @@ from mltraq_prefect.model.identity import Buffers, code_digest
 _logger = logging.getLogger("mltraq_prefect")
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-_DYNAMIC = frozenset((builtins.exec, builtins.eval, builtins.__import__, importlib.import_module))
+_DYNAMIC = {
+    "exec": "executes",
+    "eval": "executes",
+    "__import__": "imports",
+    "globals": "is asked for",
+}
+_CHOSEN = {"importlib": "import_module", "sys": "modules"}
 _CODE = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
 _NO_ATTRIBUTES = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -58,7 +65,7 @@ class Reach:
 
     def __init__(self, subject: str, buffers: Buffers | None) -> None:
         self._subject = subject
-        self._parts: dict[str, set[str]] = {PYTHON: {_PYTHON}}
+        self._parts: dict[str, dict[str, set[str]]] = {PYTHON: {"": {_PYTHON}}}
         self._waiting: deque[Any] = deque()
         self._met: dict[int, Any] = {}
         self._functions: dict[str, types.FunctionType] = {}
@@ -68,8 +75,13 @@ class Reach:
         self._is_quiet = False
         self._values = Values(buffers, self._meet, self._give_up)
 
-    def value(self, name: str, value: Any) -> None:
+    def value(self, name: str, value: Any, file: str = "") -> None:
         """Note a value, and follow the code that it leads to.
+
+        Args:
+            name: What it is, for a person.
+            value: Anything.
+            file: Of the module that has it: two of them may be called the same.
 
         Raises:
             InvalidStep: It is a generator of random numbers.
@@ -77,22 +89,20 @@ class Reach:
         self._place = name
         if not self._is_quiet:
             refuse_generators(self._subject, name, value)
-        self._note(name, self._values.digest(value))
+        self._note(name, self._values.digest(value), file)
 
     def manifest(self) -> Manifest:
         """Follow what was met; return all parts."""
         while self._waiting:
             self._visit(self._waiting.popleft())
-        parts = {
-            name: found.copy().pop() if len(found) == 1 else combined(*sorted(found))
-            for name, found in self._parts.items()
-        }
+        parts = {name: _joined(found) for name, found in self._parts.items()}
         names = {module: frozenset(found) for module, found in self._globals.items()}
         return Manifest(parts, self._functions, ModuleReads(names, frozenset(self._imports)))
 
-    def _note(self, name: str, digest: str) -> None:
+    def _note(self, name: str, digest: str, file: str = "") -> None:
         is_shown = digest.startswith(_SHOWN) or name.startswith(_SHOWN)
-        self._parts.setdefault(name, set()).add(digest if is_shown else combined(digest))
+        found = self._parts.setdefault(name, {}).setdefault(file, set())
+        found.add(digest if is_shown else combined(digest))
 
     def _note_global(self, namespace: Mapping[str, Any], name: str) -> None:
         """Note that a global is read, unless it is of the program itself, or of no module."""
@@ -149,10 +159,11 @@ class Reach:
             self._version(str(function.__globals__.get("__name__") or "builtins"))
             self._wrapper(function, name)
             return
-        self._note(f"code in {name}", code_digest(function.__code__))
+        file = file_of(function.__globals__)
+        self._note(f"code in {name}", code_digest(function.__code__), file)
         self._functions.setdefault(name, function)
         for argument, value in _defaults(function):
-            self.value(f"default of {argument} in {name}", value)
+            self.value(f"default of {argument} in {name}", value, file)
         self._captured(function, name)
         for read in reads_of(function.__code__):
             self._read(read, function.__globals__)
@@ -175,18 +186,19 @@ class Reach:
             if variable == "__class__":
                 self._meet(value)
             else:
-                self.value(f"value of {variable} captured by {name}", value)
+                file = file_of(function.__globals__)
+                self.value(f"value of {variable} captured by {name}", value, file)
 
     def _class(self, kind: type) -> None:
         if owner_of(kind) != "user":
             self._version(kind.__module__)
             return
-        name = name_of(kind)
+        name, file = name_of(kind), file_of(globals_of(kind.__module__))
         if type(kind) is not type:
             self._meet(type(kind))
-        self.value(f"bases of class {name}", kind.__bases__)
+        self.value(f"bases of class {name}", kind.__bases__, file)
         for attribute, value in _attributes(kind):
-            self.value(f"value of {attribute} in class {name}", value)
+            self.value(f"value of {attribute} in class {name}", value, file)
 
     # -- modules and globals ---------------------------------------------------------------------
 
@@ -197,14 +209,16 @@ class Reach:
         elif read.root in namespace:
             if not _is_dunder(read.root):
                 self._note_global(namespace, read.root)
-                self._follow(namespace[read.root], read.root, label(namespace), read.attributes)
-        elif getattr(builtins, read.root, None) in _DYNAMIC:
-            self._place = f"what {read.root}() executes in module {label(namespace)}"
+                self._follow(namespace[read.root], read.root, namespace, read.attributes)
+        elif read.root in _DYNAMIC:
+            self._place = f"what {read.root}() {_DYNAMIC[read.root]} in module {label(namespace)}"
             self._give_up(getattr(builtins, read.root), "it is made while the step runs")
         elif not hasattr(builtins, read.root):
             self._note_global(namespace, read.root)  # a step may set it
 
-    def _follow(self, value: Any, name: str, module: str, attributes: tuple[str, ...]) -> None:
+    def _follow(
+        self, value: Any, name: str, module: Mapping[str, Any], attributes: tuple[str, ...]
+    ) -> None:
         """Follow a global, or what is taken from it if it is a module."""
         rest = list(attributes)
         while isinstance(value, types.ModuleType):
@@ -214,22 +228,25 @@ class Reach:
             if not rest:
                 self._meet(value)
                 return
-            name, module = rest.pop(0), label(vars(value))
+            name, module = rest.pop(0), vars(value)
             if _is_dunder(name) or not self._has(value, name):
                 return
             self._note_global(vars(value), name)
             value = getattr(value, name)
-        self.value(f"value of {name} in module {module}", value)
+        self.value(f"value of {name} in module {label(module)}", value, file_of(module))
+        if isinstance(value, types.FunctionType) and rest and rest[0] in vars(value):
+            own = f"value of {rest[0]} in {name_of(value)}"
+            self.value(own, vars(value)[rest[0]], file_of(value.__globals__))
 
     def _foreign(self, module: types.ModuleType, attributes: list[str]) -> None:
         self._version(module.__name__)
-        if module is importlib and "import_module" in attributes:
-            self._place = "what import_module() imports"
-            self._give_up(importlib.import_module, "it is named while the step runs")
+        if _CHOSEN.get(module.__name__) in attributes:
+            self._place = f"what {module.__name__}.{_CHOSEN[module.__name__]} is asked for"
+            self._give_up(module, "it is named while the step runs")
 
     def _imported(
         self, statement: Import, namespace: Mapping[str, Any]
-    ) -> Iterator[tuple[Any, str, str]]:
+    ) -> Iterator[tuple[Any, str, Mapping[str, Any]]]:
         package = namespace.get("__package__") or ""
         dots = "." * statement.level
         try:
@@ -244,12 +261,12 @@ class Reach:
         if owner(vars(module)) == "user" and module.__name__ != "__main__":
             self._imports.add(name)
         if statement.attribute is None:
-            yield module, name, name
+            yield module, name, vars(module)
         elif owner(vars(module)) != "user":
             self._version(name)
         elif self._has(module, statement.attribute):
             self._note_global(vars(module), statement.attribute)
-            yield getattr(module, statement.attribute), statement.attribute, label(vars(module))
+            yield getattr(module, statement.attribute), statement.attribute, vars(module)
 
     def _has(self, module: types.ModuleType, name: str) -> bool:
         """Return whether a module has an attribute, or a module in it that can be imported."""
@@ -285,7 +302,17 @@ class Reach:
         for name, value in list(vars(module).items()):
             if not _is_dunder(name):
                 self._note_global(vars(module), name)
-                self._follow(value, name, label(vars(module)), ())
+                self._follow(value, name, vars(module), ())
+
+
+def _joined(found: Mapping[str, set[str]]) -> str:
+    """Return one digest for all that has the same name: by the order of the files it is in."""
+    digests = [
+        digest if len(found) == 1 else combined(str(place), digest)
+        for place, file in enumerate(sorted(found))
+        for digest in found[file]
+    ]
+    return digests[0] if len(digests) == 1 else combined(*sorted(digests))
 
 
 def _import(name: str) -> types.ModuleType:

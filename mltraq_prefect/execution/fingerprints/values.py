@@ -24,6 +24,8 @@ Work = Generator[Any, str, str]
 MANY = 500
 """Containers of more items are encoded as a whole if they can be."""
 
+_MANY_LAYERS = 100
+
 _SCALARS = frozenset((type(None), bool, int, float, complex, type(...), type(NotImplemented)))
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 _BUILTIN_CODE = (
@@ -56,6 +58,7 @@ class Values:
         self._meet = meet
         self._give_up = give_up
         self._known: dict[int, tuple[Any, str]] = {}
+        self._named_so: dict[str, types.FunctionType] = {}
 
     def digest(self, value: Any) -> str:
         """Return text that stands for a value."""
@@ -146,12 +149,16 @@ class Values:
             return None
 
     def _function(self, value: types.FunctionType) -> Work:
-        """A function that a module names counts by that name, any other by what it does."""
+        """A function that a module names counts by that name, any other by what it does.
+
+        Decorators and modules of the same name make others of that name.
+        """
         self._meet(value)
-        if "<" not in value.__qualname__:
-            return name_of(value)
+        name = name_of(value)
+        if "<" not in value.__qualname__ and _wraps(self._named_so.setdefault(name, value), value):
+            return name
         is_users = owner(value.__globals__) == "user"
-        parts = [code_digest(value.__code__) if is_users else name_of(value)]
+        parts = [code_digest(value.__code__) if is_users else name]
         for item in (value.__defaults__, value.__kwdefaults__, *captured(value)):
             parts.append((yield item))
         return combined("function", *parts)
@@ -196,6 +203,18 @@ def _parts_of_code(value: Any) -> tuple[str, list[Any]] | None:
     if callable(value) and callable(wrapped) and owner_of(type(value)) != "user":
         return "wrapped", [type(value), wrapped]
     return None
+
+
+def _wraps(one: Any, other: Any) -> bool:
+    """Whether two functions are the same, or one of them is decorated to become the other."""
+    return other in _layers(one) or one in _layers(other)
+
+
+def _layers(function: Any) -> list[Any]:
+    found = [function]
+    while len(found) < _MANY_LAYERS and hasattr(found[-1], "__wrapped__"):
+        found.append(found[-1].__wrapped__)
+    return found
 
 
 def _is_foreign(value: Any) -> bool:
