@@ -413,6 +413,17 @@ def test_a_query_only_reads_whatever_its_text_is(session, shared_url, tmp_path, 
     assert_sound(shared_url)
 
 
+@pytest.mark.parametrize("words", ["INTO OUTFILE", "into/**/dumpfile", "/*!50000 INTO OUTFILE"])
+def test_a_query_writes_no_file_of_the_server(words, tmp_path):
+    with servers.mariadb_database() as url, mltraq.create_session(url) as session:
+        path = tmp_path / "made"
+        tmp_path.chmod(0o777)
+        sql = f'SELECT "\\"" {words} \'{path}\'{" */" if "!" in words else ""} -- "'
+        with pytest.raises(mltraq.errors.QueryFailed, match="which has INTO OUTFILE or DUMPFILE"):
+            session.query(sql)
+        assert not path.exists()
+
+
 def test_what_reads_is_a_query(session, shared_url):
     define(session, "a").persist()
     reading = [

@@ -280,5 +280,9 @@ def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
         ) from None
     except sa.exc.NoSuchModuleError:
         raise InvalidInput(f"SQLAlchemy has no driver {url.drivername}; name another one") from None
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(
+            f"an option of the database URL {urls.masked(url)} cannot be used: {error}"
+        ) from None
     sa.event.listen(engine, "connect", lambda connection, _record: dialect.prepare(connection))
     return engine

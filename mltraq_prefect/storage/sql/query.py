@@ -52,6 +52,7 @@ def run(
         QueryFailed: A placeholder or param is unknown, or the statement returns no rows.
     """
     _check_reads(sql)
+    transaction.dialect.check_text(sql)
     binder = Binder(params, transaction.dialect)
     statement = sa.text(_translate(sql, binder, tables, transaction))
     if not binder.values:

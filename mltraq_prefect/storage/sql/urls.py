@@ -68,7 +68,7 @@ def arguments(url: sa.URL, dialect: Dialect) -> dict[str, Any]:
     return found
 
 
-def masked(url: str) -> str:
+def masked(url: str | sa.URL) -> str:
     """Return a URL without its secrets."""
     made = sa.make_url(url)
     query = {key: "***" if _SECRET.search(key) else value for key, value in made.query.items()}

@@ -201,6 +201,13 @@ class Dialect:
             Exception: The driver's own; it would execute them all.
         """
 
+    def check_text(self, sql: str) -> None:
+        """Refuse a user's text that would do what no transaction undoes, such as write a file.
+
+        Raises:
+            QueryFailed: It would.
+        """
+
     def idle_limit(self, connection: sa.Connection) -> tuple[str, float] | None:
         """Return after how many seconds the server ends a transaction that waits for its client.
 

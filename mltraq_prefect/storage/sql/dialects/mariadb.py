@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.errors import InvalidInput, QueryFailed
 from mltraq_prefect.storage.sql.dialects.base import (
     LOCK_SECONDS,
     Columns,
@@ -34,6 +34,9 @@ _TROUBLES: dict[int, Trouble] = {
 
 _QUOTING = frozenset((1062, 1064, 1292, 1366, 1411, 1690))
 """Duplicates, statements with the values in them, and values that do not fit."""
+
+
+_WRITES_FILE = re.compile(r"\bINTO\b.*(OUT|DUMP)FILE\b", re.IGNORECASE | re.DOTALL)
 
 
 _MULTI_STATEMENTS = 1 << 16
@@ -156,6 +159,16 @@ class MariaDB(Dialect):
         mode = "READ COMMITTED, READ ONLY"
         connection.exec_driver_sql(f"SET SESSION TRANSACTION ISOLATION LEVEL {mode}")
         connection.exec_driver_sql("START TRANSACTION")
+
+    def check_text(self, sql: str) -> None:
+        """Refuse what writes a file of the server: a transaction that only reads allows it.
+
+        Wherever the words are: the server executes some comments, and its modes decide what quotes.
+        """
+        if _WRITES_FILE.search(sql):
+            raise QueryFailed(
+                "query() only reads, and refused the statement, which has INTO OUTFILE or DUMPFILE"
+            )
 
     def idle_limit(self, connection: sa.Connection) -> tuple[str, float] | None:
         """Read the settings, those that the server has."""
