@@ -63,7 +63,7 @@ def test_a_file_that_its_user_may_not_write(tmp_path, file, folder):
     """The process is no administrator, whom modes do not concern."""
     path = tmp_path / "home" / "x.db"
     path.parent.mkdir()
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
     Store(f"sqlite:///{path}").write(small(), "fail")
     path.chmod(file | 0o004)
@@ -73,6 +73,18 @@ def test_a_file_that_its_user_may_not_write(tmp_path, file, folder):
     assert worker.result() == (3, "ReadOnlyStore")
     worker.kill()
     path.parent.chmod(0o755)
+
+
+def test_a_file_in_a_folder_that_its_user_may_not_enter(tmp_path):
+    path = tmp_path / "home" / "x.db"
+    path.parent.mkdir(mode=0o700)
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
+    worker = Worker()
+    worker.begin(tasks.write_unprivileged, f"sqlite:///{path}", small())
+    with pytest.raises(AssertionError, match=r"StorageUnavailable: the database sqlite:.* cannot"):
+        worker.result()
+    worker.kill()
 
 
 # -- full ------------------------------------------------------------------------------------------
@@ -143,7 +155,7 @@ LONG = {
     "own fields": lambda text: (make_record(fields={"x": text}), None),
     "pickle": lambda text: (make_record(), text.encode()),
 }
-"""What is not in a table of runs, but in a row somewhere: as bytes, own fields as JSON too."""
+"""What is not in a table of runs, but in a row somewhere: as bytes."""
 
 
 @pytest.mark.parametrize("url", ["mariadb"], indirect=True)
@@ -151,7 +163,7 @@ LONG = {
 def test_what_no_row_can_take_beside_the_runs(store, what):
     with store._database.reading() as transaction:
         limit = transaction.dialect.value_limit(transaction.connection)
-    room = limit // (3 if what == "own fields" else 2)
+    room = limit // 2
     for length, fits in ((room + 1, False), (room - 1000, True)):
         record, pickle = LONG[what]("x" * length)
         if fits:

@@ -154,7 +154,7 @@ class SQLite(Dialect):
     def is_missing(self, url: sa.URL) -> bool:
         """Return whether a file is not there, and its folder is."""
         path = self._missing_file(url)
-        return path is not None and path.parent.is_dir()
+        return path is not None and os.path.isdir(path.parent)  # noqa: PTH112 (that of Path may raise)
 
     def before_connect(self, url: sa.URL, *, write: bool) -> None:
         """Create a file for its owner alone, as SQLite gives its journals the mode of the file.
