@@ -176,7 +176,11 @@ class Experiment:
             name: Its name; ``<name> copy`` if None.
         """
         name = f"{self.name} copy" if name is None else name
-        twin = Experiment(self._state.store, new_record(name, self.fields))
+        record = new_record(name, self.fields)
+        if name == self.name:  # what was not loaded is not in the copy either
+            here = self._state.record([])
+            record.missing_fields, record.missing_runs = here.missing_fields, here.missing_runs
+        twin = Experiment(self._state.store, record)
         twin._state.fingerprints = dict(self._state.fingerprints)
         forms = Canonical(buffers)
         for run in self.runs.values():

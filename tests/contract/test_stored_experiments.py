@@ -244,6 +244,9 @@ def test_what_was_loaded_in_part_replaces_nothing(session, stored, how):
         execute(loaded, draw, checkpoint="replace")
     with pytest.raises(InvalidInput, match="loaded in part"):
         session.persist(loaded, "replace")
+    with pytest.raises(InvalidInput, match="loaded in part"):
+        persist(loaded.copy("study"), "replace")
+    persist(loaded.copy("other"))
     persist(loaded, "merge")
     whole = session.load("study")
     assert list(whole.runs.first().fields) == ["drawn", "extra"]
