@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 
 from mltraq_prefect.execution.fingerprints.modules import owner, owner_of
 
@@ -28,19 +28,9 @@ def modules_of_this_process_alone() -> list[ModuleType]:
         and module.__name__ == name
         and name not in ("__main__", "__mp_main__")
         and owner(vars(module)) == "user"
-        and _has_code(module)
+        and "__builtins__" in vars(module)  # Python code was executed in it: no extension's
         and not _is_found(module)
     ]
-
-
-def _has_code(module: ModuleType) -> bool:
-    """Return whether functions or classes are made in it; extensions make modules without them."""
-    return any(
-        value.__globals__ is vars(module)
-        if isinstance(value, FunctionType)
-        else isinstance(value, type) and value.__module__ == module.__name__
-        for value in [*vars(module).values()]
-    )
 
 
 def _is_found(module: ModuleType) -> bool:

@@ -5,22 +5,28 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
 from prefect import flow, tags
+from prefect.context import FlowRunContext
 from prefect.settings import (
     PREFECT_FLOWS_DEFAULT_RETRIES,
     PREFECT_LOGGING_LOG_PRINTS,
     PREFECT_RESULTS_PERSIST_BY_DEFAULT,
+    PREFECT_TASKS_DEFAULT_NO_CACHE,
     PREFECT_TASKS_DEFAULT_PERSIST_RESULT,
     PREFECT_TASKS_DEFAULT_RETRIES,
+    PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS,
+    PREFECT_TASKS_DISABLE_CACHING,
     PREFECT_TASKS_REFRESH_CACHE,
+    PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS,
     temporary_settings,
 )
 
 import mltraq_prefect as mltraq
-from tests.prefect_api import flow_run
+from tests.prefect_api import flow_run, task_runs
 from tests.processes import alive
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -29,9 +35,13 @@ SETTINGS = {
     PREFECT_FLOWS_DEFAULT_RETRIES: 2,
     PREFECT_LOGGING_LOG_PRINTS: True,
     PREFECT_RESULTS_PERSIST_BY_DEFAULT: True,
+    PREFECT_TASKS_DEFAULT_NO_CACHE: True,
     PREFECT_TASKS_DEFAULT_PERSIST_RESULT: True,
     PREFECT_TASKS_DEFAULT_RETRIES: 2,
+    PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS: 600,
+    PREFECT_TASKS_DISABLE_CACHING: True,
     PREFECT_TASKS_REFRESH_CACHE: True,
+    PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS: 1,
 }
 
 
@@ -66,6 +76,52 @@ def test_a_setting_changes_neither_the_end_nor_what_is_kept(experiment, setting,
     (found,) = {run.ledger.flow_run_id for run in experiment.runs.values()}
     assert flow_run(found).state.is_failed()
     assert flow_run(found).run_count == 1
+
+
+def test_a_retry_waits_as_long_as_its_execution_says(experiment, tmp_path):
+    """Not as long as a setting says; the test would take too long."""
+    with (
+        temporary_settings({PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS: 600}),
+        pytest.raises(mltraq.RunsFailed),
+    ):
+        experiment.execute(count, {"folder": tmp_path}, runs_per_task=3, retries=1)
+    assert executions(tmp_path) == ["x", "xx", "x"]
+
+
+def test_tags_of_the_user_are_those_of_the_task_runs(experiment):
+    with tags("of the user", "another"):
+        experiment.execute(lambda run: run.fields.update(x=1), runs_per_task=3)
+    (found,) = {run.ledger.flow_run_id for run in experiment.runs.values()}
+    (task_run,) = task_runs(found, 1).values()
+    assert set(task_run.tags) == set(flow_run(found).tags) == {"of the user", "another"}
+
+
+def hang_once(run):
+    (run.kwargs.folder / f"{run.params.N}").write_text(str(os.getpid()))
+    if run.params.N == 3 and not (run.kwargs.folder / "again").exists():
+        threading.Event().wait()
+    run.fields.x = run.params.N
+
+
+def test_a_timeout_of_the_surrounding_flow_ends_the_execution_and_its_workers(session, tmp_path):
+    ids = []
+
+    @flow(timeout_seconds=5)
+    def study():
+        ids.append(str(FlowRunContext.get().flow_run.id))
+        execute()
+
+    def execute():
+        experiment = session.add_experiment("hangs").add_runs(N=[1, 2, 3])
+        experiment.execute(hang_once, {"folder": tmp_path}, checkpoint=True)
+        return [run.fields.x for run in experiment.runs.values()]
+
+    with pytest.raises(TimeoutError):
+        study()
+    assert flow_run(ids[0]).state.name == "TimedOut"
+    assert not alive([int(file.read_text()) for file in tmp_path.glob("[123]")])
+    (tmp_path / "again").touch()
+    assert execute() == [1, 2, 3]
 
 
 def test_a_persist_that_fails_is_not_tried_again(session):
