@@ -1,4 +1,4 @@
-"""A merge of an experiment that was read without some of its fields."""
+"""Writing an experiment that was read without some of its fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mltraq_prefect.storage.records import Record
 
 
 def refuse_other(record: Record, found: Entry | None) -> None:
-    """Refuse to merge it into another experiment than the one that was read, or into none.
+    """Refuse to write it into another experiment than the one that was read, or as a new one.
 
     Its runs would be written without those fields, or with values that belong to others.
 

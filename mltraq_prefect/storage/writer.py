@@ -100,7 +100,7 @@ class Writer:
                 limit = self._dialect.value_limit(transaction.connection)
                 stored = self._stored_fields(transaction, base)
             self._refuse_existing(base)
-            if self._mode == "merge":
+            if self._mode != "replace":
                 partial.refuse_other(self._record, base)
             prepared = uncollected(self._prepare, base, limit, stored)
             try:

@@ -321,8 +321,10 @@ def test_runs_that_were_deleted_by_sql_can_be_written_again(shared_url):
         assert found[gone].fields.large.tolist() == list(range(5_000))
 
 
-@pytest.mark.parametrize("what", ["deleted", "replaced"])
-def test_a_part_of_an_experiment_is_merged_into_no_other(shared_url, what):
+@pytest.mark.parametrize(
+    ("what", "mode"), [("deleted", "merge"), ("deleted", "fail"), ("replaced", "merge")]
+)
+def test_a_part_of_an_experiment_is_written_into_no_other(shared_url, what, mode):
     with mltraq.create_session(shared_url) as session:
         with_large_values(session).persist()
         part = session.load("a", columns=["x"])
@@ -332,7 +334,7 @@ def test_a_part_of_an_experiment_is_merged_into_no_other(shared_url, what):
         for run in part.runs.values():
             run.fields.y = 1
         with pytest.raises(mltraq.StoreError, match=f"'a' has been {what} since .* 'large', so"):
-            part.persist("merge")
+            part.persist(mode)
         assert session.ls()["runs"].tolist() == ([2] if what == "replaced" else [])
 
 
