@@ -8,31 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mltraq_prefect.orchestration.artifacts import announce
-    from mltraq_prefect.orchestration.blocks import (
-        ExperimentStore,
-        pickle_key_of_block,
-        url_of_block,
-    )
-    from mltraq_prefect.orchestration.events import Persisted
-    from mltraq_prefect.orchestration.fanout import execute_in_tasks
-    from mltraq_prefect.orchestration.flows import in_flow
-    from mltraq_prefect.orchestration.links import page_url
-    from mltraq_prefect.orchestration.progress import ShownProgress
-    from mltraq_prefect.orchestration.runners import check_runner
-
-__all__ = [
-    "ExperimentStore",
-    "Persisted",
-    "ShownProgress",
-    "announce",
-    "check_runner",
-    "execute_in_tasks",
-    "in_flow",
-    "page_url",
-    "pickle_key_of_block",
-    "url_of_block",
-]
+    from mltraq_prefect.orchestration.artifacts import announce as announce
+    from mltraq_prefect.orchestration.blocks import ExperimentStore as ExperimentStore
+    from mltraq_prefect.orchestration.blocks import pickle_key_of_block as pickle_key_of_block
+    from mltraq_prefect.orchestration.blocks import url_of_block as url_of_block
+    from mltraq_prefect.orchestration.events import Persisted as Persisted
+    from mltraq_prefect.orchestration.fanout import execute_in_tasks as execute_in_tasks
+    from mltraq_prefect.orchestration.flows import in_flow as in_flow
+    from mltraq_prefect.orchestration.links import page_url as page_url
+    from mltraq_prefect.orchestration.progress import ShownProgress as ShownProgress
+    from mltraq_prefect.orchestration.runners import check_runner as check_runner
 
 _MODULES = {
     "artifacts": ("announce",),
