@@ -18,16 +18,17 @@ def name_cluster() -> None:
 
 def _ray() -> str | None:
     ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
+    is_initialized = getattr(ray, "is_initialized", None)  # another thread may be importing it
+    if ray is None or is_initialized is None or not is_initialized():
         return None
     return str(ray.get_runtime_context().gcs_address)
 
 
 def _dask() -> str | None:
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
+    get_worker = getattr(sys.modules.get("distributed"), "get_worker", None)
+    if get_worker is None:
         return None
     try:
-        return str(distributed.get_worker().scheduler.address)
+        return str(get_worker().scheduler.address)
     except ValueError:  # this is no process of a cluster
         return None
