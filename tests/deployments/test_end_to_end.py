@@ -42,7 +42,12 @@ def test_the_event_starts_the_evaluation_in_another_process(deployed, store, tos
     assert found["error"].notna().all()
     runs = store.load("coin_toss", columns=[]).runs.values()
     assert {run.ledger.flow_run_id for run in runs} == {evaluation["id"]}
-    assert "metrics N=1" in deployed.log("worker.log")
+    chosen = {
+        "flow_runs": {"id": {"any_": [evaluation["id"]]}},
+        "task_runs": {"name": {"like_": "metrics"}},
+    }
+    metrics = deployed.wait(lambda: deployed.post("task_runs/filter", **chosen) or None, "task run")
+    assert f"metrics N={GRID[0]}, " in " ".join(sorted(run["name"] for run in metrics))
 
 
 def test_the_events_say_what_was_written_and_do_not_start_it_again(deployed, store, tossed):
