@@ -71,19 +71,15 @@ def insert(transaction: Transaction, id_experiment: str, steps: Sequence[StepRow
         transaction.insert("experiment_run_steps", RUN_STEPS, cells)
 
 
-def put(
-    transaction: Transaction,
-    id_experiment: str,
-    runs: Sequence[Run],
-    steps: Sequence[Sequence[str]],
-) -> None:
-    """Write the rows of some steps of runs, in the place of those that there are.
+def rows_of_some(
+    runs: Sequence[Run], steps: Sequence[Sequence[str]], dialect: Dialect
+) -> list[StepRows]:
+    """Return the rows of some steps of runs, ready for the driver.
 
     Args:
-        transaction: Where.
-        id_experiment: The experiment.
         runs: The runs.
-        steps: Names of the steps to write, of each run.
+        steps: Names of those steps, of each run.
+        dialect: The backend.
     """
     found: dict[str, list[tuple[str, StepEntry]]] = {}
     for run, names in zip(runs, steps, strict=True):
@@ -91,10 +87,18 @@ def put(
         for step in names:
             entry = known.get(step) or StepEntry("pending")
             found.setdefault(step, []).append((run.id_run, entry))
-    for step in sorted(found, key=step_key):
-        rows = sorted(found[step], key=lambda row: row[0])
-        _delete(transaction, id_experiment, step, [id_run for id_run, _ in rows])
-        insert(transaction, id_experiment, [_rows(step, rows, transaction.dialect)])
+    return [
+        _rows(step, sorted(found[step], key=lambda row: row[0]), dialect)
+        for step in sorted(found, key=step_key)
+    ]
+
+
+def replace(transaction: Transaction, id_experiment: str, steps: Sequence[StepRows]) -> None:
+    """Write rows of steps of runs in the place of those that there are."""
+    for rows in steps:
+        keys, ids = rows[0], rows[1]
+        _delete(transaction, id_experiment, keys[0], ids)
+        insert(transaction, id_experiment, [rows])
 
 
 def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
@@ -121,9 +125,11 @@ def _rows(step: str, rows: Sequence[tuple[str, StepEntry]], dialect: Dialect) ->
     return [Constant(step_key(step), count), ids, Constant(step, count), *map(column, facts)]
 
 
-def _delete(transaction: Transaction, id_experiment: str, step: str, ids: Sequence[str]) -> None:
+def _delete(
+    transaction: Transaction, id_experiment: str, key_of_step: str, ids: Sequence[str]
+) -> None:
     where = "FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ?"
-    key = (id_experiment, step_key(step))
+    key = (id_experiment, key_of_step)
     if not transaction.rows(f"SELECT 1 {where} LIMIT 1", key):
         return  # a new step, as mostly
     for start in range(0, len(ids), CHUNK):

@@ -24,7 +24,8 @@ from mltraq_prefect.storage.sql.connections import (
 from mltraq_prefect.storage.sql.messages import without_values
 from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migrations
 from mltraq_prefect.storage.values.names import check_name, table_name
-from mltraq_prefect.storage.writer import Pickle, Writer
+from mltraq_prefect.storage.write_job import Pickle
+from mltraq_prefect.storage.writer import Writer
 
 T = TypeVar("T")
 

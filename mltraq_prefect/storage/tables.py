@@ -13,15 +13,12 @@ from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import LEDGER, trimmed
 from mltraq_prefect.storage.pending import Condition
-from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
 from mltraq_prefect.storage.values.columns import Constant, Maker
 from mltraq_prefect.storage.values.columns import column as packed
 from mltraq_prefect.storage.values.layout import Column, Layout
-from mltraq_prefect.storage.values.marks import natural_marks, with_exact
 from mltraq_prefect.storage.values.natives import NO_TYPE
 from mltraq_prefect.storage.values.projection import natural
-from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
 
 Cells = tuple[Sequence[str], dict[str, Sequence[Any]]]
 """Ids of runs, and by field a cell of each."""
@@ -79,16 +76,6 @@ def retype(
         return set()
     refused = {key for key, own in statements.items() if not transaction.allows(own, keep=False)}
     return refused or set(old)
-
-
-def read_cells(
-    transaction: Transaction,
-    entry: Entry,
-    keys: Sequence[str],
-    ids: Sequence[str] | None = None,
-) -> Cells:
-    """Read natural cells of runs, as `cells` does, in the transaction."""
-    return cells(transaction, entry, keys, ids)()
 
 
 def cells(
@@ -162,17 +149,6 @@ def of_kind(entry: Entry, key: str) -> Iterator[None]:
         raise CorruptData(reason, experiment=entry.name, field=key) from None
 
 
-def read_ledger(
-    transaction: Transaction,
-    id_experiment: str,
-    names: Sequence[str],
-    ids: Sequence[str] | None = None,
-    where: Condition = ("", ()),
-) -> list[Sequence[Any]]:
-    """Read columns of the ledger of an experiment, as `ledger` does, in the transaction."""
-    return ledger(transaction, id_experiment, names, ids, where)()
-
-
 def ledger(
     transaction: Transaction,
     id_experiment: str,
@@ -216,43 +192,6 @@ def _selected(
         return lambda: [() for _ in makers]
     marks = ", ".join("?" * len(ids))
     return transaction.selected(f"{sql} {word} id_run IN ({marks})", makers, (*parameters, *ids))
-
-
-def read_states(
-    transaction: Transaction, entry: Entry, ids: Sequence[str]
-) -> dict[str, LedgerMark]:
-    """Return what decides whether ledger rows have changed, of those runs that there are."""
-    wanted = set(ids)
-    columns = read_ledger(transaction, entry.id_experiment, ("id_run", *LedgerMark._fields), ids)
-    rows = zip(*columns, strict=True)
-    return {id_run: LedgerMark(*row) for id_run, *row in rows if id_run in wanted}
-
-
-def read_residuals(
-    transaction: Transaction, entry: Entry, ids: Sequence[str]
-) -> dict[str, Residual]:
-    """Return the exact values of fields and params of those runs that have some."""
-    wanted = set(ids)
-    some = (" AND residual IS NOT NULL", ())
-    columns = read_ledger(transaction, entry.id_experiment, ("id_run", "residual"), ids, some)
-    rows = zip(*columns, strict=True)
-    return {id_run: parse_residual(data) for id_run, data in rows if id_run in wanted}
-
-
-def read_marks(
-    transaction: Transaction, entry: Entry, keys: Sequence[str], ids: Sequence[str]
-) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Yield the ids and marks of runs as they are in the database."""
-    residuals = read_residuals(transaction, entry, ids)
-    found, cells = read_cells(transaction, entry, keys, ids)
-    marks = []
-    for key in keys:
-        kind = entry.layout[key].kind
-        with of_kind(entry, key):
-            exact = exact_values(key, kind, found, cells[key], residuals)
-            marks.append(with_exact(natural_marks(kind, cells[key]), exact))
-    rows = zip(*marks, strict=True) if keys else iter([()] * len(found))
-    return zip(found, rows, strict=True)
 
 
 def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:

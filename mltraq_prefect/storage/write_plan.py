@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -134,6 +134,30 @@ def make_plan(
     _check_sizes(plan, dialect, limit)
     _check_residuals(plan, dialect, limit)
     return plan
+
+
+def moved(plan: Plan, snapshot: Snapshot | None, base: Layout, dialect: Dialect) -> Plan | None:
+    """Return a plan for a table that has got other columns; None if its values depend on them.
+
+    Args:
+        plan: The plan as it was made.
+        snapshot: What is known now of what the database holds of its runs.
+        base: The layout that the table has now.
+        dialect: The backend.
+    """
+    if plan.record.snapshot is not snapshot:
+        return None
+    if plan.base == base:
+        return plan
+    for key, projected in plan.fields.items():
+        before, now = plan.base.get(key), base.get(key)
+        kind = None if now is None else (now.kind, now.type)
+        if now != before and (before is not None or kind != (projected.kind, projected.type)):
+            return None
+    layout = _placed(plan.fields, base, dialect)
+    if any((layout[key].name is None) != (plan.layout[key].name is None) for key in plan.fields):
+        return None
+    return replace(plan, base=base, layout=layout)
 
 
 def _check_ids(record: Record) -> None:

@@ -62,3 +62,21 @@ def test_rows_are_made_before_the_transaction_begins(hasty):
         assert store.write(make_record("pairs", runs), mode).runs == len(runs)
     assert store.numbers("pairs", most_runs=10**6).fields["n"].sum() == sum(range(len(runs)))
     assert len(store.query("SELECT * FROM {e}", names={"e": "pairs"})[1]) == len(runs)
+
+
+def test_a_merge_is_compared_and_encoded_before_the_transaction_begins(hasty):
+    patient, store = hasty
+    runs = [make_run(i, **fields_of(i)) for i in range(20_000)]
+    patient.write(make_record("pairs", runs), "fail")
+    record = patient.read("pairs")
+    for i, run in enumerate(record.runs):
+        run.fields["pair"] = (i, "new")
+    assert store.write(record, "merge").runs == len(runs)
+    runs = [make_run(i, **fields_of(i + 1)) for i in range(20_100)]
+    assert store.write(make_record("pairs", runs), "merge").runs == len(runs)
+    found = patient.read("pairs").runs
+    assert found[7].fields == {"pair": (8, np.float32(8)), "many": [8] * 20}
+
+
+def fields_of(i):
+    return {"pair": (i, np.float32(i)), "many": [i] * 20}

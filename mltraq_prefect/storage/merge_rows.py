@@ -1,0 +1,136 @@
+"""Rows of stored runs that a merge changes, made ready for the driver before a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mltraq_prefect.storage import rows, run_steps
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.ledger import KEYS, STATE, ledger_columns
+from mltraq_prefect.storage.merge_diff import Changes
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.columns import Constant
+from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.residuals import Residual, dump_residual, parse_residual
+from mltraq_prefect.storage.write_plan import Plan
+
+Dumped = dict[int, tuple[tuple[tuple[str, ...], bytes | None, Residual], bytes | None]]
+"""By place of a run: what its residual is made of, and that residual."""
+
+
+class Cells(NamedTuple):
+    """New cells of some runs.
+
+    Attributes:
+        kinds: Kinds of the columns, by their names.
+        ids: The runs.
+        columns: The cells.
+    """
+
+    kinds: dict[str, Kind]
+    ids: list[str]
+    columns: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """What changes of stored runs.
+
+    Attributes:
+        fields: Cells of the table of runs.
+        ledger: Cells of the ledger.
+        steps: Rows of steps.
+    """
+
+    fields: list[Cells]
+    ledger: list[Cells]
+    steps: list[run_steps.StepRows]
+
+
+def updates_of(
+    plan: Plan,
+    changes: Changes,
+    stored: Mapping[str, bytes],
+    dialect: Dialect,
+    dumped: Dumped,
+) -> Updates:
+    """Encode what changes.
+
+    Args:
+        plan: The runs.
+        changes: What of them is to be written.
+        stored: The residuals that the changed runs have, by run.
+        dialect: The backend.
+        dumped: Residuals that were encoded before, which is continued.
+    """
+    runs = plan.record.runs
+    if not changes.cells:
+        return Updates([], [], [])
+    _dump(plan, changes, stored, dumped)
+    executed = [place for place in changes.places() if place not in changes.kept]
+    steps = [changes.entries.get(place, []) for place in executed]
+    return Updates(
+        _fields(plan, changes, dialect),
+        _ledger(plan, changes, executed, dumped, dialect),
+        run_steps.rows_of_some([runs[place] for place in executed], steps, dialect),
+    )
+
+
+def _dump(plan: Plan, changes: Changes, stored: Mapping[str, bytes], dumped: Dumped) -> None:
+    """Encode the residuals that changed runs will have, unless that was done before."""
+    new = plan.residuals()
+    for keys, places in changes.cells.items():
+        for place in places:
+            before = stored.get(plan.record.runs[place].id_run)
+            made_of = keys, before, new.get(place, Residual())
+            if place not in dumped or dumped[place][0] != made_of:
+                old = Residual() if before is None else parse_residual(before)
+                dumped[place] = made_of, dump_residual(old.replaced(keys, made_of[2]))
+
+
+def _fields(plan: Plan, changes: Changes, dialect: Dialect) -> list[Cells]:
+    cells = plan.cells(dialect)
+    found = []
+    for keys, places in changes.cells.items():
+        if placed := [key for key in keys if key in cells]:
+            kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in placed}
+            columns = [[cells[key][place] for place in places] for key in placed]
+            found.append(Cells(kinds, _ids(plan, places), columns))
+    return found
+
+
+def _ledger(
+    plan: Plan, changes: Changes, executed: list[int], dumped: Dumped, dialect: Dialect
+) -> list[Cells]:
+    idle = [place for place in changes.places() if place in changes.kept]
+    found = []
+    if idle:
+        residuals = [[dumped[place][1] for place in idle]]
+        found.append(Cells({"residual": "binary"}, _ids(plan, idle), residuals))
+    if executed:
+        columns = ledger_columns(
+            [plan.record.runs[place].ledger for place in executed],
+            list(zip(*[changes.ledger[place] for place in executed], strict=True)),
+            [dumped[place][1] for place in executed],
+            dialect,
+        )
+        found.append(Cells(STATE, _ids(plan, executed), columns))
+    return found
+
+
+def _ids(plan: Plan, places: Sequence[int]) -> list[str]:
+    return [plan.record.runs[place].id_run for place in places]
+
+
+def write(transaction: Transaction, updates: Updates, found: Entry) -> None:
+    """Write what changes of the runs of an experiment."""
+    for kinds, ids, columns in updates.fields:
+        held = rows.beside(transaction, found.id_experiment, ids, kinds, columns, fresh=False)
+        transaction.update(found.table, kinds, {"id_run": "key"}, [*held, ids])
+    for kinds, ids, columns in updates.ledger:
+        keys = [Constant(found.id_experiment, len(ids)), ids]
+        transaction.update("experiment_runs", kinds, KEYS, [*columns, *keys])
+    run_steps.replace(transaction, found.id_experiment, updates.steps)

@@ -1,0 +1,296 @@
+"""Merging into an experiment that is stored.
+
+What there is is read, compared and encoded before the transaction that writes, which repeats only
+what somebody else has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from mltraq_prefect.codecs import uncollected
+from mltraq_prefect.storage import (
+    experiments_table,
+    merge_rows,
+    own_fields,
+    rows,
+    run_tables,
+    stored_runs,
+    tables,
+    unfinished,
+)
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.merge_diff import Changes, find_changes
+from mltraq_prefect.storage.merge_rows import Updates
+from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
+from mltraq_prefect.storage.sql.connections import Database, Transaction
+from mltraq_prefect.storage.sql.schema import origin
+from mltraq_prefect.storage.stored_runs import StoredCells
+from mltraq_prefect.storage.values.projection import UNCHANGED
+from mltraq_prefect.storage.write_job import Job
+from mltraq_prefect.storage.write_plan import Plan, make_plan, moved
+
+T = TypeVar("T")
+
+OwnFields = tuple[bytes | None] | None
+"""The stored residual of the experiment's own fields, if these are to be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What was read of an experiment, and what is to be merged was compared with.
+
+    Attributes:
+        entry: Its entry.
+        states: Marks of the ledger rows of those runs that there are.
+        own: What it has of fields, if these are to be written.
+        unread: Cells and residuals of the runs that were not loaded before.
+        residuals: Residuals of the runs that are to be changed.
+    """
+
+    entry: Entry
+    states: dict[str, LedgerMark]
+    own: OwnFields
+    unread: StoredCells
+    residuals: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What is encoded before the first statement.
+
+    Attributes:
+        basis: What it was compared with.
+        plan: The runs.
+        changes: What of them is to be written.
+        new: Rows of the new ones.
+        updates: New cells of the others.
+        own: Cells of the experiment's own fields; None if they stay as they are.
+        sealed: Its pickle, if there shall be one.
+    """
+
+    basis: Basis
+    plan: Plan
+    changes: Changes
+    new: rows.Rows | None
+    updates: Updates
+    own: own_fields.Cells | None
+    sealed: bytes | None
+
+
+class Merger:
+    """Merges one experiment, and keeps what it has encoded until that is written.
+
+    Args:
+        database: Where to.
+        job: What.
+    """
+
+    def __init__(self, database: Database, job: Job) -> None:
+        self._database = database
+        self._job = job
+        self._fixed: set[str] = set()
+        self._made: tuple[tuple[int, frozenset[str]], Plan] | None = None
+        self._new: tuple[Plan, list[int], rows.Rows | None] | None = None
+        self._dumped: merge_rows.Dumped = {}
+
+    # -- before the transaction ------------------------------------------------------------------
+
+    def prepare(self, base: Entry, limit: int) -> Merge:
+        """Read what there is, compare it, and encode what is to be written.
+
+        Args:
+            base: The experiment as it is stored.
+            limit: How many bytes a row can take.
+        """
+        job = self._job
+        ids = [run.id_run for run in job.record.runs]
+        states = self._read(base, lambda t: stored_runs.states(t, base, ids))
+        plan = uncollected(self._plan, base, limit, states)
+        unread = self._unread(plan, base, states)
+        changes = uncollected(self._changes, plan, base, states, unread)
+        places = changes.places()
+        changed = [ids[place] for place in places]
+        residuals = self._read(base, lambda t: stored_runs.residuals(t, base, changed))
+        own = self._own_of(base)
+        basis = Basis(base, states, own, unread, residuals)
+        cells = self._cells_of(base, own)
+        job.check_own(cells, limit)
+        return Merge(
+            basis=basis,
+            plan=plan,
+            changes=changes,
+            new=uncollected(self._rows, plan, changes.new),
+            updates=uncollected(
+                merge_rows.updates_of, plan, changes, residuals, job.dialect, self._dumped
+            ),
+            own=cells,
+            sealed=job.sealed(base.id_experiment, limit),
+        )
+
+    def _read(self, base: Entry, select: Callable[[Transaction], Callable[[], T]]) -> T:
+        """Select something of the experiment; make it when the transaction has ended."""
+        with self._database.reading(base.table) as transaction:
+            make = select(transaction)
+        return uncollected(make)
+
+    def _plan(self, base: Entry, limit: int, states: dict[str, LedgerMark]) -> Plan:
+        """Encode the runs, or return what was encoded for a table that is almost the same."""
+        snapshot = self._snapshot_of(base)
+        key = (limit, frozenset(self._fixed))
+        if self._made is not None and self._made[0] == key:
+            known = moved(self._made[1], snapshot, base.layout, self._job.dialect)
+            if known is not None and not _has_lost(known, states):
+                self._made = key, known
+                return known
+        plan = self._encoded(snapshot, base, limit)
+        if _has_lost(plan, states):
+            self._job.record = replace(self._job.record, snapshot=None)
+            plan = self._encoded(None, base, limit)
+        self._made = key, plan
+        return plan
+
+    def _encoded(self, snapshot: Snapshot | None, base: Entry, limit: int) -> Plan:
+        return make_plan(
+            replace(self._job.record, snapshot=snapshot),
+            base.layout,
+            self._job.dialect,
+            fixed=self._fixed,
+            compressed=self._job.compressed,
+            limit=limit,
+        )
+
+    def _snapshot_of(self, base: Entry) -> Snapshot | None:
+        """Return the record's snapshot if it is one of what it will be merged into."""
+        snapshot = self._job.record.snapshot
+        return snapshot if snapshot and snapshot.id_experiment == base.id_experiment else None
+
+    def _unread(self, plan: Plan, base: Entry, states: dict[str, LedgerMark]) -> StoredCells:
+        """Read what there is of runs that were not loaded before."""
+        known = () if plan.record.snapshot is None else plan.record.snapshot.runs
+        ids = [id_run for id_run in states if id_run not in known]
+        keys = tuple(key for key in plan.fields if key in base.layout)
+        if not ids:
+            return StoredCells(keys, [], {}, {})
+        return self._read(base, lambda t: stored_runs.cells(t, base, keys, ids))
+
+    def _changes(
+        self, plan: Plan, base: Entry, states: dict[str, LedgerMark], unread: StoredCells
+    ) -> Changes:
+        marks = stored_runs.marks(base, unread)
+        fresh = {
+            id_run: Seen(unread.keys, row, states[id_run])
+            for id_run, row in marks
+            if id_run in states
+        }
+        return find_changes(plan, states, plan.record.snapshot, fresh)
+
+    def _rows(self, plan: Plan, places: list[int]) -> rows.Rows | None:
+        """Encode the rows of new runs, unless that was done before."""
+        if self._new is None or self._new[0] is not plan or self._new[1] != places:
+            self._new = plan, places, rows.rows_of(plan, places, self._job.dialect)
+        return self._new[2]
+
+    def _own_of(self, base: Entry) -> OwnFields:
+        """Read the experiment's own fields if they are others than those that were seen."""
+        snapshot, own = self._snapshot_of(base), self._job.own
+        seen = None if snapshot is None else snapshot.fields
+        if not own if seen is None else own_fields.marks_of(own) == seen:
+            return None
+        with self._database.reading() as transaction:
+            return (own_fields.read(transaction, base.id_experiment),)
+
+    def _cells_of(self, base: Entry, stored: OwnFields) -> own_fields.Cells | None:
+        """Return what is to be written of the experiment's own fields; None if they stay."""
+        if stored is None:
+            return None
+        snapshot = self._snapshot_of(base)
+        before = own_fields.parsed(stored[0], base.name)
+        seen = None if snapshot is None else snapshot.fields
+        now = own_fields.merged(before, self._job.own, seen)
+        return None if now == before else own_fields.cells_of(now, self._job.dialect)
+
+    # -- in the transaction ----------------------------------------------------------------------
+
+    def merge(self, transaction: Transaction, merge: Merge, found: Entry | None) -> Written | None:
+        """Write what was prepared, or nothing if it does not fit what is there now."""
+        if found is None or not self._fits(transaction, merge, found):
+            return None
+        plan, changes = merge.plan, merge.changes
+        entry = self._entry(merge, found)
+        places = sorted([*changes.new, *changes.places()])
+        is_same = not places and entry == found and merge.own is None
+        if is_same and merge.sealed is None:
+            return self._job.written(found, plan, 0, [], list(plan.fields))
+        if self._is_fixed(transaction, plan, found):
+            return None
+        run_tables.reshape(transaction, found.table, found.layout, plan.layout)
+        if changes.new:
+            first = 1 + tables.last_position(transaction, found.id_experiment)
+            rows.insert(transaction, found.id_experiment, found.table, merge.new, first=first)
+        merge_rows.write(transaction, merge.updates, found)
+        now = {"write": self._job.token, **origin()}
+        entry = replace(entry, properties=entry.properties | now, revision=found.revision + 1)
+        experiments_table.update(transaction, entry)
+        if merge.own is not None:
+            own_fields.write(transaction, entry.id_experiment, merge.own)
+        if self._job.dialect.ddl_commits:
+            unfinished.forget(transaction, self._job.table)
+        self._job.put_beside(transaction, entry.id_experiment, merge.sealed)
+        return self._job.written(entry, plan, len(places), list(changes.steps), _touched(merge))
+
+    def _fits(self, transaction: Transaction, merge: Merge, found: Entry) -> bool:
+        """Return whether what was read is what is there.
+
+        A write of other runs is none of our business: merges of many into one experiment shall
+        not wait for a moment in which nobody writes.
+        """
+        basis, base = merge.basis, merge.basis.entry
+        if (found.id_experiment, found.layout) != (base.id_experiment, base.layout):
+            return False
+        if found.revision == base.revision and found.table == base.table:
+            return True
+        ids = [run.id_run for run in self._job.record.runs]
+        changed = [ids[place] for place in merge.changes.places()]
+        own = basis.own
+        return (
+            stored_runs.states(transaction, found, ids)() == basis.states
+            and stored_runs.residuals(transaction, found, changed)() == basis.residuals
+            and (own is None or own == (own_fields.read(transaction, found.id_experiment),))
+            and stored_runs.is_same(transaction, found, basis.unread)
+        )
+
+    def _is_fixed(self, transaction: Transaction, plan: Plan, found: Entry) -> bool:
+        """Change the kinds of columns; return whether some cannot be changed, and none was."""
+        retyped = plan.retyped()
+        fixed = tables.fixed(transaction, found.table, retyped)
+        if not fixed:
+            fixed = tables.retype(transaction, found.table, retyped, plan.layout)
+        self._fixed |= fixed
+        return bool(fixed)
+
+    def _entry(self, merge: Merge, found: Entry) -> Entry:
+        changes = merge.changes
+        return replace(
+            found,
+            run_count=found.run_count + len(changes.new),
+            layout=merge.plan.layout if changes.new or changes.cells else found.layout,
+            properties=found.properties | self._job.record.properties,
+        )
+
+
+def _has_lost(plan: Plan, states: dict[str, LedgerMark]) -> bool:
+    """Return whether a run is gone of which the plan has left out what was there."""
+    runs = plan.record.runs
+    gone = [place for place, run in enumerate(runs) if run.id_run not in states]
+    return any(
+        projected.cells[place] is UNCHANGED for projected in plan.fields.values() for place in gone
+    )
+
+
+def _touched(merge: Merge) -> Sequence[str]:
+    """Return the keys of the fields that are written."""
+    touched = {key for keys in merge.changes.cells for key in keys}
+    return [key for key in merge.plan.fields if key in touched or merge.changes.new]

@@ -1,0 +1,100 @@
+"""What the database holds of the runs that a merge is about, read to be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mltraq_prefect.storage import tables
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.records import LedgerMark
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.values.marks import natural_marks, with_exact
+from mltraq_prefect.storage.values.residuals import exact_values, parse_residual
+
+
+class StoredCells(NamedTuple):
+    """Cells of runs as the database has them.
+
+    Attributes:
+        keys: The fields.
+        ids: The runs.
+        cells: Cells by field, in that order.
+        residuals: Residuals of those runs that have one.
+    """
+
+    keys: tuple[str, ...]
+    ids: Sequence[str]
+    cells: dict[str, Sequence[Any]]
+    residuals: dict[str, bytes]
+
+
+def states(
+    transaction: Transaction, entry: Entry, ids: Sequence[str]
+) -> Callable[[], dict[str, LedgerMark]]:
+    """Select what decides whether ledger rows have changed, of those runs that there are."""
+    names = ("id_run", *LedgerMark._fields)
+    selected = tables.ledger(transaction, entry.id_experiment, names, ids)
+
+    def made() -> dict[str, LedgerMark]:
+        wanted = set(ids)
+        rows = zip(*selected(), strict=True)
+        return {id_run: LedgerMark(*row) for id_run, *row in rows if id_run in wanted}
+
+    return made
+
+
+def residuals(
+    transaction: Transaction, entry: Entry, ids: Sequence[str]
+) -> Callable[[], dict[str, bytes]]:
+    """Select the residuals of those runs that have one."""
+    some = (" AND residual IS NOT NULL", ())
+    selected = tables.ledger(transaction, entry.id_experiment, ("id_run", "residual"), ids, some)
+
+    def made() -> dict[str, bytes]:
+        wanted = set(ids)
+        return {id_run: data for id_run, data in zip(*selected(), strict=True) if id_run in wanted}
+
+    return made
+
+
+def cells(
+    transaction: Transaction, entry: Entry, keys: tuple[str, ...], ids: Sequence[str]
+) -> Callable[[], StoredCells]:
+    """Select natural cells and residuals of runs.
+
+    Others may be among them.
+    """
+    exact = residuals(transaction, entry, ids)
+    natural = tables.cells(transaction, entry, keys, ids)
+
+    def made() -> StoredCells:
+        found, columns = natural()
+        there = set(found)
+        if absent := [id_run for id_run in ids if id_run not in there]:
+            raise tables.missing(entry, absent)
+        return StoredCells(keys, found, columns, exact())
+
+    return made
+
+
+def is_same(transaction: Transaction, entry: Entry, before: StoredCells) -> bool:
+    """Return whether cells that were read before are there once more."""
+    if not before.ids:
+        return True
+    now = cells(transaction, entry, before.keys, before.ids)()
+    columns = [(before.ids, now.ids), *((before.cells[k], now.cells[k]) for k in before.keys)]
+    return before.residuals == now.residuals and all(list(a) == list(b) for a, b in columns)
+
+
+def marks(entry: Entry, stored: StoredCells) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the ids and marks of runs as they are in the database."""
+    parsed = {id_run: parse_residual(data) for id_run, data in stored.residuals.items()}
+    found = []
+    for key in stored.keys if stored.ids else ():
+        kind, own = entry.layout[key].kind, stored.cells[key]
+        with tables.of_kind(entry, key):
+            exact = exact_values(key, kind, stored.ids, own, parsed)
+            found.append(with_exact(natural_marks(kind, own), exact))
+    rows = zip(*found, strict=True) if found else iter([()] * len(stored.ids))
+    return zip(stored.ids, rows, strict=True)

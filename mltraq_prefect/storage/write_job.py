@@ -1,0 +1,109 @@
+"""One write of one experiment: what creating it and merging into it share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mltraq_prefect.storage import fingerprints, own_fields
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.records import Record, SeenRuns, Snapshot, Written
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.sql.schema import PICKLES
+from mltraq_prefect.storage.values.names import check_name, table_name
+from mltraq_prefect.storage.values.residuals import Exact
+from mltraq_prefect.storage.write_plan import Plan, check_row
+
+Pickle = Callable[[str], bytes]
+"""Makes the sealed pickle of an experiment from the id under which it is stored."""
+
+SYSTEM_PROPERTIES = frozenset(
+    ("format", "package", "python", "created_at", "updated_at", "write", "create")
+)
+
+
+@dataclass(slots=True)
+class Job:
+    """What is to be written.
+
+    Attributes:
+        dialect: The backend.
+        record: The experiment.
+        pickle: Makes the pickle to store beside it, if any.
+        token: Identifies this write, so that a repetition after a lost acknowledgement
+            recognises what it has done already.
+        compressed: Keys of fields whose binary values are compressed, or whether all are.
+        table: The name that the table of its runs has in the end.
+        own: Envelopes of its own fields.
+    """
+
+    dialect: Dialect
+    record: Record
+    pickle: Pickle | None
+    token: str
+    compressed: Collection[str] | bool
+    table: str = field(init=False)
+    own: Exact = field(init=False)
+    _sealed: dict[str, bytes] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.table = table_name(check_name(self.record.name, "experiment name"))
+        self.own = own_fields.encoded(self.record)
+        self.record = replace(self.record, properties=_users(self.record.properties))
+
+    def is_done(self, found: Entry | None) -> bool:
+        """Return whether this write was done before, and its acknowledgement lost."""
+        known = {} if found is None else found.properties
+        return self.token in (known.get("write"), known.get("create"))
+
+    def check_own(self, cells: own_fields.Cells | None, limit: int) -> None:
+        """Refuse fields of the experiment that its row cannot take."""
+        row: dict[str, str | bytes] = {**self.own, "(as JSON)": "" if cells is None else cells[0]}
+        check_row(row, "its own fields", self.record, self.dialect, limit)
+
+    def sealed(self, id_experiment: str, limit: int) -> bytes | None:
+        """Return the pickle to store, if there shall be one."""
+        if self.pickle is None:
+            return None
+        if id_experiment not in self._sealed:
+            self._sealed = {id_experiment: self.pickle(id_experiment)}
+        sealed = self._sealed[id_experiment]
+        check_row({"pickle": sealed}, "its pickle", self.record, self.dialect, limit)
+        return sealed
+
+    def put_beside(
+        self, transaction: Transaction, id_experiment: str, sealed: bytes | None
+    ) -> None:
+        """Write what belongs to the experiment as a whole: parts of fingerprints, and a pickle."""
+        fingerprints.put(transaction, id_experiment, self.record.fingerprints)
+        if sealed is not None:
+            sql = "DELETE FROM experiment_pickles WHERE id_experiment = ?"
+            transaction.run(sql, (id_experiment,))
+            transaction.insert("experiment_pickles", PICKLES, [[id_experiment], [sealed]])
+
+    def written(
+        self, entry: Entry, plan: Plan, runs: int, steps: Sequence[str], columns: Sequence[str]
+    ) -> Written:
+        """Return what was done, which is nothing if the entry is of another write."""
+        return Written(
+            id_experiment=entry.id_experiment,
+            table=entry.table,
+            revision=entry.revision,
+            runs=runs,
+            columns=list(columns),
+            steps=list(steps),
+            changed=self.is_done(entry),
+            snapshot=Snapshot(
+                entry.id_experiment, SeenRuns(plan.part()), own_fields.marks_of(self.own)
+            ),
+        )
+
+    def all_written(self, entry: Entry, plan: Plan) -> Written:
+        """Return that everything was written."""
+        return self.written(entry, plan, len(self.record.runs), plan.steps(), list(plan.fields))
+
+
+def _users(properties: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in properties.items() if key not in SYSTEM_PROPERTIES}
