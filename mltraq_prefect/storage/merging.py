@@ -28,6 +28,7 @@ from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.sql.schema import origin
 from mltraq_prefect.storage.stored_runs import StoredCells
+from mltraq_prefect.storage.values.layout import Layout
 from mltraq_prefect.storage.values.projection import UNCHANGED
 from mltraq_prefect.storage.write_job import Job
 from mltraq_prefect.storage.write_plan import Plan, make_plan, moved
@@ -36,6 +37,13 @@ T = TypeVar("T")
 
 OwnFields = tuple[bytes | None] | None
 """The stored residual of the experiment's own fields, if these are to be written."""
+
+
+class Moved(Exception):
+    """Somebody has replaced or deleted the experiment, or changed its columns, since it was read.
+
+    It is read again then; never leaves the package.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,9 @@ class Merger:
         Args:
             base: The experiment as it is stored.
             limit: How many bytes a row can take.
+
+        Raises:
+            Moved: It is stored otherwise now.
         """
         job = self._job
         ids = [run.id_run for run in job.record.runs]
@@ -133,6 +144,9 @@ class Merger:
     def _read(self, base: Entry, select: Callable[[Transaction], Callable[[], T]]) -> T:
         """Select something of the experiment; make it when the transaction has ended."""
         with self._database.reading(base.table) as transaction:
+            found = experiments_table.find(transaction, base.name)
+            if found is None or _shape(found) != _shape(base):
+                raise Moved
             make = select(transaction)
         return uncollected(make)
 
@@ -199,8 +213,7 @@ class Merger:
         seen = None if snapshot is None else snapshot.fields
         if not own if seen is None else own_fields.marks_of(own) == seen:
             return None
-        with self._database.reading() as transaction:
-            return (own_fields.read(transaction, base.id_experiment),)
+        return self._read(base, lambda t: _made(own_fields.read(t, base.id_experiment)))
 
     def _cells_of(self, base: Entry, stored: OwnFields) -> own_fields.Cells | None:
         """Return what is to be written of the experiment's own fields; None if they stay."""
@@ -248,9 +261,9 @@ class Merger:
         not wait for a moment in which nobody writes.
         """
         basis, base = merge.basis, merge.basis.entry
-        if (found.id_experiment, found.layout) != (base.id_experiment, base.layout):
+        if _shape(found) != _shape(base):
             return False
-        if found.revision == base.revision and found.table == base.table:
+        if found.revision == base.revision:
             return True
         ids = [run.id_run for run in self._job.record.runs]
         changed = [ids[place] for place in merge.changes.places()]
@@ -279,6 +292,15 @@ class Merger:
             layout=merge.plan.layout if changes.new or changes.cells else found.layout,
             properties=found.properties | self._job.record.properties,
         )
+
+
+def _shape(entry: Entry) -> tuple[str, str, Layout]:
+    """Return what statements about an experiment's runs are made of."""
+    return entry.id_experiment, entry.table, entry.layout
+
+
+def _made(value: bytes | None) -> Callable[[], OwnFields]:
+    return lambda: (value,)
 
 
 def _has_lost(plan: Plan, states: dict[str, LedgerMark]) -> bool:

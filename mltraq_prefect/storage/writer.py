@@ -11,7 +11,7 @@ from mltraq_prefect.errors import ExperimentExists
 from mltraq_prefect.storage import creation, experiments_table, run_tables
 from mltraq_prefect.storage.creation import Creation
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.merging import Merge, Merger
+from mltraq_prefect.storage.merging import Merge, Merger, Moved
 from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.sql import encodings
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
@@ -53,22 +53,33 @@ class Writer:
     def write(self) -> Written:
         """Encode, then write under the experiment's lock, until what is there fits that."""
         while True:
-            with self._database.reading() as transaction:
-                base = experiments_table.find(transaction, self._job.record.name)
-                limit = self._job.dialect.value_limit(transaction.connection)
-            self._refuse_existing(base)
-            prepared = self._prepare(base, limit)
             try:
-                with self._database.writing(self._job.table) as transaction:
-                    written = uncollected(self._attempt, transaction, prepared)
-            except DriverError as error:
-                if error.trouble == "encoding":
-                    raise encodings.refused(error, self._job.record) from None
-                raise
+                prepared = self._prepared()
+            except Moved:
+                continue
+            written = self._written(prepared)
             if written is not None:
                 settled = self._settled(written)
                 self._tell_of_overflow(prepared.plan)
                 return settled
+
+    def _prepared(self) -> Merge | Creation:
+        """Read what there is, and encode what is to be written."""
+        with self._database.reading() as transaction:
+            base = experiments_table.find(transaction, self._job.record.name)
+            limit = self._job.dialect.value_limit(transaction.connection)
+        self._refuse_existing(base)
+        return self._prepare(base, limit)
+
+    def _written(self, prepared: Merge | Creation) -> Written | None:
+        """Write it under the lock; return None if what is there is another thing now."""
+        try:
+            with self._database.writing(self._job.table) as transaction:
+                return uncollected(self._attempt, transaction, prepared)
+        except DriverError as error:
+            if error.trouble == "encoding":
+                raise encodings.refused(error, self._job.record) from None
+            raise
 
     def _prepare(self, base: Entry | None, limit: int) -> Merge | Creation:
         if self._mode == "merge" and base is not None:
