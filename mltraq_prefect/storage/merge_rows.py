@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mltraq_prefect.storage import rows, run_steps
+from mltraq_prefect.storage import rows, run_steps, tables
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import KEYS, STATE, ledger_columns
 from mltraq_prefect.storage.merge_diff import Changes
@@ -40,11 +40,13 @@ class Updates:
     """What changes of stored runs.
 
     Attributes:
+        changed: The runs whose fields change.
         fields: Cells of the table of runs.
         ledger: Cells of the ledger.
         steps: Rows of steps.
     """
 
+    changed: list[str]
     fields: list[Cells]
     ledger: list[Cells]
     steps: list[run_steps.StepRows]
@@ -68,11 +70,13 @@ def updates_of(
     """
     runs = plan.record.runs
     if not changes.cells:
-        return Updates([], [], [])
+        return Updates([], [], [], [])
     _dump(plan, changes, stored, dumped)
     executed = [place for place in changes.places() if place not in changes.kept]
     steps = [changes.entries.get(place, []) for place in executed]
+    changed = sorted(place for keys, some in changes.cells.items() if keys for place in some)
     return Updates(
+        _ids(plan, changed),
         _fields(plan, changes, dialect),
         _ledger(plan, changes, executed, dumped, dialect),
         run_steps.rows_of_some([runs[place] for place in executed], steps, dialect),
@@ -126,7 +130,12 @@ def _ids(plan: Plan, places: Sequence[int]) -> list[str]:
 
 
 def write(transaction: Transaction, updates: Updates, found: Entry) -> None:
-    """Write what changes of the runs of an experiment."""
+    """Write what changes of the runs of an experiment.
+
+    Raises:
+        RowsMissing: Somebody has deleted the row of one in the table of runs.
+    """
+    tables.check_rows(transaction, found, updates.changed)
     for kinds, ids, columns in updates.fields:
         held = rows.beside(transaction, found.id_experiment, ids, kinds, columns, fresh=False)
         transaction.update(found.table, kinds, {"id_run": "key"}, [*held, ids])

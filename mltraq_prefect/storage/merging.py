@@ -15,6 +15,7 @@ from mltraq_prefect.storage import (
     experiments_table,
     merge_rows,
     own_fields,
+    partial,
     rows,
     run_tables,
     stored_runs,
@@ -304,9 +305,14 @@ def _made(value: bytes | None) -> Callable[[], OwnFields]:
 
 
 def _has_lost(plan: Plan, states: dict[str, LedgerMark]) -> bool:
-    """Return whether a run is gone of which the plan has left out what was there."""
+    """Return whether a run is gone of which the plan has left out what was there.
+
+    Raises:
+        StoreError: It was loaded in part.
+    """
     runs = plan.record.runs
     gone = [place for place, run in enumerate(runs) if run.id_run not in states]
+    partial.refuse_gone(plan.record, [runs[place].id_run for place in gone])
     return any(
         projected.cells[place] is UNCHANGED for projected in plan.fields.values() for place in gone
     )

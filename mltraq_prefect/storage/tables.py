@@ -227,7 +227,7 @@ def check_rows(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> No
         sql = f"SELECT count(*) FROM {transaction.quote(entry.table)}"
         if transaction.rows(sql) == [(entry.run_count,)]:
             return
-    found, _ = read_cells(transaction, entry, (), ids)
+    found, _ = cells(transaction, entry, (), ids)()
     there = set(found)
     if gone := [id_run for id_run in ids if id_run not in there]:
         raise missing(entry, gone)
