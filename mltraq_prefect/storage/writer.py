@@ -69,7 +69,7 @@ class Writer:
             base = experiments_table.find(transaction, self._job.record.name)
             limit = self._job.dialect.value_limit(transaction.connection)
         self._refuse_existing(base)
-        if self._mode == "merge":
+        if self._mode != "replace":
             partial.refuse_other(self._job.record, base)
         return self._prepare(base, limit)
 
