@@ -40,6 +40,10 @@ OwnFields = tuple[bytes | None] | None
 """The stored residual of the experiment's own fields, if these are to be written."""
 
 
+Room = tuple[int, int]
+"""How many bytes a row can take, and how many columns more the table can get."""
+
+
 class Moved(Exception):
     """Somebody has replaced or deleted the experiment, or changed its columns, since it was read.
 
@@ -119,8 +123,8 @@ class Merger:
         """
         job = self._job
         ids = [run.id_run for run in job.record.runs]
-        states = self._read(base, lambda t: stored_runs.states(t, base, ids))
-        plan = uncollected(self._plan, base, limit, states)
+        states, left = self._read(base, lambda t: _states(t, base, ids))
+        plan = uncollected(self._plan, base, (limit, left), states)
         unread = self._unread(plan, base, states)
         changes = uncollected(self._changes, plan, base, states, unread)
         places = changes.places()
@@ -151,30 +155,31 @@ class Merger:
             make = select(transaction)
         return uncollected(make)
 
-    def _plan(self, base: Entry, limit: int, states: dict[str, LedgerMark]) -> Plan:
+    def _plan(self, base: Entry, room: Room, states: dict[str, LedgerMark]) -> Plan:
         """Encode the runs, or return what was encoded for a table that is almost the same."""
         snapshot = self._snapshot_of(base)
-        key = (limit, frozenset(self._fixed))
+        key = (room[0], frozenset(self._fixed))
         if self._made is not None and self._made[0] == key:
-            known = moved(self._made[1], snapshot, base.layout, self._job.dialect)
+            known = moved(self._made[1], snapshot, base.layout, self._job.dialect, room[1])
             if known is not None and not _has_lost(known, states):
                 self._made = key, known
                 return known
-        plan = self._encoded(snapshot, base, limit)
+        plan = self._encoded(snapshot, base, room)
         if _has_lost(plan, states):
             self._job.record = replace(self._job.record, snapshot=None)
-            plan = self._encoded(None, base, limit)
+            plan = self._encoded(None, base, room)
         self._made = key, plan
         return plan
 
-    def _encoded(self, snapshot: Snapshot | None, base: Entry, limit: int) -> Plan:
+    def _encoded(self, snapshot: Snapshot | None, base: Entry, room: Room) -> Plan:
         return make_plan(
             replace(self._job.record, snapshot=snapshot),
             base.layout,
             self._job.dialect,
             fixed=self._fixed,
             compressed=self._job.compressed,
-            limit=limit,
+            limit=room[0],
+            columns_left=room[1],
         )
 
     def _snapshot_of(self, base: Entry) -> Snapshot | None:
@@ -293,6 +298,15 @@ class Merger:
             layout=merge.plan.layout if changes.new or changes.cells else found.layout,
             properties=found.properties | self._job.record.properties,
         )
+
+
+def _states(
+    transaction: Transaction, base: Entry, ids: Sequence[str]
+) -> Callable[[], tuple[dict[str, LedgerMark], int]]:
+    """Select the states of runs, with how many columns more their table can get."""
+    left = transaction.dialect.columns_left(transaction.connection, base.table)
+    made = stored_runs.states(transaction, base, ids)
+    return lambda: (made(), left)
 
 
 def _shape(entry: Entry) -> tuple[str, str, Layout]:

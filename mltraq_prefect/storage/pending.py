@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.storage import run_steps
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.names import step_key
@@ -63,15 +64,9 @@ def check_name(transaction: Transaction, pending: Pending | None, entry: Entry) 
 
 def _steps(transaction: Transaction, id_experiment: str) -> list[str]:
     """Return the steps that runs have tried, each found by one look at an index."""
-    names: list[str] = []
-    last = ""
-    sql = "SELECT min(step_key) FROM experiment_run_steps WHERE id_experiment = ? AND step_key > ?"
-    name = "SELECT step FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ? LIMIT 1"
-    while True:
-        ((last,),) = transaction.rows(sql, (id_experiment, last))
-        if last is None:
-            return names
-        names += [str(step) for (step,) in transaction.rows(name, (id_experiment, last))]
+    sql = "SELECT step FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ? LIMIT 1"
+    keys = run_steps.step_keys(transaction, id_experiment)
+    return [str(step) for key in keys for (step,) in transaction.rows(sql, (id_experiment, key))]
 
 
 Condition = tuple[str, tuple[Any, ...]]
@@ -97,13 +92,14 @@ def pending_runs(
     here, row = (id_experiment, pending.step), (id_experiment, step_key(pending.step))
     able = "" if pending.failed else " AND state <> 'failed'"
     limit = "" if most is None else f" LIMIT {most:d}"
-    sql = f"{runs} AND (step IS NULL OR step = ?){able} EXCEPT {rows} AND state = 'completed'"
+    tried = transaction.dialect.same_text("step")
+    sql = f"{runs} AND (step IS NULL OR {tried}){able} EXCEPT {rows} AND state = 'completed'"
     found = transaction.rows(sql + limit, (*here, *row))
     prints = () if pending.failed else _changed(transaction, pending, rows, row)
     if prints:
         marks = ", ".join("?" * len(prints))
         failed = f"{rows} AND state <> 'completed' AND fingerprint IN ({marks})"
-        sql = f"{runs} AND step = ? AND state = 'failed' INTERSECT {failed}"
+        sql = f"{runs} AND {tried} AND state = 'failed' INTERSECT {failed}"
         found += transaction.rows(sql + limit, (*here, *row, *prints))
     return [id_run for (id_run,) in found]
 

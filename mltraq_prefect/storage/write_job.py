@@ -13,6 +13,7 @@ from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.sql.schema import PICKLES
 from mltraq_prefect.storage.values.names import check_name, table_name
+from mltraq_prefect.storage.values.projection import field_path
 from mltraq_prefect.storage.values.residuals import Exact
 from mltraq_prefect.storage.write_plan import Plan, check_row
 
@@ -60,7 +61,8 @@ class Job:
 
     def check_own(self, cells: own_fields.Cells | None, limit: int) -> None:
         """Refuse fields of the experiment that its row cannot take."""
-        row: dict[str, str | bytes] = {**self.own, "(as JSON)": "" if cells is None else cells[0]}
+        row: dict[str, str | bytes] = {field_path(key): data for key, data in self.own.items()}
+        row["fields (as JSON)"] = "" if cells is None else cells[0]
         check_row(row, "its own fields", self.record, self.dialect, limit)
 
     def sealed(self, id_experiment: str, limit: int) -> bytes | None:

@@ -107,6 +107,7 @@ def make_plan(
     fixed: Collection[str] = (),
     compressed: Collection[str] | bool = False,
     limit: int = 10**9,
+    columns_left: int | None = None,
 ) -> Plan:
     """Project and encode an experiment.
 
@@ -117,6 +118,7 @@ def make_plan(
         fixed: Keys of fields whose columns cannot become columns of another kind.
         compressed: Keys of fields whose binary values are compressed, or whether all are.
         limit: How many bytes the values of a run can take.
+        columns_left: How many columns more the table can get; as many as a new one has if None.
 
     Raises:
         UnsupportedType: A value has no codec.
@@ -128,15 +130,17 @@ def make_plan(
     projector = Projector(dialect, base, fixed, compressed)
     fields = _project(record, base, projector)
     ledger, params_exact = _ledger(record, dialect)
-    layout = _placed(fields, base, dialect)
+    layout = _placed(fields, base, dialect, columns_left)
     plan = Plan(record, base, layout, fields, ledger, params_exact)
     _move_overflow(plan)
     _check_sizes(plan, dialect, limit)
-    _check_residuals(plan, dialect, limit)
+    _check_ledger(plan, dialect, limit)
     return plan
 
 
-def moved(plan: Plan, snapshot: Snapshot | None, base: Layout, dialect: Dialect) -> Plan | None:
+def moved(
+    plan: Plan, snapshot: Snapshot | None, base: Layout, dialect: Dialect, columns_left: int
+) -> Plan | None:
     """Return a plan for a table that has got other columns; None if its values depend on them.
 
     Args:
@@ -144,6 +148,7 @@ def moved(plan: Plan, snapshot: Snapshot | None, base: Layout, dialect: Dialect)
         snapshot: What is known now of what the database holds of its runs.
         base: The layout that the table has now.
         dialect: The backend.
+        columns_left: How many columns more the table can get.
     """
     if plan.record.snapshot is not snapshot:
         return None
@@ -154,7 +159,7 @@ def moved(plan: Plan, snapshot: Snapshot | None, base: Layout, dialect: Dialect)
         kind = None if now is None else (now.kind, now.type)
         if now != before and (before is not None or kind != (projected.kind, projected.type)):
             return None
-    layout = _placed(plan.fields, base, dialect)
+    layout = _placed(plan.fields, base, dialect, columns_left)
     if any((layout[key].name is None) != (plan.layout[key].name is None) for key in plan.fields):
         return None
     return replace(plan, base=base, layout=layout)
@@ -262,9 +267,15 @@ def _located_param(record: Record, dialect: Dialect) -> Exception:
     raise AssertionError("the error did not come back")
 
 
-def _placed(fields: dict[str, Projected], base: Layout, dialect: Dialect) -> Layout:
+def _placed(
+    fields: dict[str, Projected], base: Layout, dialect: Dialect, columns_left: int | None
+) -> Layout:
     layout = dict(base)
-    space = Space(base, dialect.max_columns, dialect.max_row, dialect.widths)
+    most = dialect.max_columns
+    if columns_left is not None:  # some were dropped, and count nevertheless
+        has = 1 + sum(column.name is not None for column in base.values())
+        most = min(most, has + columns_left)
+    space = Space(base, most, dialect.max_row, dialect.widths)
     for key, projected in fields.items():
         known = base.get(key)
         name = space.place(key, projected.kind) if known is None else known.name
@@ -302,23 +313,31 @@ def _length(cell: str | bytes) -> int:
 
 def _check_size(plan: Plan, place: int, dialect: Dialect, limit: int) -> None:
     cells = {key: projected.cells[place] for key, projected in plan.fields.items()}
-    long = {key: cell for key, cell in cells.items() if isinstance(cell, (str, bytes))}
+    long = {field_path(k): cell for k, cell in cells.items() if isinstance(cell, (str, bytes))}
     check_row(long, f"run {plan.record.runs[place].describe()}", plan.record, dialect, limit)
 
 
-def _check_residuals(plan: Plan, dialect: Dialect, limit: int) -> None:
-    """Refuse runs whose exact values do not go into one row of the ledger."""
-    sizes = (sum(map(len, projected.exact.values())) for projected in plan.fields.values())
-    if sum(sizes) > limit // 4:
-        for place, residual in plan.residuals().items():
-            run = plan.record.runs[place]
-            check_row(residual.fields, f"run {run.describe()}", plan.record, dialect, limit)
+def _check_ledger(plan: Plan, dialect: Dialect, limit: int) -> None:
+    """Refuse runs whose params, error and exact values do not go into one row of the ledger."""
+    texts = plan.ledger[LedgerMark._fields.index("params")]
+    exact = [data for own in plan.fields.values() for data in own.exact.values()]
+    exact += [data for own in plan.params_exact.values() for data in own.values()]
+    total = sum(map(len, exact))
+    if total + max(map(len, texts), default=0) <= limit // 8:
+        return
+    residuals = plan.residuals()
+    for place, text in enumerate(texts):
+        residual = residuals.get(place, Residual())
+        cells: dict[str, str | bytes] = {field_path(k): data for k, data in residual.fields.items()}
+        cells |= {"params": text, "params (exact)": b"".join(residual.params.values())}
+        run = plan.record.runs[place]
+        check_row(cells, f"run {run.describe()}", plan.record, dialect, limit)
 
 
 def check_row(
     cells: Mapping[str, str | bytes], what: str, record: Record, dialect: Dialect, limit: int
 ) -> None:
-    """Refuse values, given by their fields, that do not go into one row.
+    """Refuse values, given by what they are called, that do not go into one row.
 
     Raises:
         StoreError: They do not; it names the largest.
@@ -328,6 +347,6 @@ def check_row(
         largest = max(sizes, key=lambda key: sizes[key])
         raise StoreError(
             f"experiment {record.name!r}, {what}: its values take {sum(sizes.values()):,} bytes, "
-            f"{field_path(largest)} most of them; this {dialect.name} database takes {limit:,} "
+            f"{largest} most of them; this {dialect.name} database takes {limit:,} "
             f"bytes a row{dialect.limit_advice}"
         )

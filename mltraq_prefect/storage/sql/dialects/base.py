@@ -164,6 +164,10 @@ class Dialect:
         """
         return None
 
+    def same_text(self, column: str) -> str:
+        """Return the condition that a text is a parameter, blanks at its end included."""
+        return f"{column} = ?"
+
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Return which of some names tables, or whatever shares their namespace, have."""
         inspector = sa.inspect(connection)

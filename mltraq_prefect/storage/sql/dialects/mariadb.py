@@ -128,6 +128,10 @@ class MariaDB(Dialect):
                 "/*!80000 , information_schema_stats_expiry = 0 */"
             )
 
+    def same_text(self, column: str) -> str:
+        """Compare bytes: texts are equal to others with more blanks at their end."""
+        return f"CAST({column} AS BINARY) = ?"
+
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Ask for tables and views."""
         marks = ", ".join(["%s"] * len(names))
