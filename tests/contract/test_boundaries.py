@@ -228,7 +228,7 @@ FOUND = [
 
 @pytest.mark.parametrize(("condition", "value", "found"), FOUND)
 def test_params_of_queries(filled, condition, value, found):
-    quote = "`" if filled._store.dialect == "mariadb" else '"'
+    quote = "`" if "mysql" in repr(filled) else '"'
     condition = condition.replace("when_", f"{quote}when{quote}")
     sql = f"SELECT n FROM {{experiment}} WHERE {condition} ORDER BY n"
     assert filled.query(sql, {"x": value})["n"].tolist() == found
