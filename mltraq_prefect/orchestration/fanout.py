@@ -21,7 +21,6 @@ from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import allow_failure
 
-from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import (
     Batch,
     ExecutionOptions,
@@ -49,11 +48,18 @@ from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.pool.worker import make_job
 from mltraq_prefect.execution.serialization import Parcel, hold_runs, opened, pack_runs
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.orchestration.broadcast import sent_ahead
 from mltraq_prefect.orchestration.clusters import name_cluster
 from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
 from mltraq_prefect.orchestration.progress import ShownProgress
 from mltraq_prefect.orchestration.run_context import surroundings_of_steps
-from mltraq_prefect.orchestration.runners import AnyRunner, choose_runner, in_threads, places
+from mltraq_prefect.orchestration.runners import (
+    AnyRunner,
+    choose_runner,
+    in_threads,
+    places,
+    takes_none,
+)
 from mltraq_prefect.orchestration.step_tasks import Deliver, Execute, StepTask, step_task
 
 TICK_SECONDS = 0.2
@@ -108,6 +114,8 @@ def execute_in_tasks(
         fanout = _Fanout(runner, collector, progress, pace, steps, limit)
         deliver = fanout.deliver if local else None
         executions = _executions(steps, options, workers, stays_here, local)
+        if not local:
+            executions = sent_ahead(stack, runner, executions)
         tasks = [
             _task(step, execute, options, stays_here, deliver if step is steps[-1] else None)
             for step, execute in zip(steps, executions, strict=True)
@@ -136,7 +144,7 @@ def _executions(
     workers: Workers | None,
     stays_here: bool,
     local: bool,
-) -> list[Execute]:
+) -> Sequence[Execute]:
     """Return what executes each step; the kwargs are packed once for all."""
     if stays_here:
         kwargs = held_kwargs(options.kwargs)
@@ -270,9 +278,7 @@ class _Fanout:
                 wait_for=None if after is None else [allow_failure(after)],  # type: ignore[list-item]
             )
         except Exception as error:
-            raise InvalidInput(
-                f"the task runner {type(self._runner).__name__} takes no task runs: {error}"
-            ) from error
+            raise takes_none(self._runner, error) from error
         self._position[future.task_run_id] = position
         earlier = () if after is None else self._task_runs[str(after.task_run_id)]
         self._task_runs[str(future.task_run_id)] = (*earlier, str(future.task_run_id))

@@ -80,3 +80,8 @@ def places(runner: AnyRunner) -> int:
     if not isinstance(runner, ThreadPoolTaskRunner):
         return BATCHES_ON_A_CLUSTER
     return min(runner._max_workers, BATCHES_ON_A_CLUSTER)
+
+
+def takes_none(runner: AnyRunner, error: Exception) -> InvalidInput:
+    """Return what to raise if a runner raises when it gets work."""
+    return InvalidInput(f"the task runner {type(runner).__name__} takes no task runs: {error}")

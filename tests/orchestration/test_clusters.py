@@ -3,7 +3,9 @@
 import os
 import random
 import threading
+from typing import ClassVar
 
+import cloudpickle
 import numpy as np
 import pytest
 from prefect import flow
@@ -132,3 +134,69 @@ def test_a_cluster_that_gets_few_batches_at_first_stops_early(session):
     assert caught.value.not_executed >= 50
     states = [run.ledger.state for run in experiment.runs.values()]
     assert states.count("pending") == caught.value.not_executed
+
+
+def counting(runner):
+    """Return a runner that notes how many bytes each task has."""
+
+    class Counting(type(runner)):
+        sizes: ClassVar = []
+
+        def submit(self, task, *args, **kwargs):
+            self.sizes.append(len(cloudpickle.dumps(task)))
+            return super().submit(task, *args, **kwargs)
+
+    runner.__class__ = Counting
+    return runner
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+@pytest.mark.parametrize("make", [dask, ray])
+def test_kwargs_and_closures_do_not_travel_with_each_task_run(session, make, backend):
+    captured, runner = np.ones(500_000), counting(make())
+
+    def first(run):
+        run.fields.x = float(captured.sum())
+
+    def second(run):
+        run.fields.y = float(run.kwargs.given.sum())
+
+    experiment = session.add_experiment("large").add_runs(N=range(4))
+    experiment.execute(
+        [first, second],
+        {"given": np.ones(500_000)},
+        task_runner=runner,
+        runs_per_task=1,
+        backend=backend,
+    )
+    found = [(run.fields.x, run.fields.y) for run in experiment.runs.values()]
+    assert found == [(500_000, 500_000)] * 4
+    assert len(runner.sizes) == 8
+    assert max(runner.sizes) < 100_000
+
+
+def test_workers_that_start_later_get_kwargs_and_none_keeps_them(session):
+    from distributed import LocalCluster
+    from prefect_dask import DaskTaskRunner
+
+    def look(run):
+        run.fields.x = float(run.kwargs.given.sum())
+
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster:
+        cluster.adapt(minimum=0, maximum=1)
+        runner = DaskTaskRunner(address=cluster.scheduler_address)
+        experiment = session.add_experiment("late").add_runs(N=range(2))
+        experiment.execute(look, {"given": np.ones(500_000)}, task_runner=runner)
+        assert not [name for name in cluster.scheduler.worker_plugins if "mltraq" in name]
+    assert [run.fields.x for run in experiment.runs.values()] == [500_000] * 2
+
+
+def test_what_a_cluster_cannot_take_is_named(session):
+    lock, captured = threading.Lock(), np.ones(500_000)
+
+    def hold(run):
+        run.fields.x = (lock.locked(), captured.sum())
+
+    experiment = session.add_experiment("lock").add_runs(N=[1])
+    with pytest.raises(mltraq.InvalidInput, match=r"DaskTaskRunner takes no task runs: .*lock"):
+        experiment.execute(hold, task_runner=dask(), backend="threads")
