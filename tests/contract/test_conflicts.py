@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mltraq_prefect.codecs.registry import register
+from mltraq_prefect.codecs import registry
 from mltraq_prefect.storage import Store
 from tests import servers
 from tests.contract.records import make_record, make_run
@@ -28,11 +28,15 @@ def write_counted(value, _):
     return {"$counted": value.number}
 
 
-register(Counted, "$counted", write_counted, lambda argument, _: Counted(argument))
+@pytest.fixture
+def counted():
+    registry.register(Counted, "$counted", write_counted, lambda argument, _: Counted(argument))
+    yield
+    del registry.ENCODERS[Counted], registry.DECODERS["$counted"]
 
 
 @pytest.fixture(params=[3, 1500])
-def stored(request):
+def stored(request, counted):
     """A store on PostgreSQL with an experiment, and how many runs that has."""
     with servers.postgresql_database() as url:
         store = Store(url)
