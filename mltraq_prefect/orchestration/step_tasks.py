@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
-from mltraq_prefect.errors import FailureGroup
+from mltraq_prefect.errors import FailureGroup, InvalidInput
 from mltraq_prefect.execution import Batch, Outcome, Step, grouped_failures
 from mltraq_prefect.execution.logs import forwarded
 from mltraq_prefect.execution.serialization import Parcel
@@ -53,7 +53,7 @@ def step_task(
             have yet to be collected.
         deliver: Gets parcels of completed runs as they come, with the id of the task run;
             otherwise they are in the result.
-        retries: How often Prefect retries a task run in which runs failed.
+        retries: How often Prefect retries a task run in which runs failed, unless it was refused.
         retry_delay_seconds: Pause before a retry.
     """
     say_interruptions_once()
@@ -72,9 +72,15 @@ def step_task(
         persist_result=False,
         retries=retries,
         retry_delay_seconds=retry_delay_seconds,
+        retry_condition_fn=_is_no_refusal,
         log_prints=in_this_thread,
     )
     return cast(StepTask, task)
+
+
+def _is_no_refusal(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Return whether another attempt may help: what is refused once is refused again."""
+    return not isinstance(state.data, InvalidInput)
 
 
 def _attempt(

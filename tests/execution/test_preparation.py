@@ -51,9 +51,10 @@ try:
 except Exception as error:
     sys.exit(f"caught {{error}}")
 """
+RETRIED = "experiment.execute(step, n_jobs=1, retries=2)"
 
 
-@pytest.mark.parametrize("call", [PLAIN, CAUGHT], ids=["plain", "caught"])
+@pytest.mark.parametrize("call", [PLAIN, CAUGHT, RETRIED], ids=["plain", "caught", "retried"])
 def test_a_module_that_executes_itself_when_it_is_imported_is_refused(tmp_path, call):
     (tmp_path / "sweep.py").write_text(SWEEP + call)
     done = executed(tmp_path, sys.executable, "-c", "import sweep")
