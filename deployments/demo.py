@@ -20,7 +20,7 @@ import mltraq_prefect as mltraq
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "build" / "deploy-demo"
 POOL = "mltraq"
-EVALUATED_SECONDS = 120
+EVALUATED_SECONDS = 300
 
 SAVE_BLOCK = (
     "import os; from mltraq_prefect import ExperimentStore;"

@@ -13,7 +13,7 @@ from typing import Self
 
 import httpx
 
-START_SECONDS = 120
+START_SECONDS = 240
 STOP_SECONDS = 20
 
 QUICK = {
