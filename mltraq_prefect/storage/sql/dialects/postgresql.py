@@ -142,14 +142,15 @@ class PostgreSQL(Dialect):
         Columns are always as they are now: the rows of a moment ago, read by way of a column that
         has been made since, are empty in it.
         """
-        name = self.quote(table)
-        try:
-            connection.exec_driver_sql(
-                f"SAVEPOINT hold; LOCK TABLE {name} IN ACCESS SHARE MODE; RELEASE SAVEPOINT hold"
-            )
-        except sa.exc.ProgrammingError as error:  # SELECT tells of all but a table that is missing
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT hold")
-            return self.trouble(error.orig or error) != "moved"
+        import psycopg
+
+        lock = f"LOCK TABLE {self.quote(table)} IN ACCESS SHARE MODE"
+        cursor: Any = connection.connection.cursor()
+        try:  # several statements in one message, which cannot be prepared
+            cursor.execute(f"SAVEPOINT hold; {lock}; RELEASE SAVEPOINT hold", prepare=False)
+        except psycopg.ProgrammingError as error:  # SELECT tells of all but a missing table
+            cursor.execute("ROLLBACK TO SAVEPOINT hold")
+            return self.trouble(error) != "moved"
         return True
 
     def begin_query(self, connection: sa.Connection) -> None:

@@ -154,7 +154,7 @@ class SQLite(Dialect):
     def is_missing(self, url: sa.URL) -> bool:
         """Return whether a file is not there, and its folder is."""
         path = self._missing_file(url)
-        return path is not None and os.path.isdir(path.parent)  # noqa: PTH112 (that of Path may raise)
+        return path is not None and path.parent.is_dir()
 
     def before_connect(self, url: sa.URL, *, write: bool) -> None:
         """Create a file for its owner alone, as SQLite gives its journals the mode of the file.
@@ -170,7 +170,13 @@ class SQLite(Dialect):
         path = url.database
         if path is None or path.startswith("file:") or self.is_private(url):
             return None
-        return None if os.path.exists(path) else Path(path)  # noqa: PTH110 (that of Path may raise)
+        try:
+            Path(path).stat()
+        except FileNotFoundError:
+            return Path(path)
+        except OSError:  # who may not enter its folder does not know; SQLite will say so
+            return None
+        return None
 
     def prepare(self, connection: Any) -> None:
         """Let the index of the key stay in memory while a table is filled: up to 64 MiB."""
