@@ -389,6 +389,7 @@ def test_a_module_that_was_edited_since_it_was_imported_is_refused_for_workers(
     path.write_text("def prepare():\n    return 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     import edited_helper
+    import prefect  # noqa: F401 (libraries of its own replace Python's loader of source files)
 
     def step(run):
         run.fields.x = edited_helper.prepare()

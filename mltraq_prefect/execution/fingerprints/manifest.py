@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType
 from typing import NamedTuple
 
-from mltraq_prefect.execution.fingerprints.sources import is_edited, sources_of
+from mltraq_prefect.execution.fingerprints.sources import edited, sources_of
 from mltraq_prefect.execution.fingerprints.values import combined
 
 SCHEME = "2"
@@ -69,7 +69,7 @@ class Manifest:
 
     def edited(self) -> list[str]:
         """Return the functions whose modules would be others if they were imported now."""
-        return [name for name, function in self.functions.items() if is_edited(function)]
+        return edited(self.functions)
 
 
 def fingerprint(code: Manifest, kwargs: Manifest, seed: int) -> str:

@@ -44,22 +44,39 @@ def source_of(code: CodeType) -> str | None:
     return None
 
 
-def is_edited(function: FunctionType) -> bool:
-    """Return whether the module of a function would be another if it were imported now.
+def edited(functions: Mapping[str, FunctionType]) -> list[str]:
+    """Return the names of functions whose modules would be others if they were imported now.
 
-    Only functions tell, and only of modules that Python itself has loaded from a source file.
+    Only functions tell, and only of modules that were loaded from a source file.
     """
-    namespace = function.__globals__
+    now: dict[str, Codes] = {}
+    return [name for name, function in functions.items() if _is_edited(function, now)]
+
+
+def _is_edited(function: FunctionType, now: dict[str, Codes]) -> bool:
+    namespace, code = function.__globals__, function.__code__
     module = sys.modules.get(str(namespace.get("__name__")))
     loader = getattr(getattr(module, "__spec__", None), "loader", None)
-    if type(loader) is not SourceFileLoader or module is None or vars(module) is not namespace:
+    if not isinstance(loader, SourceFileLoader) or module is None or vars(module) is not namespace:
         return False
-    if module.__name__ == "__main__":
+    name = module.__name__
+    if name == "__main__":
         return False  # workers get what it is, not where it is from
-    file = loader.get_filename(module.__name__)
-    if file != function.__code__.co_filename:
+    if loader.get_filename(name) != code.co_filename:
         return False  # made by a library, such as the methods of a dataclass
-    return source_of(function.__code__) is None
+    if name not in now:
+        now[name] = _imported(loader, name)
+    found = now[name].get(code.co_qualname, ())
+    return all(code_digest(other) != code_digest(code) for other in found)
+
+
+def _imported(loader: SourceFileLoader, name: str) -> Codes:
+    """Return what an import would give now, by this loader, which may change the source."""
+    try:
+        code = loader.get_code(name)
+    except (OSError, SyntaxError, ValueError):
+        code = None
+    return {} if code is None else _by_name(code)
 
 
 def _block(lines: list[str]) -> str | None:
@@ -73,9 +90,13 @@ def _block(lines: list[str]) -> str | None:
 def _compiled(text: str) -> Codes:
     """Return the code objects of a source text by their qualified names; nothing is executed."""
     try:
-        waiting = [compile(text, "<source>", "exec", dont_inherit=True)]
+        return _by_name(compile(text, "<source>", "exec", dont_inherit=True))
     except (SyntaxError, ValueError, RecursionError):
         return {}
+
+
+def _by_name(module: CodeType) -> Codes:
+    waiting = [module]
     found: dict[str, list[CodeType]] = {}
     while waiting:
         code = waiting.pop()
