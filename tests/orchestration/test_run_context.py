@@ -49,5 +49,5 @@ def test_who_asks_nothing_does_not_import_prefect(session):
     )
     exec(text, names)
     experiment = session.add_experiment("silent").add_runs(N=[1])
-    experiment.execute(names["ask"])
-    assert experiment.runs.first().fields.found is False
+    experiment.execute(names["ask_nothing"])
+    assert experiment.runs.first().fields.imported is False
