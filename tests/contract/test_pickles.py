@@ -128,7 +128,7 @@ def test_one_module_of_the_package_unpickles():
     assert {name for name, _ in unpickling} == {"pickling.py"}
     exchanged = ("batch", "captured_state", "contents", "copies", "surroundings")
     workers = {f"execution/{name}.py" for name in (*exchanged, "pool/child", "pool/worker")}
-    assert users == {"storage/pickles.py"} | workers
+    assert users == {"storage/pickles.py", "orchestration/broadcast.py"} | workers
 
 
 def test_storage_imports_neither_pandas_nor_prefect():
