@@ -7,6 +7,7 @@ import decimal
 import enum
 import fractions
 import functools
+import itertools
 import pathlib
 import re
 import threading
@@ -106,7 +107,7 @@ PINNED = [
 ]
 
 
-@pytest.mark.parametrize(("value", "id_run"), PINNED, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(("value", "id_run"), PINNED, ids=itertools.count())
 def test_ids_that_were_given_stay(value, id_run):
     experiment = mltraq.create_session().add_experiment("pins")
     assert experiment.add_run(x=value).id_run == id_run
