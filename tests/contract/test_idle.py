@@ -55,13 +55,13 @@ def test_frames_are_made_when_the_transaction_has_ended(hasty):
 
 
 def test_rows_are_made_before_the_transaction_begins(hasty):
-    _, store = hasty
+    patient, store = hasty
     values = [(i, np.float32(i)) for i in range(30_000)]
     runs = [make_run(i, pair=pair, n=i, x=None) for i, pair in enumerate(values)]
     for mode in ("fail", "replace"):
         assert store.write(make_record("pairs", runs), mode).runs == len(runs)
     assert store.numbers("pairs", most_runs=10**6).fields["n"].sum() == sum(range(len(runs)))
-    assert len(store.query("SELECT * FROM {e}", names={"e": "pairs"})[1]) == len(runs)
+    assert len(patient.query("SELECT * FROM {e}", names={"e": "pairs"})[1]) == len(runs)
 
 
 def test_a_merge_is_compared_and_encoded_before_the_transaction_begins(hasty):
