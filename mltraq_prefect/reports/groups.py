@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
+Floats = NDArray[np.floating[Any]]
+Places = NDArray[np.integer[Any]]
 
 MOST_LEVELS = 50
 """A param with more numbers than this is put in bins."""
@@ -90,27 +91,27 @@ def find_axes(params: Sequence[Mapping[str, Any]]) -> list[Axis]:
 
 
 def _axis(name: str, values: Sequence[Any]) -> Axis:
-    if all(type(value) in (int, float) for value in values):
-        return _numbers(name, np.array(values, dtype=np.float64))
+    if {int, float}.issuperset(map(type, values)):
+        return _numbers(name, pd.Series(values, dtype=np.float64))
     times = _times(values)
     if times is not None:
-        levels, places = np.unique(np.array(times, dtype=object), return_inverse=True)
+        places, levels = pd.factorize(np.array(times, dtype=object), sort=True)
         return Axis(name, "time", list(levels), [_moment(at) for at in levels], places)
     texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
-    order = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    places = np.array([order[text] for text in texts], dtype=np.int64)
-    return Axis(name, "category", list(order), [shown(text) for text in order], places)
+    places, levels = pd.factorize(np.array(texts, dtype=object))
+    return Axis(name, "category", list(levels), [shown(text) for text in levels], places)
 
 
-def _numbers(name: str, values: Floats) -> Axis:
-    levels, places = np.unique(values, return_inverse=True)
+def _numbers(name: str, values: pd.Series[float]) -> Axis:
+    places, levels = pd.factorize(values.to_numpy(), sort=True)
     if len(levels) <= MOST_LEVELS:
         return Axis(name, "number", levels.tolist(), [f"{level:.6g}" for level in levels], places)
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1), method="nearest"))
-    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    used, places = np.unique(places, return_inverse=True)
-    centres = [float(np.median(values[places == place])) for place in range(len(used))]
-    labels = [f"{edges[place]:.6g} to {edges[place + 1]:.6g}" for place in used]
+    # Like `qcut`, but the edges are numbers of runs: round ones stay round, and no bin is empty.
+    quantiles = values.quantile(np.linspace(0, 1, BINS + 1), interpolation="nearest")
+    edges = quantiles.unique().tolist()
+    places = pd.cut(values, edges, include_lowest=True, labels=False).to_numpy()
+    centres = values.groupby(places).median().tolist()
+    labels = [f"{low:.6g} to {high:.6g}" for low, high in pairwise(edges)]
     return Axis(name, "bins", centres, labels, places)
 
 
@@ -141,12 +142,11 @@ def compared(axes: Sequence[Axis]) -> list[Axis]:
 
 def group(axes: Sequence[Axis], runs: int) -> Groups:
     """Group runs by params: those combinations that there are, in order."""
-    codes = np.zeros(runs, dtype=np.int64)
-    for axis in axes:
-        codes = np.unique(codes * len(axis.levels) + axis.places, return_inverse=True)[1]
-    sizes = np.bincount(codes)
-    _, first = np.unique(codes, return_index=True)
-    return Groups(axes, codes, sizes, [axis.places[first] for axis in axes])
+    all_runs = np.zeros(runs, dtype=np.int64)  # the only group, if no param varies
+    grouped = pd.Series(all_runs).groupby([*(axis.places for axis in axes), all_runs])
+    sizes = grouped.size()
+    levels = [sizes.index.get_level_values(place).to_numpy() for place in range(len(axes))]
+    return Groups(axes, grouped.ngroup().to_numpy(), sizes.to_numpy(), levels)
 
 
 def views(axes: Sequence[Axis], runs: int) -> list[Groups]:
@@ -159,13 +159,7 @@ def views(axes: Sequence[Axis], runs: int) -> list[Groups]:
 
 def means(values: Floats, groups: Groups) -> Means:
     """Return mean, standard error and count of a field in each group."""
-    present = ~np.isnan(values)
-    members, values = groups.members[present], values[present]
-    length = len(groups.sizes)
-    count = np.bincount(members, minlength=length)
-    with np.errstate(all="ignore"):
-        mean = np.bincount(members, values, length) / count
-        squares = np.bincount(members, (values - mean[members]) ** 2, length)
-        error = np.sqrt(squares / (count - 1) / count)
-    error[count < 2] = math.nan
-    return Means(mean, error, count)
+    grouped = pd.Series(values).groupby(groups.members)
+    with np.errstate(all="ignore"):  # infinite values
+        mean, error = grouped.mean(), grouped.sem()
+    return Means(mean.to_numpy(), error.to_numpy(), grouped.count().to_numpy())

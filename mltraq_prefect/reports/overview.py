@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,13 +41,12 @@ def links_of(runs: Iterable[Run], page_url: PageUrl) -> pd.DataFrame:
 
 def counts_of(runs: Collection[Run]) -> dict[str, Any]:
     """Return number, params, fields, steps and states of runs."""
-    states = [run.ledger.state for run in runs]
     return {
         "run_count": len(runs),
         "run_params": keys_of(run.params for run in runs),
         "run_fields": keys_of(run.fields for run in runs),
         "run_steps": keys_of(run.ledger.steps for run in runs),
-        "run_states": {state: states.count(state) for state in dict.fromkeys(states)},
+        "run_states": dict(Counter(run.ledger.state for run in runs)),
     }
 
 

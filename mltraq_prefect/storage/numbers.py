@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mltraq_prefect.codecs import from_json
 from mltraq_prefect.reports.numbers import Numbers, StateTotal
 from mltraq_prefect.storage import reader, tables
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.layout import Kind
 from mltraq_prefect.storage.values.names import table_name
+from mltraq_prefect.storage.values.params import parse_params
 
 NUMERIC: frozenset[Kind] = frozenset(("bool", "int", "float"))
 
@@ -38,23 +38,25 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callabl
     cells = tables.cells(transaction, entry, keys)
 
     def made() -> Numbers:
-        rows = sorted(zip(*ledger(), strict=True))
-        return Numbers(entry.table, sql, states, _params(rows), _fields(entry, rows, *cells()))
+        positions, ids, texts = ledger()
+        order = np.argsort(positions).tolist()
+        params = parse_params([texts[place] for place in order])
+        fields = _fields(entry, [ids[place] for place in order], *cells())
+        return Numbers(entry.table, sql, states, params, fields)
 
     return made
 
 
 def _fields(
-    entry: Entry,
-    ledger: Sequence[tuple[Any, ...]],
-    ids: Sequence[str],
-    cells: Mapping[str, Sequence[Any]],
+    entry: Entry, ids: Sequence[str], found: Sequence[str], cells: Mapping[str, Sequence[Any]]
 ) -> dict[str, NDArray[np.float64]]:
-    places = {id_run: place for place, id_run in enumerate(ids)}
-    if absent := [id_run for _, id_run, _ in ledger if id_run not in places]:
+    """Return the cells of runs in the order of their ids, from those in the order found."""
+    import pandas as pd
+
+    places = pd.Index([*found], dtype="object").get_indexer(pd.Index([*ids], dtype="object"))
+    if absent := [ids[place] for place in np.flatnonzero(places < 0).tolist()]:
         raise tables.missing(entry, absent)
-    order = [places[id_run] for _, id_run, _ in ledger]
-    return {key: _floats(entry, key, held)[order] for key, held in cells.items()}
+    return {key: _floats(entry, key, column)[places] for key, column in cells.items()}
 
 
 def _states(transaction: Transaction, entry: Entry) -> dict[str, StateTotal]:
@@ -84,10 +86,4 @@ def _statement(transaction: Transaction, entry: Entry, keys: Sequence[str]) -> s
 
 def _floats(entry: Entry, key: str, cells: Sequence[Any]) -> NDArray[np.float64]:
     with tables.of_kind(entry, key):
-        floats = [np.nan if cell is None else float(cell) for cell in cells]
-    return np.array(floats, dtype=np.float64)
-
-
-def _params(ledger: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
-    parsed = {text: from_json(text) for text in {row[2] for row in ledger}}
-    return [parsed[row[2]] for row in ledger]
+        return np.array(cells, dtype=np.float64)  # NaN for None

@@ -73,6 +73,19 @@ def test_means_are_those_of_the_definition():
     assert list(found.count) == [1, 4]
 
 
+def test_equal_values_have_no_error():
+    found = numbers([{"x": x, "seed": seed} for x in (1, 2) for seed in range(3)], y=[0.1] * 6)
+    assert "| 1 | 3 | 0.1 |\n| 2 | 3 | 0.1 |" in summary("x", found, ["y"], None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_without_a_finite_mean_have_no_error():
+    params = [{"x": x, "seed": seed} for x in (1, 2, 3) for seed in range(2)]
+    found = numbers(params, y=[math.inf, 1, math.inf, -math.inf, 1e308, 1e308])
+    text = summary("x", found, ["y"], None)
+    assert "| 1 | 2 | inf |\n| 2 | 2 | nan |\n| 3 | 2 | inf |" in text
+
+
 def test_many_numbers_are_put_in_bins_of_equal_counts():
     params = [{"x": float(x), "y": x * 7919 % 10_007 / 3} for x in range(10_000)]
     axes = find_axes(params)
@@ -81,6 +94,15 @@ def test_many_numbers_are_put_in_bins_of_equal_counts():
     assert len(by_x.sizes) == 20
     assert by_x.sizes.min() >= 499
     assert by_x.sizes.sum() == by_y.sizes.sum() == 10_000
+    assert by_x.labels(0) == ["0 to 500"]
+    assert by_x.labels(19) == ["9499 to 9999"]
+
+
+def test_huge_numbers_are_put_in_bins_too():
+    values = [-1e308, 1e308, *range(100), *[7] * 100]
+    (axis,) = find_axes([{"x": x} for x in values])
+    assert (axis.labels[0], axis.labels[-1]) == ("-1e+308 to 7", "90 to 1e+308")
+    assert np.bincount(axis.places).min() > 0
 
 
 def test_the_summary_of_four_runs():
