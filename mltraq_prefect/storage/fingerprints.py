@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage.records import FingerprintParts
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import KEY, TEXT, Kind
 
 STEPS: dict[str, Kind] = {
-    "id_experiment": "key",
-    "digest": "key",
-    "step": "text",
-    "parts": "text",
-    "sources": "text",
+    "id_experiment": KEY,
+    "digest": KEY,
+    "step": TEXT,
+    "parts": TEXT,
+    "sources": TEXT,
 }
 STEPS_KEY = ("id_experiment", "digest")
 

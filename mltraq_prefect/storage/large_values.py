@@ -18,13 +18,13 @@ from xxhash import xxh3_128_digest
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.columns import Constant
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import BINARY, KEY, Kind
 
 VALUES: dict[str, Kind] = {
-    "id_experiment": "key",
-    "id_run": "key",
-    "column_name": "key",
-    "value": "binary",
+    "id_experiment": KEY,
+    "id_run": KEY,
+    "column_name": KEY,
+    "value": BINARY,
 }
 VALUES_KEY = ("id_experiment", "id_run", "column_name")
 

@@ -15,7 +15,8 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.ledger import aware
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.projection import MISSING, natural
+from mltraq_prefect.storage.values.cells import MISSING, natural
+from mltraq_prefect.storage.values.kinds import DATETIME
 
 _NAMES = tuple(field.name for field in fields_of(LedgerEntry))[:-2]
 """The columns of the ledger that an entry has; the entries of steps are read when needed."""
@@ -91,7 +92,7 @@ class StoredRuns:
 
     def _ledger_of(self, place: int) -> LedgerEntry:
         if not self._entries:
-            moments = natural(self._dialect, "datetime", self._ledger["started_at"])
+            moments = natural(self._dialect, DATETIME, self._ledger["started_at"])
             ledger = {**self._ledger, "started_at": aware(moments)}
             self._entries = list(zip(*[ledger[name] for name in _NAMES], strict=True))
         row = self._places[place]

@@ -16,29 +16,31 @@ from mltraq_prefect.codecs import (
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.cells import for_driver
 from mltraq_prefect.storage.values.columns import Constant, column
-from mltraq_prefect.storage.values.layout import Kind
-from mltraq_prefect.storage.values.projection import clean, for_driver, without_zone
+from mltraq_prefect.storage.values.kinds import BINARY, DATETIME, FLOAT, INT, JSON, KEY, TEXT, Kind
+from mltraq_prefect.storage.values.kinds.texts import clean
+from mltraq_prefect.storage.values.kinds.times import without_zone
 
 MAX_ERROR = 60_000
 """Characters of an error's text that are stored: in any encoding a fraction of a packet."""
 
-KEYS: dict[str, Kind] = {"id_experiment": "key", "id_run": "key"}
+KEYS: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY}
 STATE: dict[str, Kind] = {
-    "params": "json",
-    "state": "key",
-    "steps": "text",
-    "step": "text",
-    "error": "text",
-    "error_type": "text",
-    "attempts": "int",
-    "started_at": "datetime",
-    "duration_s": "float",
-    "flow_run_id": "text",
-    "task_run_id": "text",
-    "residual": "binary",
+    "params": JSON,
+    "state": KEY,
+    "steps": TEXT,
+    "step": TEXT,
+    "error": TEXT,
+    "error_type": TEXT,
+    "attempts": INT,
+    "started_at": DATETIME,
+    "duration_s": FLOAT,
+    "flow_run_id": TEXT,
+    "task_run_id": TEXT,
+    "residual": BINARY,
 }
-LEDGER: dict[str, Kind] = {**KEYS, "position": "int", **STATE}
+LEDGER: dict[str, Kind] = {**KEYS, "position": INT, **STATE}
 
 
 def error_text(error: str, dialect: Dialect) -> str:
@@ -102,7 +104,7 @@ def times(
     dialect: Dialect,
 ) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
     """Return attempts, moments and seconds as the driver takes them."""
-    moments = for_driver(dialect, "datetime", _naive(started))
+    moments = for_driver(dialect, DATETIME, _naive(started))
     seconds = [None if duration is None else float(duration) for duration in durations]
     return list(map(int, attempts)), moments, seconds
 

@@ -13,7 +13,7 @@ from mltraq_prefect.storage.merge_diff import Changes
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import BINARY, KEY, Kind
 from mltraq_prefect.storage.values.residuals import Residual, dump_residual, parse_residual
 from mltraq_prefect.storage.write_plan import Plan
 
@@ -113,7 +113,7 @@ def _ledger(
     found = []
     if idle:
         residuals = [[dumped[place][1] for place in idle]]
-        found.append(Cells({"residual": "binary"}, _ids(plan, idle), residuals))
+        found.append(Cells({"residual": BINARY}, _ids(plan, idle), residuals))
     if executed:
         columns = ledger_columns(
             [plan.record.runs[place].ledger for place in executed],
@@ -138,7 +138,7 @@ def write(transaction: Transaction, updates: Updates, found: Entry) -> None:
     tables.check_rows(transaction, found, updates.changed)
     for kinds, ids, columns in updates.fields:
         held = rows.beside(transaction, found.id_experiment, ids, kinds, columns, fresh=False)
-        transaction.update(found.table, kinds, {"id_run": "key"}, [*held, ids])
+        transaction.update(found.table, kinds, {"id_run": KEY}, [*held, ids])
     for kinds, ids, columns in updates.ledger:
         keys = [Constant(found.id_experiment, len(ids)), ids]
         transaction.update("experiment_runs", kinds, KEYS, [*columns, *keys])

@@ -29,8 +29,8 @@ from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.sql.schema import origin
 from mltraq_prefect.storage.stored_runs import StoredCells
+from mltraq_prefect.storage.values.cells import UNCHANGED
 from mltraq_prefect.storage.values.layout import Layout
-from mltraq_prefect.storage.values.projection import UNCHANGED
 from mltraq_prefect.storage.write_job import Job
 from mltraq_prefect.storage.write_plan import Plan, make_plan, moved
 

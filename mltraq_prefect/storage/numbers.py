@@ -12,11 +12,8 @@ from mltraq_prefect.reports.numbers import Numbers, StateTotal
 from mltraq_prefect.storage import reader, tables
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.values.layout import Kind
 from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.values.params import parse_params
-
-NUMERIC: frozenset[Kind] = frozenset(("bool", "int", "float"))
 
 SHOWN_COLUMNS = 12
 """Up to so many numeric fields are in the statement that a person may copy."""
@@ -28,7 +25,7 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callabl
     See `Store.numbers`.
     """
     entry = reader.found(transaction, name)
-    keys = [key for key, column in entry.layout.items() if column.kind in NUMERIC and column.name]
+    keys = [key for key, column in entry.layout.items() if column.kind.is_numeric and column.name]
     states = _states(transaction, entry)
     sql = _statement(transaction, entry, keys[:SHOWN_COLUMNS])
     if entry.run_count > most_runs:

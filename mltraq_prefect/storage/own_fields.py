@@ -10,14 +10,14 @@ from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.records import Record
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import BINARY, JSON, KEY, Kind
 from mltraq_prefect.storage.values.marks import Mark, exact_mark
 from mltraq_prefect.storage.values.names import check_name
 from mltraq_prefect.storage.values.params import fields_as_json
 from mltraq_prefect.storage.values.projection import field_path
 from mltraq_prefect.storage.values.residuals import Exact
 
-OWN_FIELDS: dict[str, Kind] = {"fields": "json", "residual": "binary"}
+OWN_FIELDS: dict[str, Kind] = {"fields": JSON, "residual": BINARY}
 
 _NO_RUN = ""
 """Stands for the experiment where large values are kept by run."""
@@ -108,4 +108,4 @@ def write(transaction: Transaction, id_experiment: str, cells: Cells) -> None:
     """Write the fields of an experiment."""
     large_values.drop(transaction, id_experiment, [_NO_RUN], ["residual"])
     columns = [[cell] for cell in (*placed(transaction, id_experiment, cells), id_experiment)]
-    transaction.update("experiments", OWN_FIELDS, {"id_experiment": "key"}, columns)
+    transaction.update("experiments", OWN_FIELDS, {"id_experiment": KEY}, columns)

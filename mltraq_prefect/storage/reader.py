@@ -25,10 +25,10 @@ from mltraq_prefect.storage.records import LISTED, LedgerMark, Part, Record, See
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.cells import revive
 from mltraq_prefect.storage.values.columns import picked
-from mltraq_prefect.storage.values.marks import natural_marks, with_exact
+from mltraq_prefect.storage.values.marks import with_exact
 from mltraq_prefect.storage.values.params import parse_params
-from mltraq_prefect.storage.values.projection import revive
 from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
@@ -234,7 +234,7 @@ def _exact(
 
 def _marks(entry: Entry, key: str, cells: Sequence[Any], exact: dict[int, bytes]) -> Sequence[Any]:
     with tables.of_kind(entry, key):
-        return with_exact(natural_marks(entry.layout[key].kind, cells), exact)
+        return with_exact(entry.layout[key].kind.marks(cells), exact)
 
 
 def _values(

@@ -11,7 +11,7 @@ from mltraq_prefect.storage.ledger import LEDGER, ledger_columns
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant, column, picked, sorted_places
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import KEY, Kind
 from mltraq_prefect.storage.values.residuals import dump_residual
 from mltraq_prefect.storage.write_plan import Plan
 
@@ -83,7 +83,7 @@ def insert(
     if rows is None:
         return
     held = beside(transaction, id_experiment, rows.ids, rows.kinds, rows.cells, fresh=True)
-    transaction.insert(table, {"id_run": "key", **rows.kinds}, [rows.ids, *held])
+    transaction.insert(table, {"id_run": KEY, **rows.kinds}, [rows.ids, *held])
     positions = [first + place for place in rows.order]
     key = [Constant(id_experiment, len(positions)), rows.ledger_ids, positions]
     transaction.insert("experiment_runs", LEDGER, [*key, *rows.ledger])
@@ -101,7 +101,7 @@ def beside(
 ) -> list[Sequence[Any]]:
     """Store large values beside the table of runs; return the columns that are left for it."""
     found = dict(zip(kinds, columns, strict=True))
-    binary = {name: cells for name, cells in found.items() if kinds[name] == "binary"}
+    binary = {name: cells for name, cells in found.items() if kinds[name].is_envelope}
     if not fresh:
         large_values.drop(transaction, id_experiment, ids, binary)
     return list((found | large_values.put(transaction, id_experiment, ids, binary)).values())

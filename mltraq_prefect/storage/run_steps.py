@@ -16,29 +16,29 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.ledger import aware, error_text, times
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.cells import natural
 from mltraq_prefect.storage.values.columns import Constant, Maker, column
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import DATETIME, FLOAT, INT, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import step_key
-from mltraq_prefect.storage.values.projection import natural
 
 RUN_STEPS_KEY = ("id_experiment", "step_key", "id_run")
 
 FACTS: dict[str, Kind] = {
-    "state": "key",
-    "fingerprint": "text",
-    "error": "text",
-    "error_type": "text",
-    "attempts": "int",
-    "started_at": "datetime",
-    "duration_s": "float",
-    "flow_run_id": "text",
-    "task_run_id": "text",
+    "state": KEY,
+    "fingerprint": TEXT,
+    "error": TEXT,
+    "error_type": TEXT,
+    "attempts": INT,
+    "started_at": DATETIME,
+    "duration_s": FLOAT,
+    "flow_run_id": TEXT,
+    "task_run_id": TEXT,
 }
 RUN_STEPS: dict[str, Kind] = {
-    "id_experiment": "key",
-    "step_key": "key",
-    "id_run": "key",
-    "step": "text",
+    "id_experiment": KEY,
+    "step_key": KEY,
+    "id_run": KEY,
+    "step": TEXT,
     **FACTS,
 }
 """`step_key` stands for the name of the step, which may have any length and any letters."""

@@ -15,7 +15,8 @@ from mltraq_prefect.storage import experiments_table, unfinished
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.schema import create_table
-from mltraq_prefect.storage.values.layout import Column, Kind, Layout
+from mltraq_prefect.storage.values.kinds import KEY, Kind
+from mltraq_prefect.storage.values.layout import Column, Layout
 from mltraq_prefect.storage.values.names import helper_name, is_helper, table_name
 
 PARTS = (
@@ -43,7 +44,7 @@ def create(transaction: Transaction, own: str, layout: Layout, *, late_key: bool
         Its name.
     """
     table = _noted(transaction, own) if transaction.dialect.ddl_commits else own
-    kinds: dict[str, Kind] = {"id_run": "key"}
+    kinds: dict[str, Kind] = {"id_run": KEY}
     kinds |= {column.name: column.kind for column in layout.values() if column.name}
     late = late_key and bool(transaction.dialect.late_key(table, "id_run"))
     create_table(transaction, table, kinds, ("id_run",), late_key=late)
@@ -275,7 +276,7 @@ def reform(transaction: Transaction, entry: Entry, new: Layout) -> None:
     changes = [f"DROP COLUMN {quote(name)}" for name in sorted(going)]
     _make_room(transaction, table, [name for name in wanted if name not in old], going)
     changes += [
-        f"ADD COLUMN {quote(name)} {transaction.dialect.types[column.kind]}"
+        f"ADD COLUMN {quote(name)} {transaction.dialect.types[column.kind].sql}"
         for name, column in wanted.items()
         if name in going or name not in old
     ]
@@ -284,5 +285,5 @@ def reform(transaction: Transaction, entry: Entry, new: Layout) -> None:
 
 
 def _add(transaction: Transaction, table: str, column: Column) -> None:
-    quote, kind = transaction.quote, transaction.dialect.types[column.kind]
-    transaction.run(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(str(column.name))} {kind}")
+    quote, type_ = transaction.quote, transaction.dialect.types[column.kind].sql
+    transaction.run(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(str(column.name))} {type_}")

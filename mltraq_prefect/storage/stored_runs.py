@@ -9,7 +9,7 @@ from mltraq_prefect.storage import tables
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.values.marks import natural_marks, with_exact
+from mltraq_prefect.storage.values.marks import with_exact
 from mltraq_prefect.storage.values.residuals import exact_values, parse_residual
 
 
@@ -95,6 +95,6 @@ def marks(entry: Entry, stored: StoredCells) -> Iterator[tuple[str, tuple[Any, .
         kind, own = entry.layout[key].kind, stored.cells[key]
         with tables.of_kind(entry, key):
             exact = exact_values(key, kind, stored.ids, own, parsed)
-            found.append(with_exact(natural_marks(kind, own), exact))
+            found.append(with_exact(kind.marks(own), exact))
     rows = zip(*found, strict=True) if found else iter([()] * len(stored.ids))
     return zip(stored.ids, rows, strict=True)

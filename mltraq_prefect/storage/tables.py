@@ -14,19 +14,19 @@ from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import LEDGER, trimmed
 from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
+from mltraq_prefect.storage.values.cells import natural
 from mltraq_prefect.storage.values.columns import Constant, Maker
 from mltraq_prefect.storage.values.columns import column as packed
+from mltraq_prefect.storage.values.kinds import DATETIME
+from mltraq_prefect.storage.values.kinds.numbers import EXACT_FLOAT
 from mltraq_prefect.storage.values.layout import Column, Layout
 from mltraq_prefect.storage.values.natives import NO_TYPE
-from mltraq_prefect.storage.values.projection import natural
 
 Cells = tuple[Sequence[str], dict[str, Sequence[Any]]]
 """Ids of runs, and by field a cell of each."""
 
 FEW = 1000
 """Up to so many runs are asked for by id; for more the whole table is read."""
-
-_EXACT_FLOAT = 2**53
 
 
 def fixed(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> set[str]:
@@ -39,7 +39,7 @@ def fixed(transaction: Transaction, table: str, columns: Mapping[str, Column]) -
     found = set()
     for key, column in columns.items():
         name = quote(str(column.name))
-        condition, values = f"{name} NOT BETWEEN ? AND ?", [-_EXACT_FLOAT, _EXACT_FLOAT]
+        condition, values = f"{name} NOT BETWEEN ? AND ?", [-EXACT_FLOAT, EXACT_FLOAT]
         if column.type == NO_TYPE:
             condition, values = f"{name} IS NOT NULL", []
         sql = f"SELECT 1 FROM {quote(table)} WHERE {condition} LIMIT 1"
@@ -129,7 +129,7 @@ def _whole(
     transaction: Transaction, entry: Entry, place: Column, ids: Sequence[str], cells: Sequence[Any]
 ) -> Sequence[Any]:
     """Return cells with the large values that are beside them."""
-    if place.kind != "binary":
+    if not place.kind.is_envelope:
         return cells
     try:
         return large_values.get(transaction, entry.id_experiment, str(place.name), ids, cells)
@@ -145,7 +145,7 @@ def of_kind(entry: Entry, key: str) -> Iterator[None]:
     except CorruptData:
         raise
     except (AttributeError, LookupError, TypeError, ValueError):
-        reason = f"a cell of kind {entry.layout[key].kind} holds something else"
+        reason = f"a cell of kind {entry.layout[key].kind.name} holds something else"
         raise CorruptData(reason, experiment=entry.name, field=key) from None
 
 
@@ -175,7 +175,7 @@ def _ledger_maker(transaction: Transaction, name: str) -> Maker:
     if name == "steps" and transaction.dialect.steps_block > 1:
         return trimmed
     kind = LEDGER[name]
-    return packed if kind == "datetime" else partial(natural, transaction.dialect, kind)
+    return packed if kind is DATETIME else partial(natural, transaction.dialect, kind)
 
 
 def _selected(

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import KEY, Kind
 from mltraq_prefect.storage.values.names import is_helper
 
-UNFINISHED: dict[str, Kind] = {"owner": "key", "table_name": "key", "column_name": "key"}
+UNFINISHED: dict[str, Kind] = {"owner": KEY, "table_name": KEY, "column_name": KEY}
 """The table of an experiment, what was made, and which column of it; empty for a whole table."""
 
 

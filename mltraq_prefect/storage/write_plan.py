@@ -15,22 +15,14 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.ledger import ledger_marks
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, Snapshot, field_keys
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.layout import Column, Kind, Layout, Space
-from mltraq_prefect.storage.values.marks import Mark, differs, with_exact
+from mltraq_prefect.storage.values.cells import MISSING, UNCHANGED, for_driver
+from mltraq_prefect.storage.values.differences import differs
+from mltraq_prefect.storage.values.layout import Column, Layout, Space
+from mltraq_prefect.storage.values.marks import Mark, with_exact
 from mltraq_prefect.storage.values.names import check_name
 from mltraq_prefect.storage.values.params import dump_params
-from mltraq_prefect.storage.values.projection import (
-    MISSING,
-    UNCHANGED,
-    Projected,
-    Projector,
-    field_path,
-    for_driver,
-    nothing_seen,
-)
+from mltraq_prefect.storage.values.projection import Projected, Projector, field_path, nothing_seen
 from mltraq_prefect.storage.values.residuals import Exact, Residual
-
-LONG: frozenset[Kind] = frozenset(("text", "bytes", "json", "binary"))
 
 _ID_LENGTHS = frozenset(range(1, 65))
 
@@ -275,7 +267,8 @@ def _placed(
     if columns_left is not None:  # some were dropped, and count nevertheless
         has = 1 + sum(column.name is not None for column in base.values())
         most = min(most, has + columns_left)
-    space = Space(base, most, dialect.max_row, dialect.widths)
+    widths = {kind: type_.width for kind, type_ in dialect.types.items()}
+    space = Space(base, most, dialect.max_row, widths)
     for key, projected in fields.items():
         known = base.get(key)
         name = space.place(key, projected.kind) if known is None else known.name
@@ -299,7 +292,7 @@ def _move_overflow(plan: Plan) -> None:
 
 def _check_sizes(plan: Plan, dialect: Dialect, limit: int) -> None:
     """Refuse runs whose values do not go into one row, before anything is sent."""
-    long = [field.cells for field in plan.fields.values() if field.kind in LONG]
+    long = [field.cells for field in plan.fields.values() if field.kind.is_long]
     if sum(max(map(_length, filter(None, cells)), default=0) for cells in long) <= limit // 4:
         return
     for place, cells in enumerate(zip(*long, strict=True)):

@@ -12,8 +12,22 @@ from typing import Any, ClassVar
 import pytest
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.sql.dialects import DIALECTS, Columns, Dialect, Trouble
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.sql.dialects import DIALECTS, Columns, ColumnType, Dialect, Trouble
+from mltraq_prefect.storage.values.kinds import (
+    BINARY,
+    BOOL,
+    BYTES,
+    DATE,
+    DATETIME,
+    FLOAT,
+    INT,
+    JSON,
+    KEY,
+    TEXT,
+    TIME,
+    UUID,
+    Kind,
+)
 
 BLOCK = 262_144
 """Bytes of a block of a file."""
@@ -41,21 +55,21 @@ class DuckDB(Dialect):
     inline_bytes = 16_384
     savepoints = False
     byte_length = "octet_length"
-    types: ClassVar[dict[Kind, str]] = {
-        "bool": "BOOLEAN",
-        "int": "BIGINT",
-        "float": "DOUBLE",
-        "text": "VARCHAR",
-        "bytes": "BLOB",
-        "datetime": "TIMESTAMP",
-        "date": "DATE",
-        "time": "TIME",
-        "uuid": "UUID",
-        "json": "VARCHAR",  # duckdb-engine parses what has the type JSON, as a query shows it
-        "binary": "BLOB",
-        "key": "VARCHAR",
+    types: ClassVar[Mapping[Kind, ColumnType]] = {
+        BOOL: ColumnType("BOOLEAN"),
+        INT: ColumnType("BIGINT"),
+        FLOAT: ColumnType("DOUBLE"),
+        TEXT: ColumnType("VARCHAR"),
+        BYTES: ColumnType("BLOB"),
+        DATETIME: ColumnType("TIMESTAMP"),
+        DATE: ColumnType("DATE"),
+        TIME: ColumnType("TIME"),
+        UUID: ColumnType("UUID"),
+        # duckdb-engine parses what has the type JSON, as a query shows it
+        JSON: ColumnType("VARCHAR"),
+        BINARY: ColumnType("BLOB"),
+        KEY: ColumnType("VARCHAR"),
     }
-    widths: ClassVar[dict[Kind, int]] = dict.fromkeys(types, 1)
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
         """Nothing is waited for."""
@@ -87,7 +101,7 @@ class DuckDB(Dialect):
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place."""
         source = "NULL" if is_empty else column
-        type_ = self.types[kind]
+        type_ = self.types[kind].sql
         return (f"ALTER TABLE {table} ALTER {column} TYPE {type_} USING CAST({source} AS {type_})",)
 
     def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
@@ -116,7 +130,7 @@ class DuckDB(Dialect):
     def _lists(self, kinds: Mapping[str, Kind]) -> str:
         """Return the columns of a SELECT whose parameters are lists."""
         return ", ".join(
-            f"unnest(CAST(? AS {self.types[kind]}[])) AS {self.quote(name)}"
+            f"unnest(CAST(? AS {self.types[kind].sql}[])) AS {self.quote(name)}"
             for name, kind in kinds.items()
         )
 

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.sql.schema import TABLES
+from mltraq_prefect.storage.values.kinds import JSON, KEY, TEXT
 from tests import servers
 from tests.contract.proxy import proxied
 from tests.contract.records import make_record, make_run
@@ -97,7 +98,7 @@ def text_cells():
     """Yield each text column of the fixed tables."""
     for table, (columns, *_) in TABLES.items():
         for column, kind in columns.items():
-            if kind in ("key", "text", "json"):
+            if kind in (KEY, TEXT, JSON):
                 yield table, column, kind
 
 
@@ -129,10 +130,10 @@ def forms(column, kind):
         elif column == "properties":
             yield f'{{"format": 2, "table": "{quoted}"}}'
             yield f'{{"format": 2, "table": "mltraq_{"0" * 32}", "retired": "{quoted}"}}'
-        elif kind == "json":
+        elif kind is JSON:
             yield f'{{"{quoted}": "{quoted}"}}'
         elif "\0" not in injection:
-            yield injection[:60] if kind == "key" else injection
+            yield injection[:60] if kind is KEY else injection
 
 
 def poison(url, table, column, text):

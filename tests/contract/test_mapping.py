@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mltraq_prefect.storage.sql.dialects import DIALECTS
+from mltraq_prefect.storage.values.kinds import OF_FIELDS
 from mltraq_prefect.storage.values.names import column_name
 from tests.contract.records import make_record, make_run, with_values
 
@@ -22,8 +23,7 @@ def rows(heading):
 def test_types_of_columns():
     kinds = {row[0]: row[2:] for row in rows("Columns") if len(row) == 5}
     for i, dialect in enumerate(("sqlite", "postgresql", "mysql")):
-        types = dict(DIALECTS[dialect].types)
-        del types["key"]
+        types = {name: DIALECTS[dialect].types[kind].sql for name, kind in OF_FIELDS.items()}
         assert {kind: cells[i] for kind, cells in kinds.items()} == types
 
 

@@ -16,7 +16,7 @@ from mltraq_prefect.storage.run_steps import FACTS, RUN_STEPS, RUN_STEPS_KEY
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.schema import create_table
 from mltraq_prefect.storage.unfinished import UNFINISHED
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import step_key
 
 Change = Callable[[Transaction], None]
@@ -37,14 +37,14 @@ def add_columns(transaction: Transaction, table: str, columns: Mapping[str, Kind
     for name, kind in columns.items():
         if name not in present:
             sql = f"ALTER TABLE {quote(table)} ADD COLUMN {quote(name)}"
-            transaction.run(f"{sql} {transaction.dialect.types[kind]}")
+            transaction.run(f"{sql} {transaction.dialect.types[kind].sql}")
 
 
 # -- tables ----------------------------------------------------------------------------------------
 
 
 def _add_run_steps(transaction: Transaction) -> None:
-    add_columns(transaction, "experiment_runs", {"step": "text", "error_type": "text"})
+    add_columns(transaction, "experiment_runs", {"step": TEXT, "error_type": TEXT})
     if not transaction.has_table("experiment_run_steps"):
         options = transaction.dialect.ledger_options
         create_table(transaction, "experiment_run_steps", RUN_STEPS, RUN_STEPS_KEY, options=options)
@@ -113,10 +113,8 @@ def _name_failed_steps(
     found = [(failed_step(state, error), id_run) for id_run, state, _, error, *_ in runs]
     named = [(step, id_experiment, id_run) for step, id_run in found if step is not None]
     if named:
-        keys: dict[str, Kind] = {"id_experiment": "key", "id_run": "key"}
-        transaction.update(
-            "experiment_runs", {"step": "text"}, keys, list(zip(*named, strict=True))
-        )
+        keys: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY}
+        transaction.update("experiment_runs", {"step": TEXT}, keys, list(zip(*named, strict=True)))
 
 
 def failed_step(state: str, error: str | None) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import decimal
 import re
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,20 +13,16 @@ import numpy as np
 from mltraq_prefect.errors import QueryFailed
 from mltraq_prefect.model.identity import as_python
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.layout import Kind
-from mltraq_prefect.storage.values.projection import for_driver, without_zone
+from mltraq_prefect.storage.values.cells import for_driver
+from mltraq_prefect.storage.values.kinds import DATETIME
+from mltraq_prefect.storage.values.kinds.times import without_zone
+from mltraq_prefect.storage.values.natives import NATIVES
 
 _IN = re.compile(r"\b(NOT\s+)?IN\s*(\(\s*)?$", re.IGNORECASE)
 """What stands before a list that is expanded."""
 
 _LISTS = (list, tuple, set, frozenset, np.ndarray)
 _PLAIN = (type(None), bool, int, float, str, bytes, decimal.Decimal)
-_KINDS: Mapping[type, Kind] = {
-    datetime.datetime: "datetime",
-    datetime.date: "date",
-    datetime.time: "time",
-    uuid.UUID: "uuid",
-}
 
 
 class Binder:
@@ -83,12 +78,13 @@ class Binder:
             return value
         if type(value) in (list, tuple) and self._dialect.binds_lists:
             return [self._one(name, item) for item in value]
-        kind = _KINDS.get(type(value))
         if isinstance(value, datetime.datetime):  # one of pandas too
-            kind, value = "datetime", None if value != value else without_zone(value)
-        if kind is None:
+            moment = None if value != value else without_zone(value)
+            return for_driver(self._dialect, DATETIME, [moment])[0]
+        native = NATIVES.get(type(value))
+        if native is None:
             raise QueryFailed(
                 f":{name} is of type {type(value).__name__}, which SQL does not have; give a "
                 "number, text, bytes, date, time or UUID, or a list of them after IN"
             )
-        return for_driver(self._dialect, kind, [value])[0]
+        return for_driver(self._dialect, native.kind, [value])[0]

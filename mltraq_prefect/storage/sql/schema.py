@@ -15,7 +15,7 @@ from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.sql.migrations import MIGRATIONS, newest
 from mltraq_prefect.storage.unfinished import UNFINISHED
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import BINARY, DATETIME, INT, JSON, KEY, TEXT, Kind
 from mltraq_prefect.version import __version__
 
 FORMAT = newest(MIGRATIONS)
@@ -24,18 +24,18 @@ FORMAT = newest(MIGRATIONS)
 SCHEMA_LOCK = "mltraq schema"
 
 EXPERIMENTS: dict[str, Kind] = {
-    "id_experiment": "key",
-    "name": "text",
-    "table_name": "key",
-    "run_count": "int",
-    "run_columns": "text",
-    "fields": "json",
-    "residual": "binary",
-    "properties": "json",
-    "revision": "int",
+    "id_experiment": KEY,
+    "name": TEXT,
+    "table_name": KEY,
+    "run_count": INT,
+    "run_columns": TEXT,
+    "fields": JSON,
+    "residual": BINARY,
+    "properties": JSON,
+    "revision": INT,
 }
-PICKLES: dict[str, Kind] = {"id_experiment": "key", "pickle": "binary"}
-FORMATS: dict[str, Kind] = {"version": "int", "package": "text", "applied_at": "datetime"}
+PICKLES: dict[str, Kind] = {"id_experiment": KEY, "pickle": BINARY}
+FORMATS: dict[str, Kind] = {"version": INT, "package": TEXT, "applied_at": DATETIME}
 
 TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
@@ -76,7 +76,7 @@ def create_table(
     """
     dialect, quote = transaction.dialect, transaction.quote
     parts = [
-        f"{quote(name)} {dialect.types[kind]}{' NOT NULL' if name in key else ''}"
+        f"{quote(name)} {dialect.types[kind].sql}{' NOT NULL' if name in key else ''}"
         for name, kind in columns.items()
     ]
     if not late_key:

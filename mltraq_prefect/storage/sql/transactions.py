@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from mltraq_prefect.errors import StoreError
 from mltraq_prefect.storage.sql.dialects import SCHEMA, Columns, Dependent, Dialect, Trouble
 from mltraq_prefect.storage.values.columns import Maker, gathered
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import Kind
 
 ROWS_AT_ONCE = 500
 """So many rows are fetched and turned into columns at once: they stay in the processor's cache."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from mltraq_prefect.codecs import check
 from mltraq_prefect.storage.values.names import check_name
-from mltraq_prefect.storage.values.projection import field_path, is_native
+from mltraq_prefect.storage.values.natives import is_native
+from mltraq_prefect.storage.values.projection import field_path
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:

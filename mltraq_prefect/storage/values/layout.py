@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any
 
 from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.storage.values.kinds import KEY, OF_FIELDS, Kind
 from mltraq_prefect.storage.values.names import check_name, column_name, is_column_of
-
-Kind = Literal[
-    "bool",
-    "int",
-    "float",
-    "text",
-    "bytes",
-    "datetime",
-    "date",
-    "time",
-    "uuid",
-    "json",
-    "binary",
-    "key",
-]
-"""What SQL sees. ``key`` is an ASCII identifier of at most 64 characters, in fixed tables only."""
-
-KINDS: frozenset[str] = frozenset(get_args(Kind)) - {"key"}
-"""What the column of a field can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +34,7 @@ Layout = dict[str, Column]
 def dump(layout: Layout) -> str:
     """Return the layout as the JSON text of `run_columns`."""
     columns = {
-        key: {"column": column.name, "kind": column.kind, "type": column.type}
+        key: {"column": column.name, "kind": column.kind.name, "type": column.type}
         for key, column in layout.items()
     }
     return json.dumps(columns, ensure_ascii=False)
@@ -64,24 +47,29 @@ def parse(text: str, experiment: str) -> Layout:
         CorruptData: The text is something else.
     """
     try:
-        columns = json.loads(text)
-        layout = {
-            key: Column(item["column"], item["kind"], item["type"]) for key, item in columns.items()
+        items = {
+            key: (item["column"], item["kind"], item["type"])
+            for key, item in json.loads(text).items()
         }
-        for key in layout:
+        for key in items:
             check_name(key, "field key")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptData(f"run_columns is no layout: {error}", experiment=experiment) from None
-    _check(layout, experiment)
+    layout = {key: _column(key, *item, experiment) for key, item in items.items()}
+    _check_names(layout, experiment)
     return layout
 
 
-def _check(layout: Layout, experiment: str) -> None:
+def _column(key: str, name: Any, kind: Any, type_: Any, experiment: str) -> Column:
+    if {type(kind), type(type_)} != {str} or kind not in OF_FIELDS:
+        raise CorruptData("run_columns is no layout", experiment=experiment, field=key)
+    return Column(name, OF_FIELDS[kind], type_)
+
+
+def _check_names(layout: Layout, experiment: str) -> None:
     """Refuse what `dump` cannot have written: names become part of statements."""
     taken = {"id_run"}
     for key, column in layout.items():
-        if {type(column.kind), type(column.type)} != {str} or column.kind not in KINDS:
-            raise CorruptData("run_columns is no layout", experiment=experiment, field=key)
         if column.name is None:
             continue
         if not is_column_of(column.name, key) or column.name.lower() in taken:
@@ -101,13 +89,13 @@ class Space:
     """
 
     def __init__(
-        self, layout: Layout, max_columns: int, max_row: int, widths: dict[Kind, int]
+        self, layout: Layout, max_columns: int, max_row: int, widths: Mapping[Kind, int]
     ) -> None:
         placed = [column for column in layout.values() if column.name is not None]
         self._taken = {"id_run"} | {str(column.name).lower() for column in placed}
         self._columns = max_columns - 1 - len(placed)
         self._widths = widths
-        self._bytes = max_row - widths["key"] - sum(widths[column.kind] for column in placed)
+        self._bytes = max_row - widths[KEY] - sum(widths[column.kind] for column in placed)
 
     def place(self, key: str, kind: Kind) -> str | None:
         """Reserve a column for a field; return its name, or None if there is no room."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mltraq_prefect.model.identity.canonical import as_python
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import KINDS, Kind
 
 NO_TYPE = "none"
 """Type of a column none of whose cells gives a value back: they were all None, or special."""
@@ -30,26 +28,17 @@ class Native(NamedTuple):
     revive: Callable[[Any], Any] | None
 
 
-_NUMPY: list[tuple[type, Kind]] = [
-    (np.bool_, "bool"),
-    *((np.dtype(code).type, "int") for code in "bhilqBHILQ"),
-    *((np.dtype(code).type, "float") for code in "efd"),
-    (np.str_, "text"),
-    (np.bytes_, "bytes"),
-]
 NATIVES: dict[type, Native] = {
-    bool: Native("bool", "bool", None),
-    int: Native("int", "int", None),
-    float: Native("float", "float", None),
-    str: Native("text", "str", None),
-    bytes: Native("bytes", "bytes", None),
-    datetime.datetime: Native("datetime", "datetime", None),
-    datetime.date: Native("date", "date", None),
-    datetime.time: Native("time", "time", None),
-    uuid.UUID: Native("uuid", "uuid", None),
-    **{kind: Native(of, f"numpy.{kind.__name__}", kind) for kind, of in _NUMPY},
+    type_: Native(kind, name, type_ if issubclass(type_, np.generic) else None)
+    for kind in KINDS
+    for type_, name in kind.natives.items()
 }
 REVIVE = {native.type: native.revive for native in NATIVES.values()}
+
+
+def is_native(value: Any) -> bool:
+    """Return whether the value is None or of a type that some column keeps."""
+    return value is None or type(value) in NATIVES
 
 
 def native_of(value: Any) -> tuple[Native, Any] | None:

@@ -12,8 +12,8 @@ from mltraq_prefect.codecs import decode, each_to_json, encode, from_json, proje
 from mltraq_prefect.errors import CorruptData, UnsupportedType
 from mltraq_prefect.model.identity import canonical, reference
 from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.kinds.texts import clean
 from mltraq_prefect.storage.values.names import check_name
-from mltraq_prefect.storage.values.projection import clean
 from mltraq_prefect.storage.values.residuals import Exact
 
 MOST_BYTES = 65_536

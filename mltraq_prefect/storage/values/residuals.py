@@ -8,8 +8,8 @@ from typing import Any
 
 from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage.values.layout import Kind
-from mltraq_prefect.storage.values.marks import Mark, natural_marks
+from mltraq_prefect.storage.values.kinds import Kind
+from mltraq_prefect.storage.values.marks import Mark
 
 Exact = dict[str, bytes]
 """Envelopes of exact values by key."""
@@ -95,7 +95,7 @@ def exact_values(
             found[place] = residual.fields[key]
             if key in residual.cells:
                 noted[place] = residual.cells[key]
-    now = natural_marks(kind, [cells[place] for place in noted])
+    now = kind.marks([cells[place] for place in noted])
     for (place, then), mark in zip(noted.items(), now, strict=True):
         if mark != then:
             del found[place]

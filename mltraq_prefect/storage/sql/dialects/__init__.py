@@ -3,12 +3,28 @@
 A further dialect is a further module and a line here; nothing outside this folder names a backend.
 """
 
-from mltraq_prefect.storage.sql.dialects.base import SCHEMA, Columns, Dependent, Dialect, Trouble
+from mltraq_prefect.storage.sql.dialects.base import (
+    SCHEMA,
+    Columns,
+    ColumnType,
+    Dependent,
+    Dialect,
+    Trouble,
+)
 from mltraq_prefect.storage.sql.dialects.mariadb import MariaDB
 from mltraq_prefect.storage.sql.dialects.postgresql import PostgreSQL
 from mltraq_prefect.storage.sql.dialects.sqlite import SQLite
 
-__all__ = ["ALIASES", "DIALECTS", "SCHEMA", "Columns", "Dependent", "Dialect", "Trouble"]
+__all__ = [
+    "ALIASES",
+    "DIALECTS",
+    "SCHEMA",
+    "ColumnType",
+    "Columns",
+    "Dependent",
+    "Dialect",
+    "Trouble",
+]
 
 DIALECTS: dict[str, Dialect] = {
     "sqlite": SQLite(),

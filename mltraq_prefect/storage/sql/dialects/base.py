@@ -7,11 +7,12 @@ written in bulk, how a transaction begins and what is locked in it, and what its
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.names import checked_identifier
 
 Trouble = Literal[
@@ -54,10 +55,28 @@ class Dependent(NamedTuple):
     column: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """What a kind of column is in one database.
+
+    Attributes:
+        sql: The type, as statements name it.
+        width: Bytes that a cell takes in the page of its row at most, where that has a limit.
+        adapt: Makes what the driver takes for natural cells of a column; None if it takes them.
+        restore: Makes a natural cell of what the driver gives; None if it gives that.
+    """
+
+    sql: str
+    width: int = 1
+    adapt: Callable[[Sequence[Any]], list[Any]] | None = None
+    restore: Callable[[Any], Any] | None = None
+
+
 class Dialect:
     """Behaviour that most databases share.
 
     Attributes:
+        types: The type of each kind of column.
         driver: The only driver that is supported; SQLAlchemy's own choice if empty.
         example: A URL of such a database, for messages.
         quote_mark: What encloses an identifier.
@@ -83,8 +102,7 @@ class Dialect:
     argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
     keeps_attached: ClassVar[bool] = False
     extra: ClassVar[str] = ""
-    types: ClassVar[dict[Kind, str]]
-    widths: ClassVar[dict[Kind, int]]
+    types: ClassVar[Mapping[Kind, ColumnType]]
     max_columns: ClassVar[int]
     max_row: ClassVar[int] = 2**40
     placeholder: ClassVar[str] = "%s"
@@ -103,8 +121,6 @@ class Dialect:
     reconnects: ClassVar[bool] = True
     has_all_rows: ClassVar[bool] = False
     limit_advice: ClassVar[str] = ""
-    adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {}
-    restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {}
 
     def resolved(self, url: sa.URL) -> sa.URL:
         """Return a URL as it is used, whatever becomes of the process's working directory.

@@ -14,12 +14,27 @@ from mltraq_prefect.errors import InvalidInput, QueryFailed
 from mltraq_prefect.storage.sql.dialects.base import (
     LOCK_SECONDS,
     Columns,
+    ColumnType,
     Dependent,
     Dialect,
     Trouble,
     as_texts,
 )
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import (
+    BINARY,
+    BOOL,
+    BYTES,
+    DATE,
+    DATETIME,
+    FLOAT,
+    INT,
+    JSON,
+    KEY,
+    TEXT,
+    TIME,
+    UUID,
+    Kind,
+)
 
 _TROUBLES: dict[int, Trouble] = {
     **dict.fromkeys((0, 1040, 1044, 1045, 1049, 1053, 1203, 1226, 1698, 1927), "unavailable"),
@@ -41,6 +56,12 @@ _WRITES_FILE = re.compile(r"\bINTO\b.*(OUT|DUMP)FILE\b", re.IGNORECASE | re.DOTA
 
 _MULTI_STATEMENTS = 1 << 16
 """The flag of the protocol."""
+
+
+_ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
+
+_OUTSIDE = 42
+"""InnoDB keeps up to 40 bytes of a long value in the page, and adds its length."""
 
 
 def _time(value: datetime.timedelta) -> datetime.time:
@@ -71,30 +92,19 @@ class MariaDB(Dialect):
     # InnoDB moves a row that grows within its page, and soon writes the page anew, to its log too.
     steps_block = 128
     table_options = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-    types: ClassVar[dict[Kind, str]] = {
-        "bool": "BOOLEAN",
-        "int": "BIGINT",
-        "float": "DOUBLE",
-        "text": "LONGTEXT",
-        "bytes": "LONGBLOB",
-        "datetime": "DATETIME(6)",
-        "date": "DATE",
-        "time": "TIME(6)",
-        "uuid": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin",
-        "json": "LONGTEXT",
-        "binary": "LONGBLOB",
-        "key": "VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin",
-    }
-    # InnoDB keeps up to 40 bytes of a long value in the page, and adds its length.
-    widths: ClassVar[dict[Kind, int]] = {
-        kind: 42 if kind in ("text", "bytes", "json", "binary") else 8 for kind in types
-    } | {"uuid": 37, "key": 66}
-    adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {"uuid": as_texts}
-    restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {
-        "bool": bool,
-        "int": int,
-        "time": _time,
-        "uuid": uuid.UUID,
+    types: ClassVar[Mapping[Kind, ColumnType]] = {
+        BOOL: ColumnType("BOOLEAN", 8, restore=bool),
+        INT: ColumnType("BIGINT", 8, restore=int),
+        FLOAT: ColumnType("DOUBLE", 8),
+        TEXT: ColumnType("LONGTEXT", _OUTSIDE),
+        BYTES: ColumnType("LONGBLOB", _OUTSIDE),
+        DATETIME: ColumnType("DATETIME(6)", 8),
+        DATE: ColumnType("DATE", 8),
+        TIME: ColumnType("TIME(6)", 8, restore=_time),
+        UUID: ColumnType(f"CHAR(36) {_ASCII}", 37, adapt=as_texts, restore=uuid.UUID),
+        JSON: ColumnType("LONGTEXT", _OUTSIDE),
+        BINARY: ColumnType("LONGBLOB", _OUTSIDE),
+        KEY: ColumnType(f"VARCHAR(64) {_ASCII}", 66),
     }
 
     def resolved(self, url: sa.URL) -> sa.URL:
@@ -222,7 +232,7 @@ class MariaDB(Dialect):
 
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place: a float holds the integers that were checked before."""
-        alter = f"ALTER TABLE {table} MODIFY COLUMN {column} {self.types[kind]}"
+        alter = f"ALTER TABLE {table} MODIFY COLUMN {column} {self.types[kind].sql}"
         return (f"UPDATE {table} SET {column} = NULL", alter) if is_empty else (alter,)
 
     def update(

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.sql.dialects import (
-    postgresql_catalog,
-    postgresql_copy,
-    postgresql_errors,
-)
+from mltraq_prefect.storage.sql.dialects import postgresql_catalog, postgresql_errors
 from mltraq_prefect.storage.sql.dialects.base import (
     LOCK_SECONDS,
     SCHEMA,
@@ -21,18 +17,37 @@ from mltraq_prefect.storage.sql.dialects.base import (
     Dialect,
     Trouble,
 )
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.sql.dialects.postgresql_copy import (
+    CopiedType,
+    chunks,
+    floats,
+    scalars,
+    strings,
+    times,
+)
+from mltraq_prefect.storage.values.kinds import (
+    BINARY,
+    BOOL,
+    BYTES,
+    DATE,
+    DATETIME,
+    FLOAT,
+    INT,
+    JSON,
+    KEY,
+    TEXT,
+    TIME,
+    UUID,
+    Kind,
+)
 from mltraq_prefect.storage.values.names import key_name
 
 FEW = 50
 """Up to so many rows are updated one by one."""
 
 
-def _has_bytes(kinds: Iterable[Kind], columns: Columns) -> bool:
-    return any(
-        kind in ("bytes", "binary") and any(cell is not None for cell in cells)
-        for kind, cells in zip(kinds, columns, strict=True)
-    )
+_OUTSIDE = 20
+"""A value that the page cannot hold is moved out and leaves a pointer of 18 bytes, aligned."""
 
 
 def _prepare_begin(connection: sa.Connection, *, repeatable: bool, read_only: bool) -> None:
@@ -62,38 +77,20 @@ class PostgreSQL(Dialect):
     nul = False
     # Room for a second version of a row beside the first: no index is written, and little log.
     ledger_options = "WITH (fillfactor = 50)"
-    types: ClassVar[dict[Kind, str]] = {
-        "bool": "BOOLEAN",
-        "int": "BIGINT",
-        "float": "DOUBLE PRECISION",
-        "text": "TEXT",
-        "bytes": "BYTEA",
-        "datetime": "TIMESTAMP",
-        "date": "DATE",
-        "time": "TIME",
-        "uuid": "UUID",
-        "json": "JSON",
-        "binary": "BYTEA",
-        "key": 'VARCHAR(64) COLLATE "C"',
-    }
-    # A value that the page cannot hold is moved out and leaves a pointer of 18 bytes, aligned.
-    widths: ClassVar[dict[Kind, int]] = {
-        kind: 20 if kind in ("text", "bytes", "json", "binary") else 8 for kind in types
-    } | {"uuid": 16, "key": 68}
-    # JSON is text on the wire; its own dumper would quote it once more.
-    copied: ClassVar[Mapping[Kind, str]] = {
-        "bool": "bool",
-        "int": "int8",
-        "float": "float8",
-        "text": "text",
-        "bytes": "bytea",
-        "datetime": "timestamp",
-        "date": "date",
-        "time": "time",
-        "uuid": "uuid",
-        "json": "text",
-        "binary": "bytea",
-        "key": "text",
+    types: ClassVar[Mapping[Kind, CopiedType]] = {
+        BOOL: CopiedType("BOOLEAN", 8, copied="bool", text=scalars),
+        INT: CopiedType("BIGINT", 8, copied="int8", text=scalars),
+        FLOAT: CopiedType("DOUBLE PRECISION", 8, copied="float8", text=floats),
+        TEXT: CopiedType("TEXT", _OUTSIDE, copied="text", text=strings),
+        BYTES: CopiedType("BYTEA", _OUTSIDE, copied="bytea"),
+        DATETIME: CopiedType("TIMESTAMP", 8, copied="timestamp", text=scalars),
+        DATE: CopiedType("DATE", 8, copied="date", text=scalars),
+        TIME: CopiedType("TIME", 8, copied="time", text=times),
+        UUID: CopiedType("UUID", 16, copied="uuid", text=scalars),
+        # JSON is text on the wire; its own dumper would quote it once more.
+        JSON: CopiedType("JSON", _OUTSIDE, copied="text", text=strings),
+        BINARY: CopiedType("BYTEA", _OUTSIDE, copied="bytea"),
+        KEY: CopiedType('VARCHAR(64) COLLATE "C"', 68, copied="text", text=strings),
     }
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
@@ -216,9 +213,9 @@ class PostgreSQL(Dialect):
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place; readers with an older snapshot then see no rows, and read again."""
         source = "NULL" if is_empty else column
-        kind_ = self.types[kind]
-        alter = f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind_}"
-        return (f"{alter} USING {source}::{kind_}",)
+        type_ = self.types[kind].sql
+        alter = f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {type_}"
+        return (f"{alter} USING {source}::{type_}",)
 
     def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
         """Insert by COPY."""
@@ -228,14 +225,15 @@ class PostgreSQL(Dialect):
         """Send rows to a table, which is quoted: binary if there are bytes, else as text."""
         names = ", ".join(map(self.quote, kinds))
         sql = f"COPY {table} ({names}) FROM STDIN"
-        if _has_bytes(kinds.values(), columns):
+        types = [self.types[kind] for kind in kinds.values()]
+        if any(map(CopiedType.needs_binary, types, columns)):
             with cursor.copy(f"{sql} (FORMAT BINARY)") as copy:
-                copy.set_types([self.copied[kind] for kind in kinds.values()])
+                copy.set_types([type_.copied for type_ in types])
                 for row in zip(*columns, strict=True):
                     copy.write_row(row)
             return
         with cursor.copy(sql) as copy:
-            for chunk in postgresql_copy.chunks(list(kinds.values()), columns):
+            for chunk in chunks(types, columns):
                 copy.write(chunk)
 
     def update(
@@ -252,7 +250,7 @@ class PostgreSQL(Dialect):
             return
         names = [f"c{place}" for place in range(len(kinds) + len(keys))]
         staged = dict(zip(names, (*kinds.values(), *keys.values()), strict=True))
-        fields = ", ".join(f"{name} {self.types[kind]}" for name, kind in staged.items())
+        fields = ", ".join(f"{name} {self.types[kind].sql}" for name, kind in staged.items())
         cursor.execute(f"CREATE TEMPORARY TABLE mltraq_update ({fields}) ON COMMIT DROP")
         self._copy(cursor, "pg_temp.mltraq_update", staged, columns)
         new = dict(zip((*kinds, *keys), names, strict=True))

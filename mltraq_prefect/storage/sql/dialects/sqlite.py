@@ -7,7 +7,7 @@ import operator
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,12 +19,27 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.storage.sql.dialects.base import (
     LOCK_SECONDS,
     Columns,
+    ColumnType,
     Dialect,
     Trouble,
     as_texts,
 )
 from mltraq_prefect.storage.values.columns import Constant
-from mltraq_prefect.storage.values.layout import Kind
+from mltraq_prefect.storage.values.kinds import (
+    BINARY,
+    BOOL,
+    BYTES,
+    DATE,
+    DATETIME,
+    FLOAT,
+    INT,
+    JSON,
+    KEY,
+    TEXT,
+    TIME,
+    UUID,
+    Kind,
+)
 from mltraq_prefect.storage.values.names import key_name
 
 _TROUBLES: dict[int, Trouble] = {
@@ -91,35 +106,20 @@ class SQLite(Dialect):
     ledger_options = "WITHOUT ROWID"  # one tree, by experiment and run, instead of two
     nan = False
     negative_zero = False
-    types: ClassVar[dict[Kind, str]] = {
-        "bool": "BOOLEAN",
-        "int": "BIGINT",
-        "float": "DOUBLE",
-        "text": "TEXT",
-        "bytes": "BLOB",
-        "datetime": "DATETIME",
-        "date": "DATE",
-        "time": "TIME",
-        "uuid": "CHAR(36)",
-        "json": "JSON",
-        "binary": "BLOB",
-        "key": "VARCHAR(64)",
-    }
-    widths: ClassVar[dict[Kind, int]] = dict.fromkeys(types, 1)
-    adapt: ClassVar[Mapping[Kind, Callable[[Sequence[Any]], list[Any]]]] = {
-        "datetime": _moments,
-        "date": as_texts,
-        "time": as_texts,
-        "uuid": as_texts,
-    }
-    restore: ClassVar[Mapping[Kind, Callable[[Any], Any]]] = {
-        "bool": {0: False, 1: True}.__getitem__,  # SQLite lets any value into any column
-        "int": operator.index,
-        "float": float,
-        "datetime": datetime.datetime.fromisoformat,
-        "date": datetime.date.fromisoformat,
-        "time": datetime.time.fromisoformat,
-        "uuid": uuid.UUID,
+    # SQLite lets any value into any column: what it gives is restored, be it of the type or not.
+    types: ClassVar[Mapping[Kind, ColumnType]] = {
+        BOOL: ColumnType("BOOLEAN", restore={0: False, 1: True}.__getitem__),
+        INT: ColumnType("BIGINT", restore=operator.index),
+        FLOAT: ColumnType("DOUBLE", restore=float),
+        TEXT: ColumnType("TEXT"),
+        BYTES: ColumnType("BLOB"),
+        DATETIME: ColumnType("DATETIME", adapt=_moments, restore=datetime.datetime.fromisoformat),
+        DATE: ColumnType("DATE", adapt=as_texts, restore=datetime.date.fromisoformat),
+        TIME: ColumnType("TIME", adapt=as_texts, restore=datetime.time.fromisoformat),
+        UUID: ColumnType("CHAR(36)", adapt=as_texts, restore=uuid.UUID),
+        JSON: ColumnType("JSON"),
+        BINARY: ColumnType("BLOB"),
+        KEY: ColumnType("VARCHAR(64)"),
     }
 
     def message(self, error: BaseException) -> str:
@@ -238,7 +238,7 @@ class SQLite(Dialect):
             return ()
         return (
             f"ALTER TABLE {table} DROP COLUMN {column}",
-            f"ALTER TABLE {table} ADD COLUMN {column} {self.types[kind]}",
+            f"ALTER TABLE {table} ADD COLUMN {column} {self.types[kind].sql}",
         )
 
     def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
