@@ -30,8 +30,8 @@ DECODERS: dict[str, Decoder] = {}
 MANY_ENCODERS: dict[type, Encoder] = {}
 MANY_DECODERS: dict[str, Decoder] = {}
 
-_LAZY = {"pandas": "mltraq_prefect.codecs.pandas_frames"}
-_LAZY_TAGS = {"$pd.": "mltraq_prefect.codecs.pandas_frames"}
+_LAZY = {"pandas": "pandas_frames", "$pd": "pandas_frames"}
+"""Modules of codecs by the package of a type, and by the first part of a tag."""
 
 
 class FormatError(Exception):
@@ -111,8 +111,8 @@ def unpack(argument: Node, *kinds: type | None) -> list[Any]:
 def find_decoder(tag: str) -> Decoder:
     """Return the decoder of a tag, importing its module if need be."""
     decode = DECODERS.get(tag)
-    if decode is None and tag[:4] in _LAZY_TAGS:
-        importlib.import_module(_LAZY_TAGS[tag[:4]])
+    if decode is None:
+        _import_codecs(tag)
         decode = DECODERS.get(tag)
     if decode is None:
         raise FormatError(f"tag {tag[:40]!r} is unknown")
@@ -127,10 +127,15 @@ def find_encoder(value: Any) -> Encoder:
     """
     kind = type(value)
     for base in kind.__mro__:
-        library = _LAZY.get(base.__module__.partition(".")[0])
-        if library is not None:
-            importlib.import_module(library)
+        _import_codecs(base.__module__)
     encode = ENCODERS.get(kind)
     if encode is None:
         raise RefusalError(value, hint(kind, ENCODERS))
     return encode
+
+
+def _import_codecs(name: str) -> None:
+    """Import the codecs of a library, given by the name of a module or tag, if they wait for it."""
+    module = _LAZY.get(name.partition(".")[0])
+    if module is not None:
+        importlib.import_module(f"mltraq_prefect.codecs.{module}")

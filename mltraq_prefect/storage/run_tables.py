@@ -14,19 +14,10 @@ from mltraq_prefect.errors import ForeignTable, StoreError
 from mltraq_prefect.storage import experiments_table, unfinished
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.schema import create_table
+from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, create_table
 from mltraq_prefect.storage.values.kinds import KEY, Kind
 from mltraq_prefect.storage.values.layout import Column, Layout
 from mltraq_prefect.storage.values.names import helper_name, is_helper, table_name
-
-PARTS = (
-    "experiment_steps",
-    "experiment_run_steps",
-    "experiment_runs",
-    "experiment_values",
-    "experiment_pickles",
-)
-"""Tables that have rows of each experiment."""
 
 
 def create(transaction: Transaction, own: str, layout: Layout, *, late_key: bool = True) -> str:
@@ -221,7 +212,7 @@ def delete(transaction: Transaction, entry: Entry) -> None:
 
 def clear(transaction: Transaction, entry: Entry) -> None:
     """Delete everything of an experiment but the table of its runs."""
-    for table in (*PARTS, "experiments"):
+    for table in OF_EXPERIMENTS:
         transaction.run(f"DELETE FROM {table} WHERE id_experiment = ?", (entry.id_experiment,))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import struct
 from pathlib import Path
@@ -9,15 +11,17 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pandas as pd  # noqa: F401  (registers the codecs of pandas with the next line)
 import pytest
 import xxhash
 
 from mltraq_prefect import codecs
-from mltraq_prefect.codecs import envelope, pandas_frames, registry  # noqa: F401
+from mltraq_prefect.codecs import envelope, registry
 from mltraq_prefect.errors import CorruptData
 from tests.codecs import mutations
 from tests.values import assert_identical
+
+for module in pkgutil.iter_modules(codecs.__path__, "mltraq_prefect.codecs."):
+    importlib.import_module(module.name)  # which registers its codecs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text("utf-8")
 

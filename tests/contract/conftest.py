@@ -7,7 +7,9 @@ import pytest
 from mltraq_prefect.storage import Store
 from tests import servers
 
-BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
+SHARED = ("sqlite-file", "postgresql", "mariadb")
+"""Those that several processes can use."""
+BACKENDS = (*SHARED, "sqlite-memory")
 
 
 @contextlib.contextmanager
@@ -31,7 +33,7 @@ def url(request, tmp_path):
         yield url
 
 
-@pytest.fixture(params=[backend for backend in BACKENDS if backend != "sqlite-memory"])
+@pytest.fixture(params=SHARED)
 def shared_url(request, tmp_path):
     """A database that several processes can use."""
     with empty_database(request.param, tmp_path) as url:

@@ -1,18 +1,16 @@
-"""A fourth kind of database, which the package does not know: DuckDB, by duckdb-engine.
+"""DuckDB, by duckdb-engine: a fourth kind of database, which the package does not know.
 
-All that it takes is this class and its line in the register. Tests alone put it there.
+This module and a line in the register are all that it takes. Tests alone put it there.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import pytest
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.sql.dialects import DIALECTS, Columns, ColumnType, Dialect, Trouble
+from mltraq_prefect.storage.sql.dialects.base import Columns, ColumnType, Dialect, Trouble
 from mltraq_prefect.storage.values.kinds import (
     BINARY,
     BOOL,
@@ -143,11 +141,3 @@ class DuckDB(Dialect):
         if "read-only mode" in str(error):
             return "read-only"
         return _TROUBLES.get(type(error).__name__, "other")
-
-
-@contextlib.contextmanager
-def registered(dialect: Dialect | None = None):
-    """Let the package know of it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DIALECTS, "duckdb", dialect or DuckDB())
-        yield

@@ -4,9 +4,7 @@ import sqlalchemy as sa
 
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.sql.migrations import MIGRATIONS
-from mltraq_prefect.storage.sql.schema import TABLES
-
-PARTS = ("experiment_runs", "experiment_pickles", "experiment_values")
+from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, TABLES
 
 
 def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
@@ -24,7 +22,7 @@ def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
         _CHECKS[engine.dialect.name](connection)
         present = set(sa.inspect(connection).get_table_names())
         known = _experiments_in(connection, "experiments")
-        for part in PARTS:
+        for part in OF_EXPERIMENTS:
             assert _experiments_in(connection, part) <= known, f"orphans in {part}"
     listed = store.ls()
     for row in listed:

@@ -7,10 +7,9 @@ import tempfile
 from pathlib import Path
 
 from tests.contract import tasks
-from tests.contract.conftest import empty_database
+from tests.contract.conftest import SHARED, empty_database
 from tests.contract.kills import kill_writers, new_databases
 
-BACKENDS = ("sqlite-file", "postgresql", "mariadb")
 TASKS = (tasks.replace, tasks.merge, tasks.recreate)
 
 
@@ -18,10 +17,10 @@ def main():
     """Kill writers of every kind; fail at the first loss."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=500, help="kills on each backend")
-    parser.add_argument("--backend", choices=BACKENDS, action="append", help="only this one")
+    parser.add_argument("--backend", choices=SHARED, action="append", help="only this one")
     arguments = parser.parse_args()
     points = -(-arguments.points // (len(TASKS) + 1))
-    for backend in arguments.backend or BACKENDS:
+    for backend in arguments.backend or SHARED:
         for task in TASKS:
             with tempfile.TemporaryDirectory() as folder, empty_database(backend, folder) as url:
                 early = kill_writers(task, itertools.repeat(url), points)

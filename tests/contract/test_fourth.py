@@ -1,5 +1,6 @@
 """A fourth kind of database through the public API: one small module is all that it took."""
 
+import contextlib
 import datetime as dt
 import math
 import subprocess
@@ -19,7 +20,8 @@ from mltraq_prefect.errors import (
     ReadOnlyStore,
     StorageUnavailable,
 )
-from tests.contract import fourth
+from mltraq_prefect.storage.sql.dialects import DIALECTS
+from tests.contract.fourth import DuckDB
 from tests.contract.test_names import HOSTILE
 from tests.values import assert_identical, assert_same_experiment
 
@@ -57,15 +59,23 @@ VALUES = {
 """A field each; other runs do not have it."""
 
 
+@contextlib.contextmanager
+def registered(dialect=None):
+    """Let the package know of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DIALECTS, "duckdb", dialect or DuckDB())
+        yield
+
+
 @pytest.fixture(params=["file", "memory"])
 def url(request, tmp_path):
-    with fourth.registered():
+    with registered():
         yield f"duckdb:///{tmp_path}/store.duckdb" if request.param == "file" else "duckdb://"
 
 
 @pytest.fixture
 def path(tmp_path):
-    with fourth.registered():
+    with registered():
         yield tmp_path / "own.duckdb"
 
 
@@ -277,9 +287,9 @@ def test_what_cannot_be_written_or_reached(path):
 
 def test_one_whose_statements_commit(path):
     """As if it could not undo what changes tables: a table is then filled beside the old one."""
-    kind = fourth.DuckDB()
+    kind = DuckDB()
     kind.ddl_commits = True
-    with fourth.registered(kind), mltraq.create_session(f"duckdb:///{path}") as session:
+    with registered(kind), mltraq.create_session(f"duckdb:///{path}") as session:
         for value in (1, "text", 1.5):
             experiment = session.add_experiment("again").add_runs(N=[1, 2])
             for run in experiment.runs.values():

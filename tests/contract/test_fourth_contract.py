@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.contract import fourth
 from tests.contract.test_faults import (  # noqa: F401
     faults,
     test_a_foreign_table_is_left_alone,
@@ -13,6 +12,7 @@ from tests.contract.test_faults import (  # noqa: F401
     test_each_statement_fails_in_turn,
     test_each_statement_of_a_deletion_fails_in_turn,
 )
+from tests.contract.test_fourth import registered
 from tests.contract.test_large import (  # noqa: F401
     test_a_deleted_experiment_leaves_nothing_behind,
     test_a_loaded_value_is_kept_by_its_run_alone,
@@ -26,5 +26,5 @@ from tests.contract.test_values import *  # noqa: F403
 
 @pytest.fixture
 def url():
-    with fourth.registered():
+    with registered():
         yield "duckdb://"

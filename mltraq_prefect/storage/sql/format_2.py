@@ -10,12 +10,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.ledger import parse_steps
-from mltraq_prefect.storage.run_steps import FACTS, RUN_STEPS, RUN_STEPS_KEY
+from mltraq_prefect.storage.run_steps import FACTS, RUN_STEPS
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.schema import create_table
-from mltraq_prefect.storage.unfinished import UNFINISHED
+from mltraq_prefect.storage.sql.schema import add_tables
 from mltraq_prefect.storage.values.kinds import KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import step_key
 
@@ -43,16 +41,8 @@ def add_columns(transaction: Transaction, table: str, columns: Mapping[str, Kind
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def _add_run_steps(transaction: Transaction) -> None:
+def _extend_ledger(transaction: Transaction) -> None:
     add_columns(transaction, "experiment_runs", {"step": TEXT, "error_type": TEXT})
-    if not transaction.has_table("experiment_run_steps"):
-        options = transaction.dialect.ledger_options
-        create_table(transaction, "experiment_run_steps", RUN_STEPS, RUN_STEPS_KEY, options=options)
-
-
-def _add_unfinished(transaction: Transaction) -> None:
-    if not transaction.has_table("experiment_unfinished"):
-        create_table(transaction, "experiment_unfinished", UNFINISHED, tuple(UNFINISHED))
 
 
 def _rename_keys(transaction: Transaction) -> None:
@@ -60,11 +50,6 @@ def _rename_keys(transaction: Transaction) -> None:
     for (table,) in transaction.rows("SELECT table_name FROM experiments"):
         for statement in transaction.dialect.rekey(transaction.connection, table):
             transaction.run(statement)
-
-
-def _add_steps(transaction: Transaction) -> None:
-    if not transaction.has_table("experiment_steps"):
-        create_table(transaction, "experiment_steps", STEPS, STEPS_KEY)
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -123,5 +108,5 @@ def failed_step(state: str, error: str | None) -> str | None:
     return None if match is None else match[1]
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_add_run_steps, _add_steps, _add_unfinished, _rename_keys)
+TABLE_CHANGES: tuple[Change, ...] = (_extend_ledger, add_tables, _rename_keys)
 VALUE_CHANGES: tuple[Change, ...] = (_fill_run_steps,)

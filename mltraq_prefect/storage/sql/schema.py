@@ -49,6 +49,9 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
 }
 """Columns, primary key and unique columns of each."""
 
+OF_EXPERIMENTS = tuple(name for name, (columns, *_) in TABLES.items() if "id_experiment" in columns)
+"""Tables whose rows belong to an experiment, and go with it."""
+
 LEDGERS = ("experiment_runs", "experiment_run_steps")
 """Tables with short rows, each written several times and read by experiment."""
 
@@ -86,6 +89,15 @@ def create_table(
     transaction.connection.exec_driver_sql(sql)
 
 
+def add_tables(transaction: Transaction) -> None:
+    """Create the fixed tables that are missing."""
+    present = transaction.relations(tuple(TABLES))
+    for table, (columns, key, unique) in TABLES.items():
+        if table not in present:
+            options = transaction.dialect.ledger_options if table in LEDGERS else ""
+            create_table(transaction, table, columns, key, unique, options)
+
+
 def exists(database: Database) -> bool:
     """Return whether the database has our tables; bring those of an older format to the present.
 
@@ -111,10 +123,7 @@ def create(database: Database) -> None:
     with database.writing(SCHEMA_LOCK) as transaction:
         found = _found(transaction)
         _check_shapes(found, database.url)
-        for table, (columns, key, unique) in TABLES.items():
-            if table not in found:
-                options = database.dialect.ledger_options if table in LEDGERS else ""
-                create_table(transaction, table, columns, key, unique, options)
+        add_tables(transaction)
         if not _recorded(transaction):
             _record(transaction, newest(database.migrations))
 
