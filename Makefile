@@ -6,14 +6,16 @@ PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_L
 # A temporary server on a machine that is busy takes longer than the 20 s that Prefect waits.
 PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-.PHONY: help demo iris deploy-demo test lint types contracts check fuzz soak bench clean
+.PHONY: help setup demo iris deploy-demo test lint types contracts check coverage fuzz soak bench clean
 
 help:
 	@echo "make demo          toss coins, evaluate them from the database, print a table"
 	@echo "make iris          the same with five classifiers on the iris data"
 	@echo "make deploy-demo   both flows as deployments, with server, worker and UI, until Ctrl-C"
+	@echo "make setup         an environment in .venv, with all that the other targets need"
 	@echo "make test          run the test suite"
 	@echo "make check         lint, types, import contracts, test suite"
+	@echo "make coverage      run the test suite, and print which lines and branches it has reached"
 	@echo "make fuzz          a million mutated values, none of which may do harm"
 	@echo "make soak          hundreds of kills, on every backend"
 	@echo "make bench         speed beside pickle, drivers, MLTRAQ and MLflow, as ratios"
@@ -31,6 +33,8 @@ help:
 	@echo "Installing into .venv (about a minute, once) ..."
 	@$(PIP_INSTALL) --editable '.[test]'
 	@touch .venv/demo $@
+
+setup: .venv/test
 
 demo: .venv/demo
 	@exec env $(PREFECT_QUIET) $(PREFECT_PATIENT) $(BIN)/python flows/coin_toss.py
@@ -56,6 +60,13 @@ contracts: .venv/test
 
 check: lint types contracts test
 
+# Only some tests: make coverage TESTS=tests/codecs
+coverage: .venv/test
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n 2 $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
 fuzz: .venv/test
 	@$(BIN)/python -m tests.codecs.fuzz --cases 1000000
 
@@ -72,4 +83,4 @@ bench: .venv/test .venv-peers/bin/python
 	@MLTRAQ_PEERS_PYTHON=.venv-peers/bin/python $(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .venv-peers build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
