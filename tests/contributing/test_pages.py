@@ -75,16 +75,3 @@ def test_commands_of_make_that_the_pages_name_exist():
     for page in PAGES:
         named = set(re.findall(r"(?:`|^)make ([\w-]+)", page.read_text(), re.MULTILINE))
         assert named <= rules, page
-
-
-def test_hooks_before_a_commit_check_what_make_checks():
-    lines = (ROOT / ".pre-commit-config.yaml").read_text().splitlines()
-    hooks = [line.partition("entry: ")[2] for line in lines if "entry: " in line]
-    rules = re.findall(
-        r"^(?:lint|types|contracts): .*\n((?:\t.*\n)+)",
-        (ROOT / "Makefile").read_text(),
-        re.MULTILINE,
-    )
-    commands = [line.removeprefix("\t@") for rule in rules for line in rule.splitlines()]
-    assert [line.replace("$(BIN)", ".venv/bin") for line in commands] == hooks
-    assert len(hooks) == 4
