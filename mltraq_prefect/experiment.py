@@ -19,6 +19,7 @@ from mltraq_prefect.model.grid import points
 from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.model.identity import Canonical, key_of, nameless, position_key, run_ids
 from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.orchestration.current import in_task, inside_task
@@ -116,6 +117,7 @@ class Experiment:
             ids = self._replicates.setdefault(first, ids)
             id_run = next(id_run for id_run in ids if id_run not in self.runs)
         self.runs[id_run] = run = Run(id_run, params=params)
+        run.params = Params(params)
         if key is None:
             self._by_position.add(id_run)
         return run
@@ -233,7 +235,7 @@ class Experiment:
             checkpoint: Whether to write each run as it completes, and to execute none again that
                 did so earlier with equal steps, kwargs and seed. If what is stored was computed
                 otherwise, ``"accept"`` keeps it, ``"replace"`` discards it, and True refuses.
-            seed: Seed of `run.rng`, together with the run's id and the step's name.
+            seed: Seed of `run.rng`, with the run's id and the step's name; 0 to 2**128 - 1.
             rerun: Whether runs of the database that have completed equal steps are executed again.
 
         Raises:

@@ -75,6 +75,7 @@ class Execution:
         for run in selection.runs:
             prints.follow(run.params)
         state.fingerprints |= parts_of_params(prints)
+        self._steps = [step.with_reads(prints.reads) for step in self._steps]
         results = Results(self._experiment.runs, prints)
         if self._options.checkpoint:
             results = CheckpointedResults(self._experiment.runs, self._steps, prints, state)

@@ -15,18 +15,18 @@ _CODE = (types.BuiltinFunctionType, types.ModuleType)
 _DESCRIPTORS = (property, staticmethod, classmethod, types.MemberDescriptorType)
 
 
-def maker_of(packed: Pickled) -> Callable[[], Step]:
-    """Return what makes a step for each attempt: always the same one if it brings no state.
+def maker_of(packed: Pickled) -> tuple[Callable[[], Step], list[Step]]:
+    """Return what makes a step for each attempt, and the step if that is always the same one.
 
-    A function of a module is the same each time; what it changes there stays in the process.
+    It is if it brings no state, or is a function of a module: what it changes is put back.
 
     Args:
         packed: Pickle of the step.
     """
     step, other = _made(packed), _made(packed)
     if step.function is other.function or not _brings_state(step.function):
-        return lambda: step
-    return functools.partial(_made, packed)
+        return lambda: step, [step]
+    return functools.partial(_made, packed), []
 
 
 def _made(packed: Pickled) -> Step:

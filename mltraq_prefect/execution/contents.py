@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import collections
-import copyreg
-import functools
 import pickle
 import types
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from operator import is_
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from mltraq_prefect.execution.copies import SHARED_BYTES, is_unchangeable
-from mltraq_prefect.execution.fingerprints.modules import owner, owner_of
+from mltraq_prefect.execution.copies import SHARED_BYTES, UNCHANGEABLE
 from mltraq_prefect.model.pickling import unpickled
 
 Read = Callable[[], list[Any]]
 Write = Callable[[list[Any]], None]
+Added = Callable[[list[Any], list[Any]], list[Any]]
 
-_ABSENT = object()
+_OWN = __name__.partition(".")[0]
 
 _CONSTANT = (
     types.BuiltinFunctionType,
@@ -34,17 +31,29 @@ _CONSTANT = (
 )
 
 
-class Content(Protocol):
+class Content(ABC):
     """What an object holds, as it was when this was made."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def has_changed(self) -> bool:
         """Return whether it holds something else now."""
 
+    @abstractmethod
     def restore(self) -> None:
         """Put it back."""
 
+    def added(self) -> list[Any]:
+        """Return what it holds in addition, if nothing else of it has changed."""
+        return []
 
-class Items:
+    def add(self, items: list[Any]) -> None:
+        """Add what `added` has returned earlier."""
+        assert not items  # noqa: S101
+
+
+class Items(Content):
     """References that an object holds.
 
     Args:
@@ -64,14 +73,40 @@ class Items:
         now = self._read()
         if len(now) != len(self._saved):
             return True
-        return not all(map(is_, now, self._saved)) and not all(map(_is_same, now, self._saved))
+        return not all(map(is_, now, self._saved)) and not all(map(is_same, now, self._saved))
 
     def restore(self) -> None:
         """Set them again."""
         self._write(self._saved)
 
 
-class ArrayContent:
+class Collection(Items):
+    """References that something holds to which things are added.
+
+    Args:
+        read: Returns them, always in the same order.
+        write: Sets them.
+        added: Gets those there are and those there were; returns what was added, if that is all.
+        add: Adds that.
+    """
+
+    __slots__ = ("_add", "_added")
+
+    def __init__(self, read: Read, write: Write, added: Added, add: Write) -> None:
+        super().__init__(read, write)
+        self._added = added
+        self._add = add
+
+    def added(self) -> list[Any]:
+        """Return what was added, if that is the only change."""
+        return self._added(self._read(), self._saved)
+
+    def add(self, items: list[Any]) -> None:
+        """Add it again."""
+        self._add(items)
+
+
+class ArrayContent(Content):
     """The numbers of an array.
 
     Args:
@@ -82,18 +117,19 @@ class ArrayContent:
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self._array = array
-        self._saved = array.copy()
+        self._saved = array.tobytes()
 
     def has_changed(self) -> bool:
         """Return whether a byte has changed."""
-        return self._array.tobytes() != self._saved.tobytes()
+        return self._array.tobytes() != self._saved
 
     def restore(self) -> None:
         """Set the numbers again."""
-        np.copyto(self._array, self._saved)
+        saved = np.frombuffer(self._saved, self._array.dtype)
+        np.copyto(self._array, saved.reshape(self._array.shape))
 
 
-class ForeignContent:
+class ForeignContent(Content):
     """An object of a library, by its pickle.
 
     Args:
@@ -131,250 +167,66 @@ class _Limited:
         self._left = SHARED_BYTES
 
     def write(self, data: Any) -> None:
-        part = bytes(data)
-        self._left -= len(part)
+        self._left -= memoryview(data).nbytes
         if self._left < 0:
             raise OverflowError("the pickle is large")
-        self.parts.append(part)
+        self.parts.append(bytes(data))
 
 
 def _pickled(value: Any) -> bytes:
     file = _Limited()
-    pickle.Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
+    pickle.Pickler(file, pickle.HIGHEST_PROTOCOL, buffer_callback=_is_small).dump(value)
     return b"".join(file.parts)
 
 
+def _is_small(buffer: pickle.PickleBuffer) -> bool:
+    """Return whether memory may be copied into a pickle; refuse what is large, uncopied."""
+    if buffer.raw().nbytes >= SHARED_BYTES:
+        raise OverflowError("the pickle is large")
+    return True
+
+
 def is_constant(value: Any) -> bool:
-    """Return whether nothing in a value can be changed."""
-    return isinstance(value, _CONSTANT) or is_unchangeable({"": value})
+    """Return whether nothing in a value is changed by a step: what is ours changes with a run."""
+    kind = type(value)
+    if kind in UNCHANGEABLE or isinstance(value, _CONSTANT):
+        return True
+    return str(kind.__module__).partition(".")[0] == _OWN
 
 
-def _is_same(now: Any, before: Any) -> bool:
+def is_same(now: Any, before: Any) -> bool:
+    """Return whether two references are to the same, or to equal constants."""
     if now is before:
         return True
-    return type(now) is type(before) and is_unchangeable({"": now}) and bool(now == before)
+    return type(now) is type(before) and type(now) in UNCHANGEABLE and bool(now == before)
 
 
-def globals_content(namespace: dict[str, Any], name: str) -> Content:
-    """Return what a global name stands for, which may be nothing yet."""
-
-    def read() -> list[Any]:
-        return [namespace.get(name, _ABSENT)]
-
-    def write(saved: list[Any]) -> None:
-        if saved[0] is _ABSENT:
-            namespace.pop(name, None)
-        else:
-            namespace[name] = saved[0]
-
-    return Items(read, write)
+def appended(now: list[Any], before: list[Any]) -> list[Any]:
+    """Return what a sequence has after what it had: an `Added`."""
+    return now[len(before) :] if all(map(is_, now, before)) else []
 
 
-def contents_of(value: Any) -> tuple[list[Content], Iterable[Any]]:
-    """Return what an object holds that can be changed, and the objects to look into next."""
-    kind = type(value)
-    take = next((take for base, take in _KINDS if issubclass(kind, base)), None)
-    contents, further = ([], []) if take is None else take(value)
-    whose = "python" if issubclass(kind, type) else owner_of(kind)
-    if whose == "user":
-        held, attributes = _object(value)
-        return [*contents, *held], [*further, *attributes, kind]
-    if whose == "installed" and take is None and isinstance(getattr(value, "__dict__", None), dict):
-        with suppress(Exception):  # what holds a lock or a connection is no input of a computation
-            contents.append(ForeignContent(value))
-    return contents, further
+def set_or_new(now: list[Any], before: list[Any]) -> list[Any]:
+    """Return the pairs that a dict has and had not, if it has all keys: an `Added`.
+
+    Args:
+        now: All keys, then all values.
+        before: The same, as it was.
+    """
+    items, old = pairs(now), pairs(before)
+    if not old.keys() <= items.keys():
+        return []
+    return [(k, v) for k, v in items.items() if k not in old or not is_same(v, old[k])]
 
 
-def _array(value: np.ndarray[Any, Any]) -> tuple[list[Content], list[Any]]:
-    """A large array is not compared but made read-only."""
-    if value.dtype.hasobject or not value.flags.writeable:
-        return [], []
-    if value.nbytes < SHARED_BYTES:
-        return [ArrayContent(value)], []
-    value.flags.writeable = False
-    return [], []
+def more_members(now: list[Any], before: list[Any]) -> list[Any]:
+    """Return what a set has and had not, if it has all that it had: an `Added`."""
+    old = set(before)
+    return [item for item in now if item not in old] if old <= set(now) else []
 
 
-def _dict(value: dict[Any, Any]) -> tuple[list[Content], list[Any]]:
-    base: Any = collections.OrderedDict if isinstance(value, collections.OrderedDict) else dict
-
-    def read() -> list[Any]:
-        return [*base.keys(value), *base.values(value)]
-
-    def write(saved: list[Any]) -> None:
-        base.clear(value)
-        half = len(saved) // 2
-        for key, item in zip(saved[:half], saved[half:], strict=True):
-            base.__setitem__(value, key, item)
-
-    return [Items(read, write)], read()
-
-
-def _list(value: list[Any]) -> tuple[list[Content], list[Any]]:
-    read = functools.partial(list.copy, value)
-    write = functools.partial(list.__setitem__, value, slice(None))
-    return [Items(read, write)], read()
-
-
-def _set(value: set[Any]) -> tuple[list[Content], list[Any]]:
-    def write(saved: list[Any]) -> None:
-        set.clear(value)
-        set.update(value, saved)
-
-    return [Items(lambda: [*set.__iter__(value)], write)], []
-
-
-def _deque(value: collections.deque[Any]) -> tuple[list[Content], list[Any]]:
-    def write(saved: list[Any]) -> None:
-        value.clear()
-        value.extend(saved)
-
-    return [Items(lambda: [*value], write)], [*value]
-
-
-def _bytes(value: bytearray) -> tuple[list[Content], list[Any]]:
-    def write(saved: list[Any]) -> None:
-        value[:] = saved[0]
-
-    return [Items(lambda: [bytes(value)], write)], []
-
-
-def _function(value: types.FunctionType) -> tuple[list[Content], list[Any]]:
-    """A function has attributes; one of the user's, defaults and what it has captured, too."""
-    wrapped = getattr(value, "__wrapped__", None)
-    further = [] if wrapped is None else [wrapped]
-    if owner(value.__globals__) != "user":
-        return [], further
-    contents, attributes = _dict(value.__dict__)
-    further += [*attributes, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-    if cells := value.__closure__:
-        contents.append(Items(functools.partial(_read_cells, cells), _writer_of(cells)))
-        further += _read_cells(cells)
-    return contents, further
-
-
-def _read_cells(cells: Sequence[types.CellType]) -> list[Any]:
-    found = []
-    for cell in cells:
-        try:
-            found.append(cell.cell_contents)
-        except ValueError:  # not set yet
-            found.append(_ABSENT)
-    return found
-
-
-def _writer_of(cells: Sequence[types.CellType]) -> Write:
-    def write(saved: list[Any]) -> None:
-        for cell, item in zip(cells, saved, strict=True):
-            if item is not _ABSENT:
-                cell.cell_contents = item
-            else:
-                with suppress(ValueError):
-                    del cell.cell_contents
-
-    return write
-
-
-def _class(value: type) -> tuple[list[Content], list[Any]]:
-    if owner_of(value) != "user":
-        return [], []
-
-    def read() -> list[Any]:
-        found = {name: v for name, v in vars(value).items() if not _is_pythons(name)}
-        return [*found, *found.values()]
-
-    def write(saved: list[Any]) -> None:
-        half = len(saved) // 2
-        before = dict(zip(saved[:half], saved[half:], strict=True))
-        for name in [*vars(value)]:
-            if not _is_pythons(name) and name not in before:
-                type.__delattr__(value, name)
-        for name, item in before.items():
-            if vars(value).get(name, _ABSENT) is not item:
-                type.__setattr__(value, name, item)
-
-    return [Items(read, write)], [*read(), *value.__bases__]
-
-
-def _is_pythons(name: str) -> bool:
-    return (name.startswith("__") and name.endswith("__")) or name == "_abc_impl"
-
-
-def _object(value: Any) -> tuple[list[Content], list[Any]]:
-    """Attributes of an object; what `functools.cached_property` has made stays."""
-    contents: list[Content] = []
-    further: list[Any] = []
-    attributes = getattr(value, "__dict__", None)
-    if isinstance(attributes, dict):
-        cached = _cached_properties(type(value))
-        read = functools.partial(_read_attributes, attributes, cached)
-        contents.append(Items(read, functools.partial(_write_attributes, attributes, cached)))
-        further += attributes.values()
-    names: list[str] = copyreg._slotnames(type(value))  # type: ignore[attr-defined]
-    if names:
-        slots = functools.partial(_read_slots, value, names)
-        contents.append(Items(slots, functools.partial(_write_slots, value, names)))
-        further += slots()
-    return contents, further
-
-
-def _cached_properties(kind: type) -> frozenset[str]:
-    found = [vars(base) for base in kind.__mro__]
-    kinds = functools.cached_property
-    return frozenset(n for names in found for n, v in names.items() if isinstance(v, kinds))
-
-
-def _read_attributes(attributes: dict[str, Any], cached: frozenset[str]) -> list[Any]:
-    if cached:
-        attributes = {name: v for name, v in attributes.items() if name not in cached}
-    return [*attributes, *attributes.values()]
-
-
-def _write_attributes(attributes: dict[str, Any], cached: frozenset[str], saved: list[Any]) -> None:
-    kept = {name: attributes[name] for name in cached & attributes.keys()}
-    half = len(saved) // 2
-    attributes.clear()
-    attributes.update(zip(saved[:half], saved[half:], strict=True))
-    attributes.update(kept)
-
-
-def _read_slots(value: Any, names: list[str]) -> list[Any]:
-    return [getattr(value, name, _ABSENT) for name in names]
-
-
-def _write_slots(value: Any, names: list[str], saved: list[Any]) -> None:
-    for name, item in zip(names, saved, strict=True):
-        if item is not _ABSENT:
-            object.__setattr__(value, name, item)
-        elif hasattr(value, name):
-            object.__delattr__(value, name)
-
-
-def _sequence(value: Iterable[Any]) -> tuple[list[Content], list[Any]]:
-    return [], [*value]
-
-
-def _wrapper(value: Any) -> tuple[list[Content], list[Any]]:
-    names = ("__func__", "__self__", "func", "args", "keywords", "fget", "fset", "fdel")
-    return [], [getattr(value, name, None) for name in names]
-
-
-Take = Callable[[Any], tuple[list[Content], list[Any]]]
-
-_KINDS: tuple[tuple[Any, Take], ...] = (
-    (dict, _dict),
-    (list, _list),
-    (set, _set),
-    (collections.deque, _deque),
-    (bytearray, _bytes),
-    (types.FunctionType, _function),
-    (type, _class),
-    (np.ndarray, _array),
-    ((tuple, frozenset), _sequence),
-    (types.MappingProxyType, lambda value: ([], [*value.values()])),
-    (
-        (types.MethodType, staticmethod, classmethod, property, functools.partial),
-        _wrapper,
-    ),
-    (types.SimpleNamespace, _object),
-)
+def pairs(found: Iterable[Any]) -> dict[Any, Any]:
+    """Return a dict of a list of all its keys and then all its values."""
+    both = [*found]
+    half = len(both) // 2
+    return dict(zip(both[:half], both[half:], strict=True))

@@ -27,7 +27,7 @@ Values = dict[str, Any]
 SHARED_BYTES = 1 << 20
 """Arrays of kwargs from this size on are shared by all runs, and read-only."""
 
-_UNCHANGEABLE = frozenset(
+UNCHANGEABLE = frozenset(
     (
         *(type(None), bool, int, float, complex, str, bytes, range),
         *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal),
@@ -50,7 +50,7 @@ _CODE = (
 
 def is_unchangeable(values: Values) -> bool:
     """Return whether no value of a dict can be changed in place."""
-    return _UNCHANGEABLE.issuperset(map(type, dict.values(values)))
+    return UNCHANGEABLE.issuperset(map(type, dict.values(values)))
 
 
 class Pickled(NamedTuple):
@@ -113,6 +113,12 @@ class Held:
         if not self._uncopied:
             return copied
         return {key: copied.get(key, self._uncopied.get(key)) for key in self._values}
+
+    def code(self) -> Sequence[Any]:
+        """Return the functions, classes and modules that the values refer to; copies do as well."""
+        if self._pickled is None:
+            self._first_copy()
+        return () if self._pickled is None else self._pickled.code
 
     def take(self) -> Values:
         """Return the values themselves if nobody has got a copy of them, else a copy."""

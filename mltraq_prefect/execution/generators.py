@@ -1,15 +1,23 @@
-"""Generators of random numbers that steps bring along, and that many runs would share."""
+"""Generators of random numbers, and iterators, that steps bring along and many runs would share.
+
+An iterator cannot be put back to where it was, so what a run gets of it would depend on which
+runs came before. Open files are none here: they stay shared, as what they stand for is.
+"""
 
 from __future__ import annotations
 
 import random
 import sys
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from mltraq_prefect.errors import InvalidStep
+from mltraq_prefect.execution.fingerprints.modules import owner_of
+
+_OF_ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "_csv"))
 
 _KINDS = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 
@@ -17,7 +25,7 @@ _DEPTH = 4
 
 
 def refuse_generators(subject: str, name: str, value: object) -> None:
-    """Refuse a value that holds a generator of random numbers.
+    """Refuse a value that holds a generator of random numbers, or an iterator.
 
     Those of the modules `random` and `numpy.random` are none: each run has them seeded.
 
@@ -31,6 +39,12 @@ def refuse_generators(subject: str, name: str, value: object) -> None:
     """
     for found in _generators(value, _DEPTH):
         kind = type(found)
+        if not _is_generator(found):
+            raise InvalidStep(
+                f"{subject} reads from an iterator of type {kind.__qualname__} ({name}), whose "
+                "position depends on which runs came before in the same process; give a list or "
+                "another collection instead, or make the iterator inside the step"
+            )
         raise InvalidStep(
             f"{subject} draws from a {kind.__module__}.{kind.__qualname__} ({name}), whose numbers "
             "depend on which runs came before in the same process; draw from run.rng, which is "
@@ -40,7 +54,7 @@ def refuse_generators(subject: str, name: str, value: object) -> None:
 
 
 def _generators(value: Any, depth: int) -> Iterator[object]:
-    if _is_generator(value):
+    if _is_one(value):
         yield value
     elif isinstance(value, Mapping) and depth:
         for item in list(dict(value).values()):
@@ -48,8 +62,22 @@ def _generators(value: Any, depth: int) -> Iterator[object]:
     elif isinstance(value, (list, tuple, set, frozenset)) and depth:
         for item in list(value):
             yield from _generators(item, depth - 1)
-    elif callable(value) and _is_generator(owner := getattr(value, "__self__", None)):
+    elif isinstance(value, types.FunctionType):
+        return
+    elif callable(value) and _is_one(owner := getattr(value, "__self__", None)):
         yield owner
+    elif depth and not isinstance(value, type) and owner_of(type(value)) == "user":
+        attributes = getattr(value, "__dict__", None)
+        for item in list(attributes.values()) if isinstance(attributes, dict) else ():
+            yield from (found for found in _generators(item, depth - 1) if _is_iterator(found))
+
+
+def _is_one(value: object) -> bool:
+    return _is_generator(value) or _is_iterator(value)
+
+
+def _is_iterator(value: object) -> bool:
+    return isinstance(value, Iterator) and type(value).__module__ in _OF_ITERATORS
 
 
 def _is_generator(value: object) -> bool:

@@ -18,6 +18,9 @@ from mltraq_prefect.errors import InvalidInput
 
 Backend = Literal["processes", "threads", "local"]
 Checkpoint = bool | Literal["accept", "replace"]
+SEED_BITS = 128
+"""What `secrets.randbits(128)` gives, as NumPy recommends, is a seed."""
+
 OnError = Literal["raise", "keep", "stop"]
 
 CLUSTERS = {"dask": "DaskTaskRunner", "ray": "RayTaskRunner"}
@@ -201,6 +204,13 @@ def _check_count(name: str, value: object) -> int:
     return number
 
 
+def _check_seed(name: str, value: object) -> int:
+    number = _as_integer(value)
+    if number is None or not 0 <= number < 1 << SEED_BITS:
+        raise _refused(name, value, f"an integer from 0 to 2**{SEED_BITS} - 1")
+    return number
+
+
 def _check_delay(name: str, value: object) -> float:
     seconds = _as_seconds(value)
     if seconds is None or seconds < 0:
@@ -259,6 +269,6 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "on_error": _check_on_error,
     "max_failures": _check_max_failures,
     "checkpoint": _check_checkpoint,
-    "seed": _check_count,
+    "seed": _check_seed,
     "rerun": _check_flag,
 }

@@ -18,6 +18,7 @@ from mltraq_prefect.execution.failures import FailureLimit
 from mltraq_prefect.execution.inputs import held_kwargs
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.process_state import ProcessState
+from mltraq_prefect.execution.program_state import ProgramState
 from mltraq_prefect.execution.serialization import Resting, hold_runs, opened
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
@@ -43,12 +44,18 @@ def execute_serially(
     """
     returned: dict[str, str] = {}
     limit = FailureLimit(options.failure_limit)
-    kwargs, first, state = held_kwargs(options.kwargs), None, ProcessState()
-    with global_generators_kept():
+    kwargs, first, process = held_kwargs(options.kwargs), None, ProcessState()
+
+    def put_back(step: str) -> None:
+        process.restore()
+        program.put_back(step)
+
+    with global_generators_kept(), ProgramState(steps, kwargs) as program:
         for run in runs:
             (resting,) = hold_runs([run])
+            program.watch_code(resting.params)
             for step in steps:
-                result = _tried(step, resting, kwargs, options, state)
+                result = _tried(step, resting, kwargs, options, put_back)
                 resting, first = result.run, first or result.exception
                 if result.returned is not None:
                     returned.setdefault(step.name, result.returned)
@@ -65,7 +72,11 @@ def execute_serially(
 
 
 def _tried(
-    step: Step, resting: Resting, kwargs: AtRest, options: ExecutionOptions, state: ProcessState
+    step: Step,
+    resting: Resting,
+    kwargs: AtRest,
+    options: ExecutionOptions,
+    put_back: Callable[[str], None],
 ) -> Attempt:
     for number in range(options.retries + 1):
         if number:
@@ -73,7 +84,7 @@ def _tried(
         try:
             result = attempt(step, resting, kwargs, SERIAL)
         finally:
-            state.restore()
+            put_back(step.name)
         resting = result.run
         if result.error is None:
             break

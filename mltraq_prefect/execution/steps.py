@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mltraq_prefect.errors import InvalidStep
 from mltraq_prefect.execution.fingerprints import (
     Manifest,
+    ModuleReads,
     fingerprint,
     manifest_of_kwargs,
     manifest_of_step,
@@ -50,6 +51,16 @@ class Step:
     check: CheckFields = _accept
     code: Manifest = field(default=_NOTHING, compare=False, repr=False)
     inputs: Manifest = field(default=_NOTHING, compare=False, repr=False)
+
+    @property
+    def reads(self) -> ModuleReads:
+        """What its code, and the code that it gets, read from modules."""
+        return self.code.reads.with_those(self.inputs.reads)
+
+    def with_reads(self, reads: ModuleReads) -> Step:
+        """Return the step with further code that it gets."""
+        inputs = replace(self.inputs, reads=self.inputs.reads.with_those(reads))
+        return replace(self, inputs=inputs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Step, (self.name, self.function, self.fingerprint, self.check)

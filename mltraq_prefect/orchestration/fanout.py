@@ -46,6 +46,7 @@ from mltraq_prefect.execution.inputs import Inputs, held_kwargs, packed_kwargs
 from mltraq_prefect.execution.module_state import put_back
 from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.program_state import ProgramState
 from mltraq_prefect.execution.serialization import Parcel, hold_runs, opened, pack_runs
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.broadcast import sent_ahead
@@ -113,7 +114,10 @@ def execute_in_tasks(
         limit = FailureLimit(options.failure_limit)
         fanout = _Fanout(runner, collector, progress, pace, steps, limit)
         deliver = fanout.deliver if local else None
-        executions = _executions(steps, options, workers, stays_here, local)
+        if stays_here:
+            executions = _in_threads(stack, steps, options, local)
+        else:
+            executions = _in_workers(steps, options, workers, local)
         if not local:
             executions = sent_ahead(stack, runner, executions)
         tasks = [
@@ -138,17 +142,21 @@ def _pace(options: ExecutionOptions, runner: AnyRunner, workers: int | None, tot
     return Pace(total, at_once, seconds, fixed, is_careful=careful)
 
 
-def _executions(
-    steps: Sequence[Step],
-    options: ExecutionOptions,
-    workers: Workers | None,
-    stays_here: bool,
-    local: bool,
+def _in_threads(
+    stack: ExitStack, steps: Sequence[Step], options: ExecutionOptions, local: bool
 ) -> Sequence[Execute]:
-    """Return what executes each step; the kwargs are packed once for all."""
-    if stays_here:
-        kwargs = held_kwargs(options.kwargs)
-        return [partial(execute_here, step, kwargs) for step in steps]
+    """Return what executes each step in the threads of a runner; what they share is told."""
+    kwargs = held_kwargs(options.kwargs)
+    if local:
+        warn = partial(get_run_logger().warning, "%s")
+        stack.enter_context(ProgramState(steps, kwargs, is_alone=False, warn=warn))
+    return [partial(execute_here, step, kwargs) for step in steps]
+
+
+def _in_workers(
+    steps: Sequence[Step], options: ExecutionOptions, workers: Workers | None, local: bool
+) -> Sequence[Execute]:
+    """Return what executes each step in worker processes; the kwargs are packed once for all."""
     inputs = packed_kwargs(options.kwargs, on_this_machine=local)
     jobs = [_job(step, inputs, options) for step in steps]
     return [_execution(job, workers, rank=-position) for position, job in enumerate(jobs)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
 from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.ledger import aware
 from mltraq_prefect.storage.run_steps import Executions
@@ -70,8 +71,8 @@ class StoredRuns:
             return self._fields_of(run.place)
         return self._params_of(run.place) if part == "params" else self._ledger_of(run.place)
 
-    def _params_of(self, place: int) -> Namespace:
-        return Namespace(self._params()[self._places[place]])
+    def _params_of(self, place: int) -> Params:
+        return Params(self._params()[self._places[place]])
 
     def _fields_of(self, place: int) -> Namespace:
         """Return the fields of a run, the large ones of which are not kept here."""

@@ -393,16 +393,3 @@ def test_kwargs_are_sent_once_a_worker_and_large_ones_not_at_all():
         assert worker._as_known(jobs[0]) == jobs[0].key
         unseen = jobs[0]._replace(key="unseen")
         assert worker._as_known(unseen).inputs == inputs.key
-
-
-@pytest.mark.parametrize("options", EVERYWHERE[2:], ids=str)
-def test_what_a_closure_holds_is_as_it_was_for_each_run(options):
-    seen, array = [], np.zeros(2)
-
-    def step(run, own=[]):  # noqa: B006
-        seen.append(run.params.N)
-        own.append(1)
-        array[0] += 1
-        run.fields.x = [len(seen), len(own), float(array[0])]
-
-    assert fields(executed(step, options)) == [{"x": [1, 1, 1.0]}] * 6

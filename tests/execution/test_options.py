@@ -53,6 +53,7 @@ WRONG = [
     ({"checkpoint": 1}, "checkpoint is 1"),
     ({"checkpoint": None}, "checkpoint is None"),
     ({"seed": -1}, "seed is -1"),
+    ({"seed": 1 << 128}, r"seed is 3402\d+; use an integer from 0 to 2\*\*128 - 1"),
     ({"seed": 0.5}, "seed is 0.5"),
     ({"seed": True}, "seed is True"),
     ({"kwargs": [("k", 1)]}, "kwargs is "),

@@ -106,6 +106,13 @@ def is_main(file: str | None) -> ModuleType | None:
     return main if Path(running).resolve() == Path(file).resolve() else None
 
 
+def is_of_module(namespace: Mapping[str, Any]) -> bool:
+    """Return whether globals are those of a loaded module, but not of the program itself."""
+    name = str(namespace.get("__name__") or "")
+    module = sys.modules.get(name)
+    return name != "__main__" and module is not None and vars(module) is namespace
+
+
 def is_package(module: ModuleType) -> bool:
     """Return whether a module may have others in it."""
     return hasattr(module, "__path__")

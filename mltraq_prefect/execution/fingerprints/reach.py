@@ -25,6 +25,7 @@ from mltraq_prefect.execution.fingerprints.modules import (
     globals_of,
     installed_version,
     is_main,
+    is_of_module,
     is_package,
     label,
     owner,
@@ -32,7 +33,13 @@ from mltraq_prefect.execution.fingerprints.modules import (
     top_level,
 )
 from mltraq_prefect.execution.fingerprints.reads import Import, Read, reads_of
-from mltraq_prefect.execution.fingerprints.values import Values, captured, combined, name_of
+from mltraq_prefect.execution.fingerprints.values import (
+    Values,
+    captured,
+    combined,
+    defaults_of,
+    name_of,
+)
 from mltraq_prefect.execution.generators import refuse_generators
 from mltraq_prefect.model.identity import Buffers, code_digest
 
@@ -106,10 +113,14 @@ class Reach:
 
     def _note_global(self, namespace: Mapping[str, Any], name: str) -> None:
         """Note that a global is read, unless it is of the program itself, or of no module."""
-        module = str(namespace.get("__name__") or "")
-        loaded = sys.modules.get(module)
-        if module != "__main__" and loaded is not None and vars(loaded) is namespace:
-            self._globals.setdefault(module, set()).add(name)
+        if is_of_module(namespace):
+            self._globals.setdefault(namespace["__name__"], set()).add(name)
+
+    def _note_own_global(self, namespace: Mapping[str, Any], qualified_name: str) -> None:
+        """Note the global that a function or class, or what it is defined in, can be found by."""
+        name = qualified_name.partition(".")[0]
+        if "<locals>" not in qualified_name and name in namespace:
+            self._note_global(namespace, name)
 
     def _meet(self, value: Any) -> None:
         if id(value) not in self._met:
@@ -162,7 +173,8 @@ class Reach:
         file = file_of(function.__globals__)
         self._note(f"code in {name}", code_digest(function.__code__), file)
         self._functions.setdefault(name, function)
-        for argument, value in _defaults(function):
+        self._note_own_global(function.__globals__, function.__qualname__)
+        for argument, value in defaults_of(function):
             self.value(f"default of {argument} in {name}", value, file)
         self._captured(function, name)
         for read in reads_of(function.__code__):
@@ -194,6 +206,7 @@ class Reach:
             self._version(kind.__module__)
             return
         name, file = name_of(kind), file_of(globals_of(kind.__module__))
+        self._note_own_global(globals_of(kind.__module__), kind.__qualname__)
         if type(kind) is not type:
             self._meet(type(kind))
         self.value(f"bases of class {name}", kind.__bases__, file)
@@ -229,9 +242,11 @@ class Reach:
                 self._meet(value)
                 return
             name, module = rest.pop(0), vars(value)
-            if _is_dunder(name) or not self._has(value, name):
+            if _is_dunder(name):
                 return
-            self._note_global(vars(value), name)
+            self._note_global(vars(value), name)  # a step may set it
+            if not self._has(value, name):
+                return
             value = getattr(value, name)
         self.value(f"value of {name} in module {label(module)}", value, file_of(module))
         if isinstance(value, types.FunctionType) and rest and rest[0] in vars(value):
@@ -324,13 +339,6 @@ def _import(name: str) -> types.ModuleType:
 
 def _is_dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
-
-
-def _defaults(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    values = function.__defaults__ or ()
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    yield from zip(names[len(names) - len(values) :], values, strict=True)
-    yield from (function.__kwdefaults__ or {}).items()
 
 
 def _attributes(kind: type) -> Iterable[tuple[str, Any]]:

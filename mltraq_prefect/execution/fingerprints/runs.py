@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from mltraq_prefect.execution.fingerprints.manifest import PYTHON, Manifest, split
+from mltraq_prefect.execution.fingerprints.manifest import PYTHON, Manifest, ModuleReads, split
 from mltraq_prefect.execution.fingerprints.reach import Reach
 from mltraq_prefect.model.identity import Buffers
 from mltraq_prefect.model.ledger_entry import LedgerEntry
@@ -33,6 +33,7 @@ class RunFingerprints:
 
     Attributes:
         manifests: What the parts of params were made of, by digest.
+        reads: What the code that params lead to reads from modules.
     """
 
     def __init__(self, steps: Mapping[str, str], buffers: Buffers | None = None) -> None:
@@ -40,6 +41,7 @@ class RunFingerprints:
         self._buffers = buffers
         self._known: dict[int, tuple[Any, Mapping[str, str]]] = {}
         self.manifests: dict[str, Manifest] = {}
+        self.reads = ModuleReads()
 
     def of(self, step: str, params: Mapping[str, Any]) -> str:
         """Return the fingerprint of a step in a run with these params."""
@@ -82,7 +84,9 @@ class RunFingerprints:
         if id(value) not in self._known:
             reach = Reach(f"param {name!r}", self._buffers)
             reach.value("value", value)
-            parts = dict(reach.manifest().parts)
+            manifest = reach.manifest()
+            self.reads = self.reads.with_those(manifest.reads)
+            parts = dict(manifest.parts)
             del parts["value"], parts[PYTHON]
             self._known[id(value)] = value, parts
         return self._known[id(value)][1]

@@ -85,8 +85,9 @@ def serve(channel: Connection, recorder: Recorder) -> None:
                 if isinstance(job.inputs, Inputs):
                     known[job.inputs.key] = received(job.inputs)
                     job = job._replace(inputs=job.inputs.key)
-                modules = ModuleState(job.reads)
-                jobs[job.key] = (job, maker_of(job.packed), known[job.inputs], modules)
+                make_step, same = maker_of(job.packed)
+                modules = ModuleState(job.reads, same)
+                jobs[job.key] = (job, make_step, known[job.inputs], modules)
                 job = job.key
             with surrounded(surroundings):
                 _execute(channel, recorder, jobs[job], parcel)
@@ -110,7 +111,7 @@ def _execute(
     def guard(place: int) -> Iterator[None]:
         try:
             with recorder.watching(place, job.timeout_seconds), prepared():
-                modules.watch(kwargs)
+                modules.watch_before(kwargs, parcel[place].params)
                 yield
         finally:
             state.restore()

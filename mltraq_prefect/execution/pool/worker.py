@@ -64,11 +64,10 @@ def make_job(
         InvalidInput: The step or the kwargs hold something that cannot be sent to another process.
     """
     inputs = kwargs if isinstance(kwargs, Inputs) else packed_kwargs(kwargs, on_this_machine=True)
-    reads = step.code.reads.with_those(step.inputs.reads)
     buffers: list[Any] = []
     try:
         packed = Pickled(pack(step, buffers), [bytes(buffer.raw()) for buffer in buffers])
-        return Job(new_key(), packed, inputs, level, timeout_seconds, to_inherit(), reads)
+        return Job(new_key(), packed, inputs, level, timeout_seconds, to_inherit(), step.reads)
     except Exception as error:
         raise InvalidInput(
             f"step {step.name!r} cannot be sent to a worker process ({error}); "

@@ -1,0 +1,116 @@
+"""What steps reach in the program that executes them, whose own objects they get.
+
+With one run at a time, each finds it as it was when the execution began. What steps have added to
+lists, dicts, sets and deques, perhaps to look at later, is given to the program at the end. Where
+several threads execute at the same time they share it, and are told so.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from mltraq_prefect.execution.contents import Content
+from mltraq_prefect.execution.copies import AtRest
+from mltraq_prefect.execution.fingerprints import ModuleReads
+from mltraq_prefect.execution.module_state import ModuleState, put_back
+from mltraq_prefect.execution.steps import Step
+
+Warn = Callable[[str], None]
+
+_lock = threading.RLock()
+_active: list[ProgramState] = []
+
+
+def _warn(message: str) -> None:
+    logging.getLogger("mltraq_prefect").warning("%s", message)
+
+
+class ProgramState:
+    """What steps reach in this program; used as a context manager around their execution.
+
+    Args:
+        steps: What is executed.
+        kwargs: What runs get copies of.
+        is_alone: Whether one run is executed at a time, so that what it changes can be put back.
+        warn: Gets what is to be told.
+    """
+
+    def __init__(
+        self, steps: Sequence[Step], kwargs: AtRest, *, is_alone: bool = True, warn: Warn = _warn
+    ) -> None:
+        self._names = [step.name for step in steps]
+        self._kwargs = kwargs
+        reads = ModuleReads()
+        for step in steps:
+            reads = reads.with_those(step.reads)
+        self._state = ModuleState(reads, steps, protects=is_alone)
+        self._is_alone = is_alone
+        self._warn = warn
+        self._told: set[str] = set()
+        self._additions: list[tuple[Content, list[Any]]] = []
+        self._added_to: set[str] = set()
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> ProgramState:
+        with _lock:
+            others = [other for other in _active if other._thread != self._thread]
+            for each in (self, *others) if others else ():
+                each._is_alone = False
+            _active.append(self)
+            self._state.watch()
+            self.watch_code(self._kwargs)
+        return self
+
+    def watch_code(self, values: AtRest) -> None:
+        """Look after the functions and classes that values refer to, too."""
+        self._state.watch_code(values)
+
+    def put_back(self, step: str) -> None:
+        """Put back what a run has changed, unless another thread executes runs meanwhile.
+
+        Args:
+            step: Name of the step that it was in.
+        """
+        with _lock:
+            if self._is_alone:
+                for name in sorted(self._state.restore(self._keep)):
+                    is_added = name in self._added_to
+                    self._tell(f"{step} {name}", put_back(step, name, is_added=is_added))
+
+    def _keep(self, name: str, content: Content, added: list[Any]) -> None:
+        self._additions.append((content, added))
+        self._added_to.add(name)
+
+    def _tell(self, key: str, message: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            self._warn(message)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with _lock:
+            _active.remove(self)
+            if not self._is_alone:
+                for name in sorted(self._state.changed()):
+                    self._tell(name, _shared(self._names, name))
+            self._state.release()
+            for content, added in self._additions:
+                content.add(added)
+
+
+def _shared(steps: Sequence[str], name: str) -> str:
+    who = f"step {steps[0]!r}" if len(steps) == 1 else f"one of the steps {', '.join(steps)}"
+    return (
+        f"{who} changes {name}, which all threads of this process share: results that depend on it "
+        "depend on which runs came before, and differ from those of worker processes "
+        '(backend="processes"), where each run finds it as it was; track results in run.fields, '
+        "keep what is made once by functools.cache"
+    )
