@@ -283,7 +283,7 @@ def warnings(caplog):
     ("value", "what"),
     [
         (threading.Lock(), "value of v in kwargs, a lock"),
-        ((n for n in ()), "value of v in kwargs, a generator"),
+        (sys.__stderr__, "value of v in kwargs, a TextIOWrapper"),
         ([1, {"a": threading.Lock()}], "value of v in kwargs, a lock"),
     ],
 )
