@@ -76,7 +76,7 @@ def attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attemp
     entry.begin(step.name, step.fingerprint)
     start = time.perf_counter()
     result = _attempt(step, before, kwargs, place)
-    entry.spend(step.name, time.perf_counter() - start)
+    entry.spend(step.name, duration_s=time.perf_counter() - start)
     if result.error is None:
         entry.complete(step.name, step.fingerprint)
     else:

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.copies import AtRest, fresh, held, packed, taken
-from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
+from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, STEP_COLUMNS, LedgerEntry, StepEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 
 Rest = Callable[[Mapping[str, Any]], AtRest]
 
-_summary = attrgetter(*LedgerEntry.__slots__[:-2])
+_summary = attrgetter(*RUN_COLUMNS)
 """What a run takes along of its ledger entry: not the way to its database."""
 
-_facts = attrgetter(*StepEntry.__slots__)
+_facts = attrgetter(*STEP_COLUMNS)
 
 
 class Resting(NamedTuple):

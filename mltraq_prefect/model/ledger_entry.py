@@ -3,69 +3,113 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 State = Literal["pending", "completed", "failed"]
 
 
-@dataclass(slots=True)
-class StepEntry:
-    """What the ledger says of one run in one step.
+EARLIEST, SUM, LARGEST = ({"joined": function} for function in (min, sum, max))
+"""How the values that several attempts, or several steps, have for a fact become one."""
+
+
+@dataclass
+class Facts:
+    """What is known of the attempts at one step, and of the attempts at all steps of a run.
+
+    Each field is a column of the ledger in both tables. One that is declared with ``EARLIEST``,
+    ``SUM`` or ``LARGEST`` as metadata has that of its steps in the summary of a run; any other has
+    the value of the step that was executed last.
 
     Attributes:
-        state: ``completed``, ``failed``, or ``pending`` if its result no longer counts.
-        fingerprint: Of what was executed; None if that is not known.
-        error: Traceback of its failure, or None.
-        error_type: Type of what it raised, such as ``ValueError``, or None.
-        attempts: How often it was tried in its last execution.
-        started_at: When its first attempt began (UTC, aware), or None.
-        duration_s: Seconds of compute of all attempts, or None.
-        flow_run_id: Id of the Prefect flow run that executed it, or None.
-        task_run_id: Id of the Prefect task run that executed it, or None.
+        attempts: Number of attempts in the last execution.
+        started_at: Start of the first attempt (UTC, aware), or None.
+        duration_s: Compute time of all attempts, in seconds, or None.
+        flow_run_id: Id of the Prefect flow run, or None.
+        task_run_id: Id of the Prefect task run, or None.
     """
+
+    __slots__ = ()
+
+    attempts: int = 0
+    started_at: datetime.datetime | None = field(default=None, metadata=EARLIEST)
+    duration_s: float | None = field(default=None, metadata=SUM)
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+
+
+_JOINED: dict[str, Callable[[Sequence[Any]], Any]] = {
+    fact.name: fact.metadata["joined"] for fact in fields(Facts) if fact.metadata
+}
+
+
+def _joined(fact: str, values: Iterable[Any]) -> Any:
+    """Return what values of a fact, some of which are not known, come to."""
+    known = [value for value in values if value is not None]
+    return _JOINED[fact](known) if known else None
+
+
+# A dataclass has the fields of its last base first: the order in which they are given by place.
+
+
+@dataclass
+class _StepOutcome:
+    __slots__ = ()
 
     state: State = "completed"
     fingerprint: str | None = None
     error: str | None = None
     error_type: str | None = None
-    attempts: int = 0
-    started_at: datetime.datetime | None = None
-    duration_s: float | None = None
-    flow_run_id: str | None = None
-    task_run_id: str | None = None
 
 
 @dataclass(slots=True)
-class LedgerEntry:
-    """What the ledger says of one run: a summary, and an entry of each step.
+class StepEntry(Facts, _StepOutcome):
+    """State of one run in one step, and the `Facts` of it.
 
     Attributes:
-        state: ``pending``, ``completed`` or ``failed``.
-        steps: Completed steps, each with the fingerprint of what was executed.
-        error: Traceback of the last failure, or None.
-        attempts: How often its last step was tried.
-        started_at: When its first step began (UTC, aware), or None.
-        duration_s: Seconds of compute of all its steps, or None.
-        flow_run_id: Id of the Prefect flow run that executed its last step, or None.
-        task_run_id: Id of the Prefect task run that executed its last step, or None.
-        position: Place in the experiment's order; None until it is stored.
-        step: The step to be tried next: the one that has failed, or that an execution has listed;
-            None if there is no such step.
-        error_type: Type of what the failed step raised, such as ``ValueError``, or None.
-        executed: Entries of steps that were executed or read since the run is in memory.
-        stored: Reads the entries that the database has of other steps; None if there are none.
+        state: ``completed``, ``failed``, or ``pending`` if the result no longer counts.
+        fingerprint: Fingerprint of step, kwargs and seed; None if unknown.
+        error: Traceback of the failure, or None.
+        error_type: Type of the error that was raised, such as ``ValueError``, or None.
     """
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        _restore(self, state[1])
+
+
+def _restore(entry: StepEntry | LedgerEntry, values: Mapping[str, Any]) -> None:
+    """Set the fields of an entry from a pickle, which may be older than some of them."""
+    blank = type(entry)()
+    for own in fields(entry):
+        setattr(entry, own.name, values.get(own.name, getattr(blank, own.name)))
+
+
+@dataclass
+class _RunOutcome:
+    __slots__ = ()
 
     state: State = "pending"
     steps: dict[str, str] = field(default_factory=dict)
     error: str | None = None
-    attempts: int = 0
-    started_at: datetime.datetime | None = None
-    duration_s: float | None = None
-    flow_run_id: str | None = None
-    task_run_id: str | None = None
+
+
+@dataclass(slots=True)
+class LedgerEntry(Facts, _RunOutcome):
+    """State of one run: a summary with the `Facts` of its steps, and an entry for each step.
+
+    Attributes:
+        state: ``pending``, ``completed`` or ``failed``.
+        steps: Completed steps by name, each with the fingerprint of what was executed.
+        error: Traceback of the last failure, or None.
+        position: Position in the order of the experiment, from 0; None until it is stored.
+        step: The step to be tried next: the one that has failed, or the next that an execution has
+            listed; None if there is no such step.
+        error_type: Type of the error of the failed step, such as ``ValueError``, or None.
+        executed: Entries of the steps that this process has executed or read.
+        stored: Reads the entries of other steps from the database; None if there are none.
+    """
+
     position: int | None = None
     step: str | None = None
     error_type: str | None = None
@@ -81,7 +125,12 @@ class LedgerEntry:
         return self.executed
 
     def begin(self, step: str, fingerprint: str) -> StepEntry:
-        """Note that a step is tried, again if its last attempt failed; return its entry."""
+        """Record the start of an attempt at a step, and return the entry of the step.
+
+        Args:
+            step: Name of the step.
+            fingerprint: Its fingerprint.
+        """
         now = datetime.datetime.now(datetime.UTC)
         entry = self.executed.get(step) if self.state == "failed" else None
         if entry is None:
@@ -90,21 +139,37 @@ class LedgerEntry:
         self.attempts = entry.attempts = self.attempts + 1 if self.state == "failed" else 1
         return entry
 
-    def spend(self, step: str, seconds: float) -> None:
-        """Add the compute of an attempt."""
+    def spend(self, step: str, **facts: float) -> None:
+        """Add what an attempt has taken.
+
+        Args:
+            step: Name of the step.
+            facts: Those of the `Facts` that are joined, such as ``duration_s``, by name.
+        """
         entry = self.executed[step]
-        entry.duration_s = (entry.duration_s or 0.0) + seconds
-        self.duration_s = (self.duration_s or 0.0) + seconds
+        for fact, value in facts.items():
+            for total in (entry, self):
+                setattr(total, fact, _joined(fact, (getattr(total, fact), value)))
 
     def complete(self, step: str, fingerprint: str) -> None:
-        """Note that a step has done what it is for."""
+        """Record that a step has completed.
+
+        Args:
+            step: Name of the step.
+            fingerprint: Its fingerprint.
+        """
         entry = self.executed[step]
         entry.state, entry.error, entry.error_type = "completed", None, None
         self.state, self.error, self.error_type, self.step = "completed", None, None, None
         self.steps[step] = fingerprint
 
     def fail(self, step: str, fingerprint: str) -> None:
-        """Note in which step the run has failed, with the error that the summary has."""
+        """Record that the run has failed in a step, with the error of the summary.
+
+        Args:
+            step: Name of the step.
+            fingerprint: Its fingerprint.
+        """
         entry = self.executed.setdefault(step, StepEntry("failed", fingerprint))
         entry.state, entry.error, entry.error_type = "failed", self.error, self.error_type
         entry.attempts = self.attempts
@@ -112,14 +177,15 @@ class LedgerEntry:
         self.steps.pop(step, None)
 
     def expect(self, steps: Sequence[str], changed: Container[str] = ()) -> None:
-        """Note that steps are due, the first of them now, whatever became of them earlier.
+        """Record that steps are due, whatever their earlier outcome; the first is due now.
 
         Args:
-            steps: Their names.
-            changed: Those that are others now: what completed after them was made of their results.
+            steps: Names of the steps, in order.
+            changed: Names of steps that have changed: later results depended on theirs, and no
+                longer count.
         """
         done = list(self.steps)
-        first = next((place for place, step in enumerate(done) if step in changed), len(done))
+        first = next((index for index, step in enumerate(done) if step in changed), len(done))
         later = [step for step in done[first:] if step not in steps]
         if any(step in self.steps or step in self.executed or step == self.step for step in steps):
             self._forget(steps)
@@ -128,7 +194,11 @@ class LedgerEntry:
         self.error = self.error_type = None
 
     def discard(self, steps: Sequence[str]) -> None:
-        """Note that what some steps have done is lost, and that the first is to be tried next."""
+        """Record that the results of steps are lost, and that the first is to be tried next.
+
+        Args:
+            steps: Names of the steps, in order.
+        """
         self._outdate(steps)
         self.step = steps[0]
 
@@ -140,24 +210,40 @@ class LedgerEntry:
 
     def _forget(self, steps: Sequence[str]) -> None:
         others = {step: entry for step, entry in self.executions.items() if step not in steps}
-        began = [entry.started_at for entry in others.values() if entry.started_at is not None]
-        spent = [entry.duration_s for entry in others.values() if entry.duration_s is not None]
         self.executed = others
         self.steps = {step: print_ for step, print_ in self.steps.items() if step not in steps}
-        self.started_at, self.duration_s = min(began, default=None), sum(spent) if spent else None
+        for fact in _JOINED:
+            setattr(self, fact, _joined(fact, [getattr(entry, fact) for entry in others.values()]))
 
     def copy(self) -> LedgerEntry:
-        """Return an entry with the same values in dicts of its own."""
+        """Return an entry with the same values, in new dicts."""
         executed = {step: replace(entry) for step, entry in self.executed.items()}
         return replace(self, steps=dict(self.steps), executed=executed)
 
     def __getstate__(self) -> tuple[Any, ...]:
         _ = self.executions
-        return tuple(getattr(self, name) for name in LedgerEntry.__slots__[:-1])
+        first = tuple(getattr(self, name) for name in _PICKLED)
+        later = {name: getattr(self, name) for name in RUN_COLUMNS if name not in _PICKLED}
+        return (*first, later) if later else first
 
-    def __setstate__(self, state: Any) -> None:
-        values = LedgerEntry()
-        names = LedgerEntry.__slots__[:-1]
-        known = dict(zip(names, state, strict=True)) if len(state) > 2 else state[1]
-        for name in LedgerEntry.__slots__:
-            setattr(self, name, known.get(name, getattr(values, name)))
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if len(state) == 2:
+            values = state[1]
+        else:
+            values = dict(zip(_PICKLED, state, strict=False))
+            for later in state[len(_PICKLED) :]:
+                values |= later
+        _restore(self, values)
+
+
+STEP_COLUMNS = tuple(own.name for own in fields(StepEntry))
+"""What the ledger has of a run in a step, in the order in which an entry takes it by place."""
+
+RUN_COLUMNS = tuple(own.name for own in fields(LedgerEntry))[:-2]
+"""What the ledger has of a run, in the order in which an entry takes it by place."""
+
+_PICKLED = (
+    *("state", "steps", "error", "attempts", "started_at", "duration_s"),
+    *("flow_run_id", "task_run_id", "position", "step", "error_type", "executed"),
+)
+"""What pickles hold by place; columns that came later follow by name."""

@@ -5,22 +5,17 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields as fields_of
 from functools import cache, cached_property, partial
 from typing import Any
 
-from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
+from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, LedgerEntry, StepEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.storage.ledger import aware
+from mltraq_prefect.storage.ledger import COLUMNS
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.cells import MISSING, natural
-from mltraq_prefect.storage.values.kinds import DATETIME
-
-_NAMES = tuple(field.name for field in fields_of(LedgerEntry))[:-2]
-"""The columns of the ledger that an entry has; the entries of steps are read when needed."""
+from mltraq_prefect.storage.values.cells import MISSING
 
 
 class StoredRuns:
@@ -33,7 +28,7 @@ class StoredRuns:
         fields: The values of each field.
         large: Keys of those that may be large: a run shall have the only reference to its value.
         params: Returns the params of each run; raises CorruptData.
-        ledger: Natural cells by column of the ledger, but moments as the driver gave them.
+        ledger: Cells by column of the ledger, as `LedgerColumn.maker` keeps them.
         steps: The completed steps of each distinct text of the column `steps`.
         places: Of each run's row in the ledger, and among the params.
         executions: Returns the entries of steps that the database has of these runs.
@@ -93,9 +88,10 @@ class StoredRuns:
 
     def _ledger_of(self, place: int) -> LedgerEntry:
         if not self._entries:
-            moments = natural(self._dialect, DATETIME, self._ledger["started_at"])
-            ledger = {**self._ledger, "started_at": aware(moments)}
-            self._entries = list(zip(*[ledger[name] for name in _NAMES], strict=True))
+            columns = [
+                COLUMNS[name].values(self._ledger[name], self._dialect) for name in RUN_COLUMNS
+            ]
+            self._entries = list(zip(*columns, strict=True))
         row = self._places[place]
         state, steps, *rest = self._entries[row]
         entry = LedgerEntry(state, self._steps[steps].copy(), *rest)

@@ -16,10 +16,8 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import experiments_table, fingerprints, own_fields, tables
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.lazy_runs import StoredRuns
-from mltraq_prefect.storage.ledger import (
-    LEDGER,
-    parse_steps,
-)
+from mltraq_prefect.storage.ledger import LEDGER
+from mltraq_prefect.storage.ledger_columns import parse_steps
 from mltraq_prefect.storage.pending import Pending, check_name, pending_runs
 from mltraq_prefect.storage.records import LISTED, LedgerMark, Part, Record, SeenRuns, Snapshot
 from mltraq_prefect.storage.run_steps import Executions
@@ -37,7 +35,7 @@ ReadExecutions = Callable[[str, Sequence[str]], Executions]
 """Reads the entries of the steps of runs, which few ask for, in a transaction of its own."""
 
 Ledger = dict[str, Sequence[Any]]
-"""Natural cells of the ledger by column, but moments as the driver gave them."""
+"""Cells by column of the ledger, as `LedgerColumn.maker` keeps them."""
 
 LedgerPart = tuple[Ledger, dict[str, dict[str, str]]]
 """A part of the ledger, and the steps of each distinct text of its column `steps`."""

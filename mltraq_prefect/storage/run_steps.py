@@ -7,39 +7,27 @@ each run of the ledger whether it has.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from operator import attrgetter
 from typing import Any
 
-from mltraq_prefect.model.ledger_entry import StepEntry
+from mltraq_prefect.model.ledger_entry import STEP_COLUMNS, StepEntry
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.storage.ledger import aware, error_text, times
+from mltraq_prefect.storage.ledger_columns import LedgerColumn, cells_of, columns_of, sent_of
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.cells import natural
-from mltraq_prefect.storage.values.columns import Constant, Maker, column
-from mltraq_prefect.storage.values.kinds import DATETIME, FLOAT, INT, KEY, TEXT, Kind
+from mltraq_prefect.storage.values.columns import Constant
+from mltraq_prefect.storage.values.kinds import KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import step_key
 
 RUN_STEPS_KEY = ("id_experiment", "step_key", "id_run")
 
-FACTS: dict[str, Kind] = {
-    "state": KEY,
-    "fingerprint": TEXT,
-    "error": TEXT,
-    "error_type": TEXT,
-    "attempts": INT,
-    "started_at": DATETIME,
-    "duration_s": FLOAT,
-    "flow_run_id": TEXT,
-    "task_run_id": TEXT,
-}
+_COLUMNS = columns_of(StepEntry, STEP_COLUMNS)
+
 RUN_STEPS: dict[str, Kind] = {
     "id_experiment": KEY,
     "step_key": KEY,
     "id_run": KEY,
     "step": TEXT,
-    **FACTS,
+    **{name: own.kind for name, own in _COLUMNS.items()},
 }
 """`step_key` stands for the name of the step, which may have any length and any letters."""
 
@@ -52,7 +40,11 @@ StepRows = list[Sequence[Any]]
 CHUNK = 500
 """Rows that one statement deletes or looks up by the ids of their runs."""
 
-_FACTS = attrgetter(*FACTS)
+_READ: dict[str, LedgerColumn] = {
+    "id_run": LedgerColumn(KEY),
+    "step": LedgerColumn(TEXT),
+    **_COLUMNS,
+}
 
 
 def rows_of(runs: Sequence[Run], dialect: Dialect) -> list[StepRows]:
@@ -116,13 +108,10 @@ def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
 
 def _rows(step: str, rows: Sequence[tuple[str, StepEntry]], dialect: Dialect) -> StepRows:
     ids, found = zip(*rows, strict=True)
-    states, prints, errors, types, tries, started, durations, *by = zip(
-        *map(_FACTS, found), strict=True
-    )
-    cleaned = [error and error_text(error, dialect) for error in errors]
-    facts = (states, prints, cleaned, types, *times(tries, started, durations, dialect), *by)
+    cells = cells_of(_COLUMNS.items(), found, dialect)
+    said = sent_of(_COLUMNS.values(), cells, dialect)
     count = len(rows)
-    return [Constant(step_key(step), count), ids, Constant(step, count), *map(column, facts)]
+    return [Constant(step_key(step), count), ids, Constant(step, count), *said]
 
 
 def _delete(
@@ -146,16 +135,17 @@ def read(transaction: Transaction, id_experiment: str, ids: Sequence[str]) -> Ex
         id_experiment: The experiment.
         ids: The runs; entries of others may come, too.
     """
-    names = ("id_run", "step", *FACTS)
-    makers: list[Maker] = [partial(natural, transaction.dialect, RUN_STEPS[name]) for name in names]
-    sql = f"SELECT {', '.join(names)} FROM experiment_run_steps WHERE id_experiment = ?"
+    dialect = transaction.dialect
+    makers = [own.maker(dialect) for own in _READ.values()]
+    sql = f"SELECT {', '.join(_READ)} FROM experiment_run_steps WHERE id_experiment = ?"
     found: Executions = {}
     for more, parameters in _parts(transaction, id_experiment, ids):
-        columns = transaction.select(sql + more, makers, (id_experiment, *parameters))
-        started = 2 + list(FACTS).index("started_at")
-        columns[started] = aware(columns[started])
-        for id_run, step, *facts in zip(*columns, strict=True):
-            found.setdefault(id_run, {})[step] = StepEntry(*facts)
+        kept = transaction.select(sql + more, makers, (id_experiment, *parameters))
+        columns = [
+            own.values(cells, dialect) for own, cells in zip(_READ.values(), kept, strict=True)
+        ]
+        for id_run, step, *said in zip(*columns, strict=True):
+            found.setdefault(id_run, {})[step] = StepEntry(*said)
     return found
 
 

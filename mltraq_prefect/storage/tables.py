@@ -11,13 +11,11 @@ from typing import Any
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.ledger import LEDGER, trimmed
+from mltraq_prefect.storage.ledger import COLUMNS
 from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
 from mltraq_prefect.storage.values.cells import natural
 from mltraq_prefect.storage.values.columns import Constant, Maker
-from mltraq_prefect.storage.values.columns import column as packed
-from mltraq_prefect.storage.values.kinds import DATETIME
 from mltraq_prefect.storage.values.kinds.numbers import EXACT_FLOAT
 from mltraq_prefect.storage.values.layout import Column, Layout
 from mltraq_prefect.storage.values.natives import NO_TYPE
@@ -156,7 +154,7 @@ def ledger(
     ids: Sequence[str] | None = None,
     where: Condition = ("", ()),
 ) -> Selected:
-    """Select columns of the ledger of an experiment: natural cells, but moments as the driver's.
+    """Select columns of the ledger of an experiment: cells to keep, see `LedgerColumn.maker`.
 
     Args:
         transaction: Where to read.
@@ -167,15 +165,8 @@ def ledger(
     """
     more, parameters = where
     sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{more}"
-    makers = [_ledger_maker(transaction, name) for name in names]
+    makers = [COLUMNS[name].maker(transaction.dialect) for name in names]
     return _selected(transaction, sql, "AND", (id_experiment, *parameters), ids, makers)
-
-
-def _ledger_maker(transaction: Transaction, name: str) -> Maker:
-    if name == "steps" and transaction.dialect.steps_block > 1:
-        return trimmed
-    kind = LEDGER[name]
-    return packed if kind is DATETIME else partial(natural, transaction.dialect, kind)
 
 
 def _selected(

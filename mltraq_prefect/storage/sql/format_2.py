@@ -10,16 +10,36 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mltraq_prefect.storage.ledger import parse_steps
-from mltraq_prefect.storage.run_steps import FACTS, RUN_STEPS
+from mltraq_prefect.storage.ledger_columns import parse_steps
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.schema import add_tables
-from mltraq_prefect.storage.values.kinds import KEY, TEXT, Kind
+from mltraq_prefect.storage.values.kinds import DATETIME, FLOAT, INT, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import step_key
 
 Change = Callable[[Transaction], None]
 
 _FAILED_STEP = re.compile(r"step (.+?): ", re.DOTALL)
+
+FACTS: dict[str, Kind] = {
+    "state": KEY,
+    "fingerprint": TEXT,
+    "error": TEXT,
+    "error_type": TEXT,
+    "attempts": INT,
+    "started_at": DATETIME,
+    "duration_s": FLOAT,
+    "flow_run_id": TEXT,
+    "task_run_id": TEXT,
+}
+RUN_STEPS: dict[str, Kind] = {
+    "id_experiment": KEY,
+    "step_key": KEY,
+    "id_run": KEY,
+    "step": TEXT,
+    **FACTS,
+}
+"""The table as it was in format 2: what a migration makes does not change any more."""
+
 _LAST_FACTS = ("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
 
 

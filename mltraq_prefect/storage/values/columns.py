@@ -43,7 +43,7 @@ class Constant(Sequence[Any]):
 
 def column(cells: Sequence[Any]) -> Sequence[Any]:
     """Return cells as a `Constant` if they are all equal, and of one type that equality tells."""
-    if not cells:
+    if not cells or isinstance(cells, Constant):
         return cells
     first = cells[0]
     if cells[-1] != first or type(first) not in _COUNTED:
