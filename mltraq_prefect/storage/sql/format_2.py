@@ -12,7 +12,7 @@ from typing import Any
 
 from mltraq_prefect.storage.ledger_columns import parse_steps
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.schema import add_tables
+from mltraq_prefect.storage.sql.schema import add_columns, add_tables
 from mltraq_prefect.storage.values.kinds import DATETIME, FLOAT, INT, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import step_key
 
@@ -47,15 +47,6 @@ def apply(transaction: Transaction) -> None:
     """Bring the tables from format 1 to format 2."""
     for change in (*TABLE_CHANGES, *VALUE_CHANGES):
         change(transaction)
-
-
-def add_columns(transaction: Transaction, table: str, columns: Mapping[str, Kind]) -> None:
-    """Add the columns that a table does not have yet."""
-    present, quote = transaction.columns(table), transaction.quote
-    for name, kind in columns.items():
-        if name not in present:
-            sql = f"ALTER TABLE {quote(table)} ADD COLUMN {quote(name)}"
-            transaction.run(f"{sql} {transaction.dialect.types[kind].sql}")
 
 
 # -- tables ----------------------------------------------------------------------------------------

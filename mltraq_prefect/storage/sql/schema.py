@@ -98,6 +98,15 @@ def add_tables(transaction: Transaction) -> None:
             create_table(transaction, table, columns, key, unique, options)
 
 
+def add_columns(transaction: Transaction, table: str, columns: Mapping[str, Kind]) -> None:
+    """Add the columns that a table does not have yet."""
+    present, quote = transaction.columns(table), transaction.quote
+    for name, kind in columns.items():
+        if name not in present:
+            sql = f"ALTER TABLE {quote(table)} ADD COLUMN {quote(name)}"
+            transaction.run(f"{sql} {transaction.dialect.types[kind].sql}")
+
+
 def exists(database: Database) -> bool:
     """Return whether the database has our tables; bring those of an older format to the present.
 
