@@ -10,6 +10,7 @@ from prefect.blocks.system import Secret
 from pydantic import Field, HttpUrl, SecretStr
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.orchestration.prefect_compat import rendered_url
 
 PICKLE_KEY_BLOCK = "mltraq-pickle-key"
 """Name of the `Secret` block that may hold the key which signs pickles."""
@@ -70,8 +71,7 @@ def _loaded(document: str) -> Block:
 
 
 def _sqlalchemy_url(block: Any) -> str | None:
-    """Return the URL of a block of prefect-sqlalchemy; both kinds keep it in the same attribute."""
-    url = getattr(block, "_rendered_url", None) or getattr(block, "rendered_url", None)
+    url = rendered_url(block)
     return None if url is None else str(url.render_as_string(hide_password=False))
 
 

@@ -5,10 +5,11 @@ A program that has not imported Prefect runs in no flow: it is told so without i
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import TypeVar
+
+from mltraq_prefect.orchestration import prefect_compat as compat
 
 T = TypeVar("T")
 
@@ -20,25 +21,17 @@ def is_imported() -> bool:
 
 def inside_run() -> bool:
     """Return whether this code runs in a flow or a task."""
-    if not is_imported():
-        return False
-    from prefect.context import FlowRunContext, TaskRunContext
-
-    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
+    return is_imported() and (compat.is_in_flow_run() or compat.is_in_task_run())
 
 
 def inside_task() -> bool:
     """Return whether this code runs in a task, where submitting more tasks could deadlock."""
-    if not is_imported():
-        return False
-    from prefect.context import TaskRunContext
-
-    return TaskRunContext.get() is not None
+    return is_imported() and compat.is_in_task_run()
 
 
 def inside_deployment() -> bool:
     """Return whether this code runs in a flow run of a deployment, or where one is prepared."""
-    if not is_imported() and "PREFECT__FLOW_RUN_ID" not in os.environ:
+    if not is_imported() and not compat.is_flow_run_named():
         return False
     from prefect import runtime
 

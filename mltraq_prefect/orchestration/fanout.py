@@ -15,11 +15,10 @@ from functools import partial
 from math import ceil
 from typing import Any, Protocol
 
-from prefect.context import FlowRunContext
+from prefect import allow_failure
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.utilities.annotations import allow_failure
 
 from mltraq_prefect.execution import (
     Batch,
@@ -52,6 +51,7 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.broadcast import sent_ahead
 from mltraq_prefect.orchestration.clusters import name_cluster
 from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
+from mltraq_prefect.orchestration.prefect_compat import current_flow_run
 from mltraq_prefect.orchestration.progress import ShownProgress
 from mltraq_prefect.orchestration.run_context import surroundings_of_steps
 from mltraq_prefect.orchestration.runners import (
@@ -237,8 +237,7 @@ class _Fanout:
         self._position: dict[Any, int] = {}
         self._task_runs: dict[str, tuple[str, ...]] = {}
         self._told: set[str] = set()
-        context = FlowRunContext.get()
-        flow_run = context.flow_run if context is not None else None
+        flow_run = current_flow_run()
         self._flow_run_id = str(flow_run.id) if flow_run is not None else None
 
     def deliver(self, parcels: list[Parcel], task_run_id: str) -> None:

@@ -11,12 +11,12 @@ from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, CancelledRun
 from prefect.states import Cancelled, Completed, Failed
 
 from mltraq_prefect.errors import MltraqError, RunsFailed
-from mltraq_prefect.orchestration.heartbeats import heartbeats, prefects_own_heartbeats_off
+from mltraq_prefect.orchestration import prefect_compat as compat
+from mltraq_prefect.orchestration.heartbeats import heartbeats
 from mltraq_prefect.orchestration.log_filters import say_failures_of_flows_once
 from mltraq_prefect.orchestration.notebooks import log_as_text
 from mltraq_prefect.orchestration.server_loss import surviving_server_loss
@@ -51,10 +51,10 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
         CancelledRun: A flow run of its own was cancelled.
     """
     log_as_text()
-    if (context := FlowRunContext.get()) is not None:
+    if compat.is_in_flow_run():
         say_failures_of_flows_once()
         with surviving_server_loss(name):
-            return _in_users_flow(context, body)
+            return _in_users_flow(body)
 
     returned: list[T] = []
     failures: list[Exception] = []
@@ -74,7 +74,7 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
 
     await_temporary_server()
     own: Flow[[], Any] = Flow(execute, "mltraq-execute", flow_run_name=_plain(name), **_OF_FLOW)
-    with prefects_own_heartbeats_off() as seconds, suppress(_Unheard):
+    with compat.own_heartbeats_off() as seconds, suppress(_Unheard):
         own(return_state=True)
     if failures:
         raise failures[0]
@@ -119,10 +119,10 @@ class _Unheard(Abort):
 
     def __init__(self, state: State[None] | None) -> None:
         super().__init__("the Prefect server does not answer")
-        self.state = state or Completed()
+        compat.with_state(self, state or Completed())
 
 
-def _in_users_flow(context: FlowRunContext, body: Callable[[], T]) -> T:
+def _in_users_flow(body: Callable[[], T]) -> T:
     """Call a function in a flow run, which ends as cancelled if it is.
 
     A flow whose function raises fails, and Prefect leaves one that is being cancelled as it is. An
@@ -133,12 +133,10 @@ def _in_users_flow(context: FlowRunContext, body: Callable[[], T]) -> T:
         return body()
     except CancelledRun as error:
         state: State[Any] = Cancelled(message=str(error))
-        if context.flow_run is not None:
+        if (flow_run := compat.current_flow_run()) is not None:
             with get_client(sync_client=True) as client:
-                client.set_flow_run_state(context.flow_run.id, state, force=True)
-        signal = Abort(str(error))
-        signal.state = state  # type: ignore[attr-defined]
-        raise signal from None
+                client.set_flow_run_state(flow_run.id, state, force=True)
+        raise compat.with_state(Abort(str(error)), state) from None
 
 
 @contextmanager
@@ -148,12 +146,12 @@ def portable_flow() -> Iterator[None]:
     Prefect sends the flow with each of them, by value, and with it a session in a closure or in
     ``__main__``, which belongs to this process.
     """
-    context = FlowRunContext.get()
-    if context is None or context.flow is None:
+    current = compat.current_flow()
+    if current is None:
         yield
         return
-    flow: Flow[[], Any] = Flow(_nothing, name=context.flow.name)
-    with context.model_copy(update={"flow": flow, "parameters": {}}):
+    flow: Flow[[], Any] = Flow(_nothing, name=current.name)
+    with compat.in_other_flow(flow):
         yield
 
 

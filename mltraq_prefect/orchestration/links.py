@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from prefect.settings import PREFECT_UI_URL
-from prefect.utilities.urls import url_for
+
+from mltraq_prefect.orchestration.prefect_compat import url_of_page
 
 
 def page_url(kind: Literal["flow-run", "task-run"], run_id: str | None) -> str | None:
@@ -20,4 +21,4 @@ def page_url(kind: Literal["flow-run", "task-run"], run_id: str | None) -> str |
     """
     if run_id is None or not PREFECT_UI_URL.value():
         return None
-    return url_for(kind, obj_id=run_id)
+    return url_of_page(kind, run_id)

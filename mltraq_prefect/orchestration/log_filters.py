@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 
 from mltraq_prefect.execution import WorkersClosed
+from mltraq_prefect.orchestration.prefect_compat import (
+    FLOW_RUN_LOGGER,
+    RUN_FINISHED,
+    TASK_RUN_LOGGER,
+    TASK_RUN_RETURNED,
+)
 
-_RETURNED = "Task run failed with state"
-_FINISHED = "Finished in state "
 _INTERRUPTED = f"{WorkersClosed.__name__}: "
 """In what Prefect says of task runs that were under way when their flow run was interrupted."""
 
@@ -28,9 +32,9 @@ class _StepTasks(logging.Filter):
         text = record.getMessage()
         if id_ not in self.ids:
             return _INTERRUPTED not in text
-        if not text.startswith((_RETURNED, _FINISHED)):
+        if not text.startswith((TASK_RUN_RETURNED, RUN_FINISHED)):
             return True
-        if text.startswith(_FINISHED):
+        if text.startswith(RUN_FINISHED):
             self.ids.discard(id_)
         return False
 
@@ -40,7 +44,7 @@ class _FlowRuns(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = str(record.msg)
-        if text.startswith(_FINISHED) and "RunsFailed: " in text:
+        if text.startswith(RUN_FINISHED) and "RunsFailed: " in text:
             record.msg = text.partition("\\n")[0] + " ...')"
         return True
 
@@ -51,12 +55,12 @@ _FLOW_RUNS = _FlowRuns()
 
 def say_failures_of_flows_once() -> None:
     """Let the log tell of failed runs in one line where Prefect logs how a flow run ended."""
-    logging.getLogger("prefect.flow_runs").addFilter(_FLOW_RUNS)
+    logging.getLogger(FLOW_RUN_LOGGER).addFilter(_FLOW_RUNS)
 
 
 def say_interruptions_once() -> None:
     """Leave it to the flow run to tell of an interruption."""
-    logging.getLogger("prefect.task_runs").addFilter(_STEP_TASKS)
+    logging.getLogger(TASK_RUN_LOGGER).addFilter(_STEP_TASKS)
 
 
 def say_end_of_task_run_once(task_run_id: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from prefect.logging.handlers import PrefectConsoleHandler
 from rich import get_console
+
+from mltraq_prefect.orchestration.prefect_compat import write_as_text
 
 
 def is_notebook() -> bool:
@@ -22,5 +23,4 @@ def log_as_text() -> None:
         return
     known = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
     for handler in {handler for logger in (logging.root, *known) for handler in logger.handlers}:
-        if isinstance(handler, PrefectConsoleHandler):
-            handler.console.is_jupyter = False
+        write_as_text(handler)

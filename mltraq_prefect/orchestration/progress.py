@@ -9,12 +9,12 @@ import time
 from contextlib import ExitStack
 from types import TracebackType
 
-from prefect.context import FlowRunContext
 from prefect.exceptions import CancelledRun
 
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.artifacts import progress_key
 from mltraq_prefect.orchestration.bars import Bar, bar
+from mltraq_prefect.orchestration.prefect_compat import current_flow_run
 from mltraq_prefect.orchestration.reporter import Report, Reporter
 
 BAR_SECONDS = 0.1
@@ -45,9 +45,9 @@ class ShownProgress:
 
     def __enter__(self) -> ShownProgress:
         self._bar = self._stack.enter_context(bar(self._experiment, self._total))
-        context = FlowRunContext.get()
-        if context is not None and context.flow_run is not None:
-            self._reporter = Reporter(context.flow_run.id, self._key, self._report)
+        flow_run = current_flow_run()
+        if flow_run is not None:
+            self._reporter = Reporter(flow_run.id, self._key, self._report)
             self._reporter.start()
         return self
 

@@ -14,16 +14,17 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
+
+from mltraq_prefect.orchestration.prefect_compat import create_progress, update_progress
 
 REPORT_SECONDS = 2.0
 
 LAST_SECONDS = 30.0
 """The end of an execution waits so long at most for its last report."""
 
-Trouble = (httpx.HTTPError, PrefectException, OSError)
+Trouble = (httpx.HTTPError, PrefectException, OSError, ImportError)
 
 
 class Report(NamedTuple):
@@ -97,18 +98,9 @@ class Reporter:
     def _tell(self, client: SyncPrefectClient) -> None:
         percent, text = self._read()
         if self._artifact is not None:
-            client.update_artifact(self._artifact, ArtifactUpdate(data=percent, description=text))
+            update_progress(client, self._artifact, percent, text)
             return
-        made = client.create_artifact(
-            ArtifactCreate(
-                key=self._key,
-                type="progress",
-                description=text,
-                data=percent,
-                flow_run_id=self._flow_run_id,
-            )
-        )
-        self._artifact = made.id
+        self._artifact = create_progress(client, self._flow_run_id, self._key, percent, text)
 
     def _listen(self, client: SyncPrefectClient) -> None:
         state = client.read_flow_run(self._flow_run_id).state

@@ -9,27 +9,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prefect import Flow, Task
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, TaskRun
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.results import get_result_store
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from mltraq_prefect.execution.surroundings import Surroundings
+from mltraq_prefect.orchestration import prefect_compat as compat
 
-_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+_LOGGERS = (compat.FLOW_RUN_LOGGER, compat.TASK_RUN_LOGGER)
 
 
 def surroundings_of_steps() -> Surroundings | None:
     """Return what a worker needs to be in the current task run; None outside one."""
-    of_flow, of_task = FlowRunContext.get(), TaskRunContext.get()
-    if of_task is None or of_flow is None or of_flow.flow_run is None:
+    runs = (compat.current_flow_run(), compat.current_task_run())
+    if None in runs:
         return None
-    names = (of_flow.flow.name if of_flow.flow else "", of_task.task.name)
-    runs = (of_flow.flow_run, of_task.task_run)
-    flow_run, task_run = (run.model_dump_json(exclude={"state", "task_inputs"}) for run in runs)
+    flow, task = compat.current_flow(), compat.current_task()
+    names = (flow.name if flow else "", task.name if task else "")
+    flow_run, task_run = (
+        run.model_dump_json(exclude={"state", "task_inputs"}) for run in runs if run is not None
+    )
     packed = pickle.dumps(_InRun(*names, flow_run, task_run))
-    return Surroundings("prefect", {"PREFECT_API_URL": str(of_flow.client.api_url)}, packed)
+    return Surroundings("prefect", {"PREFECT_API_URL": compat.current_api_url()}, packed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +66,13 @@ def in_run(flow: str, task: str, flow_run: str, task_run: str) -> Iterator[None]
             record.send_to_api = False
         return True
 
-    client, store = get_client(sync_client=True), get_result_store()
-    in_flow_run = FlowRunContext(
-        client=client,
-        result_store=store,
-        flow=Flow(_nothing, name=flow or None),
-        flow_run=run,
-        task_runner=ThreadPoolTaskRunner(),
-        parameters=run.parameters,
-        detached=True,
-    )
-    in_task_run = TaskRunContext(
-        client=client,
-        result_store=store,
-        task=Task(_nothing, name=task),
-        task_run=of_task,
-        parameters={},
-    )
+    its_flow: Flow[[], None] = Flow(_nothing, name=flow or None)
+    its_task: Task[[], None] = Task(_nothing, name=task)
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     for logger in loggers:
         logger.addFilter(keep)
     try:
-        with in_flow_run, in_task_run:
+        with compat.in_runs(its_flow, run, its_task, of_task, ThreadPoolTaskRunner()):
             yield
     finally:
         for logger in loggers:

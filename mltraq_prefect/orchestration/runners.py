@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import ExecutionOptions, timeout_in_threads
+from mltraq_prefect.orchestration.prefect_compat import current_task_runner, thread_count
 
 AnyRunner = TaskRunner[Any]
 
@@ -70,16 +70,14 @@ def choose_runner(stack: ExitStack, given: AnyRunner | None, threads: int) -> An
 
 def _of_flow() -> AnyRunner | None:
     """Return the runner of the current flow, if that is not Prefect's default."""
-    context = FlowRunContext.get()
-    runner = None if context is None else context.task_runner
+    runner = current_task_runner()
     return None if isinstance(runner, ThreadPoolTaskRunner) else runner
 
 
 def places(runner: AnyRunner) -> int:
     """Return how many batches a runner executes at the same time."""
-    if not isinstance(runner, ThreadPoolTaskRunner):
-        return BATCHES_ON_A_CLUSTER
-    return min(runner._max_workers, BATCHES_ON_A_CLUSTER)
+    threads = thread_count(runner) if isinstance(runner, ThreadPoolTaskRunner) else None
+    return min(threads or BATCHES_ON_A_CLUSTER, BATCHES_ON_A_CLUSTER)
 
 
 def takes_none(runner: AnyRunner, error: Exception) -> InvalidInput:

@@ -14,16 +14,10 @@ from dataclasses import dataclass
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.events import Event
-from prefect.events.clients import NullEventsClient
-from prefect.events.worker import EventsWorker
 from prefect.logging import get_logger
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_CLIENT_MAX_RETRIES,
-    get_current_settings,
-    temporary_settings,
-)
+from prefect.settings import PREFECT_API_URL
+
+from mltraq_prefect.orchestration import prefect_compat as compat
 
 
 @dataclass(slots=True)
@@ -58,7 +52,7 @@ def surviving_server_loss(name: str) -> Iterator[Server]:
     finally:
         server.is_gone = _is_gone(patient=not interrupted)
         if server.is_gone:
-            _forget_events()
+            compat.forget_events()
             get_logger().warning(
                 "%s: the Prefect server at %s does not answer, and will not show how this ended; "
                 "what was executed is kept",
@@ -73,12 +67,12 @@ def _is_gone(*, patient: bool) -> bool:
     Args:
         patient: Whether to wait for it, as it may be on its way back.
     """
-    retries = get_current_settings().client.max_retries if patient else 0
+    retries = compat.client_retries() if patient else 0
     end = time.monotonic() + 2 ** (retries + 1) - 2
     if patient and _answers():
         return False
     # Whether the client waits by itself depends on whether it has reached the server before.
-    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+    with compat.without_retries():
         while not _answers():
             if time.monotonic() >= end:
                 return True
@@ -88,16 +82,4 @@ def _is_gone(*, patient: bool) -> bool:
 
 def _answers() -> bool:
     with get_client(sync_client=True) as client:
-        return not isinstance(client.api_healthcheck(), httpx.TransportError)
-
-
-class _Nobody(NullEventsClient):
-    async def emit(self, event: Event) -> None:
-        pass
-
-
-def _forget_events() -> None:
-    """Let Prefect's worker drop what it has, and end; events to come get a worker of their own."""
-    worker = EventsWorker.instance()
-    worker._client = _Nobody()
-    worker.drain()
+        return not isinstance(compat.answers(client), httpx.TransportError)

@@ -8,10 +8,9 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from typing import Any, cast
 
-from prefect import Task
+from prefect import Task, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
@@ -138,13 +137,11 @@ def _logging(in_this_thread: bool, logger: Logger) -> AbstractContextManager[Non
 
 
 def _task_run_id() -> str:
-    context = TaskRunContext.get()
-    return "" if context is None else str(context.task_run.id)
+    return runtime.task_run.id or ""
 
 
 def _attempts() -> int:
-    context = TaskRunContext.get()
-    return 1 if context is None else context.task_run.run_count
+    return runtime.task_run.run_count or 1
 
 
 def _summary(batch: Batch) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 
 from prefect.logging import get_logger
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
 )
+
+from mltraq_prefect.orchestration.prefect_compat import TemporaryServer
 
 LEAST_SECONDS = 180
 """So long it is awaited at least: Prefect's limit is missed on a loaded machine."""
@@ -28,15 +29,15 @@ def await_temporary_server() -> None:
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return
     with _lock:
-        server = SubprocessASGIServer()
-        if server.running:
+        server = TemporaryServer()
+        if not server.is_needed():
             return
         seconds = max(LEAST_SECONDS, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
         telling = threading.Timer(TELL_SECONDS, _tell, (seconds,))
         telling.daemon = True
         telling.start()
         try:
-            server.start(timeout=seconds)
+            server.start(seconds)
         finally:
             telling.cancel()
 
