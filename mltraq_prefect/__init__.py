@@ -26,7 +26,9 @@ from mltraq_prefect.errors import (
     StorageFull,
     StorageUnavailable,
     StoreError,
+    UnavailableType,
     UnsupportedType,
+    UnsupportedVersion,
     UntrustedPickle,
 )
 from mltraq_prefect.experiment import Experiment
@@ -64,7 +66,9 @@ __all__ = [
     "StorageFull",
     "StorageUnavailable",
     "StoreError",
+    "UnavailableType",
     "UnsupportedType",
+    "UnsupportedVersion",
     "UntrustedPickle",
     "create_session",
 ]
@@ -73,7 +77,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import what needs Prefect when it is asked for: `ExperimentStore`, its block type."""
     if name == "ExperimentStore":
-        from mltraq_prefect.orchestration.blocks import ExperimentStore
+        from mltraq_prefect.orchestration import ExperimentStore
 
         return ExperimentStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

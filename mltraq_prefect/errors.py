@@ -20,7 +20,9 @@
     │   ├── ReadOnlyStore
     │   ├── StorageFull
     │   └── StorageUnavailable
+    ├── UnsupportedVersion           an installed library is none with which the package works
     ├── CorruptData                  stored bytes that are not what was written
+    │   └── UnavailableType          as they were written, but the installed libraries lack the type
     └── UntrustedPickle              a pickle without a valid signature; nothing was unpickled
 
 Messages name the object, the cause and what to do; what they name is also an attribute.
@@ -290,13 +292,47 @@ class CorruptData(MltraqError, ValueError):
         self.field = field
         place = _place(experiment, run)
         what = f"field {field!r}" if field is not None else "a stored value"
-        super().__init__(f"{place}{what} is corrupt: {reason}")
+        super().__init__(f"{place}{what} {self._VERDICT}: {reason}")
+
+    _VERDICT = "is corrupt"
 
     def within(
         self, experiment: str, run: str | None = None, field: str | None = None
     ) -> CorruptData:
         """Return the same error, naming experiment, run and field."""
-        return CorruptData(self.reason, experiment=experiment, run=run, field=field)
+        return type(self)(self.reason, experiment=experiment, run=run, field=field)
+
+
+class UnavailableType(CorruptData):
+    """Stored bytes that are what was written, of a type that an installed library does not have.
+
+    They were written where another version of it is installed, and can be read there.
+    """
+
+    _VERDICT = "cannot be read here"
+
+
+class UnsupportedVersion(MltraqError):
+    """An installed library is of a version with which the package does not work, or is missing.
+
+    Attributes:
+        library: Its name in the package index.
+        installed: The version that is there, or None.
+        supported: The versions that are supported, such as ``>=3.4,<4``.
+    """
+
+    def __init__(self, library: str, installed: str | None, supported: str) -> None:
+        self.library = library
+        self.installed = installed
+        self.supported = supported
+        super().__init__(library, installed, supported)
+
+    def __str__(self) -> str:
+        found = "is not installed" if self.installed is None else f"{self.installed} is installed"
+        return (
+            f"{self.library} {found}, and {self.library}{self.supported} is supported; run: "
+            f'python -m pip install "{self.library}{self.supported}"'
+        )
 
 
 class UntrustedPickle(MltraqError):

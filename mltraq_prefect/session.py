@@ -15,6 +15,7 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.experiment import Experiment, IfExists
 from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.orchestration.current import inside_deployment
+from mltraq_prefect.requirements import check_installed
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.frames import query_frame
 from mltraq_prefect.storage.pending import Pending
@@ -112,6 +113,8 @@ class Session:
     def __init__(
         self, url: str, *, compress: Collection[str] | bool = False, create: bool = True
     ) -> None:
+        for library in ("numpy", "pandas", "pyarrow", "sqlalchemy"):
+            check_installed(library)
         self._store = Store(url, compress=compress)
         self._store.open(create=create)
 

@@ -25,12 +25,13 @@ from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
     MANY_ENCODERS,
     NESTED,
+    AbsentError,
     Buffer,
     FormatError,
     RefusalError,
 )
 from mltraq_prefect.codecs.writer import CarefulWriter, Writer
-from mltraq_prefect.errors import CorruptData, UnsupportedType
+from mltraq_prefect.errors import CorruptData, UnavailableType, UnsupportedType
 
 __all__ = [
     "FORMAT_VERSION",
@@ -164,6 +165,7 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
     written to (a `bytearray`) they are views, and the caller must then leave that memory to them.
 
     Raises:
+        UnavailableType: An installed library is of a version without the type of the value.
         CorruptData: They are not such bytes, whatever they are.
     """
     try:
@@ -171,6 +173,8 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
         if len(document) < LONG_DOCUMENT:
             return _read(document, buffers, plain, writable)
         return uncollected(_read, document, buffers, plain, writable)
+    except AbsentError as error:
+        raise UnavailableType(str(error)) from None
     except FormatError as error:
         raise CorruptData(str(error)) from None
     except Exception as error:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
+    AbsentError,
     Buffer,
     FormatError,
     Node,
@@ -41,7 +42,7 @@ _SIMPLE = {
         *map(pa.duration, _UNITS),
     )
 }
-_DECIMALS = {32: pa.decimal32, 64: pa.decimal64, 128: pa.decimal128, 256: pa.decimal256}
+_DECIMAL_BITS = (32, 64, 128, 256)
 
 
 def write_type(kind: pa.DataType) -> Node:
@@ -108,7 +109,12 @@ def _read_timestamp(arguments: list[Node], _: int) -> pa.DataType:
 
 def _read_decimal(arguments: list[Node], _: int) -> pa.DataType:
     bits, precision, scale = unpack(arguments, int, int, int)
-    return _DECIMALS[bits](precision, scale)
+    if bits not in _DECIMAL_BITS:
+        raise FormatError(f"a decimal of {bits} bits")
+    make = getattr(pa, f"decimal{bits}", None)
+    if make is None:
+        raise AbsentError(f"a decimal of {bits} bits", "pyarrow", pa.__version__, ">=19")
+    return make(precision, scale)
 
 
 def _read_binary(arguments: list[Node], _: int) -> pa.DataType:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mltraq_prefect.codecs.python_codec import is_unicode, read_base64, write_base64, write_text
 from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
+    AbsentError,
     FormatError,
     Node,
     RefusalError,
@@ -222,10 +223,16 @@ def _read_strings(argument: Node, reader: Reader) -> Array:
     if len(missing) > 1 or not set(map(type, items)) <= kinds or order not in ("C", "F"):
         raise FormatError("no array of strings")
     options = {"na_object": missing[0]} if missing else {}
-    dtype = np.dtypes.StringDType(coerce=coerce, **options)
+    dtype = _string_dtype(coerce, options)
     array = np.empty(len(items), dtype)
     array[:] = [missing[0] if item is None else item for item in items]
     return array.reshape(read_shape(shape), order=order)
+
+
+def _string_dtype(coerce: bool, options: dict[str, Any]) -> Any:
+    if not hasattr(np.dtypes, "StringDType"):
+        raise AbsentError("an array of variable-width strings", "numpy", np.__version__, ">=2.1")
+    return np.dtypes.StringDType(coerce=coerce, **options)
 
 
 def _write_scalar(value: np.generic, _: Writer) -> Node:

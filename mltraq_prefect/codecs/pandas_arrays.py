@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,10 @@ from pandas.tseries.frequencies import to_offset
 
 from mltraq_prefect.codecs.arrow_codec import read_arrow, write_arrow
 from mltraq_prefect.codecs.numpy_codec import read_array, write_array
-from mltraq_prefect.codecs.python_codec import read_zone, write_zone
+from mltraq_prefect.codecs.pandas_zones import read_zone, write_zone
 from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (
+    AbsentError,
     FormatError,
     Node,
     RefusalError,
@@ -238,30 +242,51 @@ def _read_intervals(argument: Node, reader: Reader) -> Any:
 
 def _write_strings(value: Any, _: Writer) -> Node:
     """Storage, missing value, Arrow array."""
+    storage = value.dtype.storage.removesuffix("_numpy")
     missing = "NA" if value.dtype.na_value is pd.NA else "nan"
     try:
         array = value.__arrow_array__()
     except UnicodeEncodeError:
         raise RefusalError(value, "lone surrogates in text; use a column of dtype object") from None
-    return [value.dtype.storage, missing, write_arrow(array)]
+    return [storage, missing, write_arrow(array)]
 
 
 _MISSING: dict[str, Any] = {"NA": pd.NA, "nan": np.nan}
 
 
-def _storage(text: str) -> Any:
-    if text not in ("python", "pyarrow"):
-        raise FormatError("strings are stored in Python or in pyarrow")
-    return text
+_TAKES_MISSING = "na_value" in inspect.signature(pd.StringDtype).parameters
+
+
+def _string_dtype(storage: str, missing: str) -> Any:
+    """Return a dtype of strings; pandas 2.2 has those with NaN in Arrow's memory alone."""
+    if storage not in ("python", "pyarrow") or missing not in _MISSING:
+        raise FormatError("strings are in Python or pyarrow, and NA or nan is missing")
+    kind: Any = pd.StringDtype
+    if _TAKES_MISSING:
+        return kind(storage, na_value=_MISSING[missing])
+    if (storage, missing) == ("python", "nan"):
+        raise AbsentError("text with NaN in Python's memory", "pandas", pd.__version__, ">=2.3")
+    return kind(storage if missing == "NA" else "pyarrow_numpy")
+
+
+def _kinds_of_strings() -> set[type]:
+    found = set()
+    for storage, missing in itertools.product(("python", "pyarrow"), _MISSING):
+        with suppress(AbsentError):
+            found.add(type(pd.array([], dtype=_string_dtype(storage, missing))))
+    return found
 
 
 def _read_strings(argument: Node, reader: Reader) -> Any:
     storage, missing, node = unpack(argument, str, str, list)
-    dtype: Any = pd.StringDtype(_storage(storage), na_value=_MISSING[missing])
+    dtype = _string_dtype(storage, missing)
     array = read_arrow(node, reader)
     if str(array.type) not in ("string", "large_string"):
         raise FormatError("strings of another type")
-    return dtype.__from_arrow__(array)
+    found = dtype.__from_arrow__(array)
+    if type(found) is dtype.construct_array_type():
+        return found
+    return pd.array(found.to_numpy(object), dtype=dtype)  # pandas 2.3 has made one with NA
 
 
 def _write_arrow(value: Any, _: Writer) -> Node:
@@ -299,7 +324,7 @@ _register(pd.arrays.IntervalArray, _write_intervals, _read_intervals)
 _register(pd.arrays.IntegerArray, _write_masked, _read_masked, "Masked")
 _register(pd.arrays.FloatingArray, _write_masked, _read_masked, "Masked")
 _register(pd.arrays.BooleanArray, _write_masked, _read_masked, "Masked")
-_register(pd.arrays.StringArray, _write_strings, _read_strings, "Strings")
-_register(pd.arrays.ArrowStringArray, _write_strings, _read_strings, "Strings")
+for _kind in _kinds_of_strings():
+    _register(_kind, _write_strings, _read_strings, "Strings")
 _register(pd.arrays.ArrowExtensionArray, _write_arrow, _read_arrow, "Arrow")
 _register(pd.arrays.NumpyExtensionArray, _write_numpy, _read_numpy, "NumPy")

@@ -38,6 +38,16 @@ class FormatError(Exception):
     """A document that no value has; becomes `CorruptData` where the format is known to be ours."""
 
 
+class AbsentError(FormatError):
+    """A value of a type that the installed version of a library lacks; `UnavailableType` then."""
+
+    def __init__(self, what: str, library: str, installed: str, needed: str) -> None:
+        super().__init__(
+            f"{what} needs {library}{needed}, and {library} {installed} is installed here; run: "
+            f'python -m pip install "{library}{needed}"'
+        )
+
+
 class RefusalError(Exception):
     """A value that cannot be kept exactly; the containers around it add where it is.
 

@@ -4,8 +4,11 @@ What it exports is imported when it is asked for: Prefect imports `blocks` whene
 types of blocks, and must not wait for the rest.
 """
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from mltraq_prefect.requirements import check_installed, troubles_of_server
 
 if TYPE_CHECKING:
     from mltraq_prefect.orchestration.artifacts import announce as announce
@@ -34,5 +37,21 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     for module, names in _MODULES.items():
         if name in names:
+            _check_prefect()
             return getattr(import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _check_prefect() -> None:
+    """Refuse a Prefect that is not supported; warn of one whose server does not work here.
+
+    Raises:
+        UnsupportedVersion: It is one, or there is none.
+    """
+    check_installed("prefect")
+    if troubles := troubles_of_server():
+        from prefect.logging import get_logger
+
+        for trouble in troubles:
+            get_logger().warning("%s", trouble)

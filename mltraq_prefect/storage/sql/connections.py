@@ -20,6 +20,7 @@ from mltraq_prefect.errors import (
     StorageUnavailable,
     StoreError,
 )
+from mltraq_prefect.requirements import SUPPORTED, check_installed, installed
 from mltraq_prefect.storage.sql import urls
 from mltraq_prefect.storage.sql.dialects import SCHEMA, Dialect, Trouble
 from mltraq_prefect.storage.sql.messages import without_values
@@ -271,6 +272,9 @@ def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
     options = dialect.engine_options(url) | {
         "connect_args": urls.arguments(url, dialect) | dialect.connect_args(url)
     }
+    driver = url.get_driver_name()
+    if driver in SUPPORTED and installed(driver) is not None:
+        check_installed(driver)
     try:
         engine = sa.create_engine(url, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
