@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mltraq_prefect.codecs import project_json, to_json
+from mltraq_prefect.model.identity import as_python
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.storage.values.kinds import (
     BINARY,
@@ -29,7 +30,7 @@ from mltraq_prefect.storage.values.kinds import (
 from mltraq_prefect.storage.values.kinds.numbers import as_float
 from mltraq_prefect.storage.values.kinds.times import without_zone
 from mltraq_prefect.storage.values.layout import Column
-from mltraq_prefect.storage.values.natives import NO_TYPE, native_of
+from mltraq_prefect.storage.values.natives import NATIVES, NO_TYPE
 
 _NOTHING = Guess(None, None, None)
 _BINARY = Guess(BINARY, None, None)
@@ -39,9 +40,9 @@ def guessed(value: Any, backend: Backend) -> Guess:
     """Return what a value looks like to a backend."""
     if is_missing(value):
         return _NOTHING
-    found = native_of(value)
-    if found is not None:
-        native, cell = found
+    native = NATIVES.get(type(value))
+    if native is not None:
+        cell = value if native.revive is None else as_python(value)
         return native.kind.guess(cell, native.type)
     if type(value) in (list, dict, tuple, Namespace):
         return _tree(value, backend)

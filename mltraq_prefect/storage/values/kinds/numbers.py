@@ -51,7 +51,9 @@ class Int(Kind):
 
     def fit(self, guess: Guess) -> Any:
         """Take truth values as 0 and 1."""
-        return int(guess.cell) if guess.kind is BOOL else super().fit(guess)
+        if guess.kind is self:
+            return guess.cell
+        return int(guess.cell) if guess.kind is BOOL else None
 
 
 class Float(Kind):
@@ -64,7 +66,9 @@ class Float(Kind):
 
     def fit(self, guess: Guess) -> Any:
         """Take integers and truth values, too."""
-        return as_float(guess.cell) if guess.kind in (BOOL, INT) else super().fit(guess)
+        if guess.kind is self:
+            return guess.cell
+        return as_float(guess.cell) if guess.kind in (BOOL, INT) else None
 
     def keeps(self, guess: Guess) -> bool:
         """Keep integers, too, up to a size."""
