@@ -67,23 +67,22 @@ def expanded(data: bytes) -> bytes:
         return data
 
 
-def encode(value: Any, *, path: str = "value", compress: bool = False) -> bytes:
+def encode(value: Any, *, path: str = "value") -> bytes:
     """Return bytes from which `decode` makes an identical value; the same for identical values.
 
     Args:
         value: A value of the supported types, nested at will.
         path: What error messages call the value, such as ``fields.scores``.
-        compress: Compress with Zstandard if that makes it smaller.
 
     Raises:
         UnsupportedType: Some part of the value cannot be kept exactly; names which, and why.
     """
     try:
         if type(value) in MANY_ENCODERS:
-            return uncollected(_write, value, Writer(), compress)
-        return _write(value, Writer(), compress)
+            return uncollected(_write, value, Writer())
+        return _write(value, Writer())
     except (RefusalError, TypeError):
-        return _write_carefully(unwrapped(value), path, compress)
+        return _write_carefully(unwrapped(value), path)
     except OverflowError as error:
         raise _unsupported(RefusalError(value, str(error)), path) from None
 
@@ -124,16 +123,16 @@ def buffers(value: Any) -> list[Buffer]:
     return [document, *writer.buffers]
 
 
-def _write(value: Any, writer: Writer, compress: bool) -> bytes:
+def _write(value: Any, writer: Writer) -> bytes:
     node = writer.node(value)
     plain = node is value and type(value) in NESTED
     document = writer.document(node)
-    return envelope.pack(document, writer.buffers, plain=plain, compress=compress)
+    return envelope.pack(document, writer.buffers, plain=plain)
 
 
-def _write_carefully(value: Any, path: str, compress: bool) -> bytes:
+def _write_carefully(value: Any, path: str) -> bytes:
     try:
-        return _write(value, CarefulWriter(), compress)
+        return _write(value, CarefulWriter())
     except RefusalError as refusal:
         raise _unsupported(refusal, path) from None
     except (OverflowError, TypeError) as error:

@@ -32,19 +32,18 @@ _KNOWN = dict(zip(_STARTS, zip(_FLAGS, _SEEDS, strict=True), strict=True))
 _ZEROS = memoryview(bytes(ALIGNMENT))
 
 
-def pack(document: bytes, buffers: list[Buffer], *, plain: bool, compress: bool) -> bytes:
+def pack(document: bytes, buffers: list[Buffer], *, plain: bool) -> bytes:
     """Return an envelope.
 
     Args:
         document: JSON in UTF-8.
         buffers: What the document refers to by number; each is aligned to 64 bytes.
         plain: Whether the document is free of tags.
-        compress: Whether to compress, if that makes it smaller.
 
     Raises:
         OverflowError: It would be larger than `MAX_BYTES`.
     """
-    if not (buffers or compress) and len(document) <= MAX_BYTES:
+    if not buffers and len(document) <= MAX_BYTES:
         rest = _SIZES.pack(len(document), 0, len(document)) + document
         checksum = xxhash.xxh3_64_intdigest(rest, _SEEDS[plain])
         return _HEAD.pack(_STARTS[plain], checksum) + rest
@@ -53,11 +52,8 @@ def pack(document: bytes, buffers: list[Buffer], *, plain: bool, compress: bool)
     if size > MAX_BYTES:
         raise OverflowError(f"it takes {size:,} bytes; {MAX_BYTES:,} is the most a database holds")
     sizes = _SIZES.pack(len(document), len(buffers), size)
-    squeezed = _compress(b"".join(parts)) if compress else None
-    flags = PLAIN * plain | COMPRESSED * (squeezed is not None)
+    flags = PLAIN * plain
     head = _HEAD.pack(_STARTS[flags], _checksum(flags, sizes, *parts))
-    if squeezed is not None:
-        return b"".join((head, sizes, squeezed))
     return b"".join((head, sizes, *parts))
 
 

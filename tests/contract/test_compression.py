@@ -40,9 +40,9 @@ def test_what_is_stored_is_not_written_again_only_to_compress_it(tmp_path):
         store.close()
 
 
-def test_squeezed_bytes_are_those_that_encode_compresses():
+def test_squeezed_bytes_expand_to_what_they_were():
     data = codecs.encode(ZEROS)
-    assert codecs.squeezed(data) == codecs.encode(ZEROS, compress=True)
+    assert len(codecs.squeezed(data)) < len(data) / 8
     assert codecs.expanded(codecs.squeezed(data)) == data == codecs.expanded(data)
     assert codecs.squeezed(codecs.encode(5)) == codecs.encode(5)
     assert codecs.expanded(b"x" * 100) == b"x" * 100
