@@ -54,7 +54,6 @@ class StoredState:
         self.revision = record.revision
         self.fingerprints = dict(record.fingerprints)
         self.content = content
-        self._properties = record.properties
         self._snapshot = record.snapshot
         self._left_out = LeftOut(record.missing_fields, record.missing_runs)
         self._unannounced: Written | None = None
@@ -101,7 +100,6 @@ class StoredState:
             id_experiment=self.id_experiment,
             fields=self.content.fields,
             runs=list(self.content.runs.values() if runs is None else runs),
-            properties=self._properties,
             revision=self.revision,
             snapshot=self._snapshot,
             missing_fields=self._left_out.fields,

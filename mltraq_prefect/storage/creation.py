@@ -61,13 +61,17 @@ def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None
 
 def _entry(job: Job, made: Creation, table: str, old: Entry | None) -> Entry:
     now = origin()
-    properties = {"created_at": now["updated_at"], **job.record.properties, **now}
     return Entry(
         id_experiment=job.record.id_experiment,
         name=job.record.name,
         table=table,
         run_count=len(job.record.runs),
         layout=made.plan.layout,
-        properties=properties | {"write": job.token, "create": job.token},
+        properties={
+            "created_at": now["updated_at"],
+            **now,
+            "write": job.token,
+            "create": job.token,
+        },
         revision=1 if old is None else old.revision + 1,
     )

@@ -22,7 +22,7 @@ class Entry:
 
     Attributes:
         table: The table that holds its runs now.
-        properties: Format, versions, times, and what the user added; `write` is the last write,
+        properties: Format, versions and times; `write` is the last write,
             and `create` the one that made the experiment.
         retired: The name that the table before gets, while another is taking its place.
         is_renamed: Whether the table has got its own name since the index was written. A table

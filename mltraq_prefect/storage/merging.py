@@ -296,7 +296,6 @@ class Merger:
             found,
             run_count=found.run_count + len(changes.new),
             layout=merge.plan.layout if changes.new or changes.cells else found.layout,
-            properties=found.properties | self._job.record.properties,
         )
 
 

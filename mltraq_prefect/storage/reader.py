@@ -97,7 +97,6 @@ def _record(
         name=entry.name,
         id_experiment=entry.id_experiment,
         runs=runs,
-        properties={k: v for k, v in entry.properties.items() if k not in ("write", "create")},
         revision=entry.revision,
         snapshot=snapshot,
         missing_fields=[key for key in entry.layout if key not in keys],

@@ -208,7 +208,6 @@ class Record:
         id_experiment: Its id; a merge into an experiment that exists adopts the stored one.
         fields: What is tracked of the experiment as a whole.
         runs: Its runs, or some of them.
-        properties: Description and the like: values that JSON can carry.
         revision: How often the experiment had been written when it was read; None if never.
         snapshot: What the database held of the runs, if they were read from it.
         missing_fields: Fields of its runs that the database has and that were not read.
@@ -220,7 +219,6 @@ class Record:
     id_experiment: str
     fields: dict[str, Any] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
-    properties: dict[str, Any] = field(default_factory=dict)
     revision: int | None = None
     snapshot: Snapshot | None = None
     missing_fields: Sequence[str] = ()
@@ -228,13 +226,16 @@ class Record:
     fingerprints: dict[str, FingerprintParts] = field(default_factory=dict)
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
-        """Take a pickled state: one of format 1 knows less, and its snapshot is of other marks."""
+        """Take a pickled state: one of format 1 knows less, and its snapshot is of other marks.
+
+        An older one also has properties, which nobody could set.
+        """
         known = state[1]
         self.__init__(known["name"], known["id_experiment"])  # type: ignore[misc]
         if "missing_fields" not in known:
             known = known | {"snapshot": None}
-        for name, value in known.items():
-            setattr(self, name, value)
+        for name in known.keys() - {"properties"}:
+            setattr(self, name, known[name])
 
 
 def new_record(name: str, fields: Mapping[str, Any]) -> Record:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from mltraq_prefect.storage import fingerprints, own_fields
 from mltraq_prefect.storage.experiments_table import Entry
@@ -19,10 +18,6 @@ from mltraq_prefect.storage.write_plan import Plan, check_row
 
 Pickle = Callable[[str], bytes]
 """Makes the sealed pickle of an experiment from the id under which it is stored."""
-
-SYSTEM_PROPERTIES = frozenset(
-    ("format", "package", "python", "created_at", "updated_at", "write", "create")
-)
 
 
 @dataclass(slots=True)
@@ -52,7 +47,6 @@ class Job:
     def __post_init__(self) -> None:
         self.table = table_name(check_name(self.record.name, "experiment name"))
         self.own = own_fields.encoded(self.record)
-        self.record = replace(self.record, properties=_users(self.record.properties))
 
     def is_done(self, found: Entry | None) -> bool:
         """Return whether this write was done before, and its acknowledgement lost."""
@@ -105,7 +99,3 @@ class Job:
     def all_written(self, entry: Entry, plan: Plan) -> Written:
         """Return that everything was written."""
         return self.written(entry, plan, len(self.record.runs), plan.steps(), list(plan.fields))
-
-
-def _users(properties: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in properties.items() if key not in SYSTEM_PROPERTIES}

@@ -138,10 +138,9 @@ def test_params_without_a_codec_are_kept_as_text(store):
 
 def test_fields_of_the_experiment_come_back(store):
     fields = {"note": "é", "weights": np.arange(3.0), "none": None, "t": (1, 2), "日本": 2**70}
-    store.write(make_record(fields=fields, properties={"description": "about"}), "fail")
+    store.write(make_record(fields=fields), "fail")
     found = store.read("coin toss")
     assert_identical(fields, found.fields)
-    assert found.properties["description"] == "about"
 
 
 def test_numbers_average(store):
