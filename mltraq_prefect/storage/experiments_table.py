@@ -9,7 +9,8 @@ from typing import Any
 from mltraq_prefect.errors import CorruptData, NewerFormat
 from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, placed
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.schema import EXPERIMENTS, FORMAT
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, newest
+from mltraq_prefect.storage.sql.schema import EXPERIMENTS
 from mltraq_prefect.storage.values import layout as layouts
 from mltraq_prefect.storage.values.layout import Layout
 from mltraq_prefect.storage.values.names import check_name, is_helper, is_table_of, table_name
@@ -102,11 +103,11 @@ def _refuse_newer(known: dict[str, Any], name: str) -> None:
     version = known.get("format", 0)
     if type(version) is not int:
         raise CorruptData("its row in `experiments` has no format", experiment=name)
-    if version > FORMAT:
+    if version > newest(MIGRATIONS):
         raise NewerFormat(
             f"experiment {name!r} has format {version}, written by mltraq_prefect "
             f"{known.get('package')}; this is mltraq_prefect {__version__}, which reads "
-            f"formats up to {FORMAT}: upgrade it"
+            f"formats up to {newest(MIGRATIONS)}: upgrade it"
         )
 
 

@@ -46,7 +46,6 @@ class Store:
 
     Attributes:
         url: The URL without its secrets.
-        dialect: Name of the kind of database.
 
     Raises:
         InvalidInput: The URL cannot be parsed, or is of another kind of database.
@@ -65,7 +64,6 @@ class Store:
         self._compress = compress if isinstance(compress, bool) else frozenset(compress)
         self._is_ready = False
         self.url = self._database.url
-        self.dialect = self._database.dialect.name
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"

@@ -15,7 +15,7 @@ import pandas as pd
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record, Store
-from mltraq_prefect.storage.sql.schema import FORMAT
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, newest
 
 FOLDER = Path(__file__).parent.parent / "assets"
 
@@ -88,7 +88,7 @@ def record_1():
 
 def main():
     """Write the database of the present format."""
-    path = FOLDER / f"format-{FORMAT}.db"
+    path = FOLDER / f"format-{newest(MIGRATIONS)}.db"
     if path.exists():
         raise SystemExit(f"{path.name} exists; what it holds must stay readable as it is")
     store = Store(f"sqlite:///{path}")

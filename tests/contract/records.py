@@ -3,11 +3,19 @@
 import datetime as dt
 import uuid
 
+import sqlalchemy as sa
+
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record
 
 NAMESPACE = uuid.UUID(int=1)
+
+
+def backend_of(store):
+    """Return what kind of database a store is of."""
+    name = sa.make_url(store.url).get_backend_name()
+    return "mariadb" if name == "mysql" else name
 
 
 def make_run(number, params=None, step="toss", **fields):

@@ -9,8 +9,7 @@ import threading
 
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound, MltraqError, StorageFull
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migration
-from mltraq_prefect.storage.sql.schema import FORMAT
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migration, newest
 from tests.contract.records import make_record, make_run
 
 GENERATIONS = ({"n": int}, {"n": float}, {"n": int, "extra": str}, {"n": int})
@@ -221,6 +220,7 @@ def add_to_notes(transaction):
         transaction.run(sql, (f"{note}, twice", id_experiment))
 
 
+FORMAT = newest(MIGRATIONS)
 NEXT = {**MIGRATIONS, FORMAT: Migration(add_notes), FORMAT + 1: Migration(add_to_notes)}
 OPTIONAL = {**MIGRATIONS, FORMAT: Migration(add_notes, is_optional=True)}
 

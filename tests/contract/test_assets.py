@@ -7,7 +7,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.sql.schema import FORMAT
+from mltraq_prefect.storage.sql.migrations import MIGRATIONS, newest
 from tests.contract.assets import FOLDER, record_1
 from tests.contract.records import assert_same_runs
 from tests.values import assert_identical
@@ -28,7 +28,7 @@ def old(request, tmp_path):
 
 
 def test_there_is_one_of_each_version():
-    assert set(RECORDS) == set(range(1, FORMAT + 1))
+    assert set(RECORDS) == set(range(1, newest(MIGRATIONS) + 1))
     assert {path.name for path in FOLDER.glob("format-*.db")} == {f"format-{n}.db" for n in RECORDS}
 
 

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from mltraq_prefect.errors import StoreError
-from tests.contract.records import assert_same_runs, make_record, make_run
+from tests.contract.records import assert_same_runs, backend_of, make_record, make_run
 
 RUNS = 2_345
 
@@ -82,7 +82,9 @@ def test_an_id_is_in_a_table_once_and_rows_are_in_the_order_of_runs(store):
     with pytest.raises(StoreError), store._database.writing("test") as transaction:
         transaction.run(f"INSERT INTO {table} (id_run) VALUES (?)", (record.runs[7].id_run,))
     found = [n for (n,) in store.query(f"SELECT n FROM {table}")[1]]
-    wanted = sorted(record.runs, key=lambda run: run.id_run) if store.dialect == "mariadb" else None
+    wanted = (
+        sorted(record.runs, key=lambda run: run.id_run) if backend_of(store) == "mariadb" else None
+    )
     assert found == [run.fields["n"] for run in wanted or record.runs]
 
 

@@ -8,7 +8,7 @@ import pytest
 from mltraq_prefect.storage.sql.dialects import DIALECTS
 from mltraq_prefect.storage.values.kinds import OF_FIELDS
 from mltraq_prefect.storage.values.names import column_name
-from tests.contract.records import make_record, make_run, with_values
+from tests.contract.records import backend_of, make_record, make_run, with_values
 
 PAGE = (Path(__file__).parents[2] / "docs/mapping.md").read_text()
 
@@ -58,7 +58,7 @@ def test_names():
 
 
 def test_json_functions(store):
-    sql = {row[0].split(",")[0].lower(): row[1] for row in rows("Querying")}[store.dialect]
+    sql = {row[0].split(",")[0].lower(): row[1] for row in rows("Querying")}[backend_of(store)]
     store.write(
         make_record("coin_toss", runs=[make_run(0, tree={"scores": [1, 2]}, error=0.5)]), "fail"
     )

@@ -5,13 +5,12 @@ import pytest
 from mltraq_prefect.errors import NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migration, newest
-from mltraq_prefect.storage.sql.schema import FORMAT
 from tests.contract import tasks
 from tests.contract.integrity import assert_sound
 from tests.contract.processes import Crowd, Worker
 from tests.contract.read_only import read_only
-from tests.contract.records import assert_same_runs, make_record, make_run
-from tests.contract.tasks import NEXT, OPTIONAL, add_notes
+from tests.contract.records import assert_same_runs, backend_of, make_record, make_run
+from tests.contract.tasks import FORMAT, NEXT, OPTIONAL, add_notes
 
 RECORD = make_record(runs=[make_run(i, n=i, pair=(i, i)) for i in range(3)])
 
@@ -70,7 +69,7 @@ def test_a_migration_that_fails_changes_nothing(old_url):
     before = Store(old_url)
     assert versions(before) == [FORMAT]
     assert_same_runs(before.read("coin toss").runs, RECORD.runs)
-    if before.dialect == "mariadb":  # where a column that was added stays
+    if backend_of(before) == "mariadb":  # where a column that was added stays
         assert notes(before) == [(None,)]
     after = Store(old_url, migrations=NEXT)
     after.check()

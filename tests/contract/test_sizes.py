@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mltraq_prefect.storage import Store
-from tests.contract.records import make_record, make_run
+from tests.contract.records import backend_of, make_record, make_run
 
 
 def sizes(store):
@@ -27,7 +27,7 @@ def test_ls_lists_sizes(store):
 
 def refresh(store):
     """The statistics of MariaDB and MySQL follow a write after a while."""
-    if store.dialect == "mariadb":
+    if backend_of(store) == "mariadb":
         with store._database.writing("test") as transaction:
             for row in store.ls():
                 transaction.rows(f"ANALYZE TABLE {row['table_name']}")

@@ -19,6 +19,7 @@ from tests import values
 from tests.contract.records import (
     assert_same_marks,
     assert_same_runs,
+    backend_of,
     make_record,
     make_run,
     with_values,
@@ -186,7 +187,7 @@ JSON_SQL = {
 @pytest.mark.parametrize("tree", [{"a": [1, 2]}, {"a": (1, np.int64(2))}])
 def test_trees_answer_to_json_functions(store, tree):
     store.write(make_record(runs=[make_run(0, d=tree)]), "fail")
-    _, rows = store.query(JSON_SQL[store.dialect], names={"e": "coin toss"})
+    _, rows = store.query(JSON_SQL[backend_of(store)], names={"e": "coin toss"})
     assert int(rows[0][0]) == 2
 
 

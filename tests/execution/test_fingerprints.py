@@ -5,6 +5,7 @@ import inspect
 import json
 import linecache
 import logging
+import sys
 import threading
 import tracemalloc
 import types

@@ -18,9 +18,6 @@ from mltraq_prefect.storage.unfinished import UNFINISHED
 from mltraq_prefect.storage.values.kinds import BINARY, DATETIME, INT, JSON, KEY, TEXT, Kind
 from mltraq_prefect.version import __version__
 
-FORMAT = newest(MIGRATIONS)
-"""Version of the tables."""
-
 SCHEMA_LOCK = "mltraq schema"
 
 EXPERIMENTS: dict[str, Kind] = {
@@ -234,7 +231,7 @@ def utc_now() -> datetime.datetime:
 def origin() -> dict[str, Any]:
     """Return which software writes, for the properties of an experiment."""
     return {
-        "format": FORMAT,
+        "format": newest(MIGRATIONS),
         "package": __version__,
         "python": platform.python_version(),
         "updated_at": utc_now().isoformat(" "),
