@@ -17,7 +17,7 @@ help:
 	@echo "make check         lint, types, import contracts, test suite"
 	@echo "make coverage      run the test suite, and print which lines and branches it has reached"
 	@echo "make fuzz          a million mutated values, none of which may do harm"
-	@echo "make soak          hundreds of kills, on every backend"
+	@echo "make soak          hundreds of kills and thousands of reads, on every backend"
 	@echo "make bench         speed beside pickle, drivers, MLTRAQ and MLflow, as ratios"
 
 .venv/bin/python:
@@ -46,7 +46,7 @@ deploy-demo: .venv/demo
 	@exec env $(PREFECT_QUIET) $(BIN)/python deployments/demo.py
 
 test: .venv/test
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 3
 
 lint: .venv/test
 	@$(BIN)/ruff check .
@@ -63,7 +63,7 @@ check: lint types contracts test
 # Only some tests: make coverage TESTS=tests/codecs
 coverage: .venv/test
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 2 $(TESTS)
+	@$(BIN)/coverage run -m pytest -n 3 $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

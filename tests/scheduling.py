@@ -6,8 +6,10 @@ GROUPS = {
     "tests/contract/test_processes.py": "share 32 processes",
     "tests/deployments/test_end_to_end.py": "share a server with deployments",
     "tests/ui/test_pages.py": "share a server with deployments",
-    "tests/deployments/test_demo.py": "wait for servers most of the time",
-    "tests/orchestration/test_restarts.py": "wait for servers most of the time",
+    "tests/orchestration/test_clusters.py": "share a Dask and a Ray",
+    "tests/deployments/test_demo.py": "wait for Prefect servers most of the time",
+    "tests/orchestration/test_server_restarts.py": "wait for Prefect servers most of the time",
+    "tests/orchestration/test_database_restarts.py": "wait for databases most of the time",
 }
 """Modules, and what the tests of a group do. One process runs a group while others compute."""
 

@@ -223,7 +223,8 @@ def _mariadb_binaries() -> tuple[str, list[str], dict[str, object]]:
         shutil.which(name, path=path) for name in ("mariadb-install-db", "mariadbd", "mysqld")
     )
     if install and server:
-        return server, [install, "--auth-root-authentication-method=normal"], {}
+        own = {"innodb-flush-method": "nosync", "loose-debug-no-sync": 1}
+        return server, [install, "--auth-root-authentication-method=normal"], own
     if mysql:
         own = {"mysqlx": "OFF", "secure-file-priv": "NULL", "skip-log-bin": 1}
         return mysql, [mysql, "--initialize-insecure"], own

@@ -52,7 +52,7 @@ class Sweep:
             return int(session.query(counted)["n"][0])
 
     def wait_for(self, completed, process):
-        poll(self.completed, lambda n: n >= completed or process.poll() is not None)
+        poll(self.completed, lambda n: n >= completed or process.poll() is not None, seconds=300)
 
     def results(self):
         with mltraq.create_session(self.url) as session:
@@ -63,7 +63,8 @@ def undisturbed(folder, runs):
     """Return the results of the sweep as nothing interrupts it, in this process."""
     folder.mkdir()
     experiment = mltraq.create_session().add_experiment("sweep").add_runs(N=range(runs))
-    experiment.execute([draw, finish], {"folder": str(folder)}, backend="local")
+    kwargs = {"folder": str(folder), "seconds": 0}
+    experiment.execute([draw, finish], kwargs, backend="local")
     return _results(experiment)
 
 

@@ -9,12 +9,13 @@ import pytest
 from mltraq_prefect.storage import Store
 from tests.contract import tasks
 from tests.contract.integrity import assert_sound
-from tests.contract.processes import Crowd, Worker
+from tests.contract.processes import Crowd
+from tests.contract.readers import read_while_replaced
 from tests.contract.records import make_record, make_run
 from tests.contract.tasks import numbers_of
 
 MANY = 32
-REPLACES = 1000
+REPLACES = 300
 
 
 @pytest.fixture(scope="module")
@@ -115,22 +116,8 @@ def test_two_that_change_the_schema(shared_url, pair, fields):
 
 
 def test_readers_never_see_a_mixture(shared_url):
-    """By `read` and by SQL; half of the replacements change the table."""
-    writer, *readers = (Worker() for _ in range(4))
-    writer.begin(tasks.replace, shared_url, 0, REPLACES)
-    assert writer.wait_for_report()
-    for reader, task in zip(
-        readers, (tasks.read_all, tasks.read_all, tasks.query_all), strict=True
-    ):
-        reader.begin(task, shared_url, REPLACES - 1)
-    writer.result()
-    for reader in readers:
-        seen = reader.result()
-        assert seen == sorted(seen)
-        assert len(set(seen)) > 1
-    for worker in (writer, *readers):
-        worker.end()
-    assert_sound(shared_url)
+    """`soak` replaces for longer."""
+    read_while_replaced(shared_url, REPLACES)
 
 
 def test_a_file_with_a_write_ahead_log(tmp_path, crowd):

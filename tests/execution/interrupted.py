@@ -16,7 +16,7 @@ def draw(run):
         file.write("x")
     run.fields.drawn = run.rng.random(3)
     run.locals.extra = run.params.N
-    time.sleep(0.01)
+    time.sleep(run.kwargs.seconds)
 
 
 def finish(run):
@@ -27,7 +27,8 @@ def sweep(url, folder, runs):
     (Path(folder) / "pid").write_text(str(os.getpid()))
     with mltraq.create_session(url) as session:
         experiment = session.add_experiment("sweep").add_runs(N=range(runs))
-        experiment.execute([draw, finish], {"folder": folder}, n_jobs=2, checkpoint=True)
+        kwargs = {"folder": folder, "seconds": 0.01}
+        experiment.execute([draw, finish], kwargs, n_jobs=2, checkpoint=True)
 
 
 if __name__ == "__main__":

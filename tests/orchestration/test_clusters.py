@@ -15,19 +15,45 @@ from tests.prefect_api import logs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
+DASK = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+RAY = {"num_cpus": 2, "include_dashboard": False}
 
-def dask():
+
+def dask_of_its_own():
     from prefect_dask import DaskTaskRunner
 
-    return DaskTaskRunner(
-        cluster_kwargs={"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
-    )
+    return DaskTaskRunner(cluster_kwargs=DASK)
 
 
-def ray():
+def ray_of_its_own():
     from prefect_ray import RayTaskRunner
 
-    return RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False})
+    return RayTaskRunner(init_kwargs=RAY)
+
+
+@pytest.fixture(scope="module")
+def dask():
+    """Task runners of one cluster: its start takes seconds, and its workers import Prefect."""
+    from distributed import LocalCluster
+    from prefect_dask import DaskTaskRunner
+
+    with LocalCluster(**DASK) as cluster:
+        yield lambda: DaskTaskRunner(address=cluster.scheduler_address)
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Task runners that find a Ray in this process, and leave it there."""
+    import ray as api
+    from prefect_ray import RayTaskRunner
+
+    with api.init(**RAY):
+        yield RayTaskRunner
+
+
+@pytest.fixture(params=["dask", "ray"])
+def runner(request):
+    return request.getfixturevalue(request.param)()
 
 
 def draw(run):
@@ -50,7 +76,7 @@ def total(run):
 DRAWN = ("own", "python", "numpy")
 
 
-@pytest.fixture(params=[dask, ray], ids=["dask", "ray"])
+@pytest.fixture(params=[dask_of_its_own, ray_of_its_own], ids=["dask", "ray"])
 def executed(request, session):
     experiment = session.add_experiment("cluster").add_runs(N=range(12))
     return experiment.execute(
@@ -100,11 +126,13 @@ def dask_of(run):
             run.fields.address = client.scheduler.address
 
 
-@pytest.mark.parametrize(("runner", "step"), [(dask, dask_of), (ray, ray_of)], ids=["dask", "ray"])
-def test_steps_use_the_api_of_the_cluster_on_which_they_are(session, runner, step):
-    addresses = set()
+STEPS = {"DaskTaskRunner": dask_of, "RayTaskRunner": ray_of}
 
-    @flow(task_runner=runner())
+
+def test_steps_use_the_api_of_the_cluster_on_which_they_are(session, runner):
+    addresses, step = set(), STEPS[type(runner).__name__]
+
+    @flow(task_runner=runner)
     def study():
         for backend in ("processes", "threads"):
             experiment = session.add_experiment(backend).add_runs(N=[1])
@@ -124,7 +152,7 @@ def test_a_scheduler_that_does_not_answer_is_named(session):
         experiment.execute(draw, task_runner=runner)
 
 
-def test_a_cluster_that_gets_few_batches_at_first_stops_early(session):
+def test_a_cluster_that_gets_few_batches_at_first_stops_early(session, dask):
     def fail(run):
         raise NameError("name 'modle' is not defined")
 
@@ -151,9 +179,8 @@ def counting(runner):
 
 
 @pytest.mark.parametrize("backend", ["processes", "threads"])
-@pytest.mark.parametrize("make", [dask, ray])
-def test_kwargs_and_closures_do_not_travel_with_each_task_run(session, make, backend):
-    captured, runner = np.ones(500_000), counting(make())
+def test_kwargs_and_closures_do_not_travel_with_each_task_run(session, runner, backend):
+    captured, runner = np.ones(500_000), counting(runner)
 
     def first(run):
         run.fields.x = float(captured.sum())
@@ -191,7 +218,7 @@ def test_workers_that_start_later_get_kwargs_and_none_keeps_them(session):
     assert [run.fields.x for run in experiment.runs.values()] == [500_000] * 2
 
 
-def test_what_a_cluster_cannot_take_is_named(session):
+def test_what_a_cluster_cannot_take_is_named(session, dask):
     lock, captured = threading.Lock(), np.ones(500_000)
 
     def hold(run):

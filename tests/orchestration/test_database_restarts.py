@@ -1,0 +1,65 @@
+"""The database ends in the middle of a sweep: what was done is not lost."""
+
+import subprocess
+
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from tests import servers
+from tests.processes import alive, descendants
+from tests.sweeps import Sweep, undisturbed
+
+RUNS = 1_200
+
+SERVERS = {
+    "postgresql": servers.private_postgresql,
+    "mariadb": lambda: servers.private_mariadb(innodb_flush_log_at_trx_commit=1),
+}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    return undisturbed(tmp_path_factory.mktemp("undisturbed") / "executions", RUNS)
+
+
+@pytest.fixture(params=SERVERS)
+def database(request):
+    with SERVERS[request.param]() as server:
+        server.url = servers.new_database(server.url)
+        yield server
+
+
+@pytest.fixture
+def sweep(database, prefect_server, tmp_path):
+    settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
+    return Sweep(database.url, tmp_path / "executions", RUNS, settings)
+
+
+def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected):
+    process = sweep.start()
+    sweep.wait_for(50, process)
+    database.stop(crash=True)
+    database.start()
+    assert 50 <= sweep.completed() < RUNS
+    assert process.wait(120) == 0
+    assert sweep.executions() == [1] * RUNS
+    assert sweep.results() == expected
+
+
+def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(database, sweep, expected):
+    process = sweep.start(stderr=subprocess.PIPE, text=True)
+    sweep.wait_for(50, process)
+    helpers = descendants(process.pid)
+    assert helpers
+    database.stop(crash=True)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    kind = database.url.partition("+")[0]
+    assert f"StorageUnavailable: the database {kind}" in errors.splitlines()[-1]
+    assert not alive(helpers)
+    database.start()
+    kept, executed = sweep.completed(), sum(sweep.executions())
+    assert 50 <= kept < RUNS
+    assert sweep.start().wait(120) == 0
+    assert sum(sweep.executions()) == executed + RUNS - kept
+    assert sweep.results() == expected
