@@ -77,7 +77,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import what needs Prefect when it is asked for: `ExperimentStore`, its block type."""
     if name == "ExperimentStore":
-        from mltraq_prefect.orchestration import ExperimentStore
+        from mltraq_prefect.orchestration.api import ExperimentStore
 
         return ExperimentStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

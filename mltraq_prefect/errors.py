@@ -6,10 +6,10 @@
     ├── InvalidInput                 what the caller gave cannot be used (also a ValueError)
     │   ├── InvalidName              an experiment name or a field key
     │   ├── InvalidGrid              the params of runs
-    │   ├── InvalidStep              a step that is no function of one run
+    │   ├── InvalidStep              a step that is not a function of one run
     │   └── UnsupportedType          a value that the tables cannot keep exactly (also a TypeError)
     ├── RunsFailed                   steps raised in some runs; the results of the others are kept
-    ├── RunsMissing                  an execution ended, and some runs neither completed nor failed
+    ├── RunsMissing                  some runs neither completed nor failed in an execution
     ├── StoreError                   the database cannot do what was asked
     │   ├── ExperimentExists
     │   ├── ExperimentNotFound       (also a LookupError)
@@ -25,7 +25,8 @@
     │   └── UnavailableType          as they were written, but the installed libraries lack the type
     └── UntrustedPickle              a pickle without a valid signature; nothing was unpickled
 
-Messages name the object, the cause and what to do; what they name is also an attribute.
+Messages name the object, the cause and what to do. Classes with attributes have the named objects
+as attributes, too.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class MltraqError(Exception):
 
 
 class InvalidInput(MltraqError, ValueError):
-    """What the caller gave cannot be used; nothing was done."""
+    """An argument cannot be used; nothing was done."""
 
 
 class InvalidName(InvalidInput):
@@ -47,7 +48,7 @@ class InvalidName(InvalidInput):
 
 
 class InvalidGrid(InvalidInput):
-    """Params from which no runs can be made."""
+    """Params that cannot be made into runs."""
 
 
 class InvalidStep(InvalidInput):
@@ -59,12 +60,19 @@ class UnsupportedType(InvalidInput, TypeError):
 
     Codecs know only the path inside the value; storage adds run and experiment with `within`.
 
-    Attributes:
-        path: Where the value is, such as ``fields.scores[3]['a']``.
+    Args:
+        path: Path of the value, such as ``fields.scores[3]['a']``.
         type_name: Qualified name of the value's type.
         reason: What is wrong, and what to use instead.
-        experiment: Name of the experiment, once known.
-        run: Description of the run, once known.
+        experiment: Name of the experiment; None if unknown.
+        run: Description of the run; None if unknown.
+
+    Attributes:
+        path (str): As given.
+        type_name (str): As given.
+        reason (str): As given.
+        experiment (str | None): As given.
+        run (str | None): As given.
     """
 
     def __init__(
@@ -81,11 +89,16 @@ class UnsupportedType(InvalidInput, TypeError):
         self.reason = reason
         self.experiment = experiment
         self.run = run
-        place = _place(experiment, run)
-        super().__init__(f"{place}{path} is of type {type_name}, which cannot be stored: {reason}")
+        prefix = _prefix(experiment, run)
+        super().__init__(f"{prefix}{path} is of type {type_name}, which cannot be stored: {reason}")
 
     def within(self, experiment: str, run: str | None = None) -> UnsupportedType:
-        """Return the same error, naming experiment and run."""
+        """Return the same error with the names of experiment and run.
+
+        Args:
+            experiment: Name of the experiment.
+            run: Description of the run, or None.
+        """
         return UnsupportedType(
             self.path, self.type_name, self.reason, experiment=experiment, run=run
         )
@@ -103,14 +116,14 @@ def _unsupported(
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Runs that failed alike: in the same place, with the same type of error.
+    """Runs that failed in the same way: at the same line, with the same type of error.
 
     Attributes:
         count: Number of runs.
-        error_type: Type of the error, such as ``ValueError``, or None if nothing was raised.
-        message: Last line of the traceback of one of them, or what ended its worker.
-        place: Where it was raised in the user's code: ``study.py:12 in train``; empty if unknown.
-        examples: Params of the first few of these runs.
+        error_type: Type of the error, such as ``ValueError``; None if nothing was raised.
+        message: Last line of the traceback of one of the runs, or what ended its worker.
+        place: Line of the user's code that raised, as ``study.py:12 in train``; empty if unknown.
+        examples: Descriptions of the first few of these runs, by their params.
         text: Step, the user's own frames with their source, and the error of the first run.
     """
 
@@ -123,7 +136,7 @@ class FailureGroup:
 
     @property
     def line(self) -> str:
-        """Runs, error and place, without frames."""
+        """Runs, error and line of code in one line, without frames."""
         return f"{self._runs()}: {self.message}" + (f" ({self.place})" if self.place else "")
 
     def __str__(self) -> str:
@@ -138,13 +151,21 @@ class FailureGroup:
 class RunsFailed(MltraqError):
     """Steps raised in some runs; the results of all other runs are kept.
 
-    Attributes:
+    Args:
         experiment: Name of the experiment.
         failed: Number of runs that failed.
         total: Number of runs that were to be executed.
-        failures: Description, step and traceback of the first few failed runs.
-        groups: The failures by distinct error, those of most runs first.
+        failures: Description and traceback of the first few failed runs.
+        groups: The failures by distinct error, the most frequent first.
         not_executed: Number of runs that were left pending because too many had failed.
+
+    Attributes:
+        experiment (str): As given.
+        failed (int): As given.
+        total (int): As given.
+        failures (list[tuple[str, str]]): As given.
+        groups (list[FailureGroup]): As given.
+        not_executed (int): As given.
     """
 
     SHOWN = 3
@@ -205,12 +226,20 @@ class RunsFailed(MltraqError):
 class RunsMissing(MltraqError):
     """An execution has ended, and some of its runs have neither completed nor failed.
 
-    What has ended is kept. Whoever was to execute the others has lost them.
+    The results of all other runs are kept. The task runner or its cluster has lost the missing
+    ones.
+
+    Args:
+        experiment: Name of the experiment.
+        missing: Number of runs without an outcome.
+        total: Number of runs that were to be executed.
+        example: Description of one of the missing runs.
 
     Attributes:
-        experiment: Name of the experiment.
-        missing: Number of runs of which nothing came back.
-        total: Number of runs that were to be executed.
+        experiment (str): As given.
+        missing (int): As given.
+        total (int): As given.
+        example (str): As given.
     """
 
     def __init__(self, experiment: str, missing: int, total: int, example: str) -> None:
@@ -271,11 +300,17 @@ class StorageUnavailable(StoreError):
 class CorruptData(MltraqError, ValueError):
     """Stored bytes that are not what was written.
 
-    Attributes:
+    Args:
         reason: What is wrong with them.
-        experiment: Name of the experiment, once known.
-        run: Description of the run, once known.
-        field: Name of the field, once known.
+        experiment: Name of the experiment; None if unknown.
+        run: Description of the run; None if unknown.
+        field: Key of the field; None if unknown.
+
+    Attributes:
+        reason (str): As given.
+        experiment (str | None): As given.
+        run (str | None): As given.
+        field (str | None): As given.
     """
 
     def __init__(
@@ -290,16 +325,22 @@ class CorruptData(MltraqError, ValueError):
         self.experiment = experiment
         self.run = run
         self.field = field
-        place = _place(experiment, run)
+        prefix = _prefix(experiment, run)
         what = f"field {field!r}" if field is not None else "a stored value"
-        super().__init__(f"{place}{what} {self._VERDICT}: {reason}")
+        super().__init__(f"{prefix}{what} {self._VERDICT}: {reason}")
 
     _VERDICT = "is corrupt"
 
     def within(
         self, experiment: str, run: str | None = None, field: str | None = None
     ) -> CorruptData:
-        """Return the same error, naming experiment, run and field."""
+        """Return the same error with the names of experiment, run and field.
+
+        Args:
+            experiment: Name of the experiment.
+            run: Description of the run, or None.
+            field: Key of the field, or None.
+        """
         return type(self)(self.reason, experiment=experiment, run=run, field=field)
 
 
@@ -315,10 +356,15 @@ class UnavailableType(CorruptData):
 class UnsupportedVersion(MltraqError):
     """An installed library is of a version with which the package does not work, or is missing.
 
+    Args:
+        library: Name of the library in the package index.
+        installed: The installed version, or None.
+        supported: The supported versions, such as ``>=3.4,<4``.
+
     Attributes:
-        library: Its name in the package index.
-        installed: The version that is there, or None.
-        supported: The versions that are supported, such as ``>=3.4,<4``.
+        library (str): As given.
+        installed (str | None): As given.
+        supported (str): As given.
     """
 
     def __init__(self, library: str, installed: str | None, supported: str) -> None:
@@ -336,10 +382,10 @@ class UnsupportedVersion(MltraqError):
 
 
 class UntrustedPickle(MltraqError):
-    """A pickle without a valid signature; not a byte of it was unpickled."""
+    """A pickle without a valid signature; nothing of it was unpickled."""
 
 
-def _place(experiment: str | None, run: str | None) -> str:
+def _prefix(experiment: str | None, run: str | None) -> str:
     parts = []
     if experiment is not None:
         parts.append(f"experiment {experiment!r}")

@@ -6,25 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from mltraq_prefect.checkpoints.announcement import announce_written
 from mltraq_prefect.checkpoints.execution import Execution, Steps
-from mltraq_prefect.checkpoints.persist_options import check_persist, check_report
-from mltraq_prefect.checkpoints.signing import signing_key
+from mltraq_prefect.checkpoints.persist import persist
+from mltraq_prefect.checkpoints.persist_options import check_persist
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.codecs import buffers
-from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution import ExecutionOptions, how_to_go_on
+from mltraq_prefect.execution import ExecutionOptions
 from mltraq_prefect.execution.kept_failures import KeptFailures
+from mltraq_prefect.model.definition import Definition
 from mltraq_prefect.model.grid import points
 from mltraq_prefect.model.hints import no_attribute
-from mltraq_prefect.model.identity import Canonical, key_of, nameless, position_key, run_ids
 from mltraq_prefect.model.namespace import Namespace
-from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
-from mltraq_prefect.orchestration.current import in_task, inside_task
-from mltraq_prefect.reports.overview import counts_of, links_of
-from mltraq_prefect.storage import Record, Store, Written
+from mltraq_prefect.orchestration.current import inside_task
+from mltraq_prefect.reports.overview import info_of, links_of, own_fields_of
+from mltraq_prefect.storage import Record, Store
 from mltraq_prefect.storage.frames import query_frame
 from mltraq_prefect.storage.records import new_record
 
@@ -43,32 +40,48 @@ _INSTEAD = {
     **dict.fromkeys(("frame", "to_df", "to_pandas", "results"), "runs.df()"),
     **dict.fromkeys(("params", "locals", "ledger"), "runs: each run has its own"),
 }
-"""What other names for our methods are taken to mean."""
+"""Names of other libraries for our methods, and what to write instead."""
 
 
 class Experiment:
     """A named set of runs; made by `Session.add_experiment` and `Session.load`.
 
+    An experiment is not safe for several threads, but several experiments of one session are.
+
     Attributes:
-        name: What identifies it in its database.
-        id_experiment: UUID as text. One that is merged into a stored experiment adopts its id.
-        fields: What is tracked of the experiment as a whole.
-        runs: Its runs in order, by `id_run`.
+        name (str): Identifies the experiment in its database; read-only.
+        id_experiment (str): UUID; read-only. An experiment that is merged into a stored one adopts
+            the id of that one.
+        fields (Namespace): Values that are tracked of the experiment as a whole.
+        runs (Runs): The runs by `id_run`, in the order in which they were added.
+
+    Example:
+        >>> def square(run):
+        ...     run.fields.square = run.params.x ** run.kwargs.power
+        >>> experiment = create_session("sqlite://").add_experiment("squares", author="Ada")
+        >>> experiment.add_runs(x=[1, 2, 3])
+        Experiment('squares', runs=3, store='sqlite://')
+        >>> _ = experiment.execute(square, {"power": 2}, backend="local").persist()
+        >>> experiment.query("SELECT square FROM {experiment}")["square"].tolist()
+        [1, 4, 9]
+        >>> with experiment.run(x=4) as run:
+        ...     run.fields.square = 16
+        >>> run.ledger.state
+        'completed'
     """
 
     def __init__(self, store: Store, record: Record) -> None:
         self._name = record.name
-        self._replicates: dict[str, Iterator[str]] = {}
-        self._by_position: set[str] = set()
         self.fields = Namespace(record.fields)
         self.runs = Runs(record.runs)
         self._state = StoredState(store, record, self)
+        self._definition = Definition(record.name, self.runs, self._state.has, buffers)
         self._failures = KeptFailures(record.name)
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Say what to write instead of an attribute that there is not."""
+            """Raise an error that suggests an existing attribute."""
             raise no_attribute(self, name, _INSTEAD, dir(type(self)))
 
     def __repr__(self) -> str:
@@ -76,7 +89,7 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """What identifies the experiment in its database; `copy` makes one of another name."""
+        """Name that identifies the experiment in its database; read-only, see `copy`."""
         return self._name
 
     @name.setter
@@ -88,7 +101,7 @@ class Experiment:
 
     @property
     def id_experiment(self) -> str:
-        """UUID as text; an experiment that is merged into a stored one adopts its id."""
+        """UUID as text; read-only. Merging into a stored experiment adopts the stored id."""
         return self._state.id_experiment
 
     @id_experiment.setter
@@ -103,65 +116,61 @@ class Experiment:
     def add_run(self, /, **params: Any) -> Run:
         """Add a run with these params and return it.
 
-        Another run of the same params is a replicate: a run of its own.
-        """
-        return self._add(params, Canonical(buffers))
+        Another run with the same params is a replicate: a run of its own, with its own id.
 
-    def _add(self, params: Mapping[str, Any], forms: Canonical, *, as_point: bool = False) -> Run:
-        key = key_of(params, forms)
-        ids = run_ids(self.name, position_key(len(self.runs)) if key is None else key)
-        id_run = first = next(ids)
-        if first in self.runs:
-            if as_point and self._state.has(self.runs[first]):
-                return self.runs[first]
-            ids = self._replicates.setdefault(first, ids)
-            id_run = next(id_run for id_run in ids if id_run not in self.runs)
-        self.runs[id_run] = run = Run(id_run, params=params)
-        run.params = Params(params)
-        if key is None:
-            self._by_position.add(id_run)
-        return run
+        Args:
+            **params: Values that distinguish the run from others, by name. Equal params give equal
+                ids in every process. Params that nothing identifies but their position (a lock, an
+                open file) are accepted here, and refused by checkpoints and merges.
+
+        Returns:
+            The new run.
+        """
+        return self._definition.add(params)
 
     def add_runs(self, rows: pd.DataFrame | None = None, /, **grid: Iterable[Any]) -> Experiment:
         """Add a run for each point of the Cartesian product of the params' values.
 
-        A point of which the database has a run already is that run; other points of the same params
-        are replicates, as with `add_run`.
+        If the database already has a run at a point, that run is used. Otherwise, a second point
+        with the same params is a replicate, as with `add_run`.
 
         Args:
-            rows: A frame with a column for each param, such as what `Session.query` returns; each
-                of its rows is combined with all points of the grid.
-            **grid: Values of each param: a list, range, array or any other iterable.
+            rows: A frame with one column a param, such as the result of `Session.query`. Each of
+                its rows is combined with all points of the grid.
+            **grid: Values of each param: a list, range, array or any other iterable. The last
+                param varies fastest.
+
+        Returns:
+            This experiment.
 
         Raises:
-            InvalidGrid: A param has no values, or something that is no collection of values; or
-                there are more points than a process should hold (`grid.MAX_POINTS`).
+            InvalidGrid: A param has no values, or its values are not a collection; or there are
+                more than 2,000,000 points.
         """
-        forms = Canonical(buffers)
-        for params in points(rows, grid):
-            self._add(params, forms, as_point=True)
+        self._definition.add_all(points(rows, grid), reuse_stored=True)
         return self
 
     def check_identities(self) -> None:
-        """Refuse runs that nothing but their position identifies, where ids decide what is what.
+        """Refuse new runs that only their position identifies: their ids are not reproducible.
 
         Raises:
-            InvalidInput: There are such runs, which the database does not know yet.
+            InvalidInput: There are such runs, and they are not stored yet.
         """
-        for id_run in self._by_position:
-            if id_run in self.runs and id_run not in self._state.seen:
-                run = self.runs[id_run]
-                name, reason = nameless(run.params, Canonical(buffers))
-                raise InvalidInput(
-                    f"experiment {self.name!r}, run {run.describe()}: nothing identifies param "
-                    f"{name!r} ({reason}), so that another run could take this one's place in the "
-                    "database; checkpoints and merges need that. Give as param what the value is "
-                    "made from (a path, a name, settings), and make it in a step"
-                )
+        self._definition.refuse_unidentified(self._state.seen.__contains__)
 
     @contextmanager
     def run(self, /, **params: Any) -> Iterator[Run]:
-        """Add a run whose step is the body of the ``with`` statement."""
+        """Add a run whose step is the body of the ``with`` statement.
+
+        The run is executed here and at once, without Prefect. It fails if the body raises, and
+        the exception is raised.
+
+        Args:
+            **params: As for `add_run`.
+
+        Yields:
+            The new run.
+        """
         run = self.add_run(**params)
         try:
             yield run
@@ -175,7 +184,13 @@ class Experiment:
         """Return a new experiment with copies of the runs, in the same session.
 
         Args:
-            name: Its name; ``<name> copy`` if None.
+            name: Name of the copy; ``<name> copy`` if None.
+
+        Returns:
+            The copy. It is in memory only until it is persisted.
+
+        Raises:
+            InvalidName: The name is not text, or is empty.
         """
         name = f"{self.name} copy" if name is None else name
         record = new_record(name, self.fields)
@@ -184,9 +199,10 @@ class Experiment:
             record.missing_fields, record.missing_runs = here.missing_fields, here.missing_runs
         twin = Experiment(self._state.store, record)
         twin._state.fingerprints = dict(self._state.fingerprints)
-        forms = Canonical(buffers)
-        for run in self.runs.values():
-            added = twin._add(run.params, forms)
+        copies = twin._definition.add_all(
+            [run.params for run in self.runs.values()], reuse_stored=False
+        )
+        for run, added in zip(self.runs.values(), copies, strict=True):
             added.fields, added.locals = Namespace(run.fields), Namespace(run.locals)
             added.kwargs, added.seed = run.kwargs, run.seed
             added.ledger = run.copy().ledger
@@ -213,34 +229,34 @@ class Experiment:
         seed: int = 0,
         rerun: bool = False,
     ) -> Experiment:
-        """Execute steps on every run: as task runs of the current flow, or as a flow of its own.
-
-        A run in which an earlier step has failed is left out, and its error stays.
+        """Execute steps on every run, in the current flow or in a new one; return the experiment.
 
         Args:
-            steps: A function of one run, or several in order. An experiment without runs gets one.
-            kwargs: What all runs get as `run.kwargs`.
-            n_jobs: Number of workers on this machine; -1 is one a core.
-            backend: ``"processes"`` (default), ``"threads"``, or ``"local"``: one run after the
-                other in this process, without Prefect, as always inside a task.
-            task_runner: A Prefect task runner: Dask's or Ray's for a cluster; in the threads of a
-                `ThreadPoolTaskRunner` steps run themselves, unless `backend` is ``"processes"``.
-            runs_per_task: Runs a task run; ``"auto"`` learns how many from how long runs take.
+            steps: Functions of one run, in order, or one.
+            kwargs: Values that all runs get as `run.kwargs`, by name.
+            n_jobs: Workers on this machine; -1 is one a core, -2 one less.
+            backend: ``"processes"`` (default), ``"threads"``, or ``"local"``: in this process, one
+                run after the other, without Prefect; always so inside a task.
+            task_runner: A Prefect task runner, such as Dask's; see docs/execution.md.
+            runs_per_task: Runs in a task run; ``"auto"`` derives it from how long runs take.
             retries: How often the failed runs of a task run are tried again.
-            retry_delay_seconds: Pause before they are, in seconds.
-            timeout_seconds: How long a step may take for one run; its worker is killed then.
-            on_error: ``"raise"`` executes all, keeps successes, then raises; ``"keep"`` leaves it
-                to `persist` to raise, when it has written; ``"stop"`` stops at the first failure.
-            max_failures: Begin no run after so many have failed; they stay pending.
-            checkpoint: Whether to write each run as it completes, and to execute none again that
-                did so earlier with equal steps, kwargs and seed. If what is stored was computed
-                otherwise, ``"accept"`` keeps it, ``"replace"`` discards it, and True refuses.
+            retry_delay_seconds: Pause before each retry, in seconds.
+            timeout_seconds: Limit for one run in one step, in seconds; None is no limit.
+            on_error: ``"raise"`` raises at the end; ``"keep"`` leaves that to `persist`;
+                ``"stop"`` stops at the first failure. Results are kept.
+            max_failures: Start no more runs after this many failures; None is no limit.
+            checkpoint: Whether to write runs as they complete, and to skip runs that completed
+                with equal steps, kwargs and seed. If stored results were computed otherwise,
+                ``"accept"`` keeps them, ``"replace"`` discards them, and True refuses.
             seed: Seed of `run.rng`, with the run's id and the step's name; 0 to 2**128 - 1.
-            rerun: Whether runs of the database that have completed equal steps are executed again.
+            rerun: Whether to execute stored runs again that have completed equal steps.
 
         Raises:
             InvalidInput: An option or a step cannot be used; nothing was changed.
-            RunsFailed: A step raised in some runs.
+            RunsFailed: A step raised in some runs; the results of the others are kept.
+            RunsMissing: Some runs have no outcome: a cluster lost them.
+            StoreError: The database cannot be read, or not written with `checkpoint`.
+            Abort, CancelledRun: Prefect's; the current flow run, or one made here, was cancelled.
         """
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
@@ -248,29 +264,20 @@ class Experiment:
             inside_task(),
         )  # fmt: skip
         execution = Execution(self, self._state, steps, options)
-        self._prepare_runs(options)
-        try:
-            execution.execute(self._failures)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(how_to_go_on(self.name, self.runs.values(), options)) from None
-        return self
-
-    def _prepare_runs(self, options: ExecutionOptions) -> None:
         if not self.runs and self._state.revision is None:
             self.add_run()
-        shared = Namespace(options.kwargs)
-        for run in self.runs.values():
-            run.kwargs, run.seed = shared, options.seed
         if options.checkpoint:
             self.check_identities()
+        execution.execute(self._failures)
+        return self
 
     def tell_kept_failures(self) -> None:
-        """Raise for failures that ``execute(on_error="keep")`` has kept; once.
+        """Raise for the failures that ``execute(on_error="keep")`` has kept; only once.
 
         Raises:
             RunsFailed: There are such failures.
         """
-        self._failures.tell()
+        self._failures.raise_kept()
 
     # -- database --------------------------------------------------------------------------------
 
@@ -284,53 +291,52 @@ class Experiment:
     ) -> Experiment:
         """Write the experiment to its session's database, in one transaction.
 
-        In a flow it is a task run, which emits the event `mltraq.experiment.persisted` and makes
-        a summary of the experiment as an artifact, if it has written anything.
+        Inside a flow this is a task run. If it writes anything, it emits the event
+        `mltraq.experiment.persisted` and makes a summary of the experiment as an artifact.
 
         Args:
-            if_exists: If the database has an experiment of this name: ``"fail"``; ``"replace"`` it;
-                or ``"merge"``: update and add runs and fields, and leave all others as they are.
-            store_pickle: Also store the whole experiment, with locals, as a signed pickle.
-            report: Whether to make the summary, or the numeric fields to show in it.
-            on_error: Whether to raise at the end if runs failed in ``execute(on_error="keep")`` of
-                which nobody has been told yet, so that a flow run ends Failed; ``"keep"`` returns.
+            if_exists: What to do if the database has an experiment of this name: ``"fail"``;
+                ``"replace"`` it; or ``"merge"``: update and add runs and fields, and leave all
+                others as they are.
+            store_pickle: Whether to store the whole experiment, with locals, as a signed pickle
+                too.
+            report: Whether to make the summary; or the keys of numeric fields to show in it.
+            on_error: ``"raise"`` raises after writing if ``execute(on_error="keep")`` kept
+                failures that were not raised yet, so that a flow run ends as Failed. ``"keep"``
+                returns.
+
+        Returns:
+            This experiment.
 
         Raises:
-            RunsFailed: There are such runs; everything was written.
-            ExperimentExists: With ``"fail"``, the name is taken.
-            UnsupportedType: A value that cannot be stored exactly; nothing was written.
+            InvalidInput: An option cannot be used, or the experiment was loaded in part and
+                ``"replace"`` would destroy the rest; nothing was written.
+            RunsFailed: Some runs have failed, see `on_error`; everything was written.
+            ExperimentExists: With ``"fail"``, the name is taken; nothing was written.
+            UnsupportedType: A value cannot be stored exactly; nothing was written.
             InvalidName: The name or a field key cannot be stored; nothing was written.
-            StoreError: The database refused; it is as it was before.
+            StoreError: The database refused, or others have changed the same values in a merge;
+                the database is as it was before.
         """
         check_persist(if_exists, report, on_error)
         if if_exists == "merge":
             self.check_identities()
-            self._state.tell_of_deleted()
-        elif if_exists == "replace":
-            self._state.refuse_replace('if_exists="replace"')
-        if not isinstance(report, bool):
-            check_report(report, self, self._state)
-
-        def body() -> Written:
-            written = self._state.write(if_exists, signing_key if store_pickle else None)
-            announce_written(self._state, written, if_exists, report)
-            return written
-
-        self._state.settle(in_task("persist", self.name, body), if_exists)
+        persist(self._state, if_exists, report, store_pickle=store_pickle)
         if on_error == "raise":
             self.tell_kept_failures()
         self._failures.forget()
         return self
 
     def record(self) -> Record:
-        """Return the experiment as storage sees it."""
+        """Return the experiment as storage reads and writes it; for the package itself."""
         return self._state.record()
 
     def delete(self) -> None:
-        """Delete the experiment from the database; this object keeps its runs.
+        """Delete the experiment from the database; this object keeps its runs in memory.
 
         Raises:
             ExperimentNotFound: The database does not have it.
+            StoreError: The database cannot be written; it is as it was before.
         """
         self._state.delete()
 
@@ -340,49 +346,50 @@ class Experiment:
         """Return the rows of an SQL statement.
 
         Args:
-            sql: ``{experiment}`` stands for the experiment's table, ``:x`` for the param `x`.
-            params: Values of the params.
+            sql: One statement that only reads. ``{experiment}`` stands for the experiment's table,
+                ``:x`` for the param `x`.
+            params: Values of the params, by name.
+
+        Returns:
+            A frame with one row a row of the result, and its columns.
+
+        Raises:
+            QueryFailed: The statement is refused: it does not read, the database does not
+                understand it, or a param is missing or of a type that SQL does not have.
+            StorageUnavailable: The database cannot be reached.
         """
         return query_frame(self._state.store, sql, params, {"experiment": self.name})
 
     def df(self) -> pd.DataFrame:
-        """Return the experiment's own fields as a frame of one row; for the runs see `runs.df`."""
-        import pandas as pd
-
-        values = {"id_experiment": self.id_experiment, "name": self.name, **self.fields}
-        return pd.DataFrame(
-            {key: pd.Series([value], dtype=object) for key, value in values.items()}
-        )
-
-    def links(self) -> pd.DataFrame:
-        """Return for each run and step the pages of its flow run and task run in the Prefect UI.
+        """Return the experiment's own fields as a frame; for those of the runs see `Runs.df`.
 
         Returns:
-            A frame with one row a run and step, in the order of the runs; a run of which no step
-            was executed has one row. Columns: `id_run`, `run` (its params), `step`, `flow_run` and
-            `task_run`: URLs, or None for what no flow has executed, and if no Prefect server is
-            configured.
+            A frame of one row. Columns: `id_experiment`, `name`, and one a field; all of dtype
+            object, with the values as they are.
         """
-        from mltraq_prefect.orchestration import page_url
+        return own_fields_of(self.name, self.id_experiment, self.fields)
+
+    def links(self) -> pd.DataFrame:
+        """Return the pages in the Prefect UI of the flow run and task run of each run and step.
+
+        Returns:
+            A frame with one row for each run and step, in the order of the runs. A run of which no
+            step was executed has one row. Columns: `id_run`, `run` (its params), `step`,
+            `flow_run` and `task_run` (URLs). A URL is None if no flow has executed the step, or if
+            no Prefect server is configured.
+        """
+        from mltraq_prefect.orchestration.api import page_url
 
         return links_of(self.runs.values(), page_url)
 
     def info(self) -> pd.Series[Any]:
-        """Return what there is to know at a glance: names, counts, the table and its size.
+        """Return a summary of the experiment: names, counts, the table and its size.
 
-        `bytes` are those of the table and of large values beside it; None if it is not stored.
+        Returns:
+            A series of dtype object: `name`, `id_experiment`, `fields` (keys of its own fields),
+            counts of runs, `table_name`, `revision` (how often it was written; None if never) and
+            `bytes` (size of the table and of the large values beside it; None if not stored).
         """
-        import pandas as pd
-
-        store = self._state.store
-        return pd.Series(
-            {
-                "name": self.name,
-                "id_experiment": self.id_experiment,
-                "fields": list(self.fields),
-                **counts_of(self.runs.values()),
-                "table_name": store.table_of(self.name),
-                "revision": self._state.revision,
-                "bytes": store.size(self.name),
-            }
-        )
+        state = self._state
+        stored = state.store.table_of(self.name), state.revision, state.store.size(self.name)
+        return info_of(self.name, self.id_experiment, self.fields, self.runs.values(), *stored)

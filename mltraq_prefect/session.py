@@ -39,25 +39,34 @@ def create_session(
 ) -> Session:
     """Open a session on a database.
 
-    Opening and reading create nothing: a SQLite file that is not there is an empty database.
-    `Session.add_experiment` and what persists make file and tables.
+    Opening and reading create nothing: a missing SQLite file counts as an empty database.
+    `Session.add_experiment` and every write create the file and the tables.
 
     Args:
         url: SQLAlchemy URL, such as ``sqlite:///mltraq.db`` or
             ``postgresql+psycopg://user@host/database``. If None, the environment variable
-            ``MLTRAQ_DATABASE_URL``. Without both the database is in memory, for a trial: a line in
-            the log says so, and a flow run of a deployment is refused.
-        block: Name of a Prefect `ExperimentStore` block that holds the URL instead.
+            ``MLTRAQ_DATABASE_URL`` is used. Without both the database is in memory, for a trial;
+            a warning says so, and a flow run of a deployment is refused.
+        block: Name of a Prefect block that holds the URL instead: that of an `ExperimentStore`, or
+            type and name of a block of prefect-sqlalchemy.
         compress: Keys of fields whose arrays, frames and other binary values are compressed with
-            Zstandard when they are written, or whether all are. Reading needs no option.
-        create: If False, a SQLite file that is not there is an error.
+            Zstandard when they are written; or True for all fields. Reading needs no option.
+        create: Whether a missing SQLite file is created on the first write; False raises instead.
+
+    Returns:
+        The session. Close it, or use it in a ``with`` statement.
 
     Raises:
-        InvalidInput: The URL cannot be used; there is none, in a deployment; or a variable of the
-            environment begins with ``MLTRAQ_`` and is not known.
-        StorageUnavailable: The database cannot be reached, or is not there.
-        ForeignTable: It has a table of our name that is not ours.
-        NewerFormat: A later version of the package wrote it.
+        InvalidInput: The URL cannot be used; a deployment has none; or an environment variable
+            begins with ``MLTRAQ_`` and is unknown.
+        StorageUnavailable: The database cannot be reached, or does not exist.
+        ForeignTable: A table has one of our names, but another shape.
+        NewerFormat: A later version of the package wrote the database.
+
+    Example:
+        >>> with create_session("sqlite://") as session:
+        ...     len(session.ls())
+        0
     """
     check_variables()
     if url is not None and block is not None:
@@ -65,7 +74,7 @@ def create_session(
     if isinstance(compress, str):
         raise InvalidInput(f"compress is {compress!r}; give a list of field keys, or True")
     if block is not None:
-        from mltraq_prefect.orchestration import url_of_block
+        from mltraq_prefect.orchestration.api import url_of_block
 
         url = url_of_block(block)
     elif url is None:
@@ -74,10 +83,10 @@ def create_session(
 
 
 def _in_memory() -> str:
-    """Return the URL of a database in memory, and say that it is one.
+    """Return the URL of a database in memory, and warn that it is one.
 
     Raises:
-        InvalidInput: What a flow run of a deployment stores there, nobody would ever see.
+        InvalidInput: This is a flow run of a deployment: nobody would ever see its results.
     """
     if inside_deployment():
         raise InvalidInput(
@@ -100,14 +109,32 @@ _INSTEAD = {
     **dict.fromkeys(("sql", "execute", "read_sql"), "query(sql)"),
     **dict.fromkeys(("delete", "drop", "remove"), "load(name).delete()"),
 }
-"""What other names for our methods are taken to mean."""
+"""Names of other libraries for our methods, and what to write instead."""
 
 
 class Session:
-    """A database and the experiments in it.
+    """A database and the experiments in it; made by `create_session`.
 
-    A session may be used by several threads. It owns its connections: `close` it, or use it as a
-    context manager, where that matters.
+    Several threads may use one session. It owns its connections: `close` it, or use it in a
+    ``with`` statement, where that matters.
+
+    Args:
+        url: SQLAlchemy URL of the database.
+        compress: Keys of fields whose binary values are compressed when written; True for all.
+        create: Whether a missing SQLite file is created on the first write.
+
+    Raises:
+        InvalidInput: The URL cannot be used.
+        StorageUnavailable: The database cannot be reached, or does not exist.
+        ForeignTable: A table has one of our names, but another shape.
+        NewerFormat: A later version of the package wrote the database.
+
+    Example:
+        >>> session = create_session("sqlite://")
+        >>> experiment = session.add_experiment("squares").add_runs(x=[1, 2])
+        >>> _ = experiment.persist()
+        >>> len(session.load("squares").runs)
+        2
     """
 
     def __init__(
@@ -124,7 +151,7 @@ class Session:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Say what to write instead of an attribute that there is not."""
+            """Raise an error that suggests an existing attribute."""
             raise no_attribute(self, name, _INSTEAD, dir(type(self)))
 
     def __enter__(self) -> Session:
@@ -138,18 +165,25 @@ class Session:
         self._store.close()
 
     def add_experiment(self, /, name: str | None = None, **fields: Any) -> Experiment:
-        """Define an experiment; the database does not see it before it is persisted.
+        """Define an experiment; it is in memory only until it is persisted.
 
-        The fixed tables are made now if they are missing: a database that cannot be written is told
-        of before an experiment is executed.
+        The fixed tables are created now if they are missing. So a database that cannot be written
+        is reported before any run is executed.
 
         Args:
-            name: Any non-empty text; made up if None.
-            **fields: Fields of the experiment as a whole.
+            name: Any non-empty text. If None, a random name is made.
+            **fields: Values of fields of the experiment as a whole.
+
+        Returns:
+            The experiment, without runs.
 
         Raises:
-            InvalidName: The name is no text, or empty.
-            StoreError: The database cannot be written, or reached.
+            InvalidName: The name is not text, or is empty.
+            StoreError: The database cannot be reached or written.
+
+        Example:
+            >>> create_session("sqlite://").add_experiment("squares")
+            Experiment('squares', runs=0, store='sqlite://')
         """
         self._store.check()
         name = f"experiment_{uuid.uuid4().hex[:12]}" if name is None else name
@@ -167,22 +201,34 @@ class Session:
         """Read an experiment from the database.
 
         Args:
-            name: Its name.
-            columns: Only these fields of its runs are read; all if None.
-            pending: Only runs on which this step can be tried: that have not completed it, in which
-                no other step has failed or is due, and that have not failed in it. Given the step
-                itself and not its name, runs are tried again that failed in other code of it.
-            failed: Whether to read runs as well that have failed in the step `pending`.
-            pickle: Read the signed pickle that ``persist(store_pickle=True)`` stored instead of
-                the tables: with locals, and as it was then.
+            name: Name of the experiment.
+            columns: Keys of the fields to read of its runs; None reads all fields.
+            pending: A step, or its name. Only those runs are read on which this step can be tried:
+                runs that have not completed it, in which no other step has failed or is due, and
+                which have not failed in it. If the step itself is given, runs that failed in
+                another version of its code are read too.
+            failed: Whether to read the runs that have failed in the step `pending` as well.
+            pickle: Whether to read the signed pickle that ``persist(store_pickle=True)`` has
+                stored, instead of the tables: with locals, and as the experiment was then.
+
+        Returns:
+            The experiment. Large values are read from the database when they are used.
 
         Raises:
-            ExperimentNotFound: The database has no experiment of this name, or, with `pickle`, no
+            ExperimentNotFound: The database has no experiment of this name; or, with `pickle`, no
                 pickle of it.
             FieldNotFound: No run has one of the `columns`.
-            InvalidInput: `pending` is nearly the name of another step.
+            InvalidInput: The arguments exclude each other, or `pending` is nearly the name of
+                another step.
             CorruptData: Something in the tables is not what was written.
             UntrustedPickle: The pickle was not signed with this user's key.
+            StorageUnavailable: The database cannot be reached.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
+            >>> [run.params.x for run in session.load("squares").runs.values()]
+            [1, 2]
         """
         chosen = as_pending(pending, failed)
         if pickle and (columns is not None or pending is not None):
@@ -197,11 +243,19 @@ class Session:
     def persist(self, experiment: Experiment, if_exists: IfExists = "fail") -> Experiment:
         """Write an experiment of any session to this session's database.
 
-        Raises:
-            RunsFailed: As `Experiment.persist` does, when everything is written.
+        Args:
+            experiment: The experiment; it keeps its own session.
+            if_exists: As for `Experiment.persist`.
 
         Returns:
-            The experiment as this session has it.
+            The experiment as an object of this session.
+
+        Raises:
+            RunsFailed: ``execute(on_error="keep")`` kept failures; everything was written.
+            ExperimentExists: With ``"fail"``, the name is taken; nothing was written.
+            UnsupportedType: A value cannot be stored exactly; nothing was written.
+            InvalidInput: `if_exists` cannot be used; nothing was written.
+            StoreError: The database refused; it is as it was before.
         """
         if if_exists == "merge":
             experiment.check_identities()
@@ -214,14 +268,34 @@ class Session:
     def ls(
         self, *, pending: str | StepFunction | None = None, failed: bool = False
     ) -> pd.DataFrame:
-        """List the experiments of the database: runs by state, tables, sizes, times.
-
-        `bytes` are those of an experiment's table and of the large values beside it. MariaDB
-        estimates them, and some builds of SQLite do not tell.
+        """List the experiments of the database.
 
         Args:
-            pending: Only those with runs that `load` gives with the same `pending`.
-            failed: Whether runs count as well that have failed in the step `pending`.
+            pending: A step, or its name: lists only experiments with runs that `load` returns for
+                the same `pending`.
+            failed: Whether runs that have failed in the step `pending` count as well.
+
+        Returns:
+            A frame with one row an experiment, by name. Columns:
+
+            - `name`, `id_experiment` (text): identify the experiment;
+            - `table_name` (text): the table of its runs;
+            - `runs`, `completed`, `failed`, `pending` (int): number of runs, in all and by state;
+            - `fields` (int): number of fields of its runs;
+            - `revision` (int): how often it was written;
+            - `created_at`, `updated_at` (datetime, UTC): first and last write;
+            - `bytes` (int or None): size of its table and of the large values beside it. MariaDB
+              estimates it, and some builds of SQLite cannot tell.
+
+        Raises:
+            InvalidInput: The arguments exclude each other.
+            StorageUnavailable: The database cannot be reached.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
+            >>> session.ls()[["name", "runs", "pending"]].values.tolist()
+            [['squares', 2, 2]]
         """
         import pandas as pd
 
@@ -229,15 +303,41 @@ class Session:
         return pd.DataFrame(rows, columns=list(LISTED))
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Return the rows of an SQL statement; ``:x`` in it stands for the param `x`."""
+        """Return the rows of an SQL statement.
+
+        Args:
+            sql: One statement that only reads; ``:x`` stands for the param `x`. A list, tuple, set
+                or array is expanded after ``IN``.
+            params: Values of the params, by name.
+
+        Returns:
+            A frame with the columns of the result, one row each.
+
+        Raises:
+            QueryFailed: The statement is refused: it does not read, the database does not
+                understand it, or a param is missing or of a type that SQL does not have.
+            StorageUnavailable: The database cannot be reached.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2, 3]).persist()
+            >>> sql = "SELECT count(*) AS n FROM e_squares WHERE id_run <> :id_run"
+            >>> session.query(sql, {"id_run": "none"})["n"].tolist()
+            [3]
+        """
         return query_frame(self._store, sql, params, {})
 
 
 def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
-    """Return which runs are meant by the step that they have yet to complete.
+    """Return which runs the arguments `pending` and `failed` select; None selects all.
+
+    Args:
+        step: The step that the runs have yet to complete, or its name.
+        failed: Whether runs that have failed in it are selected too.
 
     Raises:
-        InvalidInput: The step is neither a name nor a function of one run; or there is none.
+        InvalidInput: The step is neither a name nor a function of one run; or `failed` is given
+            without a step.
     """
     if not isinstance(failed, bool):
         raise InvalidInput(f"failed is {failed!r}; use True or False")

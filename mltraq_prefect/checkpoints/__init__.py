@@ -1,1 +1,1 @@
-"""What an execution knows of the database: stored results, fields that are there alone, resume."""
+"""Link between executions and the database: stored state, released fields, resuming."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from mltraq_prefect.checkpoints.resume import (
     CheckpointedResults,
-    Resumed,
+    ResumePlan,
     parts_of,
     parts_of_params,
 )
@@ -18,12 +18,14 @@ from mltraq_prefect.execution import (
     RunFingerprints,
     as_steps,
     execute_serially,
+    interruption_message,
     prepare_workers,
     refuse_edited,
     refuse_while_preparing,
 )
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.execution.results import Results, start
+from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.current import inside_run
 from mltraq_prefect.storage.values.checks import check_fields
@@ -36,9 +38,9 @@ class Execution:
 
     Args:
         experiment: The experiment.
-        state: What the database knows of it.
-        steps: What to execute.
-        options: How.
+        state: Its stored state.
+        steps: The steps.
+        options: Options of the execution.
 
     Raises:
         InvalidInput: A step, or an option of Prefect's, cannot be used; nothing was changed.
@@ -67,8 +69,22 @@ class Execution:
         """Execute the steps.
 
         Args:
-            failures: Raises at the end for runs that have failed, or keeps them.
+            failures: Raises for failed runs at the end, or keeps them.
+
+        Raises:
+            KeyboardInterrupt: With a message that says what was kept.
         """
+        runs = self._experiment.runs.values()
+        shared = Namespace(self._options.kwargs)
+        for run in runs:
+            run.kwargs, run.seed = shared, self._options.seed
+        try:
+            self._execute(failures)
+        except KeyboardInterrupt:
+            message = interruption_message(self._experiment.name, runs, self._options)
+            raise KeyboardInterrupt(message) from None
+
+    def _execute(self, failures: KeptFailures) -> None:
         state = self._state
         prints = RunFingerprints({step.name: step.fingerprint for step in self._steps}, buffers)
         selection = self._begin(prints)
@@ -85,7 +101,7 @@ class Execution:
             self._execute_in_flow(selection, results, failures)
 
     def _begin(self, prints: RunFingerprints) -> Selection:
-        """Return the runs that are to be executed; points that were added may be stored ones."""
+        """Return the runs to execute; runs that were added may be stored already."""
         if self._options.checkpoint:
             return self._begin_checkpoint(prints)
         state, is_rerun = self._state, self._options.rerun
@@ -97,23 +113,23 @@ class Execution:
             return is_same and not is_rerun and state.has(run)
 
         selection = select(self._experiment.runs.values(), self._names, is_complete)
-        selection.tell(self._experiment.name)
+        selection.log(self._experiment.name)
         start(selection.runs, self._steps, prints)
         return selection
 
     def _begin_checkpoint(self, prints: RunFingerprints) -> Selection:
-        """Return the runs that are to be executed; the database lists all runs afterwards."""
+        """Return the runs to execute; afterwards the database lists all runs."""
         state, runs = self._state, self._experiment.runs
         checkpoint = self._options.checkpoint
         if checkpoint == "replace":
             state.refuse_replace('checkpoint="replace"')
         stored = None if checkpoint == "replace" else state.read()
-        resumed = Resumed(stored, self._steps, prints, accept=checkpoint == "accept")
+        resumed = ResumePlan(stored, self._steps, prints, accept=checkpoint == "accept")
         resumed.check(self._experiment.name, runs.values())
         if stored is not None:
-            state.take_over(stored)
+            state.adopt_stored(stored)
         selection = select(runs.values(), self._names, resumed.is_complete)
-        selection._replace(completed=0).tell(self._experiment.name)
+        selection._replace(completed=0).log(self._experiment.name)
         start(selection.runs, self._steps, prints)
         if checkpoint == "replace":
             state.replace()
@@ -131,12 +147,12 @@ class Execution:
     ) -> None:
         options, name = self._options, self._experiment.name
         if options.task_runner is None and options.backend != "threads" and not inside_run():
-            prepare_workers()  # while Prefect is imported, and makes the flow run
-        from mltraq_prefect.orchestration import ShownProgress, execute_in_tasks, in_flow
+            prepare_workers()  # in parallel to the import of Prefect and the start of the flow run
+        from mltraq_prefect.orchestration.api import ProgressDisplay, execute_in_tasks, in_flow
 
         runs, table = selection.runs, self._state.store.table_of(name)
         total = len(runs) + selection.completed
-        progress = ShownProgress(name, table, total, selection.completed)
+        progress = ProgressDisplay(name, table, total, selection.completed)
 
         def body() -> None:
             with results:
@@ -147,9 +163,9 @@ class Execution:
 
 
 def _check_runner(options: ExecutionOptions) -> None:
-    """Check what only Prefect knows; without a task runner or a flow there is no such thing."""
+    """Check options that depend on the task runner, if there may be one."""
     if options.is_serial or (options.task_runner is None and not inside_run()):
         return
-    from mltraq_prefect.orchestration import check_runner
+    from mltraq_prefect.orchestration.api import check_runner
 
     check_runner(options)

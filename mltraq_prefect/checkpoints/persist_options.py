@@ -1,4 +1,4 @@
-"""What is refused before an experiment is persisted."""
+"""Checks before an experiment is persisted."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mltraq_prefect.reports.overview import keys_of
 
 
 def check_persist(if_exists: object, report: object, on_error: object) -> None:
-    """Refuse options that `persist` does not have.
+    """Refuse invalid options of `persist`.
 
     Raises:
-        InvalidInput: There is one.
+        InvalidInput: An option is invalid.
     """
     if if_exists not in ("fail", "replace", "merge"):
         raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
@@ -25,10 +25,10 @@ def check_persist(if_exists: object, report: object, on_error: object) -> None:
 
 
 def check_report(report: Sequence[str], experiment: Content, state: StoredState) -> None:
-    """Refuse fields of a report that no run has; runs that failed may lack any.
+    """Refuse fields of a report that no run has; failed runs may lack any field.
 
     Raises:
-        InvalidInput: There is such a field.
+        InvalidInput: No run has one of the fields.
     """
     runs = [run for run in experiment.runs.values() if not state.has_alone(run)]
     missing = [key for key in report if not any(key in run.fields for run in runs)]

@@ -1,4 +1,4 @@
-"""Fields that are in the database and not in memory: read back when somebody asks for them."""
+"""Fields that are only in the database: they are read when they are used."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.records import Seen
 
-CHUNK = 500
-"""Runs that are written or read back at once."""
+RUNS_AT_ONCE = 500
+"""Number of runs that are written or read at once."""
 
-Remember = Callable[[str, str, Seen], None]
-"""Gets the experiment's id, that of a run, and what the database holds of it."""
+OnRead = Callable[[str, str, Seen], None]
+"""Called with the ids of experiment and run, and what the database holds of the run."""
 
 
 class ReleasedFields:
-    """The fields of runs that are in the database alone: a `Source`; safe to use from threads.
+    """Source of the fields that are only in the database; threads may use it.
 
     Args:
         store: The database.
         experiment: Name of the experiment.
-        runs: Its runs; the neighbours of a run that is asked for are read with it.
-        remember: Told of each run whose fields are in memory again.
+        runs: Its runs; when the fields of a run are used, those of the next runs are read, too.
+        on_read: Called for each run whose fields are in memory again.
     """
 
     parts = frozenset(("fields",))
 
-    def __init__(self, store: Store, experiment: str, runs: Runs, remember: Remember) -> None:
+    def __init__(self, store: Store, experiment: str, runs: Runs, on_read: OnRead) -> None:
         self.lock = threading.Lock()
         self._store = store
         self._experiment = experiment
         self._runs = runs
-        self._remember = remember
+        self._on_read = on_read
         self._fetched: dict[str, tuple[Namespace, Seen]] = {}
         self._order: list[str] = []
-        self._places: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
         self._id_experiment = ""
 
-    def take(self, runs: Iterable[Run]) -> None:
+    def release(self, runs: Iterable[Run]) -> None:
         """Release fields and locals of runs from memory; the database has the fields."""
         for run in runs:
             with self.lock:
@@ -53,40 +53,42 @@ class ReleasedFields:
                 run.locals = Namespace()
 
     def has(self, run: Run) -> bool:
-        """Return whether the fields of a run are in the database alone."""
+        """Return whether the fields of a run are only in the database."""
         return run.awaits("fields", self)
 
     def make(self, _part: str, run: Run) -> Namespace:
-        """Return the fields of a run, which stay in memory from now on."""
+        """Return the fields of a run; they stay in memory from now on."""
         if run.id_run not in self._fetched:
-            self._fetch(self._from(run))
+            self._fetch(self._following(run))
         if run.id_run not in self._fetched:
             raise StoreError(
                 f"experiment {self._experiment!r}, run {run.describe()}: its fields were in the "
                 "database alone, and it was deleted there; execute the experiment again"
             )
         fields, seen = self._fetched.pop(run.id_run)
-        self._remember(self._id_experiment, run.id_run, seen)
+        self._on_read(self._id_experiment, run.id_run, seen)
         return fields
 
-    def look_at(self, runs: Iterable[Run]) -> None:
-        """Tell what the database holds of runs, whatever fields they have in memory."""
+    def refresh(self, runs: Iterable[Run]) -> None:
+        """Call `on_read` with what the database holds of runs; leave their fields as they are."""
         ids = [run.id_run for run in runs]
-        for start in range(0, len(ids), CHUNK):
-            for id_run, (_, seen) in self._read(ids[start : start + CHUNK]):
-                self._remember(self._id_experiment, id_run, seen)
+        for start in range(0, len(ids), RUNS_AT_ONCE):
+            for id_run, (_, seen) in self._read(ids[start : start + RUNS_AT_ONCE]):
+                self._on_read(self._id_experiment, id_run, seen)
 
-    def _from(self, run: Run) -> list[str]:
-        """Return a run and those after it of which the database alone has the fields."""
-        if len(self._places) != len(self._runs):
+    def _following(self, run: Run) -> list[str]:
+        """Return the ids of a run and of the next ones whose fields are released."""
+        if len(self._positions) != len(self._runs):
             self._order = list(self._runs)
-            self._places = {known: place for place, known in enumerate(self._order)}
+            self._positions = {id_run: position for position, id_run in enumerate(self._order)}
         if self._runs.get(run.id_run) is not run:
             return [run.id_run]
-        following = islice(self._order, self._places[run.id_run], None)
-        return list(islice((known for known in following if self._is_away(known)), CHUNK))
+        following = islice(self._order, self._positions[run.id_run], None)
+        return list(
+            islice((id_run for id_run in following if self._is_released(id_run)), RUNS_AT_ONCE)
+        )
 
-    def _is_away(self, id_run: str) -> bool:
+    def _is_released(self, id_run: str) -> bool:
         return id_run in self._runs and self.has(self._runs[id_run])
 
     def _fetch(self, ids: Sequence[str]) -> None:

@@ -1,10 +1,9 @@
-"""Executions that survive: results are written as they arrive, and not computed twice.
+"""Checkpoints and resuming: results are written as they arrive, and not computed twice.
 
-The ledger says of each run which steps it has completed, with a fingerprint of what was executed.
-A run that is listed with all steps of an execution is resumed: it is not executed again. Once a run
-is written its fields are released, and read back from the table when somebody asks for them, so
-memory holds what is in flight. A run that fails keeps the fields that it started with, so that the
-next attempt starts as the first one did.
+The ledger lists the completed steps of each run, with fingerprints. A run that has completed all
+steps of an execution is not executed again. After a run is written, its fields are released from
+memory; they are read from the table when they are used. So memory holds only what is in flight. A
+failed run keeps the fields that it started with, so that the next attempt starts in the same way.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from mltraq_prefect.checkpoints.released_fields import CHUNK
+from mltraq_prefect.checkpoints.released_fields import RUNS_AT_ONCE
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
@@ -24,16 +23,16 @@ from mltraq_prefect.storage import Record
 from mltraq_prefect.storage.records import FingerprintParts
 
 FLUSH_SECONDS = 0.5
-"""Results wait this long at most before they are written."""
+"""Results are written after this time at most, in seconds."""
 
 
-class Resumed:
-    """What an execution finds in the database of what it is about to do.
+class ResumePlan:
+    """Which runs of an execution have completed its steps in the database.
 
     Args:
-        record: The experiment as it is stored, without fields; None if it is not.
-        steps: Of the execution.
-        prints: Knows their fingerprints in each run.
+        record: The stored experiment without fields; None if it is not stored.
+        steps: Steps of the execution.
+        prints: Their fingerprints in each run.
         accept: Whether results of other versions of the steps count.
     """
 
@@ -59,7 +58,7 @@ class Resumed:
         """Refuse to mix results of different steps, kwargs or seeds.
 
         Raises:
-            InvalidInput: Some of the runs have results that another execution would not give.
+            InvalidInput: Stored results of some runs were computed otherwise.
         """
         if self._accept:
             return
@@ -103,8 +102,8 @@ class CheckpointedResults(Results):
 
     Args:
         runs: The runs of the experiment.
-        steps: Of the execution.
-        prints: Knows their fingerprints in each run.
+        steps: Steps of the execution.
+        prints: Their fingerprints in each run.
         state: Writes runs and releases them.
     """
 
@@ -120,13 +119,13 @@ class CheckpointedResults(Results):
         self._names = [step.name for step in steps]
         self._state = state
         self._waiting: list[Run] = []
-        self._since = 0.0
+        self._waiting_since = 0.0
         self._is_refused = False
 
     def collect(self, results: Iterable[Run]) -> None:
-        """Take runs that have ended, and write them soon."""
+        """Take runs that have ended; they are written within `FLUSH_SECONDS`."""
         if not self._waiting:
-            self._since = time.monotonic()
+            self._waiting_since = time.monotonic()
         for result in results:
             run = self._runs[result.id_run]
             result.ledger.stored = run.ledger.stored
@@ -140,17 +139,17 @@ class CheckpointedResults(Results):
         self.tick()
 
     def tick(self) -> None:
-        """Write what has waited long enough."""
-        if self._waiting and time.monotonic() - self._since >= FLUSH_SECONDS:
+        """Write results that have waited for `FLUSH_SECONDS`."""
+        if self._waiting and time.monotonic() - self._waiting_since >= FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits, unless the database has refused before: it is not waited for twice."""
+        """Write the waiting results, unless the database has refused once already."""
         while self._waiting and not self._is_refused:
-            chunk = self._waiting[:CHUNK]
+            chunk = self._waiting[:RUNS_AT_ONCE]
             self._write_all(chunk)
             self._state.release(chunk)
-            del self._waiting[:CHUNK]
+            del self._waiting[:RUNS_AT_ONCE]
 
     def _write_all(self, runs: list[Run]) -> None:
         try:
@@ -163,7 +162,7 @@ class CheckpointedResults(Results):
             raise
 
     def _write_one(self, run: Run) -> None:
-        """Write a run; fields that the tables cannot keep make it a failed one."""
+        """Write a run; it fails if the tables cannot keep its fields."""
         try:
             self._state.write_some([run])
         except InvalidInput as error:
@@ -177,7 +176,7 @@ class CheckpointedResults(Results):
 def parts_of(
     steps: Iterable[Step], known: Container[str] = frozenset()
 ) -> dict[str, FingerprintParts]:
-    """Return what the fingerprints of steps were made of, by the digests in them.
+    """Return the parts of the fingerprints of steps, by digest.
 
     Args:
         steps: The steps.
@@ -193,7 +192,7 @@ def parts_of(
 
 
 def parts_of_params(prints: RunFingerprints) -> dict[str, FingerprintParts]:
-    """Return what the params of runs add to fingerprints, by the digests in them."""
+    """Return the parts that params of runs add to fingerprints, by digest."""
     return {digest: _parts(None, manifest) for digest, manifest in prints.manifests.items()}
 
 

@@ -1,4 +1,4 @@
-"""Which runs an execution executes, and which of a stored experiment are here at all."""
+"""Selection of the runs to execute, and guards against the loss of runs that were not loaded."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _logger = logging.getLogger("mltraq_prefect")
 
 
 class Selection(NamedTuple):
-    """The runs of an experiment as an execution sees them.
+    """The runs of an experiment, divided for an execution.
 
     Attributes:
-        runs: Those to execute.
-        completed: Number of those that have completed its steps.
-        blocked: Those in which a step of another execution has failed or not been executed yet.
+        runs: Runs to execute.
+        completed: Number of runs that have completed the steps.
+        blocked: Runs in which a step of another execution has failed or is due.
     """
 
     runs: list[Run]
     completed: int
     blocked: list[Run]
 
-    def tell(self, experiment: str) -> None:
-        """Say which runs are not executed, and why."""
+    def log(self, experiment: str) -> None:
+        """Log which runs are not executed, and why."""
         if self.completed:
             _logger.info(
                 "experiment %r: %s runs of the database have completed these steps and are not "
@@ -55,23 +55,23 @@ def select(
     Args:
         runs: The runs of the experiment.
         steps: Names of the steps of the execution.
-        is_complete: Whether a run has completed these steps.
+        is_complete: Returns whether a run has completed these steps.
     """
-    found = Selection([], 0, [])
+    selection = Selection([], 0, [])
     completed = 0
     for run in runs:
         entry = run.ledger
         if is_complete(run):
             completed += 1
         elif entry.step is None or entry.step in steps:
-            found.runs.append(run)
+            selection.runs.append(run)
         else:
-            found.blocked.append(run)
-    return found._replace(completed=completed)
+            selection.blocked.append(run)
+    return selection._replace(completed=completed)
 
 
-class LeftOut(NamedTuple):
-    """What the database has of an experiment, and what is not here as it was not loaded.
+class NotLoaded(NamedTuple):
+    """Parts of a stored experiment that were not loaded.
 
     Attributes:
         fields: Keys of fields of its runs.
@@ -82,11 +82,11 @@ class LeftOut(NamedTuple):
     runs: int
 
     def refuse_replace(self, experiment: str, what: str) -> None:
-        """Refuse to put the experiment in the place of what the database has.
+        """Refuse to replace the stored experiment by one that was loaded in part.
 
         Args:
             experiment: Its name.
-            what: The option that would do that, as it is written.
+            what: The option that would replace it, as written in code.
 
         Raises:
             InvalidInput: It was loaded in part.
@@ -106,13 +106,13 @@ class LeftOut(NamedTuple):
             )
 
 
-def tell_of_deleted(experiment: str, known: Iterable[str], runs: Collection[str]) -> None:
-    """Say that a merge deletes no runs, if some were deleted from an experiment in memory.
+def warn_of_deleted(experiment: str, known: Iterable[str], runs: Collection[str]) -> None:
+    """Warn that a merge deletes no runs, if runs were deleted in memory.
 
     Args:
         experiment: Its name.
         known: Ids of the runs that were read or written.
-        runs: Ids of the runs that there are now.
+        runs: Ids of the present runs.
     """
     deleted = sum(id_run not in runs for id_run in known)
     if deleted:

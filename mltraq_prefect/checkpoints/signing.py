@@ -7,9 +7,9 @@ from mltraq_prefect.storage.pickles import user_key
 
 
 def signing_key() -> bytes:
-    """Return the key that signs pickles: of the user or, inside a flow, of a Prefect block."""
+    """Return the key that signs pickles: the user's or, in a flow, that of a Prefect block."""
     if not inside_run():
         return user_key()
-    from mltraq_prefect.orchestration import pickle_key_of_block
+    from mltraq_prefect.orchestration.api import pickle_key_of_block
 
     return user_key(pickle_key_of_block)

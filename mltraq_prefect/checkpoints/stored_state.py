@@ -1,4 +1,4 @@
-"""What the database knows of an experiment, as far as this process has read or written it."""
+"""State of an experiment in the database, as this process has last read or written it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from mltraq_prefect.checkpoints.released_fields import ReleasedFields
-from mltraq_prefect.checkpoints.selection import LeftOut, tell_of_deleted
+from mltraq_prefect.checkpoints.selection import NotLoaded, warn_of_deleted
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
@@ -17,7 +17,7 @@ from mltraq_prefect.storage.pickles import seal_record
 
 
 class Content(Protocol):
-    """What there is to store: an experiment.
+    """What is stored: an experiment.
 
     Attributes:
         fields: What is tracked of the experiment as a whole.
@@ -33,19 +33,19 @@ class Content(Protocol):
 
 
 class StoredState:
-    """What the database knows of an experiment; all that is written of it goes through here.
+    """State of an experiment in the database; all reads and writes of it go through here.
 
     Args:
         store: The database.
-        record: What was read of the experiment, or the record of a new one.
-        content: What is in memory of it.
+        record: The record that was read, or that of a new experiment.
+        content: The experiment in memory.
 
     Attributes:
         store: The database.
         id_experiment: UUID as text; that of the stored experiment once there is one.
         revision: How often the experiment had been written when it was read; None if never.
-        content: What is in memory of it.
-        fingerprints: What fingerprints of its runs were made of, by the digests in them.
+        content: The experiment in memory.
+        fingerprints: Parts of the fingerprints of its runs, by digest.
     """
 
     def __init__(self, store: Store, record: Record, content: Content) -> None:
@@ -55,7 +55,7 @@ class StoredState:
         self.fingerprints = dict(record.fingerprints)
         self.content = content
         self._snapshot = record.snapshot
-        self._left_out = LeftOut(record.missing_fields, record.missing_runs)
+        self._not_loaded = NotLoaded(record.missing_fields, record.missing_runs)
         self._unannounced: Written | None = None
         self._released = ReleasedFields(store, content.name, content.runs, self._remember)
 
@@ -75,22 +75,22 @@ class StoredState:
         return self._released.has(run)
 
     def refuse_replace(self, what: str) -> None:
-        """Refuse to put an experiment that was loaded in part in the place of the stored one.
+        """Refuse to replace the stored experiment by one that was loaded in part.
 
         Args:
-            what: The option that would do that, as it is written.
+            what: The option that would replace it, as written in code.
 
         Raises:
             InvalidInput: It was loaded in part.
         """
-        self._left_out.refuse_replace(self.content.name, what)
+        self._not_loaded.refuse_replace(self.content.name, what)
 
-    def tell_of_deleted(self) -> None:
-        """Say that a merge deletes no runs, if some were deleted from the experiment in memory."""
-        tell_of_deleted(self.content.name, self.seen, self.content.runs)
+    def warn_of_deleted(self) -> None:
+        """Warn that a merge deletes no runs, if runs were deleted in memory."""
+        warn_of_deleted(self.content.name, self.seen, self.content.runs)
 
     def record(self, runs: Iterable[Run] | None = None) -> Record:
-        """Return the experiment as storage sees it.
+        """Return the record of the experiment for storage.
 
         Args:
             runs: Some of its runs; all if None.
@@ -102,8 +102,8 @@ class StoredState:
             runs=list(self.content.runs.values() if runs is None else runs),
             revision=self.revision,
             snapshot=self._snapshot,
-            missing_fields=self._left_out.fields,
-            missing_runs=self._left_out.runs,
+            missing_fields=self._not_loaded.fields,
+            missing_runs=self._not_loaded.runs,
             fingerprints=self.fingerprints,
         )
 
@@ -116,23 +116,23 @@ class StoredState:
             return None
         return self.store.read(name, columns=[])
 
-    def take_over(self, stored: Record) -> None:
-        """Take over what was read: what is in memory is of that experiment from now on."""
+    def adopt_stored(self, stored: Record) -> None:
+        """Adopt the id, the revision and the ledger of a stored experiment."""
         self.id_experiment, self.revision = stored.id_experiment, stored.revision
         self.adopt({run.id_run: run.ledger for run in stored.runs})
 
     def find_added(self) -> None:
-        """Take over what the database knows of runs that were added to a stored experiment."""
+        """Adopt the ledger entries of runs that were added here and are stored already."""
         if self.revision is None:
             return
         added = [run.id_run for run in self.content.runs.values() if not self.has(run)]
         self.adopt(self.store.entries(self.content.name, added))
 
     def adopt(self, entries: Mapping[str, LedgerEntry]) -> None:
-        """Take over what the ledger says; fields that were never in memory stay in the database.
+        """Adopt ledger entries; fields that were never in memory stay in the database.
 
         Args:
-            entries: Of runs, by `id_run`.
+            entries: Ledger entries by `id_run`.
         """
         for run in self.content.runs.values():
             entry = entries.get(run.id_run)
@@ -140,13 +140,13 @@ class StoredState:
                 continue
             run.ledger = entry
             if not self.has(run) and not run.fields:
-                self._released.take([run])
+                self._released.release([run])
 
     def release(self, runs: Iterable[Run]) -> None:
-        """Drop from memory what was written of runs; their fields are read back when needed."""
-        self._released.take(runs)
+        """Release fields of written runs from memory; they are read when they are used."""
+        self._released.release(runs)
 
-    def _give_back(self) -> None:
+    def _load_released(self) -> None:
         for run in self.content.runs.values():
             _ = run.fields
 
@@ -154,32 +154,32 @@ class StoredState:
         self._snapshot_of(id_experiment).runs.put(id_run, seen)
 
     def _snapshot_of(self, id_experiment: str) -> Snapshot:
-        """Return the snapshot; that of another experiment, which had this name before, goes."""
+        """Return the snapshot; one of an earlier experiment of this name is dropped."""
         if self._snapshot is None or self._snapshot.id_experiment != id_experiment:
             self._snapshot = Snapshot(id_experiment)
         return self._snapshot
 
-    def _see_assigned(self, runs: Iterable[Run]) -> None:
-        """Look at what the database holds of runs whose fields were assigned, and never read."""
+    def _read_assigned(self, runs: Iterable[Run]) -> None:
+        """Read what the database holds of runs whose fields were assigned and never read."""
         seen = self.seen
         unseen = [run for run in runs if run.is_of(self._released) and run.id_run not in seen]
         if unseen and self.store.exists(self.content.name):
-            self._released.look_at(unseen)
+            self._released.refresh(unseen)
 
     # -- writing ---------------------------------------------------------------------------------
 
     def write(self, mode: Mode, signing_key: Callable[[], bytes] | None) -> Written:
-        """Write the experiment, but for what the database alone has if it is merged.
+        """Write the experiment; released fields are left as they are by a merge.
 
         Args:
             mode: What to do if the name is taken.
-            signing_key: Returns the key of a pickle to store beside it; None: there is none.
+            signing_key: Returns the key of a pickle to store too; None stores no pickle.
         """
         if mode != "merge" or signing_key is not None:
-            self._give_back()
+            self._load_released()
         runs = [run for run in self.content.runs.values() if not self.has_alone(run)]
         if mode == "merge":
-            self._see_assigned(runs)
+            self._read_assigned(runs)
         record = self.record(runs)
         if signing_key is None:
             return self.store.write(record, mode)
@@ -189,25 +189,25 @@ class StoredState:
         )
 
     def settle(self, written: Written, mode: Mode) -> None:
-        """Take over what a write of the experiment did."""
+        """Update this state after a write of the experiment."""
         self.id_experiment = written.id_experiment
         self.revision, self._snapshot = written.revision, written.snapshot
         if mode != "merge":
-            self._left_out = LeftOut((), 0)
+            self._not_loaded = NotLoaded((), 0)
 
     def write_some(self, runs: list[Run]) -> None:
         """Write some runs that were executed."""
-        self._see_assigned(runs)
+        self._read_assigned(runs)
         self._note(self.store.write(self.record(runs), "merge"), runs)
 
     def replace(self) -> None:
-        """Put the experiment, as it is in memory, in the place of the stored one."""
-        self._give_back()
+        """Replace the stored experiment by the one in memory."""
+        self._load_released()
         record = self.record()
         self._note(self.store.write(record, "replace"), record.runs)
 
     def _note(self, written: Written, runs: Iterable[Run]) -> None:
-        """Take over what a write of runs did that are released afterwards, or executed next."""
+        """Update this state after a write of runs that are released or executed next."""
         self.id_experiment, self.revision = written.id_experiment, written.revision
         self._unannounced = joined(self._unannounced, written)
         snapshot = self._snapshot_of(written.id_experiment)
@@ -216,7 +216,7 @@ class StoredState:
             snapshot.runs.drop(run.id_run)
 
     def to_announce(self, written: Written) -> Written:
-        """Return what a write did, and checkpoints before it of which nobody was told; once."""
+        """Return what a write did, including checkpoints that were not announced yet."""
         told, self._unannounced = joined(self._unannounced, written), None
         return told
 
@@ -226,7 +226,7 @@ class StoredState:
         Raises:
             ExperimentNotFound: The database does not have it.
         """
-        self._give_back()
+        self._load_released()
         self.store.delete(self.content.name)
         self.revision = self._snapshot = None
         content = self.content
@@ -234,7 +234,7 @@ class StoredState:
 
 
 def joined(earlier: Written | None, later: Written) -> Written:
-    """Return what two writes in a row did, without what they saw."""
+    """Return the combined effect of two consecutive writes, without their snapshots."""
     nothing = Snapshot(later.id_experiment)
     if earlier is None:
         return replace(later, snapshot=nothing)

@@ -1,12 +1,12 @@
-"""Execution of steps on runs, in this process or in worker processes; knows nothing of Prefect."""
+"""Execution of steps on runs, in this process or in workers; independent of Prefect."""
 
 from mltraq_prefect.execution.batch import Batch, Outcome
-from mltraq_prefect.execution.batch_size import Pace, split
+from mltraq_prefect.execution.batch_size import BatchSizer, split
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.failures import (
     FailureLimit,
     grouped_failures,
-    how_to_go_on,
+    interruption_message,
     runs_failed,
 )
 from mltraq_prefect.execution.fingerprints import (
@@ -32,7 +32,7 @@ __all__ = [
     "FailureLimit",
     "Manifest",
     "Outcome",
-    "Pace",
+    "BatchSizer",
     "RunFingerprints",
     "Step",
     "Workers",
@@ -42,7 +42,7 @@ __all__ = [
     "differences",
     "execute_serially",
     "grouped_failures",
-    "how_to_go_on",
+    "interruption_message",
     "has_other_code",
     "prepare_workers",
     "refuse_edited",

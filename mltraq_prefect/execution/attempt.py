@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mltraq_prefect.errors import InvalidStep, MltraqError
-from mltraq_prefect.execution.copies import AtRest, fresh, held, packed
+from mltraq_prefect.execution.copies import FrozenValues, freeze, freeze_pickled, thaw
 from mltraq_prefect.execution.process_state import in_own_context
-from mltraq_prefect.execution.serialization import Rest, Resting, UnreadableRun, unpicklable
+from mltraq_prefect.execution.serialization import Freeze, FrozenRun, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
 from mltraq_prefect.model.namespace import Namespace
@@ -24,58 +24,59 @@ from mltraq_prefect.model.run import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where steps are executed.
+class Isolation:
+    """How far a step is isolated from the rest of the program.
 
     Attributes:
-        is_own_process: Whether what a step raises can be no interruption of the execution.
-        is_alone: Whether one run is executed at a time, so that the process is its own meanwhile.
-        rest: Puts at rest what a step leaves in a run.
+        is_own_process: Whether it runs in a worker process, where no exception interrupts the
+            execution itself.
+        is_alone: Whether the process executes one run at a time, so that globals can be seeded.
+        freeze: Freezes the values that a step leaves in a run.
     """
 
     is_own_process: bool
     is_alone: bool
-    rest: Rest
+    freeze: Freeze
 
 
-WORKER = Place(is_own_process=True, is_alone=True, rest=packed)
-SERIAL = Place(is_own_process=False, is_alone=True, rest=held)
-THREAD = Place(is_own_process=False, is_alone=False, rest=held)
+WORKER = Isolation(is_own_process=True, is_alone=True, freeze=freeze_pickled)
+SERIAL = Isolation(is_own_process=False, is_alone=True, freeze=freeze)
+THREAD = Isolation(is_own_process=False, is_alone=False, freeze=freeze)
 
 
 class Attempt(NamedTuple):
-    """What an attempt came to.
+    """Result of an attempt.
 
     Attributes:
-        run: As the step has left it; as it was before the step if that failed.
-        error: Traceback of what the step raised, or why it failed; None if it completed.
-        exception: What the step raised, or None.
-        returned: Type of what it returned, or None as it should be.
+        run: The run after the step; the run before it if the step failed.
+        error: Traceback, or the reason of the failure; None if the step completed.
+        exception: The exception that the step raised, or None.
+        returned: Name of the type that the step returned; None if it returned None, as it should.
     """
 
-    run: Resting
+    run: FrozenRun
     error: str | None = None
     exception: BaseException | None = None
     returned: str | None = None
 
 
 class _Refused(Exception):
-    """What a step has left behind cannot be taken; says what it did."""
+    """The results of a step cannot be accepted; the message says what the step did."""
 
 
-def attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attempt:
-    """Execute a step on a new copy of a run, and note in its ledger entry what happened.
+def attempt(step: Step, before: FrozenRun, kwargs: FrozenValues, isolation: Isolation) -> Attempt:
+    """Execute a step on a copy of a run, and record the outcome in its ledger entry.
 
     Args:
-        step: What to execute.
-        before: The run; nothing in it is changed.
-        kwargs: Of which the step gets a copy, when it asks for it.
-        place: Where this is.
+        step: The step.
+        before: The run; it is not changed.
+        kwargs: Kwargs of the execution; the step gets a copy when it uses them.
+        isolation: How far the step is isolated.
     """
     entry = before.ledger()
     entry.begin(step.name, step.fingerprint)
     start = time.perf_counter()
-    result = _attempt(step, before, kwargs, place)
+    result = _attempt(step, before, kwargs, isolation)
     entry.spend(step.name, duration_s=time.perf_counter() - start)
     if result.error is None:
         entry.complete(step.name, step.fingerprint)
@@ -85,32 +86,32 @@ def attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attemp
     return Attempt(result.run.with_ledger(entry), *result[1:])
 
 
-def _attempt(step: Step, before: Resting, kwargs: AtRest, place: Place) -> Attempt:
+def _attempt(step: Step, before: FrozenRun, kwargs: FrozenValues, isolation: Isolation) -> Attempt:
     try:
         run = before.run()
         run.defer(_Copies(before, kwargs))
         run.begin(step.name)
-        if place.is_alone:
+        if isolation.is_alone:
             _seed_globals(run)
         params = run.params, dict(run.params)
         value = in_own_context(step.function, run)
         _refuse_unexecuted(value)
         _refuse_changed_params(params, run)
-        after = _at_rest(step, before, run, place)
+        after = _frozen_results(step, before, run, isolation)
     except UnreadableRun as error:
         return Attempt(before, f"step {step.name!r} cannot begin: {error}", error)
     except _Refused as error:
         refused = f"step {step.name!r} {error}"
         return Attempt(before, refused, error.__cause__ or InvalidStep(refused))
     except BaseException as error:
-        if not place.is_own_process and _is_interruption(error):
+        if not isolation.is_own_process and _is_interruption(error):
             raise
         return Attempt(before, describe_error(step.name, error), error)
     return Attempt(after, returned=None if value is None else type(value).__name__)
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Return whether a user or Prefect ends the execution, rather than a step itself."""
+    """Return whether an exception of the user or of Prefect ends the whole execution."""
     is_prefects = type(error).__module__.partition(".")[0] == "prefect"
     return isinstance(error, KeyboardInterrupt) or (
         is_prefects and not isinstance(error, Exception)
@@ -118,23 +119,23 @@ def _is_interruption(error: BaseException) -> bool:
 
 
 class _Copies:
-    """Makes the kwargs and the ledger entry of a run for the step that asks for them: a `Source`.
+    """A `Source` that copies kwargs and ledger entry when a step uses them.
 
     Args:
-        before: The run at rest.
-        kwargs: Of the execution, at rest.
+        before: The frozen run.
+        kwargs: The frozen kwargs of the execution.
     """
 
     parts = frozenset(("kwargs", "ledger"))
 
-    def __init__(self, before: Resting, kwargs: AtRest) -> None:
+    def __init__(self, before: FrozenRun, kwargs: FrozenValues) -> None:
         self.lock = threading.Lock()
         self._before = before
         self._kwargs = kwargs
 
     def make(self, part: str, _run: Run) -> Any:
-        """Return a copy that nobody else has."""
-        return Namespace(fresh(self._kwargs)) if part == "kwargs" else self._before.ledger()
+        """Return a new copy."""
+        return Namespace(thaw(self._kwargs)) if part == "kwargs" else self._before.ledger()
 
 
 _NOT_EXECUTED: dict[str, Callable[[object], bool]] = {
@@ -145,7 +146,7 @@ _NOT_EXECUTED: dict[str, Callable[[object], bool]] = {
 
 
 def _refuse_unexecuted(value: object) -> None:
-    """Refuse what a call returns that has only been prepared, and executed nothing."""
+    """Refuse a returned coroutine or generator: nothing of it was executed."""
     if value is None:
         return
     for kind, is_kind in _NOT_EXECUTED.items():
@@ -172,9 +173,9 @@ def _refuse_changed_params(before: tuple[Namespace, dict[str, object]], run: Run
         raise _Refused("replaced run.params, which identify the run; leave them as they are")
 
 
-def _at_rest(step: Step, before: Resting, run: Run, place: Place) -> Resting:
-    """Put what a step has left in a run at rest; what cannot be kept fails the run."""
-    parts = {"fields": _left(run, "fields"), "locals": _left(run, "locals")}
+def _frozen_results(step: Step, before: FrozenRun, run: Run, isolation: Isolation) -> FrozenRun:
+    """Freeze the results of a step; the run fails if they cannot be kept."""
+    parts = {"fields": _values_left(run, "fields"), "locals": _values_left(run, "locals")}
     for key in parts["fields"]:
         if not isinstance(key, str):
             raise _Refused(f"set run.fields[{key!r}]; keys are text")
@@ -183,7 +184,9 @@ def _at_rest(step: Step, before: Resting, run: Run, place: Place) -> Resting:
     except MltraqError as error:
         raise _Refused(f"tracked what cannot be kept: {error}") from error
     try:
-        return before.with_results(place.rest(parts["fields"]), place.rest(parts["locals"]))
+        return before.with_results(
+            isolation.freeze(parts["fields"]), isolation.freeze(parts["locals"])
+        )
     except Exception as error:
         culprit = unpicklable(parts)
         if culprit is None:
@@ -194,7 +197,7 @@ def _at_rest(step: Step, before: Resting, run: Run, place: Place) -> Resting:
         ) from error
 
 
-def _left(run: Run, name: str) -> dict[str, Any]:
+def _values_left(run: Run, name: str) -> dict[str, Any]:
     values = getattr(run, name)
     if isinstance(values, dict):
         return dict(values)
@@ -212,7 +215,7 @@ def _seed_globals(run: Run) -> None:
 
 @contextmanager
 def global_generators_kept() -> Iterator[None]:
-    """Give `random` and `numpy.random` their states back at the end."""
+    """Restore the states of `random` and `numpy.random` at the end."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         yield
@@ -221,8 +224,8 @@ def global_generators_kept() -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
-def useless_return(step: str, returned: str) -> str:
-    """Return what to tell about a step that returns values."""
+def return_warning(step: str, returned: str) -> str:
+    """Return the warning for a step that returns a value."""
     return (
         f"step {step!r} returned a value (of type {returned}), which is ignored: "
         "track results in run.fields"

@@ -1,4 +1,4 @@
-"""A batch of runs on its way through the steps, and what becomes of it in each."""
+"""A batch of runs, and the outcomes of its attempts at a step."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from mltraq_prefect.execution.attempt import THREAD, WORKER, Attempt, attempt
-from mltraq_prefect.execution.copies import AtRest
+from mltraq_prefect.execution.copies import FrozenValues
 from mltraq_prefect.execution.logs import LogRecord
-from mltraq_prefect.execution.serialization import Parcel, rest
+from mltraq_prefect.execution.serialization import Chunk, remaining
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
 
 Guard = Callable[[int], AbstractContextManager[None]]
 
 EXCEPTION_BYTES = 100_000
-"""An exception may hold anything; one that is larger when pickled is not handed over."""
+"""Larger pickles of exceptions are not sent: an exception may refer to anything."""
 
-PART_SECONDS = 0.5
-"""A worker hands over what it has when this much time has passed since it last did."""
+HANDOVER_SECONDS = 0.5
+"""A worker sends its outcomes at this interval, in seconds."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of some runs of a parcel in one step.
+    """Outcome of a step on the next runs of a chunk.
 
     Attributes:
-        count: Number of runs: the next ones of the parcel, in its order.
-        done: Parcel of the runs that completed the step, or None.
-        failed: Parcel of the runs that did not, as they were before it, or None.
-        failures: Run for a person and traceback, one a failed run.
+        count: Number of these runs.
+        done: The runs that completed the step, or None.
+        failed: The runs that failed, as they were before the step, or None.
+        failures: Description and traceback of each failed run.
         records: What the step logged and printed.
-        returned: Type of a value that the step returned, for which there is no use.
-        exception: What the step raised in the first run that failed, if it can be handed over.
-        changed: Globals that the step has changed, and that were put back.
+        returned: Name of the type of a value that the step returned, or None.
+        exception: The exception of the first failed run, if it can be pickled.
+        changed: Globals that the step changed, and that were restored.
     """
 
     count: int
-    done: Parcel | None
-    failed: Parcel | None
+    done: Chunk | None
+    failed: Chunk | None
     failures: list[tuple[str, str]]
     records: list[LogRecord] = field(default_factory=list)
     returned: str | None = None
@@ -50,45 +50,48 @@ class Outcome:
     changed: set[str] = field(default_factory=set)
 
 
-def only_records(records: list[LogRecord]) -> Outcome:
-    """Return what a step has logged and printed so far."""
+def outcome_of_records(records: list[LogRecord]) -> Outcome:
+    """Return an outcome that has only what a step has logged and printed."""
     return Outcome(0, None, None, [], records)
 
 
 class Batch:
-    """The runs that one task run handles, in one step.
+    """The runs of one task run, in one step.
 
     Attributes:
-        label: Its runs for a person: params of a single run, else positions (``101-200 of 1000``).
+        label: Describes the runs: params of a single run, else positions (``101-200 of 1000``).
         size: Number of runs.
-        todo: Parcels of the runs that have yet to complete the step.
-        done: Parcels of those that have, unless they were delivered already.
-        failures: Of the last attempt: run for a person and traceback, one a failed run.
-        returned: Type of a value that the step returned, if it did.
-        exception: What the step raised in the first run that failed in the last attempt.
-        changed: Globals that the step has changed, and that were put back.
+        todo: Chunks of the runs that have not completed the step.
+        done: Chunks of the runs that have, unless they were delivered already.
+        failures: Description and traceback of each run that failed in the last attempt.
+        returned: Name of the type of a value that the step returned, or None.
+        exception: The exception of the first run that failed in the last attempt, or None.
+        changed: Globals that the step changed, and that were restored.
     """
 
     __slots__ = ("changed", "done", "exception", "failures", "label", "returned", "size", "todo")
 
-    def __init__(self, label: str, size: int, todo: list[Parcel]) -> None:
+    def __init__(self, label: str, size: int, todo: list[Chunk]) -> None:
         self.label = label
         self.size = size
         self.todo = todo
-        self.done: list[Parcel] = []
+        self.done: list[Chunk] = []
         self.failures: list[tuple[str, str]] = []
         self.returned: str | None = None
         self.exception: BaseException | None = None
         self.changed: set[str] = set()
 
-    def attempt(self, execute: Callable[[Parcel], Iterator[Outcome]]) -> Iterator[Outcome]:
-        """Execute what is to do. What fails stays to do, and so does what an exception prevented.
+    def attempt(self, execute: Callable[[Chunk], Iterator[Outcome]]) -> Iterator[Outcome]:
+        """Execute all chunks in `todo`; runs that fail, or are not reached, stay in it.
+
+        Args:
+            execute: Executes the step on a chunk, and yields outcomes.
 
         Raises:
-            RuntimeError: There are runs of which `execute` gave no outcome.
+            RuntimeError: `execute` gave no outcome for some runs.
         """
         left, self.failures, self.exception = deque(self.todo), [], None
-        failed: list[Parcel] = []
+        failed: list[Chunk] = []
         handled = 0
         try:
             while left:
@@ -101,9 +104,9 @@ class Batch:
                 left.popleft()
                 handled = 0
         finally:
-            self.todo = failed + rest(left, handled)
+            self.todo = failed + remaining(left, handled)
 
-    def _note(self, outcome: Outcome, failed: list[Parcel]) -> None:
+    def _note(self, outcome: Outcome, failed: list[Chunk]) -> None:
         if outcome.done is not None:
             self.done.append(outcome.done)
         if outcome.failed is not None:
@@ -114,7 +117,7 @@ class Batch:
         self.changed |= outcome.changed
 
     def next(self) -> Batch | None:
-        """Return the runs that completed this step, for the next; None if there are none."""
+        """Return the batch for the next step: the runs that completed this one, or None."""
         if not self.done:
             return None
         return Batch(self.label, self.size - len(self.failures), self.done)
@@ -123,59 +126,59 @@ class Batch:
         return f"<runs {self.label}>"
 
 
-def execute_packed(
+def execute_chunk(
     make_step: Callable[[], Step],
-    kwargs: AtRest,
-    parcel: Parcel,
+    kwargs: FrozenValues,
+    chunk: Chunk,
     guard: Guard,
 ) -> Iterator[Outcome]:
-    """Execute a step on the runs of a parcel; this is what worker processes do.
+    """Execute a step on the runs of a chunk, in a worker process.
 
     Args:
-        make_step: Returns what to execute, of which nobody else has changed anything.
-        kwargs: Of which each run gets a copy as `run.kwargs`.
-        parcel: The runs.
-        guard: Makes a context in which the run of that place is executed.
+        make_step: Returns the step, with its captured state as it was at first.
+        kwargs: Kwargs of the execution; each run gets a copy.
+        chunk: The runs.
+        guard: Makes the context for the run of an index.
 
     Yields:
-        Outcomes, as time passes; their counts add up to the number of runs.
+        Outcomes from time to time; their counts add up to the number of runs.
     """
     start = 0
-    while start < len(parcel):
-        attempts = _attempt_some(make_step, kwargs, parcel, start, guard)
-        outcome = came_to(attempts)
-        outcome.exception = _sendable(outcome.exception)
+    while start < len(chunk):
+        attempts = _attempt_some(make_step, kwargs, chunk, start, guard)
+        outcome = outcome_of(attempts)
+        outcome.exception = _picklable(outcome.exception)
         yield outcome
         start += len(attempts)
 
 
 def _attempt_some(
-    make_step: Callable[[], Step], kwargs: AtRest, parcel: Parcel, start: int, guard: Guard
+    make_step: Callable[[], Step], kwargs: FrozenValues, chunk: Chunk, start: int, guard: Guard
 ) -> list[Attempt]:
-    """Attempt runs until it is time to hand over."""
+    """Attempt runs until it is time to send the outcome."""
     attempts: list[Attempt] = []
     has_exception = False
-    until = time.monotonic() + PART_SECONDS
-    for place in range(start, len(parcel)):
+    until = time.monotonic() + HANDOVER_SECONDS
+    for index in range(start, len(chunk)):
         if attempts and time.monotonic() >= until:
             break
-        with guard(place):
-            result = attempt(make_step(), parcel[place], kwargs, WORKER)
+        with guard(index):
+            result = attempt(make_step(), chunk[index], kwargs, WORKER)
         if result.exception is not None and has_exception:
-            result = result._replace(exception=None)  # it holds all that its frames hold
+            result = result._replace(exception=None)  # it keeps alive what its frames refer to
         has_exception = has_exception or result.exception is not None
         attempts.append(result)
     return attempts
 
 
-def execute_here(step: Step, kwargs: AtRest, parcel: Parcel) -> Iterator[Outcome]:
+def execute_in_thread(step: Step, kwargs: FrozenValues, chunk: Chunk) -> Iterator[Outcome]:
     """Execute a step on runs in this thread, without seeding the global generators."""
-    for resting in parcel:
-        yield came_to([attempt(step, resting, kwargs, THREAD)])
+    for frozen in chunk:
+        yield outcome_of([attempt(step, frozen, kwargs, THREAD)])
 
 
-def came_to(attempts: Sequence[Attempt]) -> Outcome:
-    """Return the outcome of attempts at runs that follow each other in a parcel."""
+def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
+    """Return the outcome of attempts at consecutive runs of a chunk."""
     failed = [each for each in attempts if each.error is not None]
     return Outcome(
         len(attempts),
@@ -187,24 +190,24 @@ def came_to(attempts: Sequence[Attempt]) -> Outcome:
     )
 
 
-def _sendable(error: BaseException | None) -> BaseException | None:
-    """Return an exception if another process can read it, without its traceback."""
+def _picklable(error: BaseException | None) -> BaseException | None:
+    """Return an exception, without its traceback, if another process can unpickle it."""
     if error is None:
         return None
     try:
-        unpickled(packed := pickle.dumps(error))
+        unpickled(data := pickle.dumps(error))
     except Exception:
         return None
-    return error if len(packed) < EXCEPTION_BYTES else None
+    return error if len(data) < EXCEPTION_BYTES else None
 
 
-def lost(parcel: Parcel, reason: str) -> Outcome:
-    """Return the outcome of an attempt of which nothing came back: every run failed."""
+def outcome_of_lost(chunk: Chunk, reason: str) -> Outcome:
+    """Return the outcome of runs whose worker died: every run failed."""
     failed = []
-    for resting in parcel:
-        entry = resting.ledger()
+    for frozen in chunk:
+        entry = frozen.ledger()
         entry.attempts = entry.attempts + 1 if entry.state == "failed" else 1
         entry.state, entry.error, entry.error_type = "failed", reason, "WorkerDied"
-        failed.append(resting.with_ledger(entry))
-    failures = [(resting.describe(), reason) for resting in failed]
+        failed.append(frozen.with_ledger(entry))
+    failures = [(frozen.describe(), reason) for frozen in failed]
     return Outcome(len(failed), None, failed, failures)

@@ -1,4 +1,4 @@
-"""How runs are divided into batches, while it is learnt how long they take."""
+"""Division of runs into batches, by the durations of the runs that have ended."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from math import ceil
 from mltraq_prefect.model.run import Run
 
 TASK_RUNS_PER_STEP = 100
-"""So many, a graph can show; there are more where a batch would take long, or workers wait."""
-MOST_TASK_RUNS_PER_STEP = 1_000
+"""A graph can show this many. There are more where a batch would take long, or workers wait."""
+MAX_TASK_RUNS_PER_STEP = 1_000
 TASK_RUNS_PER_WORKER = 8
-LONG_SECONDS = 60.0
-"""A batch that takes longer than this is made smaller, as far as the number of task runs allows."""
+MAX_BATCH_SECONDS = 60.0
+"""A longer batch is made smaller, as far as the number of task runs allows."""
 
 BATCH_SECONDS = 3.0
-"""Short runs are put together in batches of about this much: each task run has its price."""
+"""Target duration of a batch of short runs: each task run has an overhead."""
 CHECKPOINTED_SECONDS = 1.0
-"""The same, where a kill shall not cost more."""
-LEAST_SECONDS = 0.25
-"""Towards the end batches get smaller, but not smaller than this."""
-MOST_RUNS = 1_000
-"""Nor are batches made larger than this for speed: memory holds some of them."""
+"""The same with checkpoints: a killed execution loses no more than this."""
+MIN_BATCH_SECONDS = 0.25
+"""Batches get smaller towards the end, but not shorter than this."""
+MAX_BATCH_RUNS = 1_000
+"""Batches are not made larger than this for speed: memory holds several of them."""
 
-TRUST = 50
-"""How long some runs took is not taken to hold for more than so many times as many."""
+MAX_EXTRAPOLATION = 50
+"""The mean duration of n runs is used to plan at most this many times n runs."""
 
-BATCHES_AHEAD = 2
-"""So many batches a worker are on their way, so that it does not wait for the next."""
+BATCHES_IN_FLIGHT = 2
+"""Batches in flight for each worker, so that it does not wait for the next one."""
 
 FIRST_BATCHES = 8
-"""Of an execution that may stop early; there are more as they end well."""
+"""Batches in flight at first if the execution may stop early; more follow as they succeed."""
 
 
-class Pace:
-    """How large batches shall be, and how many on their way; learnt from the runs that ended.
+class BatchSizer:
+    """Chooses the size of each batch, and how many are in flight, from the runs that have ended.
 
-    A batch is a fair share of what is left, within bounds, so the workers end at about the same
-    time (Polychronopoulos and Kuck, "Guided self-scheduling", 1987).
+    A batch is a fair share of the remaining runs, within bounds, so that all workers end at about
+    the same time (Polychronopoulos and Kuck, "Guided self-scheduling", 1987).
 
     Args:
         total: Number of runs.
-        workers: How many batches are executed at the same time.
-        seconds: How long a batch of short runs takes.
-        fixed: Size of every batch, whatever is learnt; None if it follows from that.
-        is_careful: Whether the execution may stop early: few batches are on their way at first.
+        workers: Number of batches that are executed at the same time.
+        seconds: Target duration of a batch of short runs.
+        fixed: Size of every batch; None derives it from durations.
+        starts_small: Whether only few batches are in flight at first.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Pace:
         seconds: float = BATCH_SECONDS,
         fixed: int | None = None,
         *,
-        is_careful: bool = False,
+        starts_small: bool = False,
     ) -> None:
-        self._is_careful = is_careful
+        self._starts_small = starts_small
         self._total = total
         self._workers = workers
         self._seconds = seconds
@@ -65,18 +65,18 @@ class Pace:
         self._per_run = 0.0
         self._weight = 0.0
 
-    def note(self, runs: Sequence[Run]) -> None:
-        """Take runs that have ended. Those of late count most: the first ones import modules."""
+    def observe(self, runs: Sequence[Run]) -> None:
+        """Learn from runs that have ended; recent ones weigh more: the first import modules."""
         seconds = sum(run.ledger.duration_s or 0.0 for run in runs)
         before = self._per_run * self._weight / 2
         self._ended += len(runs)
         self._weight = self._weight / 2 + len(runs)
         self._per_run = (before + seconds) / self._weight
 
-    def ahead(self) -> int:
-        """Return how many batches to have on their way: at first, enough to tell the pace."""
-        most = self._workers + min((BATCHES_AHEAD - 1) * self._workers, self._ended // 2)
-        if not self._is_careful:
+    def max_in_flight(self) -> int:
+        """Return how many batches may be in flight: at first, enough to measure durations."""
+        most = self._workers + min((BATCHES_IN_FLIGHT - 1) * self._workers, self._ended // 2)
+        if not self._starts_small:
             return most
         return min(most, FIRST_BATCHES + 2 * (self._ended // (self._fixed or 1)))
 
@@ -84,7 +84,7 @@ class Pace:
         """Return the size of the next batch.
 
         Args:
-            left: Number of runs that are in no batch yet.
+            left: Number of runs that are not in a batch yet.
         """
         if self._fixed is not None:
             return self._fixed
@@ -93,8 +93,10 @@ class Pace:
         # A fifth of the task runs is for the smaller batches at the end.
         fewest = self._total / (0.8 * self._task_runs())
         short = 1 / max(self._per_run, 1e-9)
-        largest = max(fewest, min(self._seconds * short, MOST_RUNS, TRUST * self._ended))
-        least = max(fewest / 4, LEAST_SECONDS * short)
+        largest = max(
+            fewest, min(self._seconds * short, MAX_BATCH_RUNS, MAX_EXTRAPOLATION * self._ended)
+        )
+        least = max(fewest / 4, MIN_BATCH_SECONDS * short)
         return ceil(min(largest, max(left / self._workers, least)))
 
     def _task_runs(self) -> float:
@@ -102,21 +104,21 @@ class Pace:
         wanted = (
             TASK_RUNS_PER_STEP,
             TASK_RUNS_PER_WORKER * self._workers,
-            self._total * self._per_run / LONG_SECONDS,
+            self._total * self._per_run / MAX_BATCH_SECONDS,
         )
-        return min(MOST_TASK_RUNS_PER_STEP, max(wanted))
+        return min(MAX_TASK_RUNS_PER_STEP, max(wanted))
 
 
-def split(runs: Sequence[Run], pace: Pace) -> Iterator[tuple[str, list[Run]]]:
-    """Yield label and runs of each batch.
+def split(runs: Sequence[Run], sizer: BatchSizer) -> Iterator[tuple[str, list[Run]]]:
+    """Yield the label and the runs of each batch.
 
     Args:
         runs: In the order of the experiment.
-        pace: Tells the size of each batch when it is made.
+        sizer: Chooses the size of each batch when it is made.
     """
     total, start = len(runs), 0
     while start < total:
-        members = list(runs[start : start + pace.size(total - start)])
+        members = list(runs[start : start + sizer.size(total - start)])
         end = start + len(members)
         positions = f"{start + 1}-{end} of {total}"
         yield (members[0].describe() if len(members) == 1 else positions), members

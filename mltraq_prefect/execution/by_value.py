@@ -1,10 +1,8 @@
-"""Pickles of code that no other process could import.
+"""Pickling by value of code that another process could not import.
 
-That is code of ``__main__``, of a notebook's cells, of closures, and of modules that are found in
-this process alone.
-
-With the code travels the source of the files that it comes from. Another process may have no such
-file, as a cell has none, and a traceback without source lines tells little.
+This is code of ``__main__``, of notebook cells, of closures, and of modules that exist in this
+process only. The source text is sent with the code, so that tracebacks show source lines even if
+there is no file, as for a notebook cell.
 """
 
 from __future__ import annotations
@@ -21,16 +19,16 @@ import cloudpickle
 
 from mltraq_prefect.execution.importability import modules_of_this_process_alone
 
-MOST_CHARACTERS = 1_000_000
-"""Larger sources are left where they are."""
+MAX_SOURCE_CHARACTERS = 1_000_000
+"""Longer source texts are not sent."""
 
 
 def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
-    """Pickle a value, by value what no other process could import.
+    """Pickle a value, with code that another process could not import by value.
 
     Args:
-        value: Anything that cloudpickle takes.
-        buffer_callback: Gets large buffers instead of the pickle (PEP 574).
+        value: Anything that cloudpickle supports.
+        buffer_callback: Called with buffers that are left out of the pickle (PEP 574).
     """
     file = io.BytesIO()
     _Pickler(file, buffer_callback).dump(value)
@@ -38,16 +36,16 @@ def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> by
 
 
 def note_modules() -> None:
-    """Let what modules of this process alone define travel by value from now on.
+    """Pickle by value, from now on, what is defined in modules that only this process has.
 
-    cloudpickle knows the modules for which this is so, those that a user has named included.
+    cloudpickle keeps the list of such modules; users may have registered others.
     """
     for module in modules_of_this_process_alone():
         cloudpickle.register_pickle_by_value(module)
 
 
 def is_needed(data: bytes) -> bool:
-    """Return whether a plain pickle names a module that another process could not import."""
+    """Return whether a plain pickle refers to a module that another process could not import."""
     if b"__main__" in data:
         return True
     return any(name.encode() in data for name in cloudpickle.list_registry_pickle_by_value())
@@ -65,14 +63,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         name = code.co_filename
         if name not in self._sources:
             source = "".join(linecache.getlines(name))
-            self._sources[name] = source if len(source) <= MOST_CHARACTERS else ""
+            self._sources[name] = source if len(source) <= MAX_SOURCE_CHARACTERS else ""
         return _with_source, (name, self._sources[name], *self._reduce_inherited(code))
 
 
 def _with_source(
     name: str, source: str, make: Callable[..., CodeType], args: tuple[Any, ...]
 ) -> CodeType:
-    """Return code, and let tracebacks find its source where its file is not."""
+    """Return code, and register its source text for tracebacks if its file is missing."""
     if source and not linecache.getline(name, 1):
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     return make(*args).replace(co_filename=name)

@@ -1,4 +1,4 @@
-"""What a function that is sent by value brings along, and a run may change."""
+"""State that a function captures, and that a run may change: it is unpickled anew each time."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _CODE = (types.BuiltinFunctionType, types.ModuleType)
 _DESCRIPTORS = (property, staticmethod, classmethod, types.MemberDescriptorType)
 
 
-def maker_of(packed: Pickled) -> tuple[Callable[[], Step], list[Step]]:
+def step_factory(pickled: Pickled) -> tuple[Callable[[], Step], list[Step]]:
     """Return what makes a step for each attempt, and the step if that is always the same one.
 
     It is if it brings no state, or is a function of a module: what it changes is put back.
 
     Args:
-        packed: Pickle of the step.
+        pickled: Pickle of the step.
     """
-    step, other = _made(packed), _made(packed)
-    if step.function is other.function or not _brings_state(step.function):
+    step, other = _unpickled_step(pickled), _unpickled_step(pickled)
+    if step.function is other.function or not _captures_state(step.function):
         return lambda: step, [step]
-    return functools.partial(_made, packed), []
+    return functools.partial(_unpickled_step, pickled), []
 
 
-def _made(packed: Pickled) -> Step:
-    step: Step = unpickled(packed.data, buffers=packed.buffers)
+def _unpickled_step(pickled: Pickled) -> Step:
+    step: Step = unpickled(pickled.data, buffers=pickled.buffers)
     return step
 
 
-def _brings_state(function: Any) -> bool:
+def _captures_state(function: Any) -> bool:
     seen: set[int] = set()
     waiting = [function]
     while waiting:
@@ -45,7 +45,7 @@ def _brings_state(function: Any) -> bool:
         if isinstance(value, type):
             waiting.extend(_attributes(value))
         elif isinstance(value, types.FunctionType):
-            waiting.extend(_brought(value))
+            waiting.extend(_captured(value))
         elif isinstance(value, functools.partial):
             waiting += [value.func, *value.args, *value.keywords.values()]
         elif isinstance(value, (tuple, frozenset)):
@@ -56,14 +56,14 @@ def _brings_state(function: Any) -> bool:
 
 
 def _attributes(kind: type) -> Iterator[Any]:
-    """Yield what a class has that is sent by value."""
+    """Yield the attributes of a class that is sent by value."""
     if kind.__module__ == "__main__":
         for name, value in vars(kind).items():
             if not isinstance(value, _DESCRIPTORS) and not name.startswith("__"):
                 yield value
 
 
-def _brought(function: types.FunctionType) -> Iterator[Any]:
+def _captured(function: types.FunctionType) -> Iterator[Any]:
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents

@@ -1,4 +1,4 @@
-"""What an object holds: noted, compared by identity without calling code of anybody, put back."""
+"""Contents of objects: saved, compared by identity without calling their code, and restored."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Content(ABC):
 
     @abstractmethod
     def has_changed(self) -> bool:
-        """Return whether it holds something else now."""
+        """Return whether the contents have changed."""
 
     @abstractmethod
     def restore(self) -> None:
-        """Put it back."""
+        """Restore the contents."""
 
     def added(self) -> list[Any]:
         """Return what it holds in addition, if nothing else of it has changed."""
@@ -57,7 +57,7 @@ class Items(Content):
     """References that an object holds.
 
     Args:
-        read: Returns them, always in the same order.
+        read: Returns the references, always in the same order.
         write: Sets them.
     """
 
@@ -69,14 +69,14 @@ class Items(Content):
         self._saved = read()
 
     def has_changed(self) -> bool:
-        """Return whether one was set to something else, or one came or went."""
+        """Return whether a reference was changed, added or removed."""
         now = self._read()
         if len(now) != len(self._saved):
             return True
         return not all(map(is_, now, self._saved)) and not all(map(is_same, now, self._saved))
 
     def restore(self) -> None:
-        """Set them again."""
+        """Restore the references."""
         self._write(self._saved)
 
 
@@ -110,7 +110,7 @@ class ArrayContent(Content):
     """The numbers of an array.
 
     Args:
-        array: It.
+        array: The array.
     """
 
     __slots__ = ("_array", "_saved")
@@ -133,7 +133,7 @@ class ForeignContent(Content):
     """An object of a library, by its pickle.
 
     Args:
-        value: It.
+        value: The object.
 
     Raises:
         Exception: It cannot be pickled, or its pickle is large.
@@ -146,14 +146,14 @@ class ForeignContent(Content):
         self._pickle = _pickled(value)
 
     def has_changed(self) -> bool:
-        """Return whether its pickle is another one."""
+        """Return whether its pickle has changed."""
         try:
             return _pickled(self._value) != self._pickle
         except Exception:
             return True
 
     def restore(self) -> None:
-        """Give it the attributes of a copy."""
+        """Restore the attributes from the pickle."""
         copy = unpickled(self._pickle)
         self._value.__dict__.clear()
         self._value.__dict__.update(copy.__dict__)

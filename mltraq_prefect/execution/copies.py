@@ -1,8 +1,8 @@
-"""Copies of values that share nothing which can be changed.
+"""Frozen values, and copies of them that share nothing mutable.
 
-Values at rest are pickles, or a dict of which nothing can be changed. Each attempt at a run gets
-new objects made of them. Buffers from `SHARED_BYTES` on are not copied for it: all attempts see
-the same memory, and it is read-only.
+Frozen values are a pickle, or a dict of immutable values. Each attempt at a run gets new objects
+that are thawed from them. Buffers of at least `SHARED_BYTES` are not copied: all attempts share
+the memory, which is read-only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mltraq_prefect.model.pickling import unpickled
 Values = dict[str, Any]
 
 SHARED_BYTES = 1 << 20
-"""Arrays of kwargs from this size on are shared by all runs, and read-only."""
+"""Arrays in kwargs of at least this size are shared by all runs, and read-only."""
 
 UNCHANGEABLE = frozenset(
     (
@@ -45,7 +45,7 @@ _CODE = (
     types.MethodWrapperType,
     types.MethodDescriptorType,
 )
-"""Within a process it is the same for all: nobody takes a change of it for one of a value."""
+"""Code is not copied within a process: it is no value that a step is expected to change."""
 
 
 def is_unchangeable(values: Values) -> bool:
@@ -57,8 +57,8 @@ class Pickled(NamedTuple):
     """Pickled values.
 
     Attributes:
-        data: Their pickle.
-        buffers: Large memory that the pickle refers to; read-only.
+        data: The pickle.
+        buffers: Read-only memory that the pickle refers to.
         code: Functions, classes and modules that the pickle refers to, within one process.
     """
 
@@ -72,24 +72,26 @@ class Pickled(NamedTuple):
         return values
 
 
-class Held:
-    """Values that stay in this process; those that cannot be copied are shared as they are.
+class LocalValues:
+    """Values that stay in this process; values that cannot be pickled are shared, not copied.
+
+    They are pickled when the first copy is made; until then their owner may change them.
 
     Args:
-        values: What somebody holds, and may change while nothing is copied.
-        shares: Whether large memory is shared.
+        values: The values.
+        shares_buffers: Whether copies share large buffers.
     """
 
-    __slots__ = ("_pickled", "_shares", "_uncopied", "_values")
+    __slots__ = ("_pickled", "_shares_buffers", "_uncopied", "_values")
 
-    def __init__(self, values: Values, *, shares: bool = False) -> None:
+    def __init__(self, values: Values, *, shares_buffers: bool = False) -> None:
         self._values = values
-        self._shares = shares
+        self._shares_buffers = shares_buffers
         self._pickled: Pickled | None = None
         self._uncopied: Values = {}
 
-    def keep(self) -> Held:
-        """Take the values as they are now: later changes of them are not seen in copies."""
+    def freeze(self) -> LocalValues:
+        """Pickle the values now: later changes are not seen in copies."""
         self._first_copy()
         return self
 
@@ -101,12 +103,12 @@ class Held:
 
     def _first_copy(self) -> Values:
         try:
-            self._pickled = _held(self._values, self._shares)
+            self._pickled = _pickle_local(self._values, self._shares_buffers)
             return self._pickled.copy()
         except Exception:
-            self._uncopied = {key: v for key, v in self._values.items() if not _can_be_held(v)}
+            self._uncopied = {key: v for key, v in self._values.items() if not _is_copyable(v)}
             copied = {key: v for key, v in self._values.items() if key not in self._uncopied}
-            self._pickled = _held(copied, self._shares)
+            self._pickled = _pickle_local(copied, self._shares_buffers)
             return self._completed(self._pickled.copy())
 
     def _completed(self, copied: Values) -> Values:
@@ -120,36 +122,36 @@ class Held:
             self._first_copy()
         return () if self._pickled is None else self._pickled.code
 
-    def take(self) -> Values:
+    def consume(self) -> Values:
         """Return the values themselves if nobody has got a copy of them, else a copy."""
         return self._values if self._pickled is None else self.copy()
 
 
-AtRest = Values | Pickled | Held
-"""Values of which each attempt gets its own copy; a dict has nothing that can be changed."""
+FrozenValues = Values | Pickled | LocalValues
+"""Values of which each attempt gets a copy; a dict has only immutable values."""
 
 
-def fresh(values: AtRest) -> Values:
-    """Return values that nobody else can change."""
+def thaw(values: FrozenValues) -> Values:
+    """Return new values that nobody else refers to."""
     return dict(values) if type(values) is dict else values.copy()
 
 
-def taken(values: AtRest) -> Values:
-    """Return values for who gets them last."""
-    return values.take() if isinstance(values, Held) else fresh(values)
+def consume_values(values: FrozenValues) -> Values:
+    """Return values, without a copy if possible; the frozen values are not used again."""
+    return values.consume() if isinstance(values, LocalValues) else thaw(values)
 
 
-def held(values: Mapping[str, Any]) -> AtRest:
-    """Put values at rest that stay in this process."""
+def freeze(values: Mapping[str, Any]) -> FrozenValues:
+    """Freeze values that stay in this process."""
     plain = dict(values)
-    return plain if is_unchangeable(plain) else Held(plain)
+    return plain if is_unchangeable(plain) else LocalValues(plain)
 
 
-def packed(values: Mapping[str, Any]) -> AtRest:
-    """Put values at rest so that they can be sent to another process.
+def freeze_pickled(values: Mapping[str, Any]) -> FrozenValues:
+    """Freeze values so that they can be sent to another process.
 
     Raises:
-        Exception: Whatever a value raises that cannot be pickled.
+        Exception: A value cannot be pickled, and raised this.
     """
     plain = dict(values)
     if is_unchangeable(plain):
@@ -157,17 +159,17 @@ def packed(values: Mapping[str, Any]) -> AtRest:
     try:
         data = pickle.dumps(plain, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception:
-        return Pickled(pack(plain))
-    # Plain pickle is much faster, but keeps of functions and classes the name alone.
-    return Pickled(pack(plain) if by_value.is_needed(data) else data)
+        return Pickled(dumps(plain))
+    # Plain pickle is much faster, but refers to functions and classes by name.
+    return Pickled(dumps(plain) if by_value.is_needed(data) else data)
 
 
-def pack(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:
-    """Pickle, by value what is defined in ``__main__`` or in a notebook.
+def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:
+    """Pickle a value; code of ``__main__`` and notebooks is pickled by value.
 
     Args:
-        value: What is pickled.
-        buffers: Gets large memory, which is left out of the pickle; None leaves nothing out.
+        value: The value.
+        buffers: Large buffers are appended to it, and left out of the pickle; None keeps them.
     """
     callback = None if buffers is None else _leaving_out(buffers)
     return by_value.dumps(value, callback)
@@ -183,8 +185,8 @@ def _leaving_out(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleB
     return keeps
 
 
-class _HeldPickler(pickle.Pickler):
-    """Pickles within a process: functions, classes and modules stay what they are."""
+class _LocalPickler(pickle.Pickler):
+    """Pickles within a process: functions, classes and modules are referred to, not copied."""
 
     def __init__(self, file: io.BytesIO, code: list[Any], callback: Any) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL, buffer_callback=callback)
@@ -197,15 +199,15 @@ class _HeldPickler(pickle.Pickler):
         return len(self._code) - 1
 
 
-def _held(values: Values, shares: bool) -> Pickled:
+def _pickle_local(values: Values, shares_buffers: bool) -> Pickled:
     file, code, buffers = io.BytesIO(), list[Any](), list[pickle.PickleBuffer]()
-    _HeldPickler(file, code, _leaving_out(buffers) if shares else None).dump(values)
+    _LocalPickler(file, code, _leaving_out(buffers) if shares_buffers else None).dump(values)
     return Pickled(file.getvalue(), [buffer.raw().toreadonly() for buffer in buffers], code)
 
 
-def _can_be_held(value: Any) -> bool:
+def _is_copyable(value: Any) -> bool:
     try:
-        _held({"": value}, shares=True).copy()
+        _pickle_local({"": value}, shares_buffers=True).copy()
     except Exception:
         return False
     return True

@@ -1,4 +1,4 @@
-"""How many workers a machine can keep busy."""
+"""Number of workers that a machine can keep busy."""
 
 from __future__ import annotations
 

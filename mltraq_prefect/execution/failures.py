@@ -1,4 +1,4 @@
-"""The failures of an execution, grouped by distinct error, so that none hides another."""
+"""Failures of an execution, grouped by distinct error, so that none hides another."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from mltraq_prefect.execution.tracebacks import HEAD, headline, message, users_f
 from mltraq_prefect.model.run import Run
 
 EXAMPLES = 3
-"""Runs of a group that are named."""
+"""Number of runs of a group that are named."""
 
 MESSAGE_CHARACTERS = 2_000
-"""Longer messages of errors are cut; the ledger has them whole."""
+"""Longer error messages are cut; the ledger keeps the whole text."""
 
 
 class _Kind(NamedTuple):
-    """What failures of one group have in common.
+    """What the failures of one group have in common.
 
     Attributes:
         error: Type of the error, or what ended the worker.
-        place: Where it was raised.
+        location: Line of code that raised it.
     """
 
     error: str
-    place: str
+    location: str
 
 
 class FailureLimit:
-    """Tells when too many runs have failed to go on.
+    """Counts failed runs, and says when to stop.
 
     Args:
-        most: So many are too many; None if any number may fail.
+        most: Number of failures at which to stop; None means never.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -43,7 +43,7 @@ class FailureLimit:
 
     @property
     def is_reached(self) -> bool:
-        """Whether no more runs shall begin."""
+        """Whether no more runs are to be started."""
         return self._most is not None and self._failed >= self._most
 
     def note(self, runs: Iterable[Run]) -> None:
@@ -53,31 +53,31 @@ class FailureLimit:
 
 
 def runs_failed(experiment: str, runs: Iterable[Run]) -> RunsFailed | None:
-    """Return the error that tells of all failed runs, or None if none has failed.
+    """Return the error for all failed runs, or None if none has failed.
 
     Args:
         experiment: Name of the experiment.
-        runs: Those that were to be executed.
+        runs: The runs that were to be executed.
     """
     runs = list(runs)
     failed = [run for run in runs if run.ledger.state == "failed"]
     if not failed:
         return None
     errors = [run.ledger.error or "" for run in failed]
-    groups = _grouped(errors, lambda place: failed[place].describe())
+    groups = _grouped(errors, lambda index: failed[index].describe())
     shown = failed[: RunsFailed.SHOWN]
     failures = [(f"run {run.describe()}", run.ledger.error or "") for run in shown]
     pending = sum(run.ledger.state == "pending" for run in runs)
     return RunsFailed(experiment, len(failed), len(runs), failures, groups, pending)
 
 
-def how_to_go_on(experiment: str, runs: Collection[Run], options: ExecutionOptions) -> str:
-    """Return what to tell in one line of an execution that was interrupted.
+def interruption_message(experiment: str, runs: Collection[Run], options: ExecutionOptions) -> str:
+    """Return one line on an interrupted execution: what is kept, and how to continue.
 
     Args:
         experiment: Name of the experiment.
         runs: All of its runs.
-        options: Of the execution.
+        options: Options of the execution.
     """
     done = sum(run.ledger.state == "completed" for run in runs)
     text = f"experiment {experiment!r}: interrupted; {done:,} of {len(runs):,} runs completed"
@@ -87,23 +87,23 @@ def how_to_go_on(experiment: str, runs: Collection[Run], options: ExecutionOptio
 
 
 def grouped_failures(failures: Sequence[tuple[str, str]]) -> list[FailureGroup]:
-    """Return failures by type and place, those of most runs first.
+    """Return failures grouped by type and line of code, the largest group first.
 
     Args:
-        failures: Run for a person and error, one a failed run.
+        failures: Description and error of each failed run.
     """
-    return _grouped([error for _, error in failures], lambda place: failures[place][0])
+    return _grouped([error for _, error in failures], lambda index: failures[index][0])
 
 
 def _grouped(errors: Sequence[str], describe: Callable[[int], str]) -> list[FailureGroup]:
     members: dict[_Kind, list[int]] = {}
-    kinds: dict[str, str] = {}
+    locations: dict[str, str] = {}
     for number, error in enumerate(errors):
         body = error.rstrip().rpartition("\n")[0]  # messages differ where frames do not
-        place = kinds.get(body) if body else ""
-        if place is None:
-            place = kinds[body] = _place(error)
-        kind = _Kind(_type(error) or headline(error), place)
+        location = locations.get(body) if body else ""
+        if location is None:
+            location = locations[body] = _location(error)
+        kind = _Kind(_type(error) or headline(error), location)
         members.setdefault(kind, []).append(number)
     groups = [_group(kind, numbers, errors, describe) for kind, numbers in members.items()]
     return sorted(groups, key=lambda group: -group.count)
@@ -115,7 +115,7 @@ def _group(
     error = errors[numbers[0]]
     examples = tuple(describe(number) for number in numbers[:EXAMPLES])
     text, line = _shown(error), _cut(headline(error))
-    return FailureGroup(len(numbers), _type(error), line, kind.place, examples, text)
+    return FailureGroup(len(numbers), _type(error), line, kind.location, examples, text)
 
 
 def _type(error: str) -> str | None:
@@ -123,7 +123,7 @@ def _type(error: str) -> str | None:
     return headline(error).partition(":")[0] if HEAD in error else None
 
 
-def _place(error: str) -> str:
+def _location(error: str) -> str:
     frames = users_frames(error)
     if not frames:
         return ""
@@ -133,8 +133,8 @@ def _place(error: str) -> str:
 
 def _shown(error: str) -> str:
     """Return step, the user's own frames and the error."""
-    start, found, _ = error.partition(HEAD)
-    if not found:
+    start, head, _ = error.partition(HEAD)
+    if not head:
         return _cut(error)
     frames = [frame.text for frame in users_frames(error)]
     return "\n".join([start + HEAD, *frames, _cut(message(error))])

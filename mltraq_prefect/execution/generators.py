@@ -27,15 +27,15 @@ _DEPTH = 4
 def refuse_generators(subject: str, name: str, value: object) -> None:
     """Refuse a value that holds a generator of random numbers, or an iterator.
 
-    Those of the modules `random` and `numpy.random` are none: each run has them seeded.
+    The global generators of `random` and `numpy.random` are accepted: they are seeded for each run.
 
     Args:
-        subject: Who reads the value, for a person, such as ``step 'train'``.
-        name: The value for a person.
-        value: Anything; containers are looked into.
+        subject: What reads the value, for messages, such as ``step 'train'``.
+        name: Description of the value, for messages.
+        value: Any value; containers are searched.
 
     Raises:
-        InvalidStep: It does.
+        InvalidStep: It contains one.
     """
     for found in _generators(value, _DEPTH):
         kind = type(found)

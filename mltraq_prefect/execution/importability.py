@@ -1,4 +1,4 @@
-"""Which modules another process would import as they are here."""
+"""Which modules another process can import as they are in this one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def search_path() -> list[str]:
 
 
 def modules_of_this_process_alone() -> list[ModuleType]:
-    """Return the user's modules that another process would not find, or would find another file.
+    """Return the user's modules that another process would not find, or would find elsewhere.
 
-    A program makes such modules out of text, loads them from files outside of `sys.path`, or
-    changes `sys.path`, the finders or the current directory after it has imported them.
+    Such modules are made from text, are loaded from files outside of `sys.path`, or were imported
+    before `sys.path`, the finders or the current directory changed.
     """
     return [
         module

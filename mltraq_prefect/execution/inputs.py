@@ -1,4 +1,4 @@
-"""Kwargs on their way to worker processes: once a worker, large ones once a machine."""
+"""Kwargs for worker processes: sent once to each worker; large buffers once to each machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution.copies import AtRest, Held, Pickled, is_unchangeable, pack
+from mltraq_prefect.execution.copies import (
+    FrozenValues,
+    LocalValues,
+    Pickled,
+    dumps,
+    is_unchangeable,
+)
 
 _numbers = itertools.count()
 
@@ -22,7 +28,7 @@ _PAGE = mmap.ALLOCATIONGRANULARITY
 
 
 def new_key() -> str:
-    """Return a text that identifies something among all processes of a cluster."""
+    """Return text that is unique among all processes of a cluster."""
     return f"{os.getpid()}-{time.time_ns()}-{next(_numbers)}"
 
 
@@ -31,8 +37,8 @@ class Inputs(NamedTuple):
 
     Attributes:
         key: Identifies them.
-        kwargs: What runs get copies of, or a pickle of that.
-        memory: What their large buffers are in, or None if they are part of the pickle.
+        kwargs: A pickle of the kwargs; bytes if all values are immutable.
+        memory: Shared memory with their large buffers; None if these are part of the pickle.
     """
 
     key: str
@@ -41,10 +47,10 @@ class Inputs(NamedTuple):
 
 
 class SharedMemory:
-    """Memory that processes of this machine can map; it goes with this object.
+    """Memory that processes of this machine can map; it is freed with this object.
 
     Args:
-        buffers: What it holds.
+        buffers: The buffers to copy into it.
     """
 
     def __init__(self, buffers: Sequence[Any]) -> None:
@@ -63,11 +69,11 @@ class SharedMemory:
 
 
 class _Mapped:
-    """The same memory in another process.
+    """The same memory, mapped in another process.
 
     Args:
-        path: Of the file.
-        spans: Start and size of each buffer.
+        path: Path of the file.
+        spans: Start and size of each buffer, in bytes.
     """
 
     def __init__(self, path: str, spans: Sequence[tuple[int, int]]) -> None:
@@ -97,26 +103,26 @@ def _closed(descriptor: int, path: str) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def held_kwargs(kwargs: Mapping[str, Any]) -> AtRest:
-    """Return kwargs for runs in this process."""
+def frozen_kwargs(kwargs: Mapping[str, Any]) -> FrozenValues:
+    """Freeze kwargs for runs in this process."""
     values = dict(kwargs)
-    return values if is_unchangeable(values) else Held(values, shares=True).keep()
+    return values if is_unchangeable(values) else LocalValues(values, shares_buffers=True).freeze()
 
 
-def packed_kwargs(kwargs: Mapping[str, Any], *, on_this_machine: bool) -> Inputs:
-    """Return kwargs for worker processes.
+def pickled_kwargs(kwargs: Mapping[str, Any], *, on_this_machine: bool) -> Inputs:
+    """Pickle kwargs for worker processes.
 
     Args:
-        kwargs: What is sent.
+        kwargs: The kwargs.
         on_this_machine: Whether all workers are on this machine, and can share memory.
 
     Raises:
-        InvalidInput: Something in them cannot be sent to another process.
+        InvalidInput: A value cannot be pickled.
     """
     buffers: list[Any] = []
     values = dict(kwargs)
     try:
-        data = pack(values, buffers)
+        data = dumps(values, buffers)
     except Exception as error:
         raise InvalidInput(
             f"{_unpicklable(kwargs)} cannot be sent to a worker process ({error}); "
@@ -130,8 +136,8 @@ def packed_kwargs(kwargs: Mapping[str, Any], *, on_this_machine: bool) -> Inputs
     return Inputs(new_key(), Pickled(data, [bytes(view) for view in views]))
 
 
-def received(inputs: Inputs) -> AtRest:
-    """Return kwargs in the worker process to which they were sent."""
+def received(inputs: Inputs) -> FrozenValues:
+    """Return the frozen kwargs in the worker process that has received them."""
     if isinstance(inputs.kwargs, bytes):
         return Pickled(inputs.kwargs).copy()
     if isinstance(inputs.memory, _Mapped):
@@ -142,7 +148,7 @@ def received(inputs: Inputs) -> AtRest:
 def _unpicklable(kwargs: Mapping[str, Any]) -> str:
     for key, value in dict(kwargs).items():
         try:
-            pack(value)
+            dumps(value)
         except Exception:
             return f"kwargs.{key} (of type {type(value).__name__})"
     return "kwargs"

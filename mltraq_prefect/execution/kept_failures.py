@@ -1,4 +1,4 @@
-"""Failures of an execution: raised at its end, or kept for later."""
+"""Failures of an execution: raised at its end, or kept to be raised later."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class KeptFailures:
-    """Failures of an experiment's runs of which nobody has been told yet.
+    """Failures of an experiment that have not been raised yet.
 
     Args:
-        experiment: Its name.
+        experiment: Name of the experiment.
     """
 
     def __init__(self, experiment: str) -> None:
         self._experiment = experiment
-        self._untold: dict[str, Run] = {}
+        self._unraised: dict[str, Run] = {}
 
     def settle(
         self, runs: Sequence[Run], options: ExecutionOptions, cause: BaseException | None
@@ -30,34 +30,34 @@ class KeptFailures:
         """End an execution.
 
         Args:
-            runs: Those that were to be executed.
-            options: Of the execution; they may leave it to `tell` to raise.
-            cause: What a step raised.
+            runs: The runs that were to be executed.
+            options: Options of the execution; ``on_error="keep"`` leaves it to `raise_kept`.
+            cause: The exception of the first failed run, or None.
 
         Raises:
-            RunsMissing: Some runs have not come back.
-            RunsFailed: Some have failed.
+            RunsMissing: Some runs have no outcome.
+            RunsFailed: Some runs have failed.
         """
         refuse_missing(self._experiment, runs, options.failure_limit)
         if options.on_error == "keep":
-            self._untold.update((run.id_run, run) for run in runs)
+            self._unraised.update((run.id_run, run) for run in runs)
             return
         for run in runs:
-            self._untold.pop(run.id_run, None)
+            self._unraised.pop(run.id_run, None)
         self._raise(runs, cause)
 
-    def tell(self) -> None:
-        """Raise for failures that were kept; once.
+    def raise_kept(self) -> None:
+        """Raise for failures that were kept; only once.
 
         Raises:
             RunsFailed: There are such failures.
         """
-        executed, self._untold = self._untold, {}
+        executed, self._unraised = self._unraised, {}
         self._raise(executed.values())
 
     def forget(self) -> None:
-        """Never tell of what was kept until now."""
-        self._untold = {}
+        """Drop the failures that were kept."""
+        self._unraised = {}
 
     def _raise(self, runs: Iterable[Run], cause: BaseException | None = None) -> None:
         if (error := runs_failed(self._experiment, runs)) is not None:

@@ -1,4 +1,4 @@
-"""What a step logs and prints, as plain values; and what it logs in a thread."""
+"""What steps log and print."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class LogRecord:
     """A log record or a printed line, as plain values.
 
     Attributes:
-        level: As in `logging`.
+        level: Level of `logging`.
         message: A printed line, or a message with its traceback.
-        created: When it was logged or read: seconds since the epoch.
+        created: Time when it was logged or read, in seconds since the epoch.
     """
 
     level: int
@@ -43,8 +43,8 @@ def forwarded(log: Callable[[int, str], None], skip: str) -> Iterator[None]:
     """Forward what this thread logs through the root logger.
 
     Args:
-        log: Gets level and message of each record.
-        skip: Records of this logger, and of those under it, are not forwarded.
+        log: Called with level and message of each record.
+        skip: Records of this logger, and of loggers below it, are not forwarded.
     """
     handler = _Forwarder(threading.get_ident(), log, skip)
     root = logging.getLogger()

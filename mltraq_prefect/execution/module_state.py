@@ -28,14 +28,14 @@ from mltraq_prefect.execution.content_kinds import (
     parts_of_function,
 )
 from mltraq_prefect.execution.contents import Content, is_constant
-from mltraq_prefect.execution.copies import AtRest, Held, fresh
+from mltraq_prefect.execution.copies import FrozenValues, LocalValues, thaw
 from mltraq_prefect.execution.fingerprints import ModuleReads
 from mltraq_prefect.execution.fingerprints.modules import is_of_module, owner
 from mltraq_prefect.execution.fingerprints.reads import reads_of
 from mltraq_prefect.execution.steps import Step
 
-MOST = 1_000_000
-"""So many objects that a step reaches are looked after."""
+MAX_OBJECTS = 1_000_000
+"""Number of objects that are watched at most."""
 
 Keep = Callable[[str, Content, list[Any]], None]
 
@@ -56,14 +56,14 @@ class ModuleState:
         self._steps = steps
         self._protects = protects
         self._contents: list[tuple[str, Content]] = []
-        self._met: dict[int, Any] = {}
+        self._seen: dict[int, Any] = {}
         self._names: set[tuple[int, str]] = set()
         self._waiting: deque[tuple[str, Any]] = deque()
         self._large: list[np.ndarray[Any, Any]] = []
         self._missing = dict(reads.names)
         self._is_watching = False
 
-    def watch_before(self, kwargs: AtRest, params: AtRest) -> None:
+    def watch_before(self, kwargs: FrozenValues, params: FrozenValues) -> None:
         """Note all as it is, as soon as the modules that it is in are there.
 
         Args:
@@ -74,7 +74,7 @@ class ModuleState:
             return
         for values in (params,) if self._is_watching else (kwargs, params):
             with suppress(Exception):  # the run will say so itself
-                fresh(values)
+                thaw(values)
         self.watch()
 
     def watch(self) -> None:
@@ -90,10 +90,10 @@ class ModuleState:
             self._watch_globals(vars(sys.modules[module]), self._missing.pop(module))
         self._follow()
 
-    def watch_code(self, values: AtRest) -> None:
+    def watch_code(self, values: FrozenValues) -> None:
         """Note what functions and classes hold that all copies of some values refer to."""
-        for value in values.code() if isinstance(values, Held) else ():
-            if id(value) not in self._met:
+        for value in values.code() if isinstance(values, LocalValues) else ():
+            if id(value) not in self._seen:
                 self._waiting.append((f"what {getattr(value, '__name__', '')} holds", value))
         self._follow()
 
@@ -107,11 +107,11 @@ class ModuleState:
                     self._waiting.append((label, namespace[name]))
 
     def _follow(self) -> None:
-        while self._waiting and len(self._met) < MOST:
+        while self._waiting and len(self._seen) < MAX_OBJECTS:
             label, value = self._waiting.popleft()
-            if is_constant(value) or id(value) in self._met:
+            if is_constant(value) or id(value) in self._seen:
                 continue
-            self._met[id(value)] = value
+            self._seen[id(value)] = value
             if is_large(value) and self._protects:
                 self._large.append(value)
                 value.flags.writeable = False
@@ -161,7 +161,7 @@ def _globals_of(code: types.CodeType, namespace: Mapping[str, Any]) -> set[str]:
     return {name for name in roots if name in namespace or not hasattr(builtins, name)}
 
 
-def put_back(step: str, name: str, *, is_added: bool = False) -> str:
+def restored_warning(step: str, name: str, *, is_added: bool = False) -> str:
     """Return what to tell about a step that changes what others see.
 
     Args:

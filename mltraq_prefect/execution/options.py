@@ -1,7 +1,7 @@
-"""How an execution is done: every option of `Experiment.execute`, checked before anything happens.
+"""Options of `Experiment.execute`, checked before anything is executed.
 
-An option that cannot be honoured is refused, never ignored. What depends on the task runner is
-checked by who knows task runners.
+An option that cannot be honoured is refused, never ignored. Options that depend on the task runner
+are checked in `orchestration.runners`.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class ExecutionOptions:
     """The options of one execution.
 
     Attributes:
-        kwargs: What all runs get as `run.kwargs`.
-        n_jobs: Number of workers on this machine; -1 is one a core, -2 one less, and so on.
+        kwargs: Values that all runs get as `run.kwargs`.
+        n_jobs: Number of workers on this machine; -1 is one for each core, -2 one less.
         backend: Where steps run; None leaves it to the task runner.
-        task_runner: A Prefect task runner, of which nothing is known here, or None.
+        task_runner: A Prefect task runner, or None.
         runs_per_task: Size of a batch, or ``"auto"``.
         retries: How often failed runs are tried again.
-        retry_delay_seconds: Pause before they are, in seconds.
-        timeout_seconds: How long a step may take for one run, in seconds; None is no limit.
-        on_error: What happens if runs fail.
-        max_failures: The execution stops when so many runs have failed; None leaves it to
+        retry_delay_seconds: Pause before each retry, in seconds.
+        timeout_seconds: Limit for one run in one step, in seconds; None is no limit.
+        on_error: What happens if runs fail: ``"raise"``, ``"keep"`` or ``"stop"``.
+        max_failures: Number of failures at which the execution stops; None leaves it to
             `on_error`.
         checkpoint: Whether runs are written as they complete, and what counts as completed.
         seed: Seed of `run.rng`.
-        rerun: Whether runs of the database that have completed the steps are executed again.
+        rerun: Whether stored runs that have completed the steps are executed again.
         inside_task: Whether `execute` was called in a task, where steps run in this process.
 
     Raises:
@@ -81,19 +81,19 @@ class ExecutionOptions:
 
     @property
     def is_serial(self) -> bool:
-        """Whether one run is executed after the other in this process, without task runs."""
+        """Whether runs are executed one after the other in this process, without task runs."""
         return self.backend == "local" or self.inside_task
 
     @property
     def failure_limit(self) -> int | None:
-        """When so many runs have failed, no others are begun; None if all are executed."""
+        """Number of failures at which no more runs are started; None if all are executed."""
         if self.max_failures is None and self.on_error == "stop":
             return 1
         return self.max_failures
 
     @property
     def has_workers(self) -> bool:
-        """Whether steps run in worker processes of this machine, as far as it can be told here."""
+        """Whether steps run in worker processes of this machine, by the options alone."""
         is_own = self.task_runner is None and self.backend is None
         return not self.is_serial and (is_own or self.backend == "processes")
 
@@ -143,7 +143,7 @@ def _refused(name: str, value: object, use: str) -> InvalidInput:
 
 
 def _as_integer(value: object) -> int | None:
-    """Return what counts as an integer, NumPy's too, as one; truth values do not."""
+    """Return an integer, NumPy's too, as int; None for any other value, truth values included."""
     if isinstance(value, bool):
         return None
     try:
@@ -153,7 +153,7 @@ def _as_integer(value: object) -> int | None:
 
 
 def _as_seconds(value: object) -> float | None:
-    """Return a finite number that is not too large to wait for."""
+    """Return a finite number that is not too large to wait for, or None."""
     if isinstance(value, (bool, str, bytes)):
         return None
     try:

@@ -1,7 +1,7 @@
-"""Settings of a process that a step may change, and that the next run shall not see.
+"""Process settings that a step may change; they are restored before the next run.
 
-A worker gets those of the program that executes, as a fork of it would. Settings in context
-variables, such as those of `numpy.seterr`, need no more than a context for each attempt.
+A worker gets the settings of the main program, as a fork of it would. Settings in context
+variables, such as those of `numpy.seterr`, only need a new context for each attempt.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ T = TypeVar("T")
 
 
 class Inherited(NamedTuple):
-    """What a worker gets from the program.
+    """Settings that a worker gets from the main program.
 
     Attributes:
         arguments: `sys.argv`.
-        recursion_limit: In frames.
+        recursion_limit: `sys.getrecursionlimit()`, in frames.
         filters: `warnings.filters`.
-        decimal: Of `decimal.getcontext`.
-        errors: Of `numpy.geterr`.
-        scikit_learn: What `sklearn.get_config` says, if somebody has changed it.
+        decimal: `decimal.getcontext()`.
+        errors: `numpy.geterr()`.
+        scikit_learn: `sklearn.get_config()` if it was changed, else None.
     """
 
     arguments: list[str]
@@ -42,7 +42,7 @@ class Inherited(NamedTuple):
 
 
 def to_inherit() -> Inherited:
-    """Return what workers get from this program."""
+    """Return the settings that workers get from this program."""
     config, default = _config_of_scikit_learn()
     return Inherited(
         [*sys.argv],
@@ -55,7 +55,7 @@ def to_inherit() -> Inherited:
 
 
 def inherit(inherited: Inherited) -> None:
-    """Set in a worker what it gets from the program."""
+    """Apply the settings of the main program in a worker."""
     sys.argv[:] = inherited.arguments
     sys.setrecursionlimit(inherited.recursion_limit)
     _set_filters(inherited.filters)
@@ -66,7 +66,7 @@ def inherit(inherited: Inherited) -> None:
 
 
 class ProcessState:
-    """The settings of this process as they are when this is made."""
+    """The settings of this process at the time of construction."""
 
     def __init__(self) -> None:
         self._directory = _directory()
@@ -77,7 +77,7 @@ class ProcessState:
         self._scikit_learn, _ = _config_of_scikit_learn()
 
     def restore(self) -> None:
-        """Set again what has changed."""
+        """Restore the settings that have changed."""
         if self._directory is not None and _directory() != self._directory:
             with suppress(OSError):  # a step has deleted it
                 os.chdir(self._directory)
@@ -96,7 +96,7 @@ class ProcessState:
 
 
 def in_own_context(function: Callable[..., T], *args: Any) -> T:
-    """Call a function whose changes of context variables, and of decimals, end with it."""
+    """Call a function; its changes of context variables and of the decimal context are undone."""
 
     def call() -> T:
         decimal.setcontext(decimal.getcontext().copy())
@@ -113,9 +113,9 @@ def _directory() -> str | None:
 
 
 def _environment() -> dict[Any, Any]:
-    """Return the variables as `os.environ` holds them: decoding them would take long."""
-    held: dict[Any, Any] | None = getattr(os.environ, "_data", None)
-    return dict(os.environ) if held is None else held
+    """Return the undecoded variables of `os.environ`: decoding them is slow."""
+    data: dict[Any, Any] | None = getattr(os.environ, "_data", None)
+    return dict(os.environ) if data is None else data
 
 
 def _set_environment(variables: dict[Any, Any]) -> None:

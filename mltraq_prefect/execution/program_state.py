@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Any
 
 from mltraq_prefect.execution.contents import Content
-from mltraq_prefect.execution.copies import AtRest
+from mltraq_prefect.execution.copies import FrozenValues
 from mltraq_prefect.execution.fingerprints import ModuleReads
-from mltraq_prefect.execution.module_state import ModuleState, put_back
+from mltraq_prefect.execution.module_state import ModuleState, restored_warning
 from mltraq_prefect.execution.steps import Step
 
 Warn = Callable[[str], None]
@@ -40,7 +40,12 @@ class ProgramState:
     """
 
     def __init__(
-        self, steps: Sequence[Step], kwargs: AtRest, *, is_alone: bool = True, warn: Warn = _warn
+        self,
+        steps: Sequence[Step],
+        kwargs: FrozenValues,
+        *,
+        is_alone: bool = True,
+        warn: Warn = _warn,
     ) -> None:
         self._names = [step.name for step in steps]
         self._kwargs = kwargs
@@ -50,7 +55,7 @@ class ProgramState:
         self._state = ModuleState(reads, steps, protects=is_alone)
         self._is_alone = is_alone
         self._warn = warn
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._additions: list[tuple[Content, list[Any]]] = []
         self._added_to: set[str] = set()
         self._thread = threading.get_ident()
@@ -65,11 +70,11 @@ class ProgramState:
             self.watch_code(self._kwargs)
         return self
 
-    def watch_code(self, values: AtRest) -> None:
+    def watch_code(self, values: FrozenValues) -> None:
         """Look after the functions and classes that values refer to, too."""
         self._state.watch_code(values)
 
-    def put_back(self, step: str) -> None:
+    def restore_after(self, step: str) -> None:
         """Put back what a run has changed, unless another thread executes runs meanwhile.
 
         Args:
@@ -79,15 +84,15 @@ class ProgramState:
             if self._is_alone:
                 for name in sorted(self._state.restore(self._keep)):
                     is_added = name in self._added_to
-                    self._tell(f"{step} {name}", put_back(step, name, is_added=is_added))
+                    self._tell(f"{step} {name}", restored_warning(step, name, is_added=is_added))
 
     def _keep(self, name: str, content: Content, added: list[Any]) -> None:
         self._additions.append((content, added))
         self._added_to.add(name)
 
     def _tell(self, key: str, message: str) -> None:
-        if key not in self._told:
-            self._told.add(key)
+        if key not in self._logged:
+            self._logged.add(key)
             self._warn(message)
 
     def __exit__(

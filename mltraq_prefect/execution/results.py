@@ -1,4 +1,4 @@
-"""Where results go as they arrive."""
+"""Destination of results as they arrive."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def start(runs: Iterable[Run], steps: Iterable[Step], prints: RunFingerprints) -> None:
-    """Note in the ledger entries of runs that an execution of some steps begins.
+    """Record in the ledger entries of runs that an execution of steps begins.
 
-    If a step is another one than before, what later steps made of its result no longer counts.
+    If a step has changed, the results of later steps no longer count.
     """
     names = [step.name for step in steps]
     for run in runs:
@@ -28,15 +28,15 @@ def start(runs: Iterable[Run], steps: Iterable[Step], prints: RunFingerprints) -
 
 
 def refuse_missing(experiment: str, runs: Sequence[Run], most_failures: int | None) -> None:
-    """Refuse to end an execution of which some runs have not come back.
+    """Refuse to end an execution in which some runs have no outcome.
 
     Args:
         experiment: Name of the experiment.
-        runs: Those that were to be executed.
-        most_failures: When so many have failed the others need not be executed; None: all must.
+        runs: The runs that were to be executed.
+        most_failures: Number of failures at which the execution stopped; None means never.
 
     Raises:
-        RunsMissing: Some have neither completed nor failed.
+        RunsMissing: Some runs have neither completed nor failed.
     """
     missing = [run for run in runs if run.ledger.state == "pending"]
     failed = sum(run.ledger.state == "failed" for run in runs)
@@ -45,13 +45,13 @@ def refuse_missing(experiment: str, runs: Sequence[Run], most_failures: int | No
 
 
 class Results:
-    """Puts what was executed, perhaps in another process, into the runs of an experiment.
+    """Copies the results of executed runs, perhaps of other processes, into an experiment.
 
-    Used as a context manager around an execution.
+    It is used as a context manager around an execution.
 
     Args:
         runs: The runs of the experiment.
-        prints: Knows the fingerprints of the steps in each run.
+        prints: Fingerprints of the steps in each run.
     """
 
     def __init__(self, runs: Runs, prints: RunFingerprints) -> None:
@@ -59,7 +59,7 @@ class Results:
         self._prints = prints
 
     def collect(self, results: Iterable[Run]) -> None:
-        """Take runs that have ended, completed or failed."""
+        """Take runs that have completed or failed."""
         for result in results:
             run = self._runs[result.id_run]
             result.ledger.stored = run.ledger.stored
@@ -67,10 +67,10 @@ class Results:
             self._prints.stamp(run.ledger, run.params)
 
     def tick(self) -> None:
-        """Do what is due."""
+        """Do periodic work; called several times a second."""
 
     def flush(self) -> None:
-        """Do what is left to do; called at the end, however it came."""
+        """Do the remaining work; called at the end, even after an exception."""
 
     def __enter__(self) -> Results:
         return self

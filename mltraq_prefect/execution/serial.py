@@ -1,4 +1,4 @@
-"""Execution in this process, one run after the other: for debugging and inside other tasks."""
+"""Execution in this process, one run after the other: for debugging, and inside tasks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mltraq_prefect.execution.attempt import (
     Attempt,
     attempt,
     global_generators_kept,
-    useless_return,
+    return_warning,
 )
-from mltraq_prefect.execution.copies import AtRest
+from mltraq_prefect.execution.copies import FrozenValues
 from mltraq_prefect.execution.failures import FailureLimit
-from mltraq_prefect.execution.inputs import held_kwargs
+from mltraq_prefect.execution.inputs import frozen_kwargs
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.process_state import ProcessState
 from mltraq_prefect.execution.program_state import ProgramState
-from mltraq_prefect.execution.serialization import Resting, hold_runs, opened
+from mltraq_prefect.execution.serialization import FrozenRun, consume_runs, freeze_runs
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
 
@@ -33,59 +33,59 @@ def execute_serially(
     """Execute all steps on each run; a run that fails a step skips the later ones.
 
     Args:
-        steps: In the order in which they depend on each other.
-        runs: Not changed.
-        collect: Gets each run when it has ended, completed or failed: a copy, with the results;
-            a failed run is as it was before the step that failed.
-        options: How; what fails is tried again, and the execution stops at the limit.
+        steps: The steps, in order.
+        runs: The runs; they are not changed.
+        collect: Called with a copy of each run that has completed or failed. A failed run is as it
+            was before the step that failed.
+        options: Options of the execution, such as retries and the limit of failures.
 
     Returns:
-        What a step raised in the first run that failed, or None.
+        The exception of the first run that failed, or None.
     """
     returned: dict[str, str] = {}
     limit = FailureLimit(options.failure_limit)
-    kwargs, first, process = held_kwargs(options.kwargs), None, ProcessState()
+    kwargs, first, process = frozen_kwargs(options.kwargs), None, ProcessState()
 
-    def put_back(step: str) -> None:
+    def restore(step: str) -> None:
         process.restore()
-        program.put_back(step)
+        program.restore_after(step)
 
     with global_generators_kept(), ProgramState(steps, kwargs) as program:
         for run in runs:
-            (resting,) = hold_runs([run])
-            program.watch_code(resting.params)
+            (frozen,) = freeze_runs([run])
+            program.watch_code(frozen.params)
             for step in steps:
-                result = _tried(step, resting, kwargs, options, put_back)
-                resting, first = result.run, first or result.exception
+                result = _attempt_with_retries(step, frozen, kwargs, options, restore)
+                frozen, first = result.run, first or result.exception
                 if result.returned is not None:
                     returned.setdefault(step.name, result.returned)
                 if result.error is not None:
                     break
-            ended = opened([resting])
+            ended = consume_runs([frozen])
             limit.note(ended)
             collect(ended)
             if limit.is_reached:
                 break
     for name, kind in returned.items():
-        logging.getLogger("mltraq_prefect").warning("%s", useless_return(name, kind))
+        logging.getLogger("mltraq_prefect").warning("%s", return_warning(name, kind))
     return first
 
 
-def _tried(
+def _attempt_with_retries(
     step: Step,
-    resting: Resting,
-    kwargs: AtRest,
+    frozen: FrozenRun,
+    kwargs: FrozenValues,
     options: ExecutionOptions,
-    put_back: Callable[[str], None],
+    restore: Callable[[str], None],
 ) -> Attempt:
     for number in range(options.retries + 1):
         if number:
             time.sleep(options.retry_delay_seconds)
         try:
-            result = attempt(step, resting, kwargs, SERIAL)
+            result = attempt(step, frozen, kwargs, SERIAL)
         finally:
-            put_back(step.name)
-        resting = result.run
+            restore(step.name)
+        frozen = result.run
         if result.error is None:
             break
     return result

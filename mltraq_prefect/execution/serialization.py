@@ -1,8 +1,8 @@
-"""Parcels: the runs of a batch between steps, each at rest.
+"""Chunks: the runs of a batch between steps, each of them frozen.
 
-A run at rest is made of values that nobody can change, apart from each other run: a run that
-cannot be pickled or read back costs no other, and an attempt that failed is begun again from what
-was there before it. Kwargs are no part of it: they travel apart, once for all steps and runs.
+Nobody can change a frozen run. Each one is pickled on its own, so a run that cannot be pickled or
+unpickled affects no other, and a failed attempt is repeated from the values before it. Kwargs are
+not included: they are sent separately, once for all steps and runs.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution.copies import AtRest, fresh, held, packed, taken
+from mltraq_prefect.execution.copies import (
+    FrozenValues,
+    consume_values,
+    freeze,
+    freeze_pickled,
+    thaw,
+)
 from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, STEP_COLUMNS, LedgerEntry, StepEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 
-Rest = Callable[[Mapping[str, Any]], AtRest]
+Freeze = Callable[[Mapping[str, Any]], FrozenValues]
 
 _summary = attrgetter(*RUN_COLUMNS)
 """What a run takes along of its ledger entry: not the way to its database."""
@@ -25,79 +31,79 @@ _summary = attrgetter(*RUN_COLUMNS)
 _facts = attrgetter(*STEP_COLUMNS)
 
 
-class Resting(NamedTuple):
-    """A run at rest.
+class FrozenRun(NamedTuple):
+    """A run whose values cannot be changed.
 
     Attributes:
-        id_run: Its id.
-        seed: Of its random numbers.
-        params: What varies.
-        fields: What it has tracked.
-        locals: Scratch values.
-        entry: What the ledger says of it: a summary, and facts of each step.
+        id_run: Id of the run.
+        seed: Seed of its random numbers.
+        params: Its params.
+        fields: Its fields.
+        locals: Its scratch values.
+        entry: Its ledger entry as tuples: a summary, and an entry for each step.
     """
 
     id_run: str
     seed: int
-    params: AtRest
-    fields: AtRest
-    locals: AtRest
+    params: FrozenValues
+    fields: FrozenValues
+    locals: FrozenValues
     entry: tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]
 
     def run(self) -> Run:
         """Return a run of new objects.
 
         Raises:
-            UnreadableRun: Something in it cannot be made again from its pickle.
+            UnreadableRun: A value cannot be unpickled.
         """
         return Run(
             self.id_run,
-            params=self._part("params", fresh),
-            fields=self._part("fields", fresh),
-            locals=self._part("locals", fresh),
+            params=self._part("params", thaw),
+            fields=self._part("fields", thaw),
+            locals=self._part("locals", thaw),
             seed=self.seed,
         )
 
-    def taken(self) -> Run:
-        """Return the run for who gets it last; what cannot be read back makes it a failed one."""
+    def consume(self) -> Run:
+        """Return the run, failed if it cannot be unpickled; the frozen one is not used again."""
         run = Run(self.id_run, params=self.params_or_none(), seed=self.seed, ledger=self.ledger())
         for name in ("fields", "locals"):
             try:
-                setattr(run, name, Namespace(self._part(name, taken)))
+                setattr(run, name, Namespace(self._part(name, consume_values)))
             except UnreadableRun as error:
                 entry = run.ledger
                 entry.state, entry.error, entry.error_type = "failed", str(error), "UnreadableRun"
         return run
 
     def ledger(self) -> LedgerEntry:
-        """Return what the ledger says of it."""
+        """Return its ledger entry."""
         summary, executed = self.entry
         entry = LedgerEntry(*summary)
         entry.steps = dict(entry.steps)
         entry.executed = {step: StepEntry(*facts) for step, facts in executed.items()}
         return entry
 
-    def with_ledger(self, entry: LedgerEntry) -> Resting:
+    def with_ledger(self, entry: LedgerEntry) -> FrozenRun:
         """Return the run with another ledger entry."""
         executed = {step: _facts(facts) for step, facts in entry.executed.items()}
-        return Resting(*self[:-1], (_summary(entry), executed))
+        return FrozenRun(*self[:-1], (_summary(entry), executed))
 
-    def with_results(self, fields: AtRest, scratch: AtRest) -> Resting:
+    def with_results(self, fields: FrozenValues, scratch: FrozenValues) -> FrozenRun:
         """Return the run with other fields and locals."""
-        return Resting(self.id_run, self.seed, self.params, fields, scratch, self.entry)
+        return FrozenRun(self.id_run, self.seed, self.params, fields, scratch, self.entry)
 
     def describe(self) -> str:
-        """The run for a person: its params, or its id."""
+        """Return a description of the run: its params, or its id."""
         return Run(self.id_run, params=self.params_or_none()).describe()
 
     def params_or_none(self) -> dict[str, Any]:
-        """Return the params, or none if they cannot be read back."""
+        """Return the params, or an empty dict if they cannot be unpickled."""
         try:
-            return fresh(self.params)
+            return thaw(self.params)
         except Exception:
             return {}
 
-    def _part(self, name: str, make: Callable[[AtRest], dict[str, Any]]) -> dict[str, Any]:
+    def _part(self, name: str, make: Callable[[FrozenValues], dict[str, Any]]) -> dict[str, Any]:
         try:
             return make(getattr(self, name))
         except Exception as error:
@@ -107,42 +113,42 @@ class Resting(NamedTuple):
 
 
 class UnreadableRun(Exception):
-    """Something in a run can be pickled, but not be made again from its pickle."""
+    """A value of a run can be pickled, but not unpickled."""
 
 
-Parcel = list[Resting]
+Chunk = list[FrozenRun]
 
 
-def opened(parcel: Parcel) -> list[Run]:
-    """Return the runs of a parcel for who gets them last."""
-    return [resting.taken() for resting in parcel]
+def consume_runs(chunk: Chunk) -> list[Run]:
+    """Return the runs of a chunk, which is not used again."""
+    return [frozen.consume() for frozen in chunk]
 
 
-def rest(parcels: Iterable[Parcel], handled: int) -> list[Parcel]:
-    """Return what is left of parcels when so many runs of the first one were handled."""
+def remaining(chunks: Iterable[Chunk], handled: int) -> list[Chunk]:
+    """Return what is left of chunks after some runs of the first one were handled."""
     if not handled:
-        return [*parcels]
-    first, *others = parcels
+        return [*chunks]
+    first, *others = chunks
     return [first[handled:], *others] if handled < len(first) else others
 
 
-def hold_runs(runs: Iterable[Run]) -> Parcel:
-    """Put runs at rest that stay in this process, without their kwargs."""
-    return [_resting(run, held) for run in runs]
+def freeze_runs(runs: Iterable[Run]) -> Chunk:
+    """Freeze runs that stay in this process, without their kwargs."""
+    return [_freeze_run(run, freeze) for run in runs]
 
 
-def pack_runs(runs: Sequence[Run]) -> Parcel:
-    """Put runs at rest that are to be executed by other processes, without their kwargs.
+def pickle_runs(runs: Sequence[Run]) -> Chunk:
+    """Freeze runs for other processes, without their kwargs.
 
     Raises:
         InvalidInput: A run holds something that cannot be sent to another process.
     """
-    return [_packed(run) for run in runs]
+    return [_pickle_run(run) for run in runs]
 
 
-def _packed(run: Run) -> Resting:
+def _pickle_run(run: Run) -> FrozenRun:
     try:
-        return _resting(run, packed)
+        return _freeze_run(run, freeze_pickled)
     except Exception:
         parts = {"params": run.params, "fields": run.fields, "locals": run.locals}
         if culprit := unpicklable(parts):
@@ -153,9 +159,9 @@ def _packed(run: Run) -> Resting:
         raise
 
 
-def _resting(run: Run, rest: Rest) -> Resting:
-    parts = rest(run.params), rest(run.fields), rest(run.locals)
-    return Resting(run.id_run, run.seed, *parts, ((), {})).with_ledger(run.ledger)
+def _freeze_run(run: Run, remaining: Freeze) -> FrozenRun:
+    parts = remaining(run.params), remaining(run.fields), remaining(run.locals)
+    return FrozenRun(run.id_run, run.seed, *parts, ((), {})).with_ledger(run.ledger)
 
 
 def unpicklable(parts: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -163,7 +169,7 @@ def unpicklable(parts: Mapping[str, Mapping[str, Any]]) -> str | None:
     for part, values in parts.items():
         for key, value in dict(values).items():
             try:
-                packed({key: value})
+                freeze_pickled({key: value})
             except Exception:
                 return f"{part}.{key} (of type {type(value).__name__})"
     return None

@@ -1,4 +1,4 @@
-"""What is executed: named functions of one run, with a fingerprint of what decides its result."""
+"""Steps: named functions of one run, with a fingerprint of all that determines the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CheckFields = Callable[[Mapping[str, Any]], None]
 
 
 def _accept(fields: Mapping[str, Any]) -> None:
-    """Find nothing wrong: what steps are checked with where no tables are known."""
+    """Accept any fields: the check where no tables are involved."""
 
 
 _NOTHING = Manifest({})
@@ -38,11 +38,11 @@ class Step:
 
     Attributes:
         name: Name of the function; made unique within the execution.
-        function: What is called with each run; what it returns is ignored.
+        function: Called with each run; its return value is ignored.
         fingerprint: Hashes of code and kwargs, and the seed.
-        check: Raises InvalidInput if what a run has in its fields cannot be stored.
-        code: What the fingerprint says of the code; workers do not get it.
-        inputs: What it says of the kwargs; nor this.
+        check: Raises InvalidInput if the fields of a run cannot be stored.
+        code: Parts of the fingerprint of the code; not sent to workers.
+        inputs: Parts of the fingerprint of the kwargs; not sent to workers.
     """
 
     name: str
@@ -76,10 +76,10 @@ def as_steps(
     """Check and name the steps of an execution.
 
     Args:
-        steps: Functions of one run, or one.
-        kwargs: What all runs get.
-        seed: Of the random numbers.
-        check: Raises InvalidInput if what a run has in its fields at its end cannot be stored.
+        steps: Functions of one run, or one of them.
+        kwargs: Kwargs of the execution.
+        seed: Seed of the random numbers.
+        check: Raises InvalidInput if the final fields of a run cannot be stored.
         buffers: Encodes values of the types that can be stored.
 
     Raises:
@@ -100,7 +100,7 @@ def as_steps(
 
 
 def refuse_edited(steps: Iterable[Step]) -> None:
-    """Refuse code that worker processes would not get: they import modules as files are now.
+    """Refuse code that differs from its file: worker processes would import the file.
 
     Raises:
         InvalidStep: A function that a step reaches was edited since this process imported it.
@@ -151,7 +151,7 @@ _NOT_EXECUTED = {
 
 
 def _called(function: Any) -> Any:
-    """Return what a call of a partial, or of an object with ``__call__``, calls in the end."""
+    """Return the function that a partial, or an object with ``__call__``, calls in the end."""
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.isroutine(function) or isinstance(function, type):

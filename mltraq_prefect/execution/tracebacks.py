@@ -1,7 +1,7 @@
-"""What a step raised, as text for a person: without frames of this package or of Prefect.
+"""Tracebacks of steps as text, without the frames of this package and of Prefect.
 
-The text is what the ledger keeps. It is read again where failures are grouped: the frames that are
-the user's own, and the last of them, which is the place of the failure.
+The ledger keeps the text. It is parsed again to group failures: by the frames of the user's own
+code, and by the last of them, which is the line that failed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Frame(NamedTuple):
     """A frame of a traceback in text.
 
     Attributes:
-        file: Where its code is.
+        file: Path of its source file.
         line: Number of the line.
         function: Name of the function.
         text: Its lines, with the source if it is known.
@@ -46,7 +46,7 @@ def type_name(error: BaseException) -> str:
 
 
 def describe_error(step: str, error: BaseException) -> str:
-    """Return name of the step and traceback of what it raised, from the user's code on."""
+    """Return the name of the step and the traceback, from the user's code on."""
     shown = traceback.TracebackException.from_exception(error)
     _cut(shown, set())
     text = "".join(shown.format()).rstrip()
@@ -54,7 +54,7 @@ def describe_error(step: str, error: BaseException) -> str:
 
 
 def _cut(shown: traceback.TracebackException, seen: set[int]) -> None:
-    """Take frames from an error and from those that led to it."""
+    """Remove frames from an error, and from its causes."""
     if id(shown) in seen:
         return
     seen.add(id(shown))
@@ -68,29 +68,29 @@ def _cut(shown: traceback.TracebackException, seen: set[int]) -> None:
 
 @cache
 def _not_shown() -> tuple[str, ...]:
-    found = importlib.util.find_spec("prefect")
-    prefect = list(found.submodule_search_locations or ()) if found is not None else []
+    spec = importlib.util.find_spec("prefect")
+    prefect = list(spec.submodule_search_locations or ()) if spec is not None else []
     return (PACKAGE, *(f"{folder}{os.sep}" for folder in prefect))
 
 
 def headline(error: str) -> str:
-    """Return the line of an error that says most: that below a traceback, else the first."""
+    """Return the most informative line of an error: the one below a traceback, else the first."""
     if HEAD not in error:
         return error.partition("\n")[0]
     return message(error).partition("\n")[0]
 
 
 def message(error: str) -> str:
-    """Return what a traceback says below its last frame: type and message of the error."""
+    """Return the text below the last frame of a traceback: type and message of the error."""
     lines = error.rpartition(HEAD)[2].splitlines()[1:]
-    start = next((at for at, line in enumerate(lines) if not line.startswith("  ")), 0)
+    start = next((index for index, line in enumerate(lines) if not line.startswith("  ")), 0)
     return "\n".join(lines[start:])
 
 
 def users_frames(error: str) -> list[Frame]:
-    """Return the frames of the user's own code of the error that was raised last.
+    """Return the frames of the user's own code in the last error of a traceback.
 
-    All frames, if none is the user's own: libraries may be given as steps.
+    If there are none, all frames are returned: functions of libraries may be steps.
     """
     block = error.rpartition(HEAD)[2]
     frames = list(_frames(block))
@@ -102,22 +102,22 @@ def users_frames(error: str) -> list[Frame]:
 
 
 def _frames(block: str) -> Iterator[Frame]:
-    found: re.Match[str] | None = None
+    match: re.Match[str] | None = None
     lines: list[str] = []
     for line in [*block.splitlines(), ""]:
         begins = _FRAME.match(line)
-        if found is not None and (begins or not line.startswith("    ")):
-            yield Frame(found["file"], int(found["line"]), found["function"], "\n".join(lines))
-            found = None
+        if match is not None and (begins or not line.startswith("    ")):
+            yield Frame(match["file"], int(match["line"]), match["function"], "\n".join(lines))
+            match = None
         if begins:
-            found, lines = begins, []
-        if found is not None:
+            match, lines = begins, []
+        if match is not None:
             lines.append(line)
 
 
 @cache
 def _libraries() -> tuple[str, ...]:
-    """Return the folders whose code is not the user's own."""
+    """Return the prefixes of paths whose code is not the user's own."""
     paths = sysconfig.get_paths()
     folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     return ("<frozen ", PACKAGE, *(f"{folder}{os.sep}" for folder in sorted(folders)))

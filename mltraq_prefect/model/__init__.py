@@ -1,1 +1,1 @@
-"""Runs, what identifies them, and the grids that they are points of; knows nothing of the rest."""
+"""Runs, their identity, and grids of params; independent of the other packages."""

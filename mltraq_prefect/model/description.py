@@ -1,4 +1,4 @@
-"""Runs for people: their params in a line."""
+"""Descriptions of runs for people: their params in a line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def describe(params: Mapping[str, Any]) -> str:
-    """Return params for a person: ``N=25, model=LogisticRegression``."""
+    """Return params as text: ``N=25, model=LogisticRegression``."""
     return ", ".join(f"{name}={_short(value)}" for name, value in dict(params).items())
 
 

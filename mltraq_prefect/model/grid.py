@@ -1,7 +1,7 @@
-"""From the params that a user gives to the params of each run.
+"""Grids: from the params that a user gives to the params of each run.
 
-A grid is the Cartesian product of its axes. Its size is known before anything is made of it, and
-bounded: a run takes about a kilobyte, so a slip of a factor would otherwise end in the memory.
+A grid is the Cartesian product of its axes. Its size is checked before runs are made: a run takes
+about a kilobyte, so a typing error could otherwise fill the memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_POINTS = 2_000_000
-"""Runs that one call of `add_runs` makes at most."""
+"""Number of runs that one call of `add_runs` makes at most."""
 
 Params = dict[str, Any]
 
@@ -63,7 +63,7 @@ def _axis(name: str, values: Iterable[Any]) -> Sequence[Any]:
 
 
 def _can_be_iterated(values: object) -> bool:
-    """Whether there are items in it; an array without dimensions only looks as if."""
+    """Whether it can be iterated; an array without dimensions only seems to."""
     try:
         iter(values)  # type: ignore[call-overload]
     except TypeError:

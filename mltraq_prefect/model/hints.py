@@ -1,4 +1,4 @@
-"""What to write instead of an attribute that there is not."""
+"""Suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 def no_attribute(
     owner: object, name: str, hints: Mapping[str, str], known: Iterable[str]
 ) -> AttributeError:
-    """Return the error for an attribute that an object does not have.
+    """Return the error for an unknown attribute, with a suggestion.
 
     Args:
         owner: The object.
         name: Name of the attribute.
-        hints: What to write instead, by names that other libraries have for it.
-        known: Names of the attributes that there are.
+        hints: What to write instead, by the names that other libraries use.
+        known: Names of existing attributes.
     """
     text = f"{type(owner).__name__} has no attribute {name!r}"
     close = difflib.get_close_matches(name, [key for key in known if key[:1] != "_"], n=1)
@@ -27,11 +27,11 @@ def no_attribute(
 
 
 def unknown_name(given: Iterable[str], known: Iterable[str]) -> str | None:
-    """Return what to tell of the first name that nobody knows, or None if all are known.
+    """Return a message on the first unknown name, or None if all are known.
 
     Args:
         given: Names that a user gave.
-        known: Those that there are.
+        known: Existing names.
     """
     known = list(dict.fromkeys(known))
     unknown = next((name for name in given if name not in known), None)

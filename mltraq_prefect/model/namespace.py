@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 class Namespace(dict[str, Any]):
     """A dict whose items are attributes too: ``fields.error`` is ``fields["error"]``.
 
-    An item goes before a method of dict: ``fields.copy`` is the item if there is one.
+    An item takes precedence over a method of dict: ``fields.copy`` is the item, if there is one.
+
+    Example:
+        >>> fields = Namespace(error=0.5)
+        >>> fields.error
+        0.5
+        >>> fields.steps = 3
+        >>> fields["steps"]
+        3
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""The one place of the package that unpickles."""
+"""Unpickling; no other module of the package does it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class _Unpickler(pickle.Unpickler):
         self._references = references
         self._moved = moved
 
-    def persistent_load(self, place: int) -> Any:
-        return self._references[place]
+    def persistent_load(self, index: int) -> Any:
+        return self._references[index]
 
     def find_class(self, module: str, name: str) -> Any:
         moved = self._moved.get(f"{module}.{name}") or self._moved.get(module, module)
@@ -35,16 +35,16 @@ def unpickled(
     references: Sequence[Any] = (),
     moved: Mapping[str, str] | None = None,
 ) -> Any:
-    """Return what was pickled; runs whatever code the pickle names.
+    """Unpickle; this executes whatever code the pickle names.
 
     Only for bytes from this program's own worker processes, and for those from a database whose
     signature `mltraq_prefect.storage.pickles.unseal` has checked.
 
     Args:
         data: The pickle.
-        buffers: Memory that was left out of it.
-        references: Objects that it names by their place.
-        moved: Modules that had another name when it was made, by that name, or by that of a class.
+        buffers: Buffers that were left out of it (PEP 574).
+        references: Objects that it refers to by index.
+        moved: New names of modules and classes, by the names in the pickle.
     """
     if references or moved:
         return _Unpickler(data, buffers, references, moved or {}).load()

@@ -22,7 +22,7 @@ _DEFAULTS: dict[str, Callable[[], Any]] = {
     "kwargs": Namespace,
     "locals": Namespace,
     "seed": int,
-    "place": int,
+    "index": int,
     "_step": str,
     "_rng": lambda: None,
     "_source": lambda: None,
@@ -33,13 +33,35 @@ _PARTS = frozenset(("params", "kwargs", "fields", "ledger"))
 class Run:
     """One point of the grid: what varies (params), what is tracked (fields), what is scratch.
 
+    Steps get runs; users do not make them, but add them with `Experiment.add_run`.
+
     Args:
-        id_run: UUID as text; random if None. Runs that an experiment adds get a deterministic one.
-        params: What varies between runs.
-        kwargs: What is fixed for an execution.
-        fields: What is tracked: the only values that the tables keep.
-        locals: Scratch values, kept in memory only.
-        seed: Seed of `rng`.
+        id_run: UUID as text; random if None. `Experiment.add_run` derives it from the params.
+        params: Values that vary between runs, by name.
+        kwargs: Values that are fixed for an execution, by name.
+        fields: Values that are tracked, by key.
+        locals: Scratch values, by name.
+        seed: Seed of `rng`; not negative.
+        ledger: State of the run; a pending one if None.
+
+    Attributes:
+        id_run (str): UUID that identifies the run in its experiment; read-only.
+        params (Namespace): Values that vary between runs. They identify the run: steps must not
+            change them.
+        kwargs (Namespace): Values that are fixed for an execution. Each attempt gets a copy, but
+            arrays from 1 MiB on are shared and read-only.
+        fields (Namespace): Values that are tracked; the only ones that the tables keep. Keys are
+            text.
+        locals (Namespace): Scratch values for later steps, kept in memory only.
+        ledger (LedgerEntry): State, steps, times and errors.
+        seed (int): Seed of `rng`.
+        index (int): Row number in the source that makes parts of the run; internal.
+
+    Example:
+        >>> run = Run(params={"x": 3})
+        >>> run.fields.square = run.params.x ** 2
+        >>> run["square"]
+        9
     """
 
     __slots__ = (
@@ -48,11 +70,11 @@ class Run:
         "_source",
         "_step",
         "fields",
+        "index",
         "kwargs",
         "ledger",
         "locals",
         "params",
-        "place",
         "seed",
     )
 
@@ -75,34 +97,35 @@ class Run:
         self.seed = seed
         self.ledger = LedgerEntry() if ledger is None else ledger
         self._source: Source | None = None
-        self.place = 0
+        self.index = 0
         self.begin("")
 
     @classmethod
-    def stored(cls, id_run: str, source: Source, place: int) -> Run:
-        """Return a run that a database holds, whose parts are made when they are asked for.
+    def stored(cls, id_run: str, source: Source, index: int) -> Run:
+        """Return a stored run, whose parts are made when they are first used.
 
         Args:
-            id_run: Its id.
-            source: What it is made of.
-            place: Its place there.
+            id_run: UUID of the run, as text.
+            source: Makes its parts.
+            index: Row number of the run in the source.
         """
         run = cls.__new__(cls)
         run._id_run = id_run
         run._source = source
-        run.place = place
+        run.index = index
         return run
 
     @property
     def id_run(self) -> str:
-        """What identifies the run in its experiment; it cannot be set."""
+        """UUID as text that identifies the run in its experiment; read-only."""
         return self._id_run
 
     def defer(self, source: Source) -> None:
-        """Drop parts from memory; the source makes each when somebody asks for it.
+        """Drop parts from memory; a source makes each of them when it is next used.
 
         Args:
-            source: Of the parts; those that another source has not made yet are made now.
+            source: Makes the parts that it lists. Parts that an earlier source has not made yet
+                are made now.
         """
         for part in () if self._source is None else self._source.parts:
             getattr(self, part)
@@ -111,11 +134,20 @@ class Run:
             delattr(self, part)
 
     def awaits(self, part: str, source: Source) -> bool:
-        """Return whether a part is not in memory, and this source is to make it."""
+        """Return whether a part is not in memory, and this source will make it.
+
+        Args:
+            part: Name of the part, such as ``fields``.
+            source: The source.
+        """
         return self.is_of(source) and not self._has(part)
 
     def is_of(self, source: Source) -> bool:
-        """Return whether parts of the run were deferred to this source."""
+        """Return whether parts of the run were deferred to this source.
+
+        Args:
+            source: The source.
+        """
         return self._source is source
 
     def _has(self, part: str) -> bool:
@@ -128,7 +160,7 @@ class Run:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Make what is not in memory."""
+            """Make a part that is not in memory."""
             if name in _PARTS and (source := self._source) is not None and name in source.parts:
                 return self._made(name, source)
             if name not in _DEFAULTS:
@@ -155,27 +187,31 @@ class Run:
                 return value
 
     def begin(self, step: str) -> None:
-        """Start the random stream of a step."""
+        """Start the random stream of a step.
+
+        Args:
+            step: Name of the step.
+        """
         self._step: str = step
         self._rng: np.random.Generator | None = None
 
     @property
     def rng(self) -> np.random.Generator:
-        """Random numbers that depend on seed, run and step, and on nothing else."""
+        """Generator of random numbers that depend on seed, run and step, and on nothing else."""
         if self._rng is None:
             self._rng = np.random.default_rng(self.entropy())
         return self._rng
 
     def entropy(self) -> list[int]:
-        """Seed words of the current step: seed, id of the run, checksum of the step's name."""
+        """Return the seed words of the step: seed, id of the run, CRC of the step's name."""
         return [self.seed, uuid.UUID(self.id_run).int, crc32(self._step.encode())]
 
     def describe(self) -> str:
-        """The run for a person: its params, or its id if it has none."""
+        """Return a description of the run for people: its params, or its id if it has none."""
         return describe(self.params) or self.id_run
 
     def copy(self) -> Run:
-        """Return a run with the same values in dicts of its own."""
+        """Return a run with the same values, in new dicts; the values are not copied."""
         return Run(
             self.id_run,
             params=self.params,
@@ -196,7 +232,7 @@ class Run:
         return f"Run({self.describe()}, fields={list(self.fields)}, state={self.ledger.state!r})"
 
     def df(self) -> pd.DataFrame:
-        """The fields of this run as a frame of one row."""
+        """Return the fields of this run as a frame of one row; see `Runs.df`."""
         return frame_of([self])
 
     def __getstate__(self) -> tuple[Any, ...]:

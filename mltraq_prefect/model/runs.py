@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 
 class Runs(dict[str, Run]):
-    """The runs of an experiment in the order in which they were defined, by `id_run`."""
+    """The runs of an experiment by `id_run`, in the order in which they were added.
+
+    Args:
+        runs: The runs.
+
+    Example:
+        >>> runs = Runs([Run(params={"x": 1}), Run(params={"x": 2})])
+        >>> [run.params.x for run in runs.values()]
+        [1, 2]
+    """
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         super().__init__((run.id_run, run) for run in runs)
@@ -22,11 +31,20 @@ class Runs(dict[str, Run]):
     def add(self, *runs: Run | Mapping[str, Run]) -> None:
         """Add runs, or all runs of other collections.
 
-        A run with a known id is the same run: it is taken if it was executed and the known one was
-        not; of two that have equal fields one stays.
+        Runs of equal id are the same run: the one that was executed is kept. If both were executed
+        with equal results, the one that is here already is kept.
+
+        Args:
+            *runs: Runs, or mappings from `id_run` to runs.
 
         Raises:
-            InvalidInput: Both have results, and different ones; nothing was added.
+            InvalidInput: Two runs of equal id have different results; nothing was added.
+
+        Example:
+            >>> runs = Runs()
+            >>> runs.add(Run(params={"x": 1}), Runs([Run(params={"x": 2})]))
+            >>> len(runs)
+            2
         """
         new: dict[str, Run] = {}
         for item in runs:
@@ -58,19 +76,36 @@ class Runs(dict[str, Run]):
         )
 
     def next(self) -> Run:
-        """Make a run with a random id and without params, add it, and return it."""
+        """Add a run with a random id and without params, and return it."""
         run = Run()
         self[run.id_run] = run
         return run
 
     def first(self) -> Run:
-        """Return the first run; raises LookupError if there is none."""
+        """Return the first run.
+
+        Raises:
+            LookupError: There are no runs.
+        """
         for run in self.values():
             return run
         raise LookupError("there are no runs; define some with add_run() or add_runs()")
 
     def df(self) -> pd.DataFrame:
-        """Return a frame with `id_run` and the fields, one row a run, values as they are."""
+        """Return the fields of the runs as a frame.
+
+        Returns:
+            A frame with one row a run, in order. Columns: `id_run`, and one a field, in the order
+            in which they first appear. Columns of numbers, text or truth values alone have the
+            dtype that pandas infers; all others have dtype object, with the values as they are. A
+            field that a run lacks is None.
+
+        Example:
+            >>> Runs([Run("a", fields={"y": 1}), Run("b", fields={"y": 2})]).df()
+              id_run  y
+            0      a  1
+            1      b  2
+        """
         return frame_of(self.values())
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What makes parts of runs that are not in memory."""
+"""Sources of parts of runs that are not in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """What makes parts of runs that are not in memory.
+    """Makes parts of runs that are not in memory.
 
     Attributes:
         parts: Names of the parts that it makes, such as ``fields``.
@@ -23,9 +23,9 @@ class Source(Protocol):
         """Held while a part of a run is made, so that it is made once."""
 
     def make(self, part: str, run: Run) -> Any:
-        """Return a part of a run; the source keeps nothing large of it.
+        """Return a part of a run; the source does not keep it.
 
         Args:
-            part: Its name.
-            run: Whose it is; `run.place` is what it was stored or deferred with.
+            part: Name of the part.
+            run: The run; `run.index` is its row number in the source.
         """

@@ -1,4 +1,4 @@
-"""Runs of the same id in two collections: which one is kept."""
+"""Choice between two runs of equal id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def supersedes(run: Run, known: Run) -> bool:
-    """Return whether a run takes the place of another one of its id.
+    """Return whether a run replaces another one of equal id.
 
     Raises:
         InvalidInput: Both have results, and different ones.

@@ -1,4 +1,4 @@
-"""After a persist: the event, and the summary of the experiment as a Markdown artifact."""
+"""Event and Markdown artifact after a persist."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from mltraq_prefect.reports import plots
 from mltraq_prefect.reports.numbers import Numbers
 from mltraq_prefect.reports.summary import main_fields, numeric_fields, summary
 
-MOST_RUNS = 100_000
-"""Of an experiment with more runs, the summary has counts only."""
+MAX_SUMMARY_RUNS = 100_000
+"""The summary of an experiment with more runs has only counts."""
 
-PICTURED = 3
-"""So many fields are drawn."""
+PLOTTED_FIELDS = 3
+"""Number of fields that are plotted."""
 
 Report = bool | Sequence[str]
 
 
 def announce(written: Persisted, read: Callable[[int], Numbers], report: Report) -> None:
-    """Tell Prefect that an experiment was written; what goes wrong here is logged, never raised.
+    """Report to Prefect that an experiment was written; errors are logged, never raised.
 
     Args:
         written: What was committed.
-        read: Reads the numbers of the experiment, unless it has more runs than it is given.
+        read: Reads the numbers of the experiment, unless it has more runs than the argument.
         report: Whether to make the summary, or the fields to show in it.
     """
     logger = get_run_logger()
@@ -45,7 +45,7 @@ def announce(written: Persisted, read: Callable[[int], Numbers], report: Report)
     if report is False:
         return
     try:
-        markdown = _markdown(written.experiment, read(MOST_RUNS), report)
+        markdown = _markdown(written.experiment, read(MAX_SUMMARY_RUNS), report)
         create_markdown_artifact(
             markdown, key=artifact_key(written.table), description=_description(written)
         )
@@ -54,12 +54,12 @@ def announce(written: Persisted, read: Callable[[int], Numbers], report: Report)
 
 
 def artifact_key(table: str) -> str:
-    """Return the key of an experiment's summary: one for each table, of the characters allowed."""
+    """Return the artifact key of an experiment's summary, in the characters that are allowed."""
     return "mltraq-" + table.removeprefix("e_").replace("_", "-")
 
 
 def progress_key(table: str) -> str:
-    """Return the key of an experiment's progress: different from that of any summary."""
+    """Return the artifact key of an experiment's progress."""
     return f"progress-{artifact_key(table)}"
 
 
@@ -71,7 +71,7 @@ def _description(written: Persisted) -> str:
 def _markdown(name: str, numbers: Numbers, report: Report) -> str:
     chosen = None if isinstance(report, bool) else report
     fields = numeric_fields(numbers, chosen)
-    shown = plots.panels(numbers, main_fields(numbers, fields, PICTURED))
+    shown = plots.panels(numbers, main_fields(numbers, fields, PLOTTED_FIELDS))
     return summary(name, numbers, fields, _picture(numbers, shown) if shown else None)
 
 

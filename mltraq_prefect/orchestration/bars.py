@@ -1,4 +1,4 @@
-"""A progress bar where somebody looks at it: in a terminal, or below a notebook's cell."""
+"""Progress bar in a terminal, or below the cell of a notebook."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 from mltraq_prefect.orchestration.notebooks import is_notebook
 
 FRAMES_PER_SECOND = 5
-"""The bar of a terminal is drawn so often."""
+"""Refresh rate of the bar in a terminal."""
 
 NOTEBOOK_SECONDS = 0.5
-"""The bar of a notebook is drawn at such intervals: each frame is a message to the browser."""
+"""Refresh interval of the bar in a notebook: each frame is a message to the browser."""
 
 Bar = Callable[[int, str], None]
-"""Is told how many runs have ended, and the counts for a person."""
+"""Called with the number of ended runs, and a summary in text."""
 
 
 def bar(name: str, total: int) -> AbstractContextManager[Bar | None]:
-    """Return a bar for the time of an execution, or none if there is nobody to see it.
+    """Return the context of a bar during an execution; no bar without terminal or notebook.
 
     Args:
-        name: Of the experiment.
+        name: Name of the experiment.
         total: Number of its runs.
     """
     if is_notebook():
@@ -62,8 +62,8 @@ def _terminal_bar(name: str, total: int) -> Iterator[Bar]:
 
 @contextmanager
 def _notebook_bar(name: str, total: int) -> Iterator[Bar]:
-    """Show one output that is updated in place; it needs no widgets."""
-    display: Any = import_module("IPython.display")  # it is there: this is a notebook
+    """Show an output that is updated in place, without widgets."""
+    display: Any = import_module("IPython.display")  # exists, as this is a notebook
     shown = _Frame(name, total)
     handle = display.DisplayHandle()
     handle.display(shown)
@@ -84,7 +84,7 @@ def _notebook_bar(name: str, total: int) -> Iterator[Bar]:
 
 
 class _Frame:
-    """What a notebook shows of an execution: HTML for a browser, a line of text elsewhere."""
+    """Output of a notebook: HTML for a browser, a line of text elsewhere."""
 
     def __init__(self, name: str, total: int) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Prefect blocks: where a flow finds its database without the URL entering Prefect's parameters."""
+"""Prefect blocks: they keep the database URL out of the parameters of flow runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.orchestration.prefect_compat import rendered_url
 
 PICKLE_KEY_BLOCK = "mltraq-pickle-key"
-"""Name of the `Secret` block that may hold the key which signs pickles."""
+"""Name of the `Secret` block that may hold the key for signing pickles."""
 
 
 class ExperimentStore(Block):
-    """The database of experiments, by its SQLAlchemy URL, which is kept as a secret."""
+    """Prefect block that holds the SQLAlchemy URL of a database of experiments, as a secret.
+
+    Attributes:
+        url (SecretStr): SQLAlchemy URL, such as
+            ``postgresql+psycopg://user:password@host/database``.
+    """
 
     _block_type_name = "Experiment Store"
     _block_type_slug = "experiment-store"

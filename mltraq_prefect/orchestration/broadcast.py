@@ -1,6 +1,6 @@
-"""What all task runs of an execution need travels once to each worker of a cluster, if it is large.
+"""Broadcast of large data, which all task runs of an execution need, once to each cluster worker.
 
-Prefect sends a task with each of its runs; such a task then holds only where the rest is.
+Prefect sends a task with each of its runs. After a broadcast, the task holds only a reference.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import cloudpickle
 
 from mltraq_prefect.execution import Outcome
 from mltraq_prefect.execution.inputs import new_key
-from mltraq_prefect.execution.serialization import Parcel
+from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.model.pickling import unpickled
-from mltraq_prefect.orchestration.runners import AnyRunner, takes_none
+from mltraq_prefect.orchestration.runners import AnyRunner, submission_error
 from mltraq_prefect.orchestration.step_tasks import Execute
 
 SMALL_BYTES = 256 * 1024
-"""What is smaller travels with each task run: that costs less than to send it ahead."""
+"""Smaller data is sent with each task run, which is cheaper than a broadcast."""
 
 
-def sent_ahead(
+def broadcast(
     stack: ExitStack, runner: AnyRunner, executions: Sequence[Execute]
 ) -> Sequence[Execute]:
-    """Send what executes steps to the workers of a cluster, and return what executes it there.
+    """Send functions that execute steps to the workers of a cluster; return references to them.
 
     Args:
-        stack: Takes it away from the workers when it ends.
-        runner: The started task runner; with one that is not known, nothing is sent ahead.
-        executions: Called in the workers, on parcels.
+        stack: Removes the data from the workers when it closes.
+        runner: The started task runner; for one of an unknown type nothing is sent.
+        executions: Functions that workers call with chunks.
 
     Raises:
-        InvalidInput: Something in them cannot be pickled, or the cluster does not take it.
+        InvalidInput: A function cannot be pickled, or the cluster refuses the data.
     """
     send = _sender(runner)
     if send is None:
@@ -47,14 +47,14 @@ def sent_ahead(
             return executions
         fetch = send(stack, runner, data)
     except Exception as error:
-        raise takes_none(runner, error) from error
+        raise submission_error(runner, error) from error
     return [partial(_execute, fetch, position) for position in range(len(executions))]
 
 
-def _execute(fetch: Callable[[], bytes], position: int, parcel: Parcel) -> Iterator[Outcome]:
-    # Each task run makes its own objects of the bytes: task runs share nothing.
+def _execute(fetch: Callable[[], bytes], position: int, chunk: Chunk) -> Iterator[Outcome]:
+    # Each task run unpickles its own objects: task runs share nothing.
     execute: Execute = unpickled(fetch())[position]
-    return execute(parcel)
+    return execute(chunk)
 
 
 Send = Callable[[ExitStack, Any, bytes], Callable[[], bytes]]
@@ -72,7 +72,7 @@ def _sender(runner: AnyRunner) -> Send | None:
 
 
 def _to_dask(stack: ExitStack, runner: Any, data: bytes) -> Callable[[], bytes]:
-    """Send data as a plugin of workers: those that start or start anew later get it, too."""
+    """Send data as a worker plugin: workers that start later get it, too."""
     name, client = f"mltraq_prefect-{new_key()}", runner.client
     plugin = importlib.import_module("distributed").WorkerPlugin()
     plugin.data = data
@@ -82,7 +82,7 @@ def _to_dask(stack: ExitStack, runner: Any, data: bytes) -> Callable[[], bytes]:
 
 
 def _forget(client: Any, name: str) -> None:
-    with suppress(OSError, ValueError):  # the cluster is gone, or has never got it
+    with suppress(OSError, ValueError):  # the cluster has gone, or never got it
         client.unregister_worker_plugin(name)
 
 
@@ -94,7 +94,7 @@ def _from_dask(name: str) -> bytes:
 
 
 def _to_ray(_stack: ExitStack, _runner: Any, data: bytes) -> Callable[[], bytes]:
-    """Put data into the object store; it stays there as long as a task refers to it."""
+    """Put data into the object store, where it stays as long as a task refers to it."""
     return partial(_from_ray, importlib.import_module("ray").put(data))
 
 

@@ -1,4 +1,4 @@
-"""How worker processes on a cluster find the cluster: as programs do, by the environment."""
+"""Environment variables by which worker processes on a cluster find the cluster."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import sys
 
 
-def name_cluster() -> None:
-    """Tell the address of the cluster whose process this is to the processes that it starts.
+def set_cluster_address() -> None:
+    """Set the address of this cluster in the environment of processes that are started here.
 
-    Without it, a step that uses Ray's API would start another Ray.
+    Without it, a step that uses Ray's API would start another Ray cluster.
     """
     for variable, address in (("RAY_ADDRESS", _ray()), ("DASK_SCHEDULER_ADDRESS", _dask())):
         if address and not os.environ.get(variable):

@@ -1,6 +1,6 @@
-"""Where this code runs, as Prefect sees it.
+"""The current flow run and task run of Prefect, if any.
 
-A program that has not imported Prefect runs in no flow: it is told so without importing it.
+A program that has not imported Prefect is in no flow: Prefect is not imported to find that out.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def inside_deployment() -> bool:
 
 
 def in_task(name: str, subject: str, body: Callable[[], T]) -> T:
-    """Call a function as a task run if this code runs in a flow, else as it is.
+    """Call a function: as a task run if this code runs in a flow, else directly.
 
     Args:
         name: Name of the task.
-        subject: What it works on; name and subject make the name of the task run.
-        body: What it raises is raised, and fails the task run.
+        subject: Name of what it works on, for the name of the task run.
+        body: The function; its exceptions are raised, and fail the task run.
     """
     if not inside_run() or inside_task():
         return body()

@@ -1,4 +1,4 @@
-"""What Prefect hears of a persist: an event that a deployment's trigger can wait for."""
+"""Event of a persist, which can trigger a deployment."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def emit_persisted(written: Persisted) -> None:
 def resource(written: Persisted) -> dict[str, str]:
     """Return the resource of the event.
 
-    Its id is the name of the experiment in percent-encoding, so that a pattern that a trigger
-    matches it with means one experiment, whatever characters are in the name. Each step has a
-    label of its own, as a pattern on a list of steps would match parts of their names.
+    Its id is the percent-encoded name of the experiment: so a pattern of a trigger matches one
+    experiment, whatever characters are in the name. Each step has its own label, as a pattern for
+    a list of steps would match parts of their names.
     """
     labels = {f"mltraq.step.{step}": "completed" for step in written.steps}
     return {

@@ -1,8 +1,8 @@
-"""Runs fan out as task runs: one a batch and step, each following the one before it alone.
+"""Fan-out of runs as task runs: one for each batch and step.
 
-The next step of a batch is submitted when its previous step is done, and only as many batches
-are on their way as keep the workers busy, so a batch is finished and collected while others have
-not started: memory holds what is in flight, and no step waits for another batch.
+The next step of a batch is submitted when its previous step is done; no step waits for another
+batch. Only as many batches are in flight as keep the workers busy. So a batch is finished and
+collected while others have not started, and memory holds only the batches in flight.
 """
 
 from __future__ import annotations
@@ -22,58 +22,58 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from mltraq_prefect.execution import (
     Batch,
+    BatchSizer,
     ExecutionOptions,
     FailureLimit,
     Outcome,
-    Pace,
     Step,
     Workers,
     split,
     worker_count,
     workers_of_this_process,
 )
-from mltraq_prefect.execution.attempt import useless_return
-from mltraq_prefect.execution.batch import execute_here
+from mltraq_prefect.execution.attempt import return_warning
+from mltraq_prefect.execution.batch import execute_in_thread
 from mltraq_prefect.execution.batch_size import (
     BATCH_SECONDS,
-    BATCHES_AHEAD,
+    BATCHES_IN_FLIGHT,
     CHECKPOINTED_SECONDS,
     TASK_RUNS_PER_STEP,
 )
 from mltraq_prefect.execution.by_value import note_modules
-from mltraq_prefect.execution.inputs import Inputs, held_kwargs, packed_kwargs
-from mltraq_prefect.execution.module_state import put_back
+from mltraq_prefect.execution.inputs import Inputs, frozen_kwargs, pickled_kwargs
+from mltraq_prefect.execution.module_state import restored_warning
 from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.pool.worker import make_job
 from mltraq_prefect.execution.program_state import ProgramState
-from mltraq_prefect.execution.serialization import Parcel, hold_runs, opened, pack_runs
+from mltraq_prefect.execution.serialization import Chunk, consume_runs, freeze_runs, pickle_runs
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.orchestration.broadcast import sent_ahead
-from mltraq_prefect.orchestration.clusters import name_cluster
-from mltraq_prefect.orchestration.flows import end_with_asyncio_task, portable_flow
+from mltraq_prefect.orchestration.broadcast import broadcast
+from mltraq_prefect.orchestration.clusters import set_cluster_address
+from mltraq_prefect.orchestration.flows import portable_flow, raise_if_asyncio_cancelled
 from mltraq_prefect.orchestration.prefect_compat import current_flow_run
-from mltraq_prefect.orchestration.progress import ShownProgress
-from mltraq_prefect.orchestration.run_context import surroundings_of_steps
+from mltraq_prefect.orchestration.progress import ProgressDisplay
+from mltraq_prefect.orchestration.run_context import lazy_run_context
 from mltraq_prefect.orchestration.runners import (
     AnyRunner,
     choose_runner,
-    in_threads,
-    places,
-    takes_none,
+    concurrency,
+    runs_in_threads,
+    submission_error,
 )
 from mltraq_prefect.orchestration.step_tasks import Deliver, Execute, StepTask, step_task
 
-TICK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 class Collector(Protocol):
-    """Who gets the results, in the thread of the flow."""
+    """Receiver of the results, in the thread of the flow."""
 
     def collect(self, runs: list[Run]) -> None:
-        """Take runs that have ended, completed or failed, with their ledger entries."""
+        """Take runs that have completed or failed, with their ledger entries."""
 
     def tick(self) -> None:
-        """Do what is due; called several times a second."""
+        """Do periodic work; called several times a second."""
 
 
 def execute_in_tasks(
@@ -81,85 +81,87 @@ def execute_in_tasks(
     runs: Sequence[Run],
     collector: Collector,
     options: ExecutionOptions,
-    progress: ShownProgress,
+    progress: ProgressDisplay,
 ) -> BaseException | None:
     """Execute steps on runs as task runs of the current flow run.
 
     Args:
-        steps: In order; each becomes a task.
-        runs: Sent to the workers as they are.
-        collector: Gets the results.
-        options: How.
-        progress: Shows how far it is.
+        steps: The steps, in order; each becomes a task.
+        runs: The runs; they are not changed.
+        collector: Receives the results.
+        options: Options of the execution.
+        progress: Shows the progress.
 
     Returns:
-        What a step raised in the first run that failed, if it is known, or None.
+        The exception of the first run that failed, if known, or None.
 
     Raises:
         CancelledRun: The flow run was cancelled.
-        InvalidInput: Something cannot be sent to a worker.
+        InvalidInput: A step, the kwargs or a run cannot be pickled.
     """
     count = worker_count(options.n_jobs)
-    stays_here = in_threads(options)
-    if not stays_here:
+    is_threaded = runs_in_threads(options)
+    if not is_threaded:
         note_modules()
     with ExitStack() as stack:
-        # A task run takes some time before and after its execution, in which no worker shall wait.
-        threads = count if stays_here else BATCHES_AHEAD * count
+        # Prefect needs time before and after each task run; workers must not wait meanwhile.
+        threads = count if is_threaded else BATCHES_IN_FLIGHT * count
         runner = choose_runner(stack, options.task_runner, threads)
         local = isinstance(runner, ThreadPoolTaskRunner)
-        workers = stack.enter_context(Workers(count)) if local and not stays_here else None
+        workers = stack.enter_context(Workers(count)) if local and not is_threaded else None
         stack.enter_context(progress)
-        pace = _pace(options, runner, count if workers is not None else None, len(runs))
+        sizer = _sizer(options, runner, count if workers is not None else None, len(runs))
         limit = FailureLimit(options.failure_limit)
-        fanout = _Fanout(runner, collector, progress, pace, steps, limit)
+        fanout = _Fanout(runner, collector, progress, sizer, steps, limit)
         deliver = fanout.deliver if local else None
-        if stays_here:
+        if is_threaded:
             executions = _in_threads(stack, steps, options, local)
         else:
             executions = _in_workers(steps, options, workers, local)
         if not local:
-            executions = sent_ahead(stack, runner, executions)
+            executions = broadcast(stack, runner, executions)
         tasks = [
-            _task(step, execute, options, stays_here, deliver if step is steps[-1] else None)
+            _task(step, execute, options, is_threaded, deliver if step is steps[-1] else None)
             for step, execute in zip(steps, executions, strict=True)
         ]
-        batches = _batches(runs, pace, packed=not stays_here)
+        batches = _batches(runs, sizer, pickled=not is_threaded)
         if not local:
             stack.enter_context(portable_flow())
         fanout.run(tasks, batches)
     return fanout.cause
 
 
-def _pace(options: ExecutionOptions, runner: AnyRunner, workers: int | None, total: int) -> Pace:
+def _sizer(
+    options: ExecutionOptions, runner: AnyRunner, workers: int | None, total: int
+) -> BatchSizer:
     """Return the pace of an execution; a cluster gets all batches at once, unless it may stop."""
     fixed = None if isinstance(runner, ThreadPoolTaskRunner) else ceil(total / TASK_RUNS_PER_STEP)
     if not isinstance(options.runs_per_task, str):
         fixed = options.runs_per_task
     seconds = CHECKPOINTED_SECONDS if options.checkpoint else BATCH_SECONDS
-    careful = options.failure_limit is not None
-    at_once = places(runner) if workers is None else workers
-    return Pace(total, at_once, seconds, fixed, is_careful=careful)
+    starts_small = options.failure_limit is not None
+    at_once = concurrency(runner) if workers is None else workers
+    return BatchSizer(total, at_once, seconds, fixed, starts_small=starts_small)
 
 
 def _in_threads(
     stack: ExitStack, steps: Sequence[Step], options: ExecutionOptions, local: bool
 ) -> Sequence[Execute]:
     """Return what executes each step in the threads of a runner; what they share is told."""
-    kwargs = held_kwargs(options.kwargs)
+    kwargs = frozen_kwargs(options.kwargs)
     if local:
         warn = partial(get_run_logger().warning, "%s")
         stack.enter_context(ProgramState(steps, kwargs, is_alone=False, warn=warn))
-    return [partial(execute_here, step, kwargs) for step in steps]
+    return [partial(execute_in_thread, step, kwargs) for step in steps]
 
 
 def _in_workers(
     steps: Sequence[Step], options: ExecutionOptions, workers: Workers | None, local: bool
 ) -> Sequence[Execute]:
     """Return what executes each step in worker processes; the kwargs are packed once for all."""
-    inputs = packed_kwargs(options.kwargs, on_this_machine=local)
+    inputs = pickled_kwargs(options.kwargs, on_this_machine=local)
     jobs = [_job(step, inputs, options) for step in steps]
-    return [_execution(job, workers, rank=-position) for position, job in enumerate(jobs)]
+    return [_execution(job, workers, priority=-position) for position, job in enumerate(jobs)]
 
 
 def _job(step: Step, inputs: Inputs, options: ExecutionOptions) -> Job:
@@ -167,49 +169,51 @@ def _job(step: Step, inputs: Inputs, options: ExecutionOptions) -> Job:
     return make_job(step, inputs, level, options.timeout_seconds)
 
 
-def _execution(job: Job, workers: Workers | None, rank: int) -> Execute:
+def _execution(job: Job, workers: Workers | None, priority: int) -> Execute:
     if workers is None:
-        return partial(_execute_there, job)
-    return partial(_execute_in, workers, job, rank)
+        return partial(_execute_on_cluster, job)
+    return partial(_execute_in_workers, workers, job, priority)
 
 
-def _execute_in(workers: Workers, job: Job, rank: int, parcel: Parcel) -> Iterator[Outcome]:
-    # What has begun goes first: results arrive early, and few batches are held.
-    return workers.execute(job, parcel, rank=rank, surroundings=surroundings_of_steps())
+def _execute_in_workers(
+    workers: Workers, job: Job, priority: int, chunk: Chunk
+) -> Iterator[Outcome]:
+    # Later steps go first: results arrive early, and few batches are in memory.
+    return workers.execute(job, chunk, priority=priority, lazy_context=lazy_run_context())
 
 
-def _execute_there(job: Job, parcel: Parcel) -> Iterator[Outcome]:
-    """Execute a job on the machine of a cluster to which the task run was sent.
+def _execute_on_cluster(job: Job, chunk: Chunk) -> Iterator[Outcome]:
+    """Execute a job on the cluster machine to which the task run was sent.
 
-    A process of a cluster may have several threads; in a worker process of its own, a run has the
-    global random generators, and a time limit, for itself.
+    A cluster process may have several threads. In a worker process, a run has the global random
+    generators and a time limit of its own.
     """
-    name_cluster()
+    set_cluster_address()
     workers = workers_of_this_process()
-    return workers.execute(job, parcel, surroundings=surroundings_of_steps())
+    return workers.execute(job, chunk, lazy_context=lazy_run_context())
 
 
 def _task(
     step: Step,
     execute: Execute,
     options: ExecutionOptions,
-    stays_here: bool,
+    is_threaded: bool,
     deliver: Deliver | None,
 ) -> StepTask:
     return step_task(
         step,
         execute,
-        in_this_thread=stays_here,
+        in_this_thread=is_threaded,
         deliver=deliver,
         retries=options.retries,
         retry_delay_seconds=options.retry_delay_seconds,
     )
 
 
-def _batches(runs: Sequence[Run], pace: Pace, *, packed: bool) -> Iterator[Batch]:
-    for label, members in split(runs, pace):
-        parcel = pack_runs(members) if packed else hold_runs(members)
-        yield Batch(label, len(members), [parcel])
+def _batches(runs: Sequence[Run], sizer: BatchSizer, *, pickled: bool) -> Iterator[Batch]:
+    for label, members in split(runs, sizer):
+        chunk = pickle_runs(members) if pickled else freeze_runs(members)
+        yield Batch(label, len(members), [chunk])
 
 
 class _Fanout:
@@ -219,14 +223,14 @@ class _Fanout:
         self,
         runner: AnyRunner,
         collector: Collector,
-        progress: ShownProgress,
-        pace: Pace,
+        progress: ProgressDisplay,
+        sizer: BatchSizer,
         steps: Sequence[Step],
         limit: FailureLimit,
     ) -> None:
         self._runner = runner
         self._limit = limit
-        self._pace = pace
+        self._sizer = sizer
         self._collector = collector
         self._progress = progress
         self._tasks: Sequence[StepTask] = ()
@@ -236,16 +240,16 @@ class _Fanout:
         self.cause: BaseException | None = None
         self._position: dict[Any, int] = {}
         self._task_runs: dict[str, tuple[str, ...]] = {}
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         flow_run = current_flow_run()
         self._flow_run_id = str(flow_run.id) if flow_run is not None else None
 
-    def deliver(self, parcels: list[Parcel], task_run_id: str) -> None:
+    def deliver(self, chunks: list[Chunk], task_run_id: str) -> None:
         """Take completed runs; may be called by any thread."""
-        self._arrived.put(partial(self._gather, parcels, task_run_id))
+        self._arrived.put(partial(self._gather, chunks, task_run_id))
 
     def run(self, tasks: Sequence[StepTask], batches: Iterator[Batch]) -> None:
-        """Submit and collect until all is done, or too much has failed."""
+        """Submit and collect until all runs have ended, or the limit of failures is reached."""
         self._tasks = tasks
         try:
             while True:
@@ -258,21 +262,21 @@ class _Fanout:
             self._drain()
 
     def _has_room(self) -> bool:
-        return not self._limit.is_reached and len(self._position) < self._pace.ahead()
+        return not self._limit.is_reached and len(self._position) < self._sizer.max_in_flight()
 
     def _wait(self) -> None:
         try:
-            handle = self._arrived.get(timeout=TICK_SECONDS)
+            handle = self._arrived.get(timeout=POLL_SECONDS)
         except queue.Empty:
             pass
         else:
             handle()
         self._collector.tick()
         self._progress.tick()
-        end_with_asyncio_task()
+        raise_if_asyncio_cancelled()
 
     def _drain(self) -> None:
-        """Keep what arrived before an interruption."""
+        """Collect what has arrived before an interruption."""
         self._is_draining = True
         while not self._arrived.empty():
             self._arrived.get()()
@@ -285,7 +289,7 @@ class _Fanout:
                 wait_for=None if after is None else [allow_failure(after)],  # type: ignore[list-item]
             )
         except Exception as error:
-            raise takes_none(self._runner, error) from error
+            raise submission_error(self._runner, error) from error
         self._position[future.task_run_id] = position
         earlier = () if after is None else self._task_runs[str(after.task_run_id)]
         self._task_runs[str(future.task_run_id)] = (*earlier, str(future.task_run_id))
@@ -305,22 +309,22 @@ class _Fanout:
         if following is not None:
             self._submit(position + 1, following, after=future)
         self._gather(batch.todo + (batch.done if last else []), str(future.task_run_id))
-        # Prefect keeps every task's result until the flow run ends: let it keep an empty one.
+        # Prefect keeps the result of each task until the flow run ends: leave it empty.
         batch.todo, batch.done = [], []
 
-    def _gather(self, parcels: list[Parcel], task_run_id: str) -> None:
-        runs = [run for parcel in parcels for run in opened(parcel)]
+    def _gather(self, chunks: list[Chunk], task_run_id: str) -> None:
+        runs = [run for chunk in chunks for run in consume_runs(chunk)]
         task_runs = self._task_runs[task_run_id]
         for run in runs:
             self._note(run, task_runs)
         if runs:
-            self._pace.note(runs)
+            self._sizer.observe(runs)
             self._limit.note(runs)
             self._progress.add(runs)
             self._collector.collect(runs)
 
     def _note(self, run: Run, task_runs: Sequence[str]) -> None:
-        """Note who has executed a run: the task run of each step, up to the last or failed one."""
+        """Record the task run of each step, up to the last or failed one."""
         entry, last = run.ledger, self._steps[len(task_runs) - 1]
         if entry.state == "failed":
             entry.fail(last.name, last.fingerprint)
@@ -330,9 +334,11 @@ class _Fanout:
         entry.flow_run_id, entry.task_run_id = self._flow_run_id, task_runs[-1]
 
     def _warn_once(self, step: str, batch: Batch) -> None:
-        warnings = {f"{step} changed {name}": put_back(step, name) for name in batch.changed}
+        warnings = {
+            f"{step} changed {name}": restored_warning(step, name) for name in batch.changed
+        }
         if batch.returned is not None:
-            warnings[f"{step} returned"] = useless_return(step, batch.returned)
-        for key in sorted(warnings.keys() - self._told):
+            warnings[f"{step} returned"] = return_warning(step, batch.returned)
+        for key in sorted(warnings.keys() - self._logged):
             get_run_logger().warning("%s", warnings[key])
-        self._told |= warnings.keys()
+        self._logged |= warnings.keys()

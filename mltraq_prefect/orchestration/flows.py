@@ -1,4 +1,4 @@
-"""Where a piece of work runs: in the current flow, in a flow of its own, or as a task run."""
+"""Functions that run in the current flow, in a new flow run, or as a task run."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from prefect.states import Cancelled, Completed, Failed
 from mltraq_prefect.errors import MltraqError, RunsFailed
 from mltraq_prefect.orchestration import prefect_compat as compat
 from mltraq_prefect.orchestration.heartbeats import heartbeats
-from mltraq_prefect.orchestration.log_filters import say_failures_of_flows_once
-from mltraq_prefect.orchestration.notebooks import log_as_text
+from mltraq_prefect.orchestration.log_filters import shorten_flow_failures
+from mltraq_prefect.orchestration.notebooks import use_plain_text_logs
 from mltraq_prefect.orchestration.server_loss import surviving_server_loss
 from mltraq_prefect.orchestration.temporary_server import await_temporary_server
 
 T = TypeVar("T")
 
 
-def end_with_asyncio_task() -> None:
-    """Raise if the asyncio task in which this code runs was cancelled, as Ctrl-C does.
+def raise_if_asyncio_cancelled() -> None:
+    """Raise if the current asyncio task was cancelled, for example by Ctrl-C.
 
-    An async flow that calls a function which does not await would not be told before its end.
+    Without this, an async flow that calls a blocking function would notice only at its end.
 
     Raises:
-        CancelledError: It was.
+        CancelledError: The task was cancelled.
     """
     with suppress(RuntimeError):  # no event loop in this thread
         task = asyncio.current_task()
@@ -40,19 +40,19 @@ def end_with_asyncio_task() -> None:
 
 
 def in_flow(name: str, body: Callable[[], T]) -> T:
-    """Call a function in the current flow run, or else as a flow run of its own.
+    """Call a function in the current flow run, or in a new one.
 
     Args:
-        name: Name of that flow run.
-        body: What it raises is raised, and fails a flow run of its own.
+        name: Name of the new flow run.
+        body: The function; its exceptions are raised, and fail the new flow run.
 
     Raises:
         Abort: The current flow run was cancelled.
-        CancelledRun: A flow run of its own was cancelled.
+        CancelledRun: The new flow run was cancelled.
     """
-    log_as_text()
+    use_plain_text_logs()
     if compat.is_in_flow_run():
-        say_failures_of_flows_once()
+        shorten_flow_failures()
         with surviving_server_loss(name):
             return _in_users_flow(body)
 
@@ -69,34 +69,36 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
                 failures.append(error)
                 state = _state(error)
         if server.is_gone:
-            raise _Unheard(state)
+            raise _EndedUnreported(state)
         return state
 
     await_temporary_server()
-    own: Flow[[], Any] = Flow(execute, "mltraq-execute", flow_run_name=_plain(name), **_OF_FLOW)
-    with compat.own_heartbeats_off() as seconds, suppress(_Unheard):
+    own: Flow[[], Any] = Flow(
+        execute, "mltraq-execute", flow_run_name=_escaped(name), **_FLOW_OPTIONS
+    )
+    with compat.own_heartbeats_off() as seconds, suppress(_EndedUnreported):
         own(return_state=True)
     if failures:
         raise failures[0]
     return returned[0]
 
 
-_OF_TASK: dict[str, Any] = {
+_TASK_OPTIONS: dict[str, Any] = {
     "retries": 0,
     "retry_delay_seconds": 0,
     "persist_result": False,
     "log_prints": False,
 }
-"""What a user's Prefect settings would decide otherwise, and a second execution with it."""
+"""Defaults that the user's Prefect settings would override, and execute steps twice."""
 
-_OF_FLOW = _OF_TASK | {"timeout_seconds": None}
+_FLOW_OPTIONS = _TASK_OPTIONS | {"timeout_seconds": None}
 
 
 def _state(error: Exception) -> State[None]:
-    """Return how a flow run ends in which this was raised.
+    """Return the final state of a flow run that raised an error.
 
     Raises:
-        Exception: The error, if Prefect knows best what to say of it.
+        Exception: The error, if Prefect chooses the state.
     """
     if isinstance(error, CancelledRun):
         return Cancelled(message=str(error))
@@ -106,15 +108,15 @@ def _state(error: Exception) -> State[None]:
 
 
 def _message(error: MltraqError) -> str:
-    """Return what the state of a flow run says: one line where that is enough."""
+    """Return the message of the state of a flow run: one line if possible."""
     return error.summary if isinstance(error, RunsFailed) else str(error)
 
 
-class _Unheard(Abort):
-    """Ends a flow run without telling the server how.
+class _EndedUnreported(Abort):
+    """Ends a flow run without reporting its state to the server.
 
-    Prefect would take it for a failure of the flow, then for a crash, that the server does not
-    answer, and try to tell it of either, each time with retries for a minute.
+    If the server does not answer, Prefect reports first a failed flow, then a crash, each time with
+    retries for a minute.
     """
 
     def __init__(self, state: State[None] | None) -> None:
@@ -125,9 +127,9 @@ class _Unheard(Abort):
 def _in_users_flow(body: Callable[[], T]) -> T:
     """Call a function in a flow run, which ends as cancelled if it is.
 
-    A flow whose function raises fails, and Prefect leaves one that is being cancelled as it is. An
-    `Abort` with a state is how it ends a flow run whose state the server knows already; as it is no
-    `Exception`, nobody takes it for a failure and goes on.
+    If the flow's function raised, Prefect would mark the flow run as failed, or leave it as
+    cancelling. An `Abort` with a state ends a flow run whose state the server already has. It is a
+    `BaseException`, so ``except Exception`` in the flow does not swallow it.
     """
     try:
         return body()
@@ -141,10 +143,10 @@ def _in_users_flow(body: Callable[[], T]) -> T:
 
 @contextmanager
 def portable_flow() -> Iterator[None]:
-    """Let task runs be sent to other machines without what the flow's function refers to.
+    """Send task runs to other machines without the flow's function.
 
-    Prefect sends the flow with each of them, by value, and with it a session in a closure or in
-    ``__main__``, which belongs to this process.
+    Prefect sends the flow by value with each task run, and with it any session in a closure or in
+    ``__main__``, which cannot leave this process.
     """
     current = compat.current_flow()
     if current is None:
@@ -164,20 +166,20 @@ def as_task(name: str, subject: str, body: Callable[[], T]) -> T:
 
     Args:
         name: Name of the task.
-        subject: What it works on; name and subject make the name of the task run.
-        body: What it raises is raised, and fails the task run.
+        subject: Name of what it works on, for the name of the task run.
+        body: The function; its exceptions are raised, and fail the task run.
     """
 
     def call() -> T:
         return body()
 
-    run_name = _plain(f"{name} {subject}")
+    run_name = _escaped(f"{name} {subject}")
     task: Task[[], T] = Task(
-        call, name=name, task_run_name=run_name, cache_policy=NO_CACHE, **_OF_TASK
+        call, name=name, task_run_name=run_name, cache_policy=NO_CACHE, **_TASK_OPTIONS
     )
     return task()
 
 
-def _plain(name: str) -> str:
-    """Escape what Prefect would take for a placeholder."""
+def _escaped(name: str) -> str:
+    """Escape braces, which are placeholders for Prefect."""
     return name.replace("{", "{{").replace("}", "}}")

@@ -1,7 +1,7 @@
-"""Heartbeats of a flow run, from a thread that ends as soon as it may.
+"""Heartbeats of a flow run, from a thread that ends at once.
 
-Prefect's own thread sleeps for a second at a time, and the flow run ends no sooner than it: every
-execution would take whole seconds. The events are the same, for automations that wait for them.
+Prefect's own thread sleeps for a second at a time, and the flow run waits for it: every execution
+would take whole seconds. The events are the same, for automations that use them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def heartbeats(seconds: int | None) -> Iterator[None]:
         while not ended.wait(seconds):
             send_heartbeat(flow_run)
 
-    threading.Thread(target=copy_context().run, args=(beat,), name="heart", daemon=True).start()
+    threading.Thread(
+        target=copy_context().run, args=(beat,), name="heartbeats", daemon=True
+    ).start()
     try:
         yield
     finally:

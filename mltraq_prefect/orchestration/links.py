@@ -1,4 +1,4 @@
-"""From the ledger to the pages of the Prefect UI."""
+"""URLs of pages in the Prefect UI."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def page_url(kind: Literal["flow-run", "task-run"], run_id: str | None) -> str |
     """Return the URL of a run's page in the UI of the current server.
 
     Args:
-        kind: Which kind of run.
-        run_id: Its id; None has no page.
+        kind: Kind of run.
+        run_id: Id of the run, or None.
 
     Returns:
-        None also if no server with a UI is configured.
+        The URL; None if there is no id, or no server with a UI is configured.
     """
     if run_id is None or not PREFECT_UI_URL.value():
         return None

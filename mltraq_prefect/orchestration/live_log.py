@@ -1,4 +1,4 @@
-"""What steps print and log, in the log of a task run: as it comes, but not more than is read."""
+"""Output of steps in the log of a task run, as it arrives, at a limited rate."""
 
 from __future__ import annotations
 
@@ -10,53 +10,55 @@ from typing import Any
 from mltraq_prefect.execution.logs import LogRecord
 
 LINES_PER_SECOND = 50
-MOST_AT_ONCE = 200
+BURST_LINES = 200
 
 
 class LiveLog:
-    """Shows records while a task run goes on.
+    """Logs records while a task run is executed.
 
-    Of many lines it holds some back until the end, so that neither a terminal nor the Prefect
-    server is flooded while it has other things to do. All lines keep the time of their making.
+    If there are too many, some are deferred until the end, so that neither the terminal nor the
+    Prefect server is flooded. All records keep their time.
 
     Args:
-        logger: Of the task run.
+        logger: Logger of the task run.
     """
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         self._logger = logger
-        self._held: list[LogRecord] = []
-        self._untold = 0
-        self._allowed = float(MOST_AT_ONCE)
+        self._deferred: list[LogRecord] = []
+        self._unannounced = 0
+        self._allowed = float(BURST_LINES)
         self._filled = time.monotonic()
 
     def show(self, records: Iterable[LogRecord]) -> None:
-        """Show records, or hold them back until the end if there are too many."""
+        """Log records, or defer them until the end if there are too many."""
         self._fill()
-        if self._untold and self._allowed >= 1:
-            self._tell()
+        if self._unannounced and self._allowed >= 1:
+            self._announce_deferred()
         for record in records:
             if self._allowed >= 1:
                 self._allowed -= 1
                 self._log(record)
             else:
-                self._held.append(record)
-                self._untold += 1
+                self._deferred.append(record)
+                self._unannounced += 1
 
     def close(self) -> None:
-        """Show what was held back."""
-        for record in self._held:
+        """Log the deferred records."""
+        for record in self._deferred:
             self._log(record)
-        self._held, self._untold = [], 0
+        self._deferred, self._unannounced = [], 0
 
     def _fill(self) -> None:
         now = time.monotonic()
         gained = (now - self._filled) * LINES_PER_SECOND
-        self._allowed, self._filled = min(self._allowed + gained, MOST_AT_ONCE), now
+        self._allowed, self._filled = min(self._allowed + gained, BURST_LINES), now
 
-    def _tell(self) -> None:
-        self._logger.info("%s lines are left out here, and follow at the end", f"{self._untold:,}")
-        self._untold = 0
+    def _announce_deferred(self) -> None:
+        self._logger.info(
+            "%s lines are left out here, and follow at the end", f"{self._unannounced:,}"
+        )
+        self._unannounced = 0
 
     def _log(self, record: LogRecord) -> None:
         if isinstance(self._logger, logging.Logger):

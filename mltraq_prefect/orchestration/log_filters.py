@@ -1,4 +1,4 @@
-"""What Prefect logs by itself of our runs, where it repeats what was logged before."""
+"""Filters for log records of Prefect that repeat what was logged before."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mltraq_prefect.orchestration.prefect_compat import (
 )
 
 _INTERRUPTED = f"{WorkersClosed.__name__}: "
-"""In what Prefect says of task runs that were under way when their flow run was interrupted."""
+"""Part of Prefect's message on task runs that were interrupted with their flow run."""
 
 
 class _StepTasks(logging.Filter):
-    """Drops what Prefect logs of the ends of step tasks: a line a task run, two a failure.
+    """Drops Prefect's records on the end of step tasks: one for a task run, two for a failure.
 
     Attributes:
-        ids: Task runs of which that is so.
+        ids: Ids of the task runs whose records are dropped.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class _StepTasks(logging.Filter):
 
 
 class _FlowRuns(logging.Filter):
-    """Cuts the state of a flow run in which runs failed to its first line; the rest is escaped."""
+    """Shortens the final state of a flow run with failed runs to its first line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = str(record.msg)
@@ -53,17 +53,17 @@ _STEP_TASKS = _StepTasks()
 _FLOW_RUNS = _FlowRuns()
 
 
-def say_failures_of_flows_once() -> None:
+def shorten_flow_failures() -> None:
     """Let the log tell of failed runs in one line where Prefect logs how a flow run ended."""
     logging.getLogger(FLOW_RUN_LOGGER).addFilter(_FLOW_RUNS)
 
 
-def say_interruptions_once() -> None:
+def drop_interruption_logs() -> None:
     """Leave it to the flow run to tell of an interruption."""
     logging.getLogger(TASK_RUN_LOGGER).addFilter(_STEP_TASKS)
 
 
-def say_end_of_task_run_once(task_run_id: str) -> None:
-    """Leave it to us to log how a task run ended."""
-    say_interruptions_once()
+def drop_end_of_task_run_logs(task_run_id: str) -> None:
+    """Drop Prefect's records of the end of a task run, which this package logs itself."""
+    drop_interruption_logs()
     _STEP_TASKS.ids.add(task_run_id)

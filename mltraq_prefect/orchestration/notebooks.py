@@ -1,4 +1,4 @@
-"""What a notebook does otherwise than a terminal: rich makes a block of HTML of each log line."""
+"""Log output in notebooks, where rich makes a block of HTML of each line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mltraq_prefect.orchestration.prefect_compat import write_as_text
 
 
 def is_notebook() -> bool:
-    """Return whether this process shows its output below the cells of a notebook."""
+    """Return whether this process is the kernel of a notebook."""
     return get_console().is_jupyter
 
 
-def log_as_text() -> None:
-    """Let log lines in a notebook be the text that they are in a terminal.
+def use_plain_text_logs() -> None:
+    """Log plain text in a notebook, as in a terminal.
 
-    A block of HTML a line fills a page where lines of text make one output that scrolls.
+    Blocks of HTML fill the page, while lines of text make one output that scrolls.
     """
     if not is_notebook():
         return

@@ -1,6 +1,6 @@
-"""How far an execution is: a bar for who looks on, an artifact in the UI; and whether to go on.
+"""Progress of an execution, as a bar and as an artifact in the UI; and detection of cancellation.
 
-Both are throttled, and neither can make an execution fail or wait.
+Both displays are throttled, and neither can fail or delay an execution.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.artifacts import progress_key
 from mltraq_prefect.orchestration.bars import Bar, bar
 from mltraq_prefect.orchestration.prefect_compat import current_flow_run
-from mltraq_prefect.orchestration.reporter import Report, Reporter
+from mltraq_prefect.orchestration.progress_reporter import Progress, ProgressReporter
 
 BAR_SECONDS = 0.1
-"""The bar is told so often what it shows."""
+"""Interval at which the bar is updated, in seconds."""
 
 
-class ShownProgress:
-    """Counts of an execution, shown while it goes on; used as a context manager by one thread.
+class ProgressDisplay:
+    """Counts of an execution, shown while it runs; used as a context manager by one thread.
 
     Args:
         experiment: Name of the experiment.
         table: Name of its table.
         total: Number of its runs.
-        resumed: Runs that an earlier execution has completed.
+        resumed: Number of runs that an earlier execution has completed.
     """
 
     def __init__(self, experiment: str, table: str, total: int, resumed: int) -> None:
@@ -40,14 +40,14 @@ class ShownProgress:
         self._failed = 0
         self._stack = ExitStack()
         self._bar: Bar | None = None
-        self._reporter: Reporter | None = None
+        self._reporter: ProgressReporter | None = None
         self._bar_due = time.monotonic()
 
-    def __enter__(self) -> ShownProgress:
+    def __enter__(self) -> ProgressDisplay:
         self._bar = self._stack.enter_context(bar(self._experiment, self._total))
         flow_run = current_flow_run()
         if flow_run is not None:
-            self._reporter = Reporter(flow_run.id, self._key, self._report)
+            self._reporter = ProgressReporter(flow_run.id, self._key, self._report)
             self._reporter.start()
         return self
 
@@ -71,7 +71,7 @@ class ShownProgress:
         self._completed += len(runs) - failed
 
     def tick(self) -> None:
-        """Show what is due.
+        """Update the display if it is due.
 
         Raises:
             CancelledRun: The flow run was cancelled.
@@ -83,7 +83,7 @@ class ShownProgress:
         self._refuse_cancelled()
 
     def summary(self) -> str:
-        """Return the counts for a person."""
+        """Return the counts as text."""
         parts = [f"{self._completed + self._resumed:,} of {self._total:,} runs completed"]
         if self._failed:
             parts.append(f"{self._failed:,} failed")
@@ -102,6 +102,6 @@ class ShownProgress:
         if self._reporter is not None and self._reporter.was_cancelled:
             raise CancelledRun(f"experiment {self._experiment!r}: cancelled; {self.summary()}")
 
-    def _report(self) -> Report:
+    def _report(self) -> Progress:
         percent = 100.0 * self._ended() / self._total if self._total else 100.0
-        return Report(percent, f"{self._experiment}: {self.summary()}")
+        return Progress(percent, f"{self._experiment}: {self.summary()}")

@@ -1,4 +1,4 @@
-"""The task run and flow run of a step, for the worker process in which it is executed."""
+"""Contexts of the task run and flow run of a step, for the worker that executes it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from mltraq_prefect.execution.surroundings import Surroundings
+from mltraq_prefect.execution.lazy_context import LazyContext
 from mltraq_prefect.orchestration import prefect_compat as compat
 
 _LOGGERS = (compat.FLOW_RUN_LOGGER, compat.TASK_RUN_LOGGER)
 
 
-def surroundings_of_steps() -> Surroundings | None:
+def lazy_run_context() -> LazyContext | None:
     """Return what a worker needs to be in the current task run; None outside one."""
     runs = (compat.current_flow_run(), compat.current_task_run())
     if None in runs:
@@ -28,13 +28,13 @@ def surroundings_of_steps() -> Surroundings | None:
     flow_run, task_run = (
         run.model_dump_json(exclude={"state", "task_inputs"}) for run in runs if run is not None
     )
-    packed = pickle.dumps(_InRun(*names, flow_run, task_run))
-    return Surroundings("prefect", {"PREFECT_API_URL": compat.current_api_url()}, packed)
+    pickled = pickle.dumps(_InRun(*names, flow_run, task_run))
+    return LazyContext("prefect", {"PREFECT_API_URL": compat.current_api_url()}, pickled)
 
 
 @dataclass(frozen=True, slots=True)
 class _InRun:
-    """Pickled in the flow's process; where it is unpickled, it makes the contexts of the runs."""
+    """Unpickles as a context manager that enters the runs; see `in_run`."""
 
     flow: str
     task: str
@@ -47,9 +47,9 @@ class _InRun:
 
 @contextmanager
 def in_run(flow: str, task: str, flow_run: str, task_run: str) -> Iterator[None]:
-    """Be in a task run of a flow run that another process executes.
+    """Enter a task run and a flow run that another process executes.
 
-    Log records are sent to the server by that process, to which they are forwarded.
+    Log records are forwarded to that process, which sends them to the server.
 
     Args:
         flow: Name of the flow.

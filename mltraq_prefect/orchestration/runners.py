@@ -1,4 +1,4 @@
-"""Which task runner an execution uses, and which options that runner can honour."""
+"""Choice of the task runner of an execution, and checks of the options that depend on it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mltraq_prefect.orchestration.prefect_compat import current_task_runner, thr
 
 AnyRunner = TaskRunner[Any]
 
-BATCHES_ON_A_CLUSTER = 500
-"""So many are taken to be executed at the same time: a runner does not tell how many really are."""
+CLUSTER_CONCURRENCY = 500
+"""Assumed number of batches that a cluster executes at once: task runners do not tell."""
 
 
 def check_runner(options: ExecutionOptions) -> None:
-    """Refuse what is no task runner, and options that the one to be used cannot honour.
+    """Refuse an object that is not a task runner, and options that the runner cannot honour.
 
     Raises:
-        InvalidInput: It is none, or there is such an option.
+        InvalidInput: It is not a task runner, or an option cannot be honoured.
     """
     given = options.task_runner
     if given is not None and not isinstance(given, TaskRunner):
@@ -29,9 +29,9 @@ def check_runner(options: ExecutionOptions) -> None:
             f"task_runner is {given!r}, not a Prefect task runner; "
             "give an instance, such as ThreadPoolTaskRunner(max_workers=8)"
         )
-    if in_threads(options) and options.timeout_seconds is not None:
+    if runs_in_threads(options) and options.timeout_seconds is not None:
         raise InvalidInput(timeout_in_threads())
-    runner = given or _of_flow()
+    runner = given or _flow_runner()
     if options.n_jobs == -1 or runner is None:
         return
     name = type(runner).__name__
@@ -40,14 +40,14 @@ def check_runner(options: ExecutionOptions) -> None:
             f"n_jobs is {options.n_jobs}, but {name} has the workers of its cluster: leave out "
             "n_jobs, or give task_runner=ThreadPoolTaskRunner() for workers on this machine"
         )
-    if given is not None and in_threads(options):
+    if given is not None and runs_in_threads(options):
         raise InvalidInput(
             f"n_jobs is {options.n_jobs}, but steps run in the threads of the {name}: leave out "
             'n_jobs and give the runner max_workers, or use backend="processes"'
         )
 
 
-def in_threads(options: ExecutionOptions) -> bool:
+def runs_in_threads(options: ExecutionOptions) -> bool:
     """Return whether steps run in the threads of the task runner."""
     if options.backend is None:
         return isinstance(options.task_runner, ThreadPoolTaskRunner)
@@ -58,28 +58,28 @@ def choose_runner(stack: ExitStack, given: AnyRunner | None, threads: int) -> An
     """Return the started task runner of an execution.
 
     Args:
-        stack: Ends the runner, unless it is that of the flow.
+        stack: Stops the runner, unless it is the flow's.
         given: The user's choice, or None.
-        threads: How many threads one of our own has.
+        threads: Number of threads of a new runner.
     """
-    if given is None and (of_flow := _of_flow()) is not None:
+    if given is None and (of_flow := _flow_runner()) is not None:
         return of_flow
     fresh = ThreadPoolTaskRunner(max_workers=threads) if given is None else given.duplicate()
     return stack.enter_context(fresh)
 
 
-def _of_flow() -> AnyRunner | None:
+def _flow_runner() -> AnyRunner | None:
     """Return the runner of the current flow, if that is not Prefect's default."""
     runner = current_task_runner()
     return None if isinstance(runner, ThreadPoolTaskRunner) else runner
 
 
-def places(runner: AnyRunner) -> int:
+def concurrency(runner: AnyRunner) -> int:
     """Return how many batches a runner executes at the same time."""
     threads = thread_count(runner) if isinstance(runner, ThreadPoolTaskRunner) else None
-    return min(threads or BATCHES_ON_A_CLUSTER, BATCHES_ON_A_CLUSTER)
+    return min(threads or CLUSTER_CONCURRENCY, CLUSTER_CONCURRENCY)
 
 
-def takes_none(runner: AnyRunner, error: Exception) -> InvalidInput:
-    """Return what to raise if a runner raises when it gets work."""
+def submission_error(runner: AnyRunner, error: Exception) -> InvalidInput:
+    """Return the error for a task runner that refuses to run a task."""
     return InvalidInput(f"the task runner {type(runner).__name__} takes no task runs: {error}")

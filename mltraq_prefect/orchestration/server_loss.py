@@ -1,8 +1,8 @@
-"""The end of an execution whose Prefect server has gone away: nothing else may be lost with it.
+"""End of an execution whose Prefect server does not answer any more: its results are kept.
 
-Prefect's client tries for seven seconds to send an event, and a process ends only when it has
-tried all that wait: after an execution of hundreds of task runs, in an hour. There is no setting
-for that (PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE drops events while the server is there as well).
+Prefect's client tries for seven seconds to send each event, and the process ends only after it has
+tried all events in its queue: for hundreds of task runs, after an hour. No setting changes that
+(PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE drops events even while the server answers).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from mltraq_prefect.orchestration import prefect_compat as compat
 
 @dataclass(slots=True)
 class Server:
-    """What is known of the Prefect server at the end of an execution.
+    """State of the Prefect server at the end of an execution.
 
     Attributes:
-        is_gone: Whether it was waited for in vain.
+        is_gone: Whether it does not answer.
     """
 
     is_gone: bool = False
@@ -33,13 +33,13 @@ class Server:
 
 @contextmanager
 def surviving_server_loss(name: str) -> Iterator[Server]:
-    """Look for the server at the end of this context; forget the events that wait if it is gone.
+    """Check the server at the end of the context; discard queued events if it does not answer.
 
     Args:
-        name: What a warning calls the execution.
+        name: Name of the execution, for the warning.
 
     Yields:
-        What is known of the server once the context has ended.
+        State of the server; valid after the end of the context.
     """
     server = Server()
     interrupted = True
@@ -65,7 +65,7 @@ def _is_gone(*, patient: bool) -> bool:
     """Return whether the server does not answer.
 
     Args:
-        patient: Whether to wait for it, as it may be on its way back.
+        patient: Whether to wait for it, as it may be restarting.
     """
     retries = compat.client_retries() if patient else 0
     end = time.monotonic() + 2 ** (retries + 1) - 2

@@ -1,4 +1,4 @@
-"""A step as a Prefect task: one attempt at a batch, its logs, the state that tells the outcome."""
+"""A step as a Prefect task: one attempt at a batch, its logs, and its final state."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from prefect.states import Failed
 from mltraq_prefect.errors import FailureGroup, InvalidInput
 from mltraq_prefect.execution import Batch, Outcome, Step, grouped_failures
 from mltraq_prefect.execution.logs import forwarded
-from mltraq_prefect.execution.serialization import Parcel
+from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.tracebacks import headline
 from mltraq_prefect.orchestration.live_log import LiveLog
 from mltraq_prefect.orchestration.log_filters import (
-    say_end_of_task_run_once,
-    say_interruptions_once,
+    drop_end_of_task_run_logs,
+    drop_interruption_logs,
 )
 
 Execute = Callable[[Any], Iterator[Outcome]]
-Deliver = Callable[[list[Parcel], str], None]
+Deliver = Callable[[list[Chunk], str], None]
 StepTask = Task[[Batch], Any]
 Logger = logging.Logger | logging.LoggerAdapter[Any]
 
 ERRORS_LOGGED = 3
-"""Distinct errors that the log tells of each batch."""
+"""Number of distinct errors of a batch that are logged."""
 
 
 def step_task(
@@ -46,18 +46,18 @@ def step_task(
     """Return the task of a step; its parameter `batch` is a `Batch`, and so is its result.
 
     Args:
-        step: What each run of the batch is given to.
-        execute: Executes it on the runs of a parcel.
-        in_this_thread: Whether that happens in the thread of the task run, whose log records then
-            have yet to be collected.
-        deliver: Gets parcels of completed runs as they come, with the id of the task run;
-            otherwise they are in the result.
+        step: The step.
+        execute: Executes it on the runs of a chunk.
+        in_this_thread: Whether it is executed in the thread of the task run, so that its log
+            records must be collected here.
+        deliver: Called with chunks of completed runs as they arrive, and the id of the task run;
+            if None, they are in the result.
         retries: How often Prefect retries a task run in which runs failed, unless it was refused.
-        retry_delay_seconds: Pause before a retry.
+        retry_delay_seconds: Pause before a retry, in seconds.
     """
-    say_interruptions_once()
-    told: set[str] = set()
-    attempt = partial(_attempt, execute, in_this_thread, deliver, retries, told)
+    drop_interruption_logs()
+    logged: set[str] = set()
+    attempt = partial(_attempt, execute, in_this_thread, deliver, retries, logged)
 
     def body(batch: Batch) -> Batch | State[Batch]:
         return attempt(batch)
@@ -78,7 +78,7 @@ def step_task(
 
 
 def _is_no_refusal(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Return whether another attempt may help: what is refused once is refused again."""
+    """Return whether a retry may help: invalid input would be refused again."""
     return not isinstance(state.data, InvalidInput)
 
 
@@ -87,7 +87,7 @@ def _attempt(
     in_this_thread: bool,
     deliver: Deliver | None,
     retries: int,
-    told: set[str],
+    logged: set[str],
     batch: Batch,
 ) -> Batch | State[Batch]:
     logger = get_run_logger()
@@ -98,23 +98,23 @@ def _attempt(
             if deliver is not None and batch.done:
                 deliver(batch.done, _task_run_id())
                 batch.done = []
-    say_end_of_task_run_once(_task_run_id())
+    drop_end_of_task_run_logs(_task_run_id())
     if not batch.failures:
         return batch
-    _log_failures(logger, batch, told, is_last=_attempts() > retries)
+    _log_failures(logger, batch, logged, is_last=_attempts() > retries)
     return Failed(message=_summary(batch), data=batch)
 
 
-def _log_failures(logger: Logger, batch: Batch, told: set[str], *, is_last: bool) -> None:
-    """Log one line a distinct error, and the first time where it comes from."""
+def _log_failures(logger: Logger, batch: Batch, logged: set[str], *, is_last: bool) -> None:
+    """Log a line for each distinct error; with its frames the first time."""
     groups = grouped_failures(batch.failures)
     for group in groups[:ERRORS_LOGGED]:
         if not is_last:
             logger.warning("%s; tried again", group.line)
-        elif group.place and f"{group.error_type} {group.place}" in told:
+        elif group.place and f"{group.error_type} {group.place}" in logged:
             logger.error("%s", group.line)
         else:
-            told.add(f"{group.error_type} {group.place}")
+            logged.add(f"{group.error_type} {group.place}")
             logger.error("%s%s", _wholly(batch, group), group)
     if left := groups[ERRORS_LOGGED:]:
         count = sum(group.count for group in left)

@@ -1,4 +1,4 @@
-"""The temporary server that Prefect starts if no other one is configured: one, and awaited."""
+"""Start of Prefect's temporary server, which is used if no other server is configured."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from prefect.settings import (
 
 from mltraq_prefect.orchestration.prefect_compat import TemporaryServer
 
-LEAST_SECONDS = 180
+MIN_STARTUP_SECONDS = 180
 """So long it is awaited at least: Prefect's limit is missed on a loaded machine."""
 
-TELL_SECONDS = 10.0
+WARN_SECONDS = 10.0
 
 _lock = threading.Lock()
 
 
 def await_temporary_server() -> None:
-    """Start Prefect's temporary server if it is needed and not there.
+    """Start Prefect's temporary server if it is needed and not running.
 
-    Prefect's client does so too, but each thread would start one of its own, and give up early.
+    Prefect's client does so too, but each thread would start its own server, and give up early.
     """
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return
@@ -32,17 +32,17 @@ def await_temporary_server() -> None:
         server = TemporaryServer()
         if not server.is_needed():
             return
-        seconds = max(LEAST_SECONDS, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
-        telling = threading.Timer(TELL_SECONDS, _tell, (seconds,))
-        telling.daemon = True
-        telling.start()
+        seconds = max(MIN_STARTUP_SECONDS, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
+        timer = threading.Timer(WARN_SECONDS, _warn, (seconds,))
+        timer.daemon = True
+        timer.start()
         try:
             server.start(seconds)
         finally:
-            telling.cancel()
+            timer.cancel()
 
 
-def _tell(seconds: int) -> None:
+def _warn(seconds: int) -> None:
     get_logger().warning(
         "waiting for Prefect's temporary server, for %s s at most; it starts with each program, "
         "unless one is running (prefect server start) and PREFECT_API_URL names it",

@@ -1,4 +1,4 @@
-"""What there is to know of the runs of an experiment, at a glance."""
+"""Overviews of an experiment and its runs, as frames and series."""
 
 from __future__ import annotations
 
@@ -37,6 +37,49 @@ def links_of(runs: Iterable[Run], page_url: PageUrl) -> pd.DataFrame:
     ]
     columns = ["id_run", "run", "step", "flow_run", "task_run"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def own_fields_of(name: str, id_experiment: str, fields: Mapping[str, Any]) -> pd.DataFrame:
+    """Return an experiment's own fields as a frame of one row, of dtype object."""
+    import pandas as pd
+
+    values = {"id_experiment": id_experiment, "name": name, **fields}
+    return pd.DataFrame({key: pd.Series([value], dtype=object) for key, value in values.items()})
+
+
+def info_of(
+    name: str,
+    id_experiment: str,
+    fields: Mapping[str, Any],
+    runs: Collection[Run],
+    table: str,
+    revision: int | None,
+    size: int | None,
+) -> pd.Series[Any]:
+    """Return a summary of an experiment.
+
+    Args:
+        name: Name of the experiment.
+        id_experiment: Its id.
+        fields: Its own fields.
+        runs: Its runs.
+        table: Name of the table of its runs.
+        revision: How often it was written; None if never.
+        size: Of the table and of large values, in bytes; None if unknown.
+    """
+    import pandas as pd
+
+    return pd.Series(
+        {
+            "name": name,
+            "id_experiment": id_experiment,
+            "fields": list(fields),
+            **counts_of(runs),
+            "table_name": table,
+            "revision": revision,
+            "bytes": size,
+        }
+    )
 
 
 def counts_of(runs: Collection[Run]) -> dict[str, Any]:

@@ -63,8 +63,8 @@ class StoredRuns:
     def make(self, part: str, run: Run) -> Any:
         """Return the params, fields or ledger entry of a run."""
         if part == "fields":
-            return self._fields_of(run.place)
-        return self._params_of(run.place) if part == "params" else self._ledger_of(run.place)
+            return self._fields_of(run.index)
+        return self._params_of(run.index) if part == "params" else self._ledger_of(run.index)
 
     def _params_of(self, place: int) -> Params:
         return Params(self._params()[self._places[place]])

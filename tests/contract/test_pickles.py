@@ -126,7 +126,7 @@ def test_one_module_of_the_package_unpickles():
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "unpickled":
                 users.add(path.relative_to(package).as_posix())
     assert {name for name, _ in unpickling} == {"pickling.py"}
-    exchanged = ("batch", "captured_state", "contents", "copies", "surroundings")
+    exchanged = ("batch", "captured_state", "contents", "copies", "lazy_context")
     workers = {f"execution/{name}.py" for name in (*exchanged, "pool/child", "pool/worker")}
     assert users == {"storage/pickles.py", "orchestration/broadcast.py"} | workers
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltraq_prefect.execution import Pace, split
-from mltraq_prefect.execution.batch_size import BATCHES_AHEAD
+from mltraq_prefect.execution import BatchSizer, split
+from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 
@@ -19,11 +19,11 @@ def runs(durations):
 
 def executed(durations, workers, seconds=3.0):
     """Return when workers have executed runs that take so long, and the batches in their order."""
-    pace = Pace(len(durations), workers, seconds)
-    batches = split(runs(durations), pace)
+    sizer = BatchSizer(len(durations), workers, seconds)
+    batches = split(runs(durations), sizer)
     made, waiting, busy, now = [], deque(), [], 0.0
     while True:
-        while len(waiting) + len(busy) < pace.ahead() and (batch := next(batches, None)):
+        while len(waiting) + len(busy) < sizer.max_in_flight() and (batch := next(batches, None)):
             made.append([run.ledger.duration_s for run in batch[1]])
             waiting.append(batch[1])
         while waiting and len(busy) < workers:
@@ -34,7 +34,7 @@ def executed(durations, workers, seconds=3.0):
             assert [d for batch in made for d in batch] == durations
             return now, made
         now, _, members = heapq.heappop(busy)
-        pace.note(members)
+        sizer.observe(members)
 
 
 @pytest.mark.parametrize("count", [1, 4, 100])
@@ -104,16 +104,16 @@ def test_towards_the_end_batches_get_smaller_but_not_tiny():
 
 
 def test_a_batch_is_not_large_because_one_run_was_fast():
-    pace = Pace(10_000, 2)
-    pace.note(runs([0.0]))
-    assert pace.size(9_998) <= 125
+    sizer = BatchSizer(10_000, 2)
+    sizer.observe(runs([0.0]))
+    assert sizer.size(9_998) <= 125
 
 
 def test_only_what_tells_the_pace_is_on_its_way_at_first():
-    pace = Pace(1_000, 3)
-    assert pace.ahead() == 3
-    pace.note(runs([0.0] * 100))
-    assert pace.ahead() == BATCHES_AHEAD * 3
+    sizer = BatchSizer(1_000, 3)
+    assert sizer.max_in_flight() == 3
+    sizer.observe(runs([0.0] * 100))
+    assert sizer.max_in_flight() == BATCHES_IN_FLIGHT * 3
 
 
 @given(
@@ -126,11 +126,11 @@ def test_every_run_is_in_one_batch(durations, workers, seconds):
 
 
 def test_labels_are_params_or_positions():
-    assert [label for label, _ in split(runs([0, 0]), Pace(2, 1, fixed=1))] == ["N=0", "N=1"]
-    labels = [label for label, _ in split(runs([0] * 7), Pace(7, 1, fixed=3))]
+    assert [label for label, _ in split(runs([0, 0]), BatchSizer(2, 1, fixed=1))] == ["N=0", "N=1"]
+    labels = [label for label, _ in split(runs([0] * 7), BatchSizer(7, 1, fixed=3))]
     assert labels == ["1-3 of 7", "4-6 of 7", "N=6"]
 
 
 def test_a_size_that_is_given_is_kept():
-    sizes = [len(members) for _, members in split(runs([0] * 10), Pace(10, 1, fixed=4))]
+    sizes = [len(members) for _, members in split(runs([0] * 10), BatchSizer(10, 1, fixed=4))]
     assert sizes == [4, 4, 2]

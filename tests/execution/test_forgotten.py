@@ -14,29 +14,31 @@ from mltraq_prefect.execution import Batch, Workers, as_steps
 from mltraq_prefect.execution.batch import Outcome
 from mltraq_prefect.execution.pool import fork_server_main
 from mltraq_prefect.execution.pool.worker import make_job
-from mltraq_prefect.execution.serialization import hold_runs, opened, pack_runs
+from mltraq_prefect.execution.serialization import consume_runs, freeze_runs, pickle_runs
 from mltraq_prefect.model.run import Run
 
 
 def batch_of(counts, packed):
-    """Return a batch of parcels with so many runs, which are numbered."""
+    """Return a batch of chunks with so many runs, which are numbered."""
     numbers = iter(range(sum(counts)))
-    parcels = [[Run(params={"N": next(numbers)}) for _ in range(count)] for count in counts]
-    return Batch("some", sum(counts), [pack_runs(p) if packed else hold_runs(p) for p in parcels])
+    chunks = [[Run(params={"N": next(numbers)}) for _ in range(count)] for count in counts]
+    return Batch(
+        "some", sum(counts), [pickle_runs(p) if packed else freeze_runs(p) for p in chunks]
+    )
 
 
-def numbers(parcels):
-    return [run.params.N for parcel in parcels for run in opened(parcel)]
+def numbers(chunks):
+    return [run.params.N for chunk in chunks for run in consume_runs(chunk)]
 
 
 def until(most):
     """Complete runs one by one, until an exception comes at this one."""
 
-    def execute(parcel):
-        for run in opened(parcel):
+    def execute(chunk):
+        for run in consume_runs(chunk):
             if most == run.params.N:
                 raise OSError("no more")
-            yield Outcome(1, pack_runs([run]), None, [])
+            yield Outcome(1, pickle_runs([run]), None, [])
 
     return execute
 
@@ -77,9 +79,9 @@ def no_more_files():
 def test_a_worker_that_cannot_start_for_want_of_files_fails_its_runs():
     (step,) = as_steps(lambda run: None, {}, 0)
     job = make_job(step, {}, logging.INFO, None)
-    parcel = pack_runs([Run(params={"N": n}) for n in range(3)])
+    chunk = pickle_runs([Run(params={"N": n}) for n in range(3)])
     with Workers(1) as workers, no_more_files():
-        outcomes = list(workers.execute(job, parcel))
+        outcomes = list(workers.execute(job, chunk))
     assert [outcome.count for outcome in outcomes] == [3]
     assert "no worker process could start: [Errno 24]" in outcomes[0].failures[0][1]
 

@@ -18,7 +18,7 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import Workers, as_steps
 from mltraq_prefect.execution.pool import fork_server_main
 from mltraq_prefect.execution.pool.worker import make_job
-from mltraq_prefect.execution.serialization import opened, pack_runs
+from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
 from mltraq_prefect.model.run import Run
 from tests.prefect_api import poll
 from tests.processes import is_alive
@@ -49,9 +49,9 @@ def executed(step, workers=None):
             return executed(step, own)
     (prepared,) = as_steps(step, {}, 0)
     job = make_job(prepared, {}, logging.INFO, None)
-    (outcome,) = ended(workers.execute(job, pack_runs([Run()])))
+    (outcome,) = ended(workers.execute(job, pickle_runs([Run()])))
     assert not outcome.failures, outcome.failures[0][1]
-    (run,) = opened(outcome.done)
+    (run,) = consume_runs(outcome.done)
     return run.fields
 
 
@@ -109,7 +109,7 @@ def test_a_worker_whose_server_was_killed_may_die_and_says_what_is_known():
     (prepared,) = as_steps(die, {}, 0)
     with Workers(1) as workers:
         job = make_job(prepared, {}, logging.INFO, None)
-        (outcome,) = ended(workers.execute(job, pack_runs([Run()])))
+        (outcome,) = ended(workers.execute(job, pickle_runs([Run()])))
     assert "ended by something that left no exit code" in outcome.failures[0][1]
 
 
@@ -167,7 +167,7 @@ def test_a_daemon_of_a_step_ends_with_its_worker():
     (prepared,) = as_steps(leave, {}, 0)
     with Workers(1) as workers:
         job = make_job(prepared, {}, logging.INFO, None)
-        (outcome,) = ended(workers.execute(job, pack_runs([Run()])))
+        (outcome,) = ended(workers.execute(job, pickle_runs([Run()])))
     assert "an exit with code 3" in outcome.failures[0][1]
     assert not is_alive(int((directory / "pid").read_text()))
 

@@ -16,9 +16,9 @@ import pytest
 import mltraq_prefect as mltraq
 from mltraq_prefect.execution import Workers, as_steps
 from mltraq_prefect.execution.copies import SHARED_BYTES
-from mltraq_prefect.execution.inputs import packed_kwargs
+from mltraq_prefect.execution.inputs import pickled_kwargs
 from mltraq_prefect.execution.pool.worker import make_job
-from mltraq_prefect.execution.serialization import opened, pack_runs
+from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
 from mltraq_prefect.model.run import Run
 
 EVERYWHERE = [
@@ -382,14 +382,14 @@ def test_kwargs_are_sent_once_a_worker_and_large_ones_not_at_all():
         run.fields.x = float(run.kwargs.array.sum())
 
     array = np.ones(4 * SHARED_BYTES // 8)
-    inputs = packed_kwargs({"array": array, "note": "a"}, on_this_machine=True)
+    inputs = pickled_kwargs({"array": array, "note": "a"}, on_this_machine=True)
     jobs = [make_job(each, inputs, logging.INFO, None) for each in as_steps([step] * 3, {}, 0)]
     assert sum(len(pickle.dumps(job)) for job in jobs) < SHARED_BYTES / 10
     with Workers(1) as workers:
         for job in jobs:
-            (outcome,) = workers.execute(job, pack_runs([Run(params={"N": 1})]))
-            assert opened(outcome.done)[0].fields.x == array.sum()
+            (outcome,) = workers.execute(job, pickle_runs([Run(params={"N": 1})]))
+            assert consume_runs(outcome.done)[0].fields.x == array.sum()
         (worker,) = workers._idle
-        assert worker._as_known(jobs[0]) == jobs[0].key
+        assert worker._message_for(jobs[0]) == jobs[0].key
         unseen = jobs[0]._replace(key="unseen")
         assert worker._as_known(unseen).inputs == inputs.key

@@ -14,14 +14,14 @@ import pytest
 
 from mltraq_prefect.execution import Workers, as_steps
 from mltraq_prefect.execution.pool.worker import make_job
-from mltraq_prefect.execution.serialization import pack_runs
+from mltraq_prefect.execution.serialization import pickle_runs
 from mltraq_prefect.model.run import Run
 
 
 def outcomes(workers, step, count=1, timeout_seconds=None):
     (prepared,) = as_steps(step, {}, 0)
     job = make_job(prepared, {}, logging.INFO, timeout_seconds)
-    return workers.execute(job, pack_runs([Run(params={"N": n}) for n in range(count)]))
+    return workers.execute(job, pickle_runs([Run(params={"N": n}) for n in range(count)]))
 
 
 def spoken(step, count=1, timeout_seconds=None):

@@ -1,17 +1,17 @@
-"""Turns: the lowest rank first, then who came first; a place is never lost."""
+"""The lowest priority value goes first, then who came first; no permit is ever lost."""
 
 import ctypes
 import threading
 
 import pytest
 
-from mltraq_prefect.execution.pool.priority_semaphore import Turns
+from mltraq_prefect.execution.pool.priority_semaphore import PrioritySemaphore
 from tests.prefect_api import poll
 
 
-def start(turns, rank, name, order, leave):
+def start(semaphore, priority, name, order, leave):
     def wait():
-        with turns.turn(rank):
+        with semaphore.acquired(priority):
             order.append(name)
             leave.acquire()
 
@@ -20,23 +20,23 @@ def start(turns, rank, name, order, leave):
     return thread
 
 
-def arrive(turns, ranks, order, leave):
+def arrive(semaphore, priorities, order, leave):
     """Start threads, one after the other, that wait for a turn."""
     threads = []
-    for name, rank in enumerate(ranks):
-        threads.append(start(turns, rank, name, order, leave))
-        poll(lambda: len(turns._waiting) + len(order), len(threads).__eq__)
+    for name, priority in enumerate(priorities):
+        threads.append(start(semaphore, priority, name, order, leave))
+        poll(lambda: len(semaphore._waiting) + len(order), len(threads).__eq__)
     return threads
 
 
 @pytest.mark.parametrize(
-    ("ranks", "expected"),
+    ("priorities", "expected"),
     [([0, 0, 0, 0], [0, 1, 2, 3]), ([0, 0, -1, -1, 0, -2], [0, 5, 2, 3, 1, 4])],
 )
-def test_the_lowest_rank_goes_first_then_who_came_first(ranks, expected):
-    turns, order, leave = Turns(1), [], threading.Semaphore(0)
-    threads = arrive(turns, ranks, order, leave)
-    for _ in ranks:
+def test_the_lowest_rank_goes_first_then_who_came_first(priorities, expected):
+    semaphore, order, leave = PrioritySemaphore(1), [], threading.Semaphore(0)
+    threads = arrive(semaphore, priorities, order, leave)
+    for _ in priorities:
         leave.release()
     for thread in threads:
         thread.join(10)
@@ -44,15 +44,15 @@ def test_the_lowest_rank_goes_first_then_who_came_first(ranks, expected):
 
 
 def test_as_many_as_there_are_places():
-    turns, order, leave = Turns(2), [], threading.Semaphore(0)
-    threads = arrive(turns, [0] * 5, order, leave)
+    semaphore, order, leave = PrioritySemaphore(2), [], threading.Semaphore(0)
+    threads = arrive(semaphore, [0] * 5, order, leave)
     assert sorted(order) == [0, 1]
     for _ in threads:
         leave.release()
     for thread in threads:
         thread.join(10)
     assert sorted(order) == [0, 1, 2, 3, 4]
-    assert turns._free == 2
+    assert semaphore._free == 2
 
 
 class Interrupted(BaseException):
@@ -60,19 +60,19 @@ class Interrupted(BaseException):
 
 
 def test_who_is_interrupted_while_it_waits_takes_no_place():
-    turns, order, leave = Turns(1), [], threading.Semaphore(0)
-    (first,) = arrive(turns, [0], order, leave)
+    semaphore, order, leave = PrioritySemaphore(1), [], threading.Semaphore(0)
+    (first,) = arrive(semaphore, [0], order, leave)
 
     def wait():
         try:
-            with turns.turn(0):
+            with semaphore.acquired(0):
                 order.append("never")
         except Interrupted:
             order.append("interrupted")
 
     second = threading.Thread(target=wait, daemon=True)
     second.start()
-    poll(lambda: len(turns._waiting), (1).__eq__)
+    poll(lambda: len(semaphore._waiting), (1).__eq__)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(second.ident), ctypes.py_object(Interrupted)
     )
@@ -80,4 +80,4 @@ def test_who_is_interrupted_while_it_waits_takes_no_place():
     for thread in (first, second):
         thread.join(10)
     assert order == [0, "interrupted"]
-    assert (turns._free, turns._waiting) == (1, [])
+    assert (semaphore._free, semaphore._waiting) == (1, [])

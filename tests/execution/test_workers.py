@@ -15,7 +15,7 @@ import pytest
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import Workers, WorkersClosed, as_steps, worker_count
 from mltraq_prefect.execution.pool.worker import make_job
-from mltraq_prefect.execution.serialization import opened, pack_runs
+from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
 from mltraq_prefect.model.run import Run
 from tests.prefect_api import poll
 from tests.processes import is_alive
@@ -31,16 +31,16 @@ def execute(workers, step, count=4, timeout_seconds=None, kwargs=None):
     """Return the runs that completed by N, and the errors of those that failed by N."""
     (prepared,) = as_steps(step, kwargs or {}, 0)
     job = make_job(prepared, kwargs or {}, logging.INFO, timeout_seconds)
-    parcel = pack_runs([Run(params={"N": n}) for n in range(count)])
+    chunk = pickle_runs([Run(params={"N": n}) for n in range(count)])
     done, failed, records = {}, {}, []
     handled = 0
-    for outcome in workers.execute(job, parcel):
+    for outcome in workers.execute(job, chunk):
         handled += outcome.count
         records += [record.message for record in outcome.records]
         if outcome.done is not None:
-            done |= {run.params.N: run for run in opened(outcome.done)}
+            done |= {run.params.N: run for run in consume_runs(outcome.done)}
         if outcome.failed is not None:
-            failed |= {run.params.N: run.ledger.error for run in opened(outcome.failed)}
+            failed |= {run.params.N: run.ledger.error for run in consume_runs(outcome.failed)}
     assert handled == count
     return done, failed, records
 
@@ -98,8 +98,8 @@ def test_what_was_done_is_handed_over_while_the_rest_goes_on(workers, tmp_path):
             time.sleep(0.6)
 
     (step,) = as_steps(wait, {}, 0)
-    parcel = pack_runs([Run(params={"N": n}) for n in range(2)])
-    outcomes = workers.execute(make_job(step, {}, logging.INFO, None), parcel)
+    chunk = pickle_runs([Run(params={"N": n}) for n in range(2)])
+    outcomes = workers.execute(make_job(step, {}, logging.INFO, None), chunk)
     assert next(outcomes).count == 1
     arrived.touch()
     assert next(outcomes).count == 1
@@ -135,7 +135,7 @@ def test_closed_workers_interrupt_who_waits(workers):
     started = threading.Event()
 
     def consume():
-        for _ in workers.execute(make_job(step, {}, logging.INFO, None), parcel):
+        for _ in workers.execute(make_job(step, {}, logging.INFO, None), chunk):
             started.set()
 
     def call():
@@ -148,7 +148,7 @@ def test_closed_workers_interrupt_who_waits(workers):
         time.sleep(0.6)
 
     (step,) = as_steps(hang, {}, 0)
-    parcel = pack_runs([Run(params={"N": n}) for n in range(2)])
+    chunk = pickle_runs([Run(params={"N": n}) for n in range(2)])
     thread = threading.Thread(target=call)
     thread.start()
     assert started.wait(60)
@@ -171,7 +171,7 @@ def test_processes_that_a_step_starts_end_with_its_worker(workers):
 ORPHANS = """
 import logging, os, sys, threading
 from mltraq_prefect.execution import Workers, as_steps
-from mltraq_prefect.execution.serialization import pack_runs
+from mltraq_prefect.execution.serialization import pickle_runs
 from mltraq_prefect.execution.pool.worker import make_job
 from mltraq_prefect.model.run import Run
 
@@ -180,8 +180,8 @@ def hang(run):
     HANG
 
 (step,) = as_steps(hang, {}, 0)
-parcel = pack_runs([Run(params={"path": sys.argv[1]})])
-list(Workers(1).execute(make_job(step, {}, logging.INFO, None), parcel))
+chunk = pickle_runs([Run(params={"path": sys.argv[1]})])
+list(Workers(1).execute(make_job(step, {}, logging.INFO, None), chunk))
 """
 
 

@@ -13,8 +13,8 @@ from prefect.context import FlowRunContext
 from prefect.server.events.schemas.events import ResourceSpecification
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.orchestration import Persisted, artifacts
-from mltraq_prefect.orchestration.events import resource
+from mltraq_prefect.orchestration import artifacts
+from mltraq_prefect.orchestration.events import Persisted, resource
 from tests.prefect_api import logs, poll, task_runs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

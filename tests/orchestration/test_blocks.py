@@ -14,7 +14,8 @@ from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.orchestration import ExperimentStore, url_of_block
+from mltraq_prefect import ExperimentStore
+from mltraq_prefect.orchestration.blocks import url_of_block
 
 PASSWORD = "canary/Zq7 wörd"
 FORMS = {PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), quote_plus(PASSWORD)}
@@ -110,9 +111,9 @@ def test_no_repr_or_pickle_of_what_is_open_shows_the_password(url):
     session = mltraq.create_session(hidden)
     experiment = session.add_experiment("one").add_runs(x=[1])
     shown = [repr(session), repr(experiment), str(experiment.info()), str(experiment.df())]
-    for opened in (session, experiment):
+    for consume_runs in (session, experiment):
         with pytest.raises(TypeError, match="cannot be pickled") as caught:
-            pickle.dumps(opened)
+            pickle.dumps(consume_runs)
         shown.append(str(caught.value))
     assert not [text for text in shown for form in FORMS if form in text]
 

@@ -61,9 +61,9 @@ def test_a_step_that_returns_a_value_is_told_so_once(experiment, backend):
         return 42
 
     experiment.execute(answer, backend=backend)
-    told = "step 'answer' returned a value (of type int), which is ignored: track results in "
-    found = logs(flow_run_id(experiment), lambda messages: any(told in m for m in messages))
-    assert sum(told in record.message for record in found) == 1
+    logged = "step 'answer' returned a value (of type int), which is ignored: track results in "
+    found = logs(flow_run_id(experiment), lambda messages: any(logged in m for m in messages))
+    assert sum(logged in record.message for record in found) == 1
 
 
 def test_what_a_step_logs_in_a_thread_reaches_its_task_runs_logs(experiment):

@@ -40,10 +40,10 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(sweep, tmp_path):
         process.kill()
         process.wait()
     kept = sweep.completed()
-    lost = sum(sweep.executions()) - kept
+    outcome_of_lost = sum(sweep.executions()) - kept
     process = sweep.start()
     assert process.wait(120) == 0
-    assert sum(sweep.executions()) == RUNS + lost
+    assert sum(sweep.executions()) == RUNS + outcome_of_lost
     assert sweep.results() == undisturbed(tmp_path / "undisturbed", RUNS)
 
 

@@ -1,4 +1,4 @@
-"""What runs in a worker process: it executes batches for its parent until the parent is gone."""
+"""Main loop of a worker process: it executes jobs for its parent until the parent ends."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from mltraq_prefect.execution.batch import execute_packed
-from mltraq_prefect.execution.captured_state import maker_of
-from mltraq_prefect.execution.copies import AtRest, Pickled
+from mltraq_prefect.execution.batch import execute_chunk
+from mltraq_prefect.execution.captured_state import step_factory
+from mltraq_prefect.execution.copies import FrozenValues, Pickled
 from mltraq_prefect.execution.fingerprints import ModuleReads
 from mltraq_prefect.execution.inputs import Inputs, received
+from mltraq_prefect.execution.lazy_context import entered_lazily, set_environment
 from mltraq_prefect.execution.module_state import ModuleState
 from mltraq_prefect.execution.pool.crash_report import NO_RUN, Recorder
 from mltraq_prefect.execution.pool.output import set_level, start_output
 from mltraq_prefect.execution.pool.preparation import prepared, refusal
 from mltraq_prefect.execution.process_state import Inherited, ProcessState, inherit
-from mltraq_prefect.execution.serialization import Parcel
+from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.execution.surroundings import set_environment, surrounded
 from mltraq_prefect.model.pickling import unpickled
 
 IDLE_SECONDS = 120.0
-"""A worker ends when it had nothing to do for this long: on a cluster nobody ends it."""
+"""A worker ends after being idle for this long: on a cluster nobody ends it."""
 
 
 class Job(NamedTuple):
     """What a worker executes; sent to each worker once, then known by its key.
 
     Attributes:
-        key: Identifies it.
-        packed: Pickle of the step.
-        inputs: The kwargs (`Inputs`); their key alone for a worker that has them from another job.
+        key: Identifies the job.
+        step: Pickle of the step.
+        inputs: The kwargs (`Inputs`); only their key for a worker that has them already.
         level: Log records below this level are not collected.
-        timeout_seconds: How long the step may take for one run, or None.
-        inherited: What the worker gets from the program.
+        timeout_seconds: Limit for one run, in seconds, or None.
+        inherited: Settings that the worker gets from the main program.
         reads: What the step reads from modules.
     """
 
     key: str
-    packed: Pickled
+    step: Pickled
     inputs: Any
     level: int
     timeout_seconds: float | None
@@ -53,44 +53,43 @@ class Job(NamedTuple):
     reads: ModuleReads
 
 
-Known = tuple[Job, Callable[[], Step], AtRest, ModuleState]
-"""A job, what makes its step for each attempt, its kwargs, and the globals that it reads."""
+PreparedJob = tuple[Job, Callable[[], Step], FrozenValues, ModuleState]
+"""A job, the factory of its step, its kwargs, and the globals that it reads."""
 
 
 class Refusal(NamedTuple):
-    """What goes back instead of outcomes if the execution must not go on.
+    """Answer of a worker if the execution must not go on.
 
     Attributes:
-        message: For a person.
+        message: Why not, for a person.
     """
 
     message: str
 
 
 def serve(channel: Connection, recorder: Recorder) -> None:
-    """Execute what comes through the channel.
+    """Execute the jobs that arrive through the channel.
 
-    Each message is a job, or the key of one that came before, a parcel, and surroundings. What
-    goes back is pickled outcomes, or the traceback of what kept the worker from executing the
-    parcel.
+    Each message has a job (or the key of an earlier job), a chunk, and a `LazyContext`. The answers
+    are pickled outcomes, or the traceback of the error that prevented the execution.
     """
-    jobs: dict[str, Known] = {}
-    known: dict[str, AtRest] = {}
+    jobs: dict[str, PreparedJob] = {}
+    kwargs_by_key: dict[str, FrozenValues] = {}
     while channel.poll(IDLE_SECONDS):
         recorder.note(NO_RUN)
         try:
-            job, parcel, surroundings = unpickled(channel.recv_bytes())
-            set_environment(surroundings)
+            job, chunk, lazy_context = unpickled(channel.recv_bytes())
+            set_environment(lazy_context)
             if isinstance(job, Job):
                 if isinstance(job.inputs, Inputs):
-                    known[job.inputs.key] = received(job.inputs)
+                    kwargs_by_key[job.inputs.key] = received(job.inputs)
                     job = job._replace(inputs=job.inputs.key)
-                make_step, same = maker_of(job.packed)
+                make_step, same = step_factory(job.step)
                 modules = ModuleState(job.reads, same)
-                jobs[job.key] = (job, make_step, known[job.inputs], modules)
+                jobs[job.key] = (job, make_step, kwargs_by_key[job.inputs], modules)
                 job = job.key
-            with surrounded(surroundings):
-                _execute(channel, recorder, jobs[job], parcel)
+            with entered_lazily(lazy_context):
+                _execute(channel, recorder, jobs[job], chunk)
         except (Exception, SystemExit):
             message = refusal()
             _send(channel, Refusal(message) if message else traceback.format_exc())
@@ -99,25 +98,25 @@ def serve(channel: Connection, recorder: Recorder) -> None:
 def _execute(
     channel: Connection,
     recorder: Recorder,
-    known: Known,
-    parcel: Parcel,
+    prepared_job: PreparedJob,
+    chunk: Chunk,
 ) -> None:
-    job, make_step, kwargs, modules = known
+    job, make_step, kwargs, modules = prepared_job
     set_level(job.level)
     inherit(job.inherited)
     state, changed = ProcessState(), set[str]()
 
     @contextmanager
-    def guard(place: int) -> Iterator[None]:
+    def guard(index: int) -> Iterator[None]:
         try:
-            with recorder.watching(place, job.timeout_seconds), prepared():
-                modules.watch_before(kwargs, parcel[place].params)
+            with recorder.watching(index, job.timeout_seconds), prepared():
+                modules.watch_before(kwargs, chunk[index].params)
                 yield
         finally:
             state.restore()
             changed.update(modules.restore())
 
-    for outcome in execute_packed(make_step, kwargs, parcel, guard):
+    for outcome in execute_chunk(make_step, kwargs, chunk, guard):
         outcome.changed, changed = changed, set()
         _send(channel, outcome)
 
@@ -126,15 +125,15 @@ def _send(channel: Connection, value: Any) -> None:
     channel.send_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
 
 
-def main(channel: int, file: int, life: int) -> None:
+def main(channel: int, file: int, liveness: int) -> None:
     """Run a worker.
 
     Args:
         channel: Descriptor of the pipe to the parent.
         file: Descriptor of the recorder's file.
-        life: Descriptor of a socket that tells the end of the parent by its own.
+        liveness: Descriptor of a socket that is closed when the parent ends.
     """
-    _end_with_parent(life)
+    _end_with_parent(liveness)
     start_output()
     recorder = Recorder(file)
     recorder.start()
@@ -145,11 +144,11 @@ def main(channel: int, file: int, life: int) -> None:
             return
 
 
-def _end_with_parent(life: int) -> None:
-    """End this process, and those that steps have started, if the fork server is there no more."""
+def _end_with_parent(liveness: int) -> None:
+    """End this process, and those that steps have started, when the fork server ends."""
 
     def wait() -> None:
-        os.read(life, 1)
+        os.read(liveness, 1)
         os.killpg(0, signal.SIGKILL)
 
-    threading.Thread(target=wait, name="life line", daemon=True).start()
+    threading.Thread(target=wait, name="parent watcher", daemon=True).start()

@@ -1,8 +1,8 @@
-"""The flight recorder of a worker process: where it was when it ended.
+"""Crash report of a worker process: what it executed when it ended.
 
-A file that worker and parent share: the place of the run that is executed, then what
-`faulthandler` writes when a run exceeds its time or the interpreter crashes. It is read only after
-the worker has ended, so nothing is locked, and it works for a worker that holds the GIL.
+Worker and parent share a file. It holds the index of the current run, then the traceback that
+`faulthandler` writes when a run exceeds its time or the interpreter crashes. The file is read only
+after the worker has ended. So it needs no lock, and works for a worker that holds the GIL.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 NO_RUN = -1
 
-_PLACE = struct.Struct("q")
+_INDEX = struct.Struct("q")
 _TIMEOUT = "Timeout ("
 _TRACE_BYTES = 100_000
 
@@ -33,19 +33,19 @@ class Recorder:
     # -- in the worker ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to record; crashes of the interpreter leave their traceback from now on."""
+        """Start recording; a crash of the interpreter leaves its traceback from now on."""
         self.note(NO_RUN)
-        os.lseek(self._file, _PLACE.size, os.SEEK_SET)
+        os.lseek(self._file, _INDEX.size, os.SEEK_SET)
         faulthandler.enable(self._file)
 
-    def note(self, place: int) -> None:
-        """Note which run is executed."""
-        os.pwrite(self._file, _PLACE.pack(place), 0)
+    def note(self, index: int) -> None:
+        """Record the index of the current run."""
+        os.pwrite(self._file, _INDEX.pack(index), 0)
 
     @contextmanager
-    def watching(self, place: int, timeout_seconds: float | None) -> Iterator[None]:
-        """Note which run is executed, and end the process if that takes too long."""
-        self.note(place)
+    def watching(self, index: int, timeout_seconds: float | None) -> Iterator[None]:
+        """Record the index of the current run, and end the process if it takes too long."""
+        self.note(index)
         if timeout_seconds is None:
             yield
             return
@@ -57,10 +57,10 @@ class Recorder:
 
     # -- in its parent, after its end ------------------------------------------------------------
 
-    def place(self) -> int:
-        """Return the place of the run that the worker executed last, or `NO_RUN`."""
-        packed = os.pread(self._file, _PLACE.size, 0)
-        return int(_PLACE.unpack(packed)[0]) if len(packed) == _PLACE.size else NO_RUN
+    def index(self) -> int:
+        """Return the index of the last run of the worker, or `NO_RUN`."""
+        packed = os.pread(self._file, _INDEX.size, 0)
+        return int(_INDEX.unpack(packed)[0]) if len(packed) == _INDEX.size else NO_RUN
 
     def has_begun(self) -> bool:
         """Return whether the worker has recorded anything."""
@@ -83,4 +83,4 @@ class Recorder:
         return ""
 
     def _trace(self) -> str:
-        return os.pread(self._file, _TRACE_BYTES, _PLACE.size).decode("utf-8", "replace")
+        return os.pread(self._file, _TRACE_BYTES, _INDEX.size).decode("utf-8", "replace")

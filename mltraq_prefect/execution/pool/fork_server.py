@@ -1,8 +1,8 @@
-"""A process that has imported what workers need; each worker is a fork of it.
+"""A server process that has imported what workers need; each worker is a fork of it.
 
-A fork starts in milliseconds where an interpreter takes half a second. It is as new as an
-interpreter: the server never executes a step, nor imports a module of the user, so nothing that
-one execution leaves in modules and caches reaches the next.
+A fork starts in milliseconds, an interpreter in half a second. The fork is as clean as a new
+interpreter: the server never executes a step, nor imports a module of the user. So modules and
+caches carry nothing from one execution to the next.
 """
 
 from __future__ import annotations
@@ -46,71 +46,74 @@ main()
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-"""Every core has its worker, and results shall not depend on how many threads add up a sum."""
+"""Each core has its worker, and results must not depend on the number of threads in a sum."""
 
 EXIT_CODE = struct.Struct("i")
-"""What the server sends when a fork has ended: its exit code, or minus the signal that ended it."""
+"""The server sends this when a fork has ended: its exit code, or minus the signal."""
 
 END_SECONDS = 5.0
-"""A process that is killed has ended after this time, unless the kernel holds it."""
+"""A killed process has ended after this time, in seconds, unless the kernel blocks it."""
 
 
 class Fork:
-    """A process that the server has made, as it is seen by the process that asked for it.
+    """A process that the server has forked, as seen by the process that has asked for it.
 
     Args:
-        life: One end of a socket pair; server and fork have the other one. The fork is ended when
-            this end is closed or its process ends.
+        liveness: One end of a socket pair; server and fork have the other end. The fork is ended
+            when this end is closed, or when its process ends.
         server: The server.
     """
 
-    def __init__(self, life: socket.socket, server: _Server) -> None:
+    def __init__(self, liveness: socket.socket, server: _Server) -> None:
         self._server = server
-        self.life = life
-        """Can be read when the fork has ended."""
+        self.liveness = liveness
+        """Readable when the fork has ended."""
 
     def is_alive(self) -> bool:
-        """Return whether it has not ended."""
+        """Return whether it is still running."""
         return not self._has_answer(0)
 
     def wait(self, timeout: float) -> int | None:
-        """Wait until it has ended, for so many seconds at most.
+        """Wait until it has ended.
+
+        Args:
+            timeout: How long to wait at most, in seconds.
 
         Returns:
             Its exit code, or minus the signal that ended it; None if that is not known.
         """
         if not self._has_answer(timeout):
             return None
-        # Two threads may ask.
-        answer = self.life.recv(EXIT_CODE.size, socket.MSG_PEEK)
+        # Two threads may ask: leave the answer in the socket.
+        answer = self.liveness.recv(EXIT_CODE.size, socket.MSG_PEEK)
         return int(EXIT_CODE.unpack(answer)[0]) if answer else None
 
     def check_server(self) -> None:
-        """Raise `InvalidInput` if what should be the server is something else."""
+        """Raise `InvalidInput` if the program that was started as server is something else."""
         self._server.check()
 
     def end(self) -> None:
-        """End it and all that it has started; any thread may call this."""
+        """End it and all processes that it has started; any thread may call this."""
         self.begin_end()
         self._has_answer(END_SECONDS)
 
     def begin_end(self) -> None:
-        """Let the server end it; does not wait."""
+        """Let the server end it; do not wait."""
         with suppress(OSError):  # it has ended
-            self.life.shutdown(socket.SHUT_WR)
+            self.liveness.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Give back what belongs to a fork that has ended."""
-        self.life.close()
+        """Free the resources of a fork that has ended."""
+        self.liveness.close()
 
     def _has_answer(self, timeout: float) -> bool:
         with selectors.DefaultSelector() as selector:
-            selector.register(self.life, selectors.EVENT_READ)
+            selector.register(self.liveness, selectors.EVENT_READ)
             return bool(selector.select(timeout))
 
 
 class _Server:
-    """The server as its parent sees it."""
+    """The server, as seen by its parent."""
 
     def __init__(self, inherited: dict[str, Any]) -> None:
         self.inherited = inherited
@@ -144,7 +147,7 @@ class _Server:
             time.sleep(0.01)  # the server has yet to take those of before
 
     def check(self) -> None:
-        """Check that the program that was started as the server is one.
+        """Check that the program that was started as server is one.
 
         Raises:
             InvalidInput: It ended by itself.
@@ -160,25 +163,25 @@ class _Server:
             )
 
     def close(self) -> None:
-        """Ask for no more forks; the server ends with the last one that there is."""
+        """Stop asking for forks; the server ends with its last fork."""
         self._requests.close()
 
 
 def _options() -> list[str]:
-    """Return this interpreter's options, and one that keeps the current directory out."""
+    """Return the options of this interpreter, and -P, which leaves out the current directory."""
     return [*subprocess._args_from_interpreter_flags(), "-P"]  # type: ignore[attr-defined]
 
 
 class ForkServer:
-    """The server of this process; there is one at most that takes requests.
+    """The server of this process; at most one takes requests.
 
-    It is replaced when something changed that a process inherits when it starts.
+    It is replaced when something has changed that a process inherits when it starts.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._server: _Server | None = None
-        self._former: list[_Server] = []
+        self._retired: list[_Server] = []
         self._forks: weakref.WeakSet[Fork] = weakref.WeakSet()
 
     def start(self) -> None:
@@ -191,7 +194,7 @@ class ForkServer:
 
         Args:
             output: Descriptor that becomes its standard output and error.
-            files: Descriptors that it gets, in the order of the arguments of its `main`.
+            *files: Descriptors that it gets, in the order of the arguments of its `main`.
         """
         with self._lock:
             try:
@@ -216,12 +219,12 @@ class ForkServer:
     def _retire(self) -> None:
         if self._server is not None:
             self._server.close()
-            self._former.append(self._server)
+            self._retired.append(self._server)
         self._server = None
-        self._former = [server for server in self._former if server.process.poll() is None]
+        self._retired = [server for server in self._retired if server.process.poll() is None]
 
     def close(self) -> None:
-        """End the forks and the servers, and all that they have started."""
+        """End the forks, the servers, and all processes that they have started."""
         for server in self._all():
             server.close()
         for fork in self._forks:
@@ -233,21 +236,21 @@ class ForkServer:
             server.process.wait()
 
     def forget(self) -> None:
-        """In a fork of this process: leave the servers and their forks to it, and to its end."""
+        """In a fork of this process: leave the servers and their forks to the parent."""
         for fork in self._forks:
             fork.close()
         for server in self._all():
             server.close()
             server.process.returncode = 0  # no child of this process: there is nothing to wait for
-        self._lock, self._server, self._former = threading.Lock(), None, []
+        self._lock, self._server, self._retired = threading.Lock(), None, []
         self._forks.clear()
 
     def _all(self) -> list[_Server]:
-        return self._former + ([] if self._server is None else [self._server])
+        return self._retired + ([] if self._server is None else [self._server])
 
 
 def _inherited() -> dict[str, Any]:
-    """Return what a process gets from its parent, and a fork from the server instead.
+    """Return what a process inherits from its parent, and a fork from the server instead.
 
     Raises:
         InvalidInput: The current directory is not there any more.
@@ -273,7 +276,7 @@ def _inherited() -> dict[str, Any]:
 
 
 def _umask() -> str:
-    """Return the umask where it can be read without being changed: on Linux."""
+    """Return the umask on Linux, where it can be read without being changed; else nothing."""
     with suppress(OSError):
         if found := re.search(r"^Umask:\s*(\d+)$", _STATUS.read_text(), re.MULTILINE):
             return found[1]

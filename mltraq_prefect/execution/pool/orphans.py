@@ -1,7 +1,7 @@
-"""Processes whose parent has ended, on Linux: they become children of the next subreaper above.
+"""Orphaned processes on Linux: they become children of the nearest subreaper.
 
-So the processes that a step has detached from it (a new session, a double fork) can be found, and
-end with their worker. See prctl(2), PR_SET_CHILD_SUBREAPER; elsewhere they go their own way.
+So processes that a step has detached (a new session, a double fork) are found, and end with their
+worker. See prctl(2), PR_SET_CHILD_SUBREAPER. On other systems they are not found.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Let this process be the parent of its descendants that lose theirs."""
+    """Make this process the parent of its orphaned descendants."""
     with suppress(OSError, AttributeError):  # no Linux
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def children() -> set[int]:
-    """Return the children of this process that were not waited for; none where /proc is absent."""
+    """Return the ids of the children of this process; none where /proc is absent."""
     own = str(os.getpid())
     return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == own}
 

@@ -1,8 +1,8 @@
-"""What a worker process prints and logs, on its way to the task run's logs.
+"""Output and log records of a worker process, on their way to the logs of the task run.
 
-A pipe from the worker to its parent is the worker's standard output and error. So it takes what
-steps print, what their subprocesses and C code write, and outlives a worker that is killed. Log
-records go through the same pipe, in order, each as a line of JSON behind a mark.
+Standard output and error of the worker are a pipe to its parent. It carries what steps, their
+subprocesses and C code write, even from a worker that is killed. Log records go through the same
+pipe, in order, each as a line of JSON after a separator.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from dataclasses import replace
 from mltraq_prefect.execution.logs import LogRecord
 
 _MARK = b"\x1e"
-"""Begins a log record: ASCII's record separator, which text does not contain."""
+"""Separator before a log record: ASCII's record separator, which text does not contain."""
 
 _LONGEST_LINE = 100_000
-"""Text without a newline is cut after so many bytes."""
+"""Text without a newline is cut after this many bytes."""
 
 _READ_BYTES = 1 << 20
 
@@ -33,8 +33,8 @@ _READ_BYTES = 1 << 20
 class RecordHandler(logging.Handler):
     """Writes log records into the pipe.
 
-    Its name has no underscore, and it has a formatter: so Prefect, when a step imports it, takes
-    it for a handler of the user and leaves it.
+    Its name has no underscore, and it has a formatter. So Prefect, when a step imports it, treats
+    it as a handler of the user and keeps it.
     """
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ _handlers: list[RecordHandler] = []
 
 
 def start_output() -> None:
-    """Make Python's streams of a worker from its descriptors, and send log records to the pipe.
+    """Open the standard streams of a worker, and send log records to the pipe.
 
-    Nothing is buffered: what a step has written is there if the process is killed.
+    Nothing is buffered: no output is lost if the process is killed.
     """
     sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc]
@@ -93,7 +93,7 @@ class Output:
     """The parent's end of the pipe.
 
     Args:
-        file: Descriptor; closed with this object.
+        file: Descriptor of the pipe; closed with this object.
     """
 
     def __init__(self, file: int) -> None:
@@ -105,15 +105,15 @@ class Output:
         self._records: list[LogRecord] = []
 
     def fileno(self) -> int:
-        """Return the descriptor, which can be read when something was written."""
+        """Return the descriptor, which is readable when something was written."""
         return self._file
 
     def has_ended(self) -> bool:
-        """Return whether nobody can write any more."""
+        """Return whether all writers have closed the pipe."""
         return self._has_ended
 
     def receive(self) -> None:
-        """Take what has been written."""
+        """Read what has been written."""
         with suppress(BlockingIOError):
             self._receive()
 
@@ -140,13 +140,13 @@ class Output:
             self._add(record)
 
     def _add_text(self, line: bytes) -> None:
-        # As on a terminal, a carriage return begins the line again: a progress bar is one line.
+        # As on a terminal, a carriage return restarts the line: a progress bar is one line.
         text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
         if text.strip():
             self._add(LogRecord(logging.INFO, text, time.time()))
 
     def _add(self, record: LogRecord) -> None:
-        """Add a record; who sorts records by time shall get them in this order."""
+        """Add a record with an increasing time, so that sorting by time keeps the order."""
         self._latest = max(record.created, self._latest + 1e-6)
         self._records.append(replace(record, created=self._latest))
 
@@ -158,7 +158,7 @@ class Output:
         """Return the records that have come.
 
         Args:
-            last: Whether a line that has begun ends here.
+            last: Whether an unfinished line ends here.
         """
         if last and self._begun:
             self._end_line(b"")

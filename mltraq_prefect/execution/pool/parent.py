@@ -1,7 +1,7 @@
-"""Warm worker processes, each leased to one parcel at a time.
+"""Warm worker processes, each of them leased for one chunk at a time.
 
-Processes of our own rather than a shared pool: a worker tells where it is, so one that dies or
-hangs costs the run that it executed, is replaced alone, and touches no other.
+These are not `concurrent.futures` pools: a worker records which run it executes. So a worker that
+dies or hangs fails only that run, and is replaced without affecting others.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 from types import TracebackType
 
-from mltraq_prefect.execution.batch import Outcome, lost
+from mltraq_prefect.execution.batch import Outcome, outcome_of_lost
+from mltraq_prefect.execution.lazy_context import LazyContext
 from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.pool.crash_report import NO_RUN
 from mltraq_prefect.execution.pool.fork_server import fork_server
 from mltraq_prefect.execution.pool.preparation import check_processes
-from mltraq_prefect.execution.pool.priority_semaphore import Turns
+from mltraq_prefect.execution.pool.priority_semaphore import PrioritySemaphore
 from mltraq_prefect.execution.pool.worker import Worker, WorkerDied
-from mltraq_prefect.execution.serialization import Parcel
-from mltraq_prefect.execution.surroundings import Surroundings
+from mltraq_prefect.execution.serialization import Chunk
 
 DISMISSED_SECONDS = 5.0
-"""A worker that is done has so long to clean up."""
+"""Time that a dismissed worker has to clean up, in seconds."""
 
 
 class WorkersClosed(BaseException):
     """The workers were closed while there was work: the execution was interrupted.
 
-    No `Exception`, as `KeyboardInterrupt` is none: nobody shall take it for a failure and retry.
+    It is a `BaseException`, like `KeyboardInterrupt`: it must not count as a failure.
     """
 
 
 class Workers:
-    """A set of worker processes; may be used by many threads, and is closed by who made it.
+    """A set of worker processes; many threads may use it. Whoever made it closes it.
 
     Args:
-        count: How many work at the same time; each starts when it is first needed. As many as
-            threads ask for one if None.
+        count: Number of workers that work at the same time; each starts when it is first needed.
+            None means one for each thread that asks.
 
     Raises:
         InvalidInput: There can be no worker processes here.
@@ -48,45 +48,45 @@ class Workers:
 
     def __init__(self, count: int | None) -> None:
         check_processes()
-        self._turns = None if count is None else Turns(count)
+        self._semaphore = None if count is None else PrioritySemaphore(count)
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._is_closed = False
 
     def execute(
-        self, job: Job, parcel: Parcel, *, rank: int = 0, surroundings: Surroundings | None = None
+        self, job: Job, chunk: Chunk, *, priority: int = 0, lazy_context: LazyContext | None = None
     ) -> Iterator[Outcome]:
-        """Execute a job on the runs of a parcel, waiting for a worker if all are busy.
+        """Execute a job on the runs of a chunk, waiting for a worker if all are busy.
 
-        A worker that dies or exceeds the time fails the run that it executed; another one goes on
-        with the rest.
+        If a worker dies or exceeds the time limit, the run that it executed fails, and another
+        worker continues with the remaining runs.
 
         Args:
-            job: What to execute.
-            parcel: On what.
-            rank: Who waits goes by rank, the lowest first, then in order of arrival.
-            surroundings: What the step finds around it when it needs it.
+            job: The job.
+            chunk: The runs.
+            priority: The caller with the lowest value gets a worker first, then the first to ask.
+            lazy_context: Context of the steps, or None.
 
         Yields:
-            Outcomes, as they come; their counts add up to the number of runs.
+            Outcomes as they arrive; their counts add up to the number of runs.
 
         Raises:
             WorkersClosed: The workers were closed.
         """
-        with nullcontext() if self._turns is None else self._turns.turn(rank):
-            yield from self._execute(job, parcel, surroundings)
+        with nullcontext() if self._semaphore is None else self._semaphore.acquired(priority):
+            yield from self._execute(job, chunk, lazy_context)
 
     def _execute(
-        self, job: Job, parcel: Parcel, surroundings: Surroundings | None
+        self, job: Job, chunk: Chunk, lazy_context: LazyContext | None
     ) -> Iterator[Outcome]:
-        left = parcel
+        remaining = chunk
         is_second = False
-        while left:
+        while remaining:
             handled = 0
             try:
                 with self._leased() as worker:
-                    for outcome in worker.execute(job, left, surroundings):
+                    for outcome in worker.execute(job, remaining, lazy_context):
                         handled += outcome.count
                         yield outcome
                     return
@@ -95,12 +95,12 @@ class Workers:
                 if not (death.has_begun or is_second):
                     is_second = True
                     continue
-                outcome, left = _bury(left, handled, death)
+                outcome, remaining = _fail_lost_run(remaining, handled, death)
                 yield outcome
 
     @contextmanager
     def _leased(self) -> Iterator[Worker]:
-        """A worker that comes back, unless it died or is left in the middle of something."""
+        """Lease a worker; it is returned unless it died or was interrupted."""
         worker = self._lease()
         try:
             yield worker
@@ -131,7 +131,7 @@ class Workers:
             raise WorkersClosed("the execution was interrupted")
 
     def close(self) -> None:
-        """End all processes: busy ones at once, idle ones by themselves, if that takes not long."""
+        """End all processes: kill busy ones; idle ones get some time to end by themselves."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -156,7 +156,7 @@ class Workers:
 
 
 def prepare_workers() -> None:
-    """Start what workers are forked from, so that the first ones start soon; does not wait.
+    """Start the fork server, so that the first workers start soon; do not wait.
 
     Raises:
         InvalidInput: There can be no worker processes here.
@@ -164,24 +164,24 @@ def prepare_workers() -> None:
     fork_server.start()
 
 
-def _bury(parcel: Parcel, handled: int, death: WorkerDied) -> tuple[Outcome, Parcel]:
-    """Return what became of the run at which a worker died, and the runs that are left."""
-    left = parcel[handled:]
-    if death.place == NO_RUN:
-        return lost(left, str(death)), []
-    culprit = left.pop(max(0, death.place - handled))
-    return lost([culprit], str(death)), left
+def _fail_lost_run(chunk: Chunk, handled: int, death: WorkerDied) -> tuple[Outcome, Chunk]:
+    """Return the outcome of the run at which a worker died, and the remaining runs."""
+    remaining = chunk[handled:]
+    if death.index == NO_RUN:
+        return outcome_of_lost(remaining, str(death)), []
+    culprit = remaining.pop(max(0, death.index - handled))
+    return outcome_of_lost([culprit], str(death)), remaining
 
 
 @cache
 def workers_of_this_process() -> Workers:
-    """Return workers that stay: for a process of a cluster, which nobody tells when it is done.
+    """Return workers that are kept: nobody tells a process of a cluster when it is done.
 
-    They end when they have been idle for a while, or with this process.
+    They end after being idle for a while, or with this process.
     """
     return Workers(None)
 
 
-# They belong to the process that has made them.
+# Workers belong to the process that has made them.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=workers_of_this_process.cache_clear)

@@ -1,8 +1,8 @@
-"""Where worker processes may be started: not by a process that is itself being prepared as one.
+"""Checks that a process may start workers: not while it is prepared as a worker itself.
 
-A worker imports the modules of the steps. A module that executes an experiment when it is imported
-would start workers, which import it, and so on without end. So does an application that is no
-Python interpreter, and starts from the beginning when it is asked to be one.
+A worker imports the modules of the steps. A module that executes an experiment on import would
+start workers, which import it, and so on without end. An application that is not a Python
+interpreter would do the same: it starts from the beginning when it is run as one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def refuse_while_preparing(name: str) -> None:
     """Refuse an execution in a process that is being prepared for one.
 
     Args:
-        name: Of the experiment that is to be executed.
+        name: Name of the experiment that is to be executed.
 
     Raises:
         InvalidInput: This is such a process.
@@ -46,7 +46,7 @@ def refuse_while_preparing(name: str) -> None:
 
 
 def refusal() -> str | None:
-    """Return why an execution was refused in this process since it was last asked for, if any."""
+    """Return the reason of the last refused execution since the last call, if any."""
     last = _refusals[-1] if _refusals else None
     _refusals.clear()
     return last
@@ -54,7 +54,7 @@ def refusal() -> str | None:
 
 @contextmanager
 def prepared() -> Iterator[None]:
-    """Lift the mark while a step is executed: what it does is no part of the preparation."""
+    """Remove the mark while a step is executed: a step may execute experiments."""
     mark = os.environ.pop(MARK, None)
     try:
         yield

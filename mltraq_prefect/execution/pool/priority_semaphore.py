@@ -1,4 +1,4 @@
-"""Whose turn it is, where there are fewer places than threads that want one."""
+"""A semaphore for more threads than permits, by priority."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Turns:
-    """A semaphore that is given to the lowest rank first, and in order of arrival within a rank.
+class PrioritySemaphore:
+    """A semaphore that is acquired by priority, and in order of arrival for equal priorities.
 
     Args:
-        places: How many may have it at the same time.
+        value: Number of threads that may hold it at the same time.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, value: int) -> None:
         self._lock = threading.Lock()
-        self._free = places
+        self._free = value
         self._waiting: list[tuple[int, int, threading.Event]] = []
         self._arrivals = itertools.count()
 
     @contextmanager
-    def turn(self, rank: int) -> Iterator[None]:
-        """Wait for a place, and keep it until the end."""
-        self._take(rank)
+    def acquired(self, priority: int) -> Iterator[None]:
+        """Acquire the semaphore, and release it at the end.
+
+        Args:
+            priority: The thread with the lowest value goes first.
+        """
+        self._acquire(priority)
         try:
             yield
         finally:
-            self._leave()
+            self._release()
 
-    def _take(self, rank: int) -> None:
+    def _acquire(self, priority: int) -> None:
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
-            called = threading.Event()
-            entry = (rank, next(self._arrivals), called)
+            acquired_event = threading.Event()
+            entry = (priority, next(self._arrivals), acquired_event)
             heapq.heappush(self._waiting, entry)
         try:
-            called.wait()
-        except BaseException:  # Prefect interrupts threads: the place shall not be lost
+            acquired_event.wait()
+        except BaseException:  # Prefect interrupts threads: the permit must not be lost
             self._withdraw(entry)
             raise
 
@@ -51,9 +55,9 @@ class Turns:
                 self._waiting.remove(entry)
                 heapq.heapify(self._waiting)
                 return
-        self._leave()
+        self._release()
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         with self._lock:
             if self._waiting:
                 heapq.heappop(self._waiting)[-1].set()

@@ -1,7 +1,7 @@
-"""A thread that tells the server how far an execution is, and hears from it of a cancellation.
+"""A thread that reports progress to the Prefect server, and asks it for a cancellation.
 
-It is a thread because a request may take a minute: Prefect's client waits for a server that is
-restarted. The execution does not, and what the server misses is told later.
+A request may take a minute, as Prefect's client waits for a server that restarts. The execution
+does not wait; the next report includes what a failed one has missed.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from mltraq_prefect.orchestration.prefect_compat import create_progress, update_
 REPORT_SECONDS = 2.0
 
 LAST_SECONDS = 30.0
-"""The end of an execution waits so long at most for its last report."""
+"""The end of an execution waits this long at most for its last report, in seconds."""
 
-Trouble = (httpx.HTTPError, PrefectException, OSError, ImportError)
+RequestErrors = (httpx.HTTPError, PrefectException, OSError, ImportError)
 
 
-class Report(NamedTuple):
-    """How far an execution is.
+class Progress(NamedTuple):
+    """Progress of an execution.
 
     Attributes:
         percent: From 0 to 100.
-        description: For a person.
+        description: The counts as text.
     """
 
     percent: float
     description: str
 
 
-class Reporter:
-    """Keeps a progress artifact of a flow run; nothing that goes wrong here is raised.
+class ProgressReporter:
+    """Updates a progress artifact of a flow run; errors are logged, never raised.
 
     Args:
-        flow_run_id: The flow run.
-        key: Of the artifact.
-        read: Says how far the execution is; called in the reporter's thread.
+        flow_run_id: Id of the flow run.
+        key: Key of the artifact.
+        read: Returns the progress; called in the reporter's thread.
 
     Attributes:
-        was_cancelled: Whether the server has said that the flow run shall end.
+        was_cancelled: Whether the flow run was cancelled on the server.
     """
 
-    def __init__(self, flow_run_id: UUID, key: str, read: Callable[[], Report]) -> None:
+    def __init__(self, flow_run_id: UUID, key: str, read: Callable[[], Progress]) -> None:
         self._flow_run_id = flow_run_id
         self._key = key
         self._read = read
@@ -64,14 +64,14 @@ class Reporter:
         self.was_cancelled = False
 
     def start(self) -> None:
-        """Report in regular intervals."""
+        """Start reporting at regular intervals."""
         self._thread.start()
 
     def end(self, *, last: bool) -> None:
         """Stop.
 
         Args:
-            last: Whether to report and listen once more, and to wait for that, but not for long.
+            last: Whether to report once more, and to wait for it for `LAST_SECONDS` at most.
         """
         self._is_last_wanted = last
         self._ended.set()
@@ -86,23 +86,25 @@ class Reporter:
                 self._report(client)
 
     def _report(self, client: SyncPrefectClient) -> None:
-        self._try(self._tell, client)
-        self._try(self._listen, client)
+        self._attempt(self._send, client)
+        self._attempt(self._check_cancelled, client)
 
-    def _try(self, request: Callable[[SyncPrefectClient], None], client: SyncPrefectClient) -> None:
+    def _attempt(
+        self, request: Callable[[SyncPrefectClient], None], client: SyncPrefectClient
+    ) -> None:
         try:
             request(client)
-        except Trouble as error:
+        except RequestErrors as error:
             get_run_logger().debug("the server did not answer to a report: %s", error)
 
-    def _tell(self, client: SyncPrefectClient) -> None:
+    def _send(self, client: SyncPrefectClient) -> None:
         percent, text = self._read()
         if self._artifact is not None:
             update_progress(client, self._artifact, percent, text)
             return
         self._artifact = create_progress(client, self._flow_run_id, self._key, percent, text)
 
-    def _listen(self, client: SyncPrefectClient) -> None:
+    def _check_cancelled(self, client: SyncPrefectClient) -> None:
         state = client.read_flow_run(self._flow_run_id).state
         if state is not None and (state.is_cancelling() or state.is_cancelled()):
             self.was_cancelled = True

@@ -1,7 +1,7 @@
-"""What the process of a step has around it that only some steps need: entered when they need it.
+"""A context for steps that is entered when a module is imported.
 
-`orchestration` hands it in, as steps shall find the run of Prefect in which they are executed.
-A worker whose steps do not import Prefect shall not wait for it.
+`orchestration` provides it, so that steps find the Prefect run in which they are executed. A worker
+whose steps do not import Prefect does not wait for that import.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from typing import Any, NamedTuple
 from mltraq_prefect.model.pickling import unpickled
 
 
-class Surroundings(NamedTuple):
+class LazyContext(NamedTuple):
     """A context for steps.
 
     Attributes:
-        module: It is entered as soon as this module has been imported.
-        environment: Variables that the module is to find when it is imported, unless they are set.
-        packed: Pickle of a context manager.
+        module: The context is entered as soon as this module has been imported.
+        environment: Environment variables for the import of the module, unless they are set.
+        pickled: Pickle of a context manager.
     """
 
     module: str
     environment: dict[str, str]
-    packed: bytes
+    pickled: bytes
 
 
-def set_environment(surroundings: Surroundings | None) -> None:
-    """Set the variables of surroundings, before anything is imported for a step."""
-    for name, value in surroundings.environment.items() if surroundings else ():
+def set_environment(context: LazyContext | None) -> None:
+    """Set the environment variables of a context, before anything is imported for a step."""
+    for name, value in context.environment.items() if context else ():
         os.environ[name] = os.environ.get(name) or value
 
 
 @contextmanager
-def surrounded(surroundings: Surroundings | None) -> Iterator[None]:
-    """Be in the surroundings, as soon as their module has been imported."""
-    if surroundings is None:
+def entered_lazily(context: LazyContext | None) -> Iterator[None]:
+    """Enter a context as soon as its module has been imported."""
+    if context is None:
         yield
         return
     stack = ExitStack()
-    finder = _Finder(surroundings, stack)
-    if surroundings.module in sys.modules:
+    finder = _Finder(context, stack)
+    if context.module in sys.modules:
         finder.enter()
     else:
         sys.meta_path.insert(0, finder)
@@ -64,8 +64,8 @@ def surrounded(surroundings: Surroundings | None) -> Iterator[None]:
 class _Finder(MetaPathFinder):
     """Notices the import of the module; in another thread than that of the step it waits."""
 
-    def __init__(self, surroundings: Surroundings, stack: ExitStack) -> None:
-        self._surroundings = surroundings
+    def __init__(self, context: LazyContext, stack: ExitStack) -> None:
+        self._surroundings = context
         self._stack = stack
         self._thread = threading.get_ident()
 
@@ -79,11 +79,11 @@ class _Finder(MetaPathFinder):
         return spec
 
     def enter(self) -> None:
-        self._stack.enter_context(unpickled(self._surroundings.packed))
+        self._stack.enter_context(unpickled(self._surroundings.pickled))
 
 
 class _Loader(Loader):
-    """Loads the module as its own loader does, and enters the surroundings then."""
+    """Loads the module by its own loader, then enters the context."""
 
     def __init__(self, loader: Loader, finder: _Finder) -> None:
         self._loader = loader
