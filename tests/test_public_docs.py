@@ -83,7 +83,13 @@ def test_every_parameter_is_documented_and_no_other(name):
     if value is PUBLIC["Experiment"]:
         return  # made by sessions alone
     if inspect.isclass(value):  # a dataclass has attributes of the names of its parameters
-        documented = documented or found.get("Attributes", [])
+        bases = [sections(base) for base in value.__mro__ if is_ours(base)]
+        documented = [
+            name
+            for base in bases
+            for title in ("Args", "Attributes")
+            for name in base.get(title, [])
+        ]
     params = params_of(value)
     assert set(params) <= set(documented)
     assert set(found.get("Args", [])) <= set(params)

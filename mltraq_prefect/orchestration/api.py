@@ -9,6 +9,11 @@ Raises:
 from mltraq_prefect.requirements import check_installed, troubles_of_server
 
 check_installed("prefect")
+if troubles := troubles_of_server():
+    from prefect.logging import get_logger
+
+    for trouble in troubles:
+        get_logger().warning("%s", trouble)
 
 from mltraq_prefect.orchestration.artifacts import announce  # noqa: E402
 from mltraq_prefect.orchestration.blocks import (  # noqa: E402
@@ -35,15 +40,3 @@ __all__ = [
     "pickle_key_of_block",
     "url_of_block",
 ]
-
-
-def _warn_of_server() -> None:
-    """Warn of a Prefect whose server does not work here."""
-    if troubles := troubles_of_server():
-        from prefect.logging import get_logger
-
-        for trouble in troubles:
-            get_logger().warning("%s", trouble)
-
-
-_warn_of_server()
