@@ -392,4 +392,4 @@ def test_kwargs_are_sent_once_a_worker_and_large_ones_not_at_all():
         (worker,) = workers._idle
         assert worker._message_for(jobs[0]) == jobs[0].key
         unseen = jobs[0]._replace(key="unseen")
-        assert worker._as_known(unseen).inputs == inputs.key
+        assert worker._message_for(unseen).inputs == inputs.key
