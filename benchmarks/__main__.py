@@ -13,7 +13,7 @@ import sys
 
 from benchmarks import peers
 
-NAMES = ("values", "tables", "tracking", "writes", "execution")
+NAMES = ("start", "values", "tables", "tracking", "writes", "execution")
 
 
 def main() -> None:

@@ -34,6 +34,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mltraq_prefect.notebook_tracebacks import users_traceback
+
 
 class MltraqError(Exception):
     """Root of the package's errors."""
@@ -149,7 +151,7 @@ class FailureGroup:
 
 
 class RunsFailed(MltraqError):
-    """Steps raised in some runs; the results of all other runs are kept.
+    """Steps raised in some runs; a traceback shows `details` below the line of the message.
 
     Args:
         experiment: Name of the experiment.
@@ -187,6 +189,7 @@ class RunsFailed(MltraqError):
         self.groups = list(groups)
         self.not_executed = not_executed
         super().__init__(experiment, failed, total, self.failures, self.groups, not_executed)
+        self.add_note(self.details)
 
     def __repr__(self) -> str:
         return f"RunsFailed({self.experiment!r}, {self.failed} of {self.total})"
@@ -204,17 +207,20 @@ class RunsFailed(MltraqError):
         return ": ".join([self._counts(), *([", ".join(kinds)] if kinds else [])])
 
     def __str__(self) -> str:
-        shown = self.groups[: self.GROUPS_SHOWN]
-        parts = [f"{self._counts()}; the results of the others are kept."]
-        if shown:
-            parts += map(str, shown)
-            count = sum(group.count for group in shown)
-        else:
-            parts += [f"{run}\n{error}" for run, error in self.failures[: self.SHOWN]]
-            count = len(parts) - 1
-        if self.failed > count:
-            parts.append(f"... and {self.failed - count:,} more runs.")
+        return self.summary
+
+    @property
+    def details(self) -> str:
+        """The failures by distinct error, with the frames of the user's own code."""
+        shown = [(group.count, str(group)) for group in self.groups[: self.GROUPS_SHOWN]]
+        shown = shown or [(1, f"{run}\n{error}") for run, error in self.failures[: self.SHOWN]]
+        parts = ["The results of the others are kept.", *(text for _, text in shown)]
+        if left := max(0, self.failed - sum(count for count, _ in shown)):
+            parts.append(f"... and {left:,} more runs.")
         return "\n\n".join(part.rstrip() for part in parts)
+
+    def _render_traceback_(self) -> list[str]:
+        return users_traceback(self)
 
     def _counts(self) -> str:
         text = f"experiment {self.experiment!r}: {self.failed} of {self.total} runs failed"

@@ -20,6 +20,7 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.orchestration.current import inside_task
+from mltraq_prefect.orchestration.links import page_url
 from mltraq_prefect.reports.overview import info_of, links_of, own_fields_of
 from mltraq_prefect.storage import Record, Store
 from mltraq_prefect.storage.frames import query_frame
@@ -229,21 +230,20 @@ class Experiment:
         seed: int = 0,
         rerun: bool = False,
     ) -> Experiment:
-        """Execute steps on every run, in the current flow or in a new one; return the experiment.
+        """Execute steps, as task runs if a flow or server is there; return the experiment.
 
         Args:
             steps: Functions of one run, in order, or one.
             kwargs: Values that all runs get as `run.kwargs`, by name.
             n_jobs: Workers on this machine; -1 is one a core, -2 one less.
-            backend: ``"processes"`` (default), ``"threads"``, or ``"local"``: in this process, one
-                run after the other, without Prefect; always so inside a task.
+            backend: ``"processes"``, ``"threads"``, ``"local"`` (here, one run after the other; so
+                always inside a task), or ``"prefect"``: task runs without a server, too.
             task_runner: A Prefect task runner, such as Dask's; see docs/execution.md.
             runs_per_task: Runs in a task run; ``"auto"`` derives it from how long runs take.
             retries: How often the failed runs of a task run are tried again.
             retry_delay_seconds: Pause before each retry, in seconds.
             timeout_seconds: Limit for one run in one step, in seconds; None is no limit.
-            on_error: ``"raise"`` raises at the end; ``"keep"`` leaves that to `persist`;
-                ``"stop"`` stops at the first failure. Results are kept.
+            on_error: ``"raise"`` at the end, ``"keep"`` it for `persist`, ``"stop"`` at the first.
             max_failures: Start no more runs after this many failures; None is no limit.
             checkpoint: Whether to write runs as they complete, and to skip runs that completed
                 with equal steps, kwargs and seed. If stored results were computed otherwise,
@@ -268,7 +268,8 @@ class Experiment:
             self.add_run()
         if options.checkpoint:
             self.check_identities()
-        execution.execute(self._failures)
+        if (error := execution.execute(self._failures)) is not None:
+            raise error
         return self
 
     def tell_kept_failures(self) -> None:
@@ -277,7 +278,8 @@ class Experiment:
         Raises:
             RunsFailed: There are such failures.
         """
-        self._failures.raise_kept()
+        if (error := self._failures.take()) is not None:
+            raise error
 
     # -- database --------------------------------------------------------------------------------
 
@@ -322,8 +324,8 @@ class Experiment:
         if if_exists == "merge":
             self.check_identities()
         persist(self._state, if_exists, report, store_pickle=store_pickle)
-        if on_error == "raise":
-            self.tell_kept_failures()
+        if on_error == "raise" and (error := self._failures.take()) is not None:
+            raise error
         self._failures.forget()
         return self
 
@@ -378,8 +380,6 @@ class Experiment:
             `flow_run` and `task_run` (URLs). A URL is None if no flow has executed the step, or if
             no Prefect server is configured.
         """
-        from mltraq_prefect.orchestration.api import page_url
-
         return links_of(self.runs.values(), page_url)
 
     def info(self) -> pd.Series[Any]:

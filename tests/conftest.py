@@ -37,6 +37,22 @@ def prefect_server():
 
 
 @pytest.fixture
+def without_prefect(prefect_server):
+    """No server is configured, though Prefect is imported: executions do without it."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield
+
+
+@pytest.fixture(params=["prefect", "plain"])
+def both_ways(request):
+    """Executions make task runs, or do without Prefect."""
+    name = "prefect_server" if request.param == "prefect" else "without_prefect"
+    request.getfixturevalue(name)
+
+
+@pytest.fixture
 def url(tmp_path):
     return f"sqlite:///{tmp_path}/mltraq.db"
 

@@ -128,10 +128,9 @@ def test_a_step_that_raises_names_run_params_and_step_and_keeps_the_rest(session
     experiment = session.add_experiment("inverses").add_runs(N=[1, 0, 2])
     with pytest.raises(mltraq.RunsFailed) as caught:
         experiment.execute(invert, backend="local")
-    message = str(caught.value)
-    assert message.startswith("experiment 'inverses': 1 of 3 runs failed")
-    assert "run N=0\nstep invert: Traceback" in message
-    assert message.endswith("ZeroDivisionError: division by zero")
+    assert str(caught.value).startswith("experiment 'inverses': 1 of 3 runs failed: 1 x ZeroDiv")
+    assert "run N=0\nstep invert: Traceback" in caught.value.details
+    assert caught.value.details.endswith("ZeroDivisionError: division by zero")
     experiment.persist()
     states = session.query("SELECT state, error FROM experiment_runs ORDER BY position")
     assert states["state"].tolist() == ["completed", "failed", "completed"]

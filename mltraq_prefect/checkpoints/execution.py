@@ -13,6 +13,7 @@ from mltraq_prefect.checkpoints.resume import (
 from mltraq_prefect.checkpoints.selection import Selection, select
 from mltraq_prefect.checkpoints.stored_state import Content, StoredState
 from mltraq_prefect.codecs import buffers
+from mltraq_prefect.errors import RunsFailed
 from mltraq_prefect.execution import (
     ExecutionOptions,
     RunFingerprints,
@@ -23,10 +24,13 @@ from mltraq_prefect.execution import (
     refuse_edited,
     refuse_while_preparing,
 )
+from mltraq_prefect.execution.fanout.progress import ProgressDisplay
+from mltraq_prefect.execution.fanout.threads import execute_in_threads
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.execution.results import Results, start
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.orchestration.configured import reason_without_prefect
 from mltraq_prefect.orchestration.current import inside_run
 from mltraq_prefect.storage.values.checks import check_fields
 
@@ -54,22 +58,30 @@ class Execution:
         options: ExecutionOptions,
     ) -> None:
         self._experiment = experiment
+        self._name = experiment.name
         self._state = state
         self._options = options
+        self._reason_without_prefect: str | None = None
         if not options.is_serial:
-            refuse_while_preparing(experiment.name)
-        _check_runner(options)
+            refuse_while_preparing(self._name)
+            _check_runner(options)
+            if options.has_workers and not inside_run():
+                prepare_workers()  # in parallel to the import of Prefect, if it is needed
+            self._reason_without_prefect = reason_without_prefect(options)
         self._steps = as_steps(steps, options.kwargs, options.seed, check_fields, buffers)
         self._names = [step.name for step in self._steps]
         if options.has_workers:
             refuse_edited(self._steps)
         state.fingerprints |= parts_of(self._steps, state.fingerprints)
 
-    def execute(self, failures: KeptFailures) -> None:
+    def execute(self, failures: KeptFailures) -> RunsFailed | None:
         """Execute the steps.
 
         Args:
             failures: Raises for failed runs at the end, or keeps them.
+
+        Returns:
+            The error about failed runs, without traceback, for the facade to raise; or None.
 
         Raises:
             KeyboardInterrupt: With a message that says what was kept.
@@ -80,9 +92,12 @@ class Execution:
             run.kwargs, run.seed = shared, self._options.seed
         try:
             self._execute(failures)
+        except RunsFailed as error:
+            return error.with_traceback(None)
         except KeyboardInterrupt:
             message = interruption_message(self._experiment.name, runs, self._options)
             raise KeyboardInterrupt(message) from None
+        return None
 
     def _execute(self, failures: KeptFailures) -> None:
         state = self._state
@@ -95,10 +110,8 @@ class Execution:
         results = Results(self._experiment.runs, prints)
         if self._options.checkpoint:
             results = CheckpointedResults(self._experiment.runs, self._steps, prints, state)
-        if self._options.is_serial:
-            self._execute_here(selection.runs, results, failures)
-        elif self._experiment.runs:
-            self._execute_in_flow(selection, results, failures)
+        if self._experiment.runs:
+            self._execute_runs(selection, results, failures)
 
     def _begin(self, prints: RunFingerprints) -> Selection:
         """Return the runs to execute; runs that were added may be stored already."""
@@ -113,7 +126,7 @@ class Execution:
             return is_same and not is_rerun and state.has(run)
 
         selection = select(self._experiment.runs.values(), self._names, is_complete)
-        selection.log(self._experiment.name)
+        selection.log(self._name)
         start(selection.runs, self._steps, prints)
         return selection
 
@@ -125,11 +138,11 @@ class Execution:
             state.refuse_replace('checkpoint="replace"')
         stored = None if checkpoint == "replace" else state.read()
         resumed = ResumePlan(stored, self._steps, prints, accept=checkpoint == "accept")
-        resumed.check(self._experiment.name, runs.values())
+        resumed.check(self._name, runs.values())
         if stored is not None:
             state.adopt_stored(stored)
         selection = select(runs.values(), self._names, resumed.is_complete)
-        selection._replace(completed=0).log(self._experiment.name)
+        selection._replace(completed=0).log(self._name)
         start(selection.runs, self._steps, prints)
         if checkpoint == "replace":
             state.replace()
@@ -137,34 +150,36 @@ class Execution:
             state.write_some(new)
         return selection
 
-    def _execute_here(self, runs: list[Run], results: Results, failures: KeptFailures) -> None:
-        with results:
-            cause = execute_serially(self._steps, runs, results.collect, self._options)
-        failures.settle(runs, self._options, cause)
+    def _execute_runs(self, selection: Selection, results: Results, failures: KeptFailures) -> None:
+        """Execute the steps in this process, in workers, or as task runs."""
+        steps, runs, options, name = self._steps, selection.runs, self._options, self._name
+        progress = ProgressDisplay(name, len(runs) + selection.completed, selection.completed)
 
-    def _execute_in_flow(
-        self, selection: Selection, results: Results, failures: KeptFailures
-    ) -> None:
-        options, name = self._options, self._experiment.name
-        if options.task_runner is None and options.backend != "threads" and not inside_run():
-            prepare_workers()  # in parallel to the import of Prefect and the start of the flow run
-        from mltraq_prefect.orchestration.api import ProgressDisplay, execute_in_tasks, in_flow
-
-        runs, table = selection.runs, self._state.store.table_of(name)
-        total = len(runs) + selection.completed
-        progress = ProgressDisplay(name, table, total, selection.completed)
-
-        def body() -> None:
+        def settle(execute: Callable[[], BaseException | None]) -> None:
             with results:
-                cause = execute_in_tasks(self._steps, runs, results, options, progress)
+                cause = execute()
             failures.settle(runs, options, cause)
 
-        in_flow(f"{name}: {', '.join(self._names)}", body)
+        if options.is_serial:
+            settle(lambda: execute_serially(steps, runs, results.collect, options))
+            return
+        if (reason := self._reason_without_prefect) is not None:
+            settle(lambda: execute_in_threads(steps, runs, results, options, progress, reason))
+            return
+        from mltraq_prefect.orchestration.api import execute_in_tasks, in_flow
+
+        table = self._state.store.table_of(name)
+        in_flow(
+            f"{name}: {', '.join(self._names)}",
+            lambda: settle(
+                lambda: execute_in_tasks(steps, runs, results, options, progress, table)
+            ),
+        )
 
 
 def _check_runner(options: ExecutionOptions) -> None:
     """Check options that depend on the task runner, if there may be one."""
-    if options.is_serial or (options.task_runner is None and not inside_run()):
+    if options.task_runner is None and not inside_run():
         return
     from mltraq_prefect.orchestration.api import check_runner
 

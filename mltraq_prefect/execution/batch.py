@@ -67,9 +67,13 @@ class Batch:
         returned: Name of the type of a value that the step returned, or None.
         exception: The exception of the first run that failed in the last attempt, or None.
         changed: Globals that the step changed, and that were restored.
+        number: Identifies the batch for the fan-out, also if a copy of it comes back.
     """
 
-    __slots__ = ("changed", "done", "exception", "failures", "label", "returned", "size", "todo")
+    __slots__ = (
+        *("changed", "done", "exception", "failures"),
+        *("label", "number", "returned", "size", "todo"),
+    )
 
     def __init__(self, label: str, size: int, todo: list[Chunk]) -> None:
         self.label = label
@@ -80,6 +84,7 @@ class Batch:
         self.returned: str | None = None
         self.exception: BaseException | None = None
         self.changed: set[str] = set()
+        self.number = 0
 
     def attempt(self, execute: Callable[[Chunk], Iterator[Outcome]]) -> Iterator[Outcome]:
         """Execute all chunks in `todo`; runs that fail, or are not reached, stay in it.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mltraq_prefect.errors import RunsFailed
 from mltraq_prefect.execution.failures import runs_failed
 from mltraq_prefect.execution.results import refuse_missing
+from mltraq_prefect.execution.tracebacks import begin_at_users_code
 from mltraq_prefect.model.run import Run
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class KeptFailures:
 
         Args:
             runs: The runs that were to be executed.
-            options: Options of the execution; ``on_error="keep"`` leaves it to `raise_kept`.
+            options: Options of the execution; ``on_error="keep"`` leaves it to `take`.
             cause: The exception of the first failed run, or None.
 
         Raises:
@@ -44,21 +46,14 @@ class KeptFailures:
             return
         for run in runs:
             self._unraised.pop(run.id_run, None)
-        self._raise(runs, cause)
+        if (error := runs_failed(self._experiment, runs)) is not None:
+            raise error from begin_at_users_code(cause)
 
-    def raise_kept(self) -> None:
-        """Raise for failures that were kept; only once.
-
-        Raises:
-            RunsFailed: There are such failures.
-        """
+    def take(self) -> RunsFailed | None:
+        """Return the error about the failures that were kept, and drop them; None without any."""
         executed, self._unraised = self._unraised, {}
-        self._raise(executed.values())
+        return runs_failed(self._experiment, executed.values())
 
     def forget(self) -> None:
         """Drop the failures that were kept."""
         self._unraised = {}
-
-    def _raise(self, runs: Iterable[Run], cause: BaseException | None = None) -> None:
-        if (error := runs_failed(self._experiment, runs)) is not None:
-            raise error from cause

@@ -12,11 +12,11 @@ import reprlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mltraq_prefect.errors import InvalidInput
 
-Backend = Literal["processes", "threads", "local"]
+Backend = Literal["processes", "threads", "local", "prefect"]
 Checkpoint = bool | Literal["accept", "replace"]
 SEED_BITS = 128
 """What `secrets.randbits(128)` gives, as NumPy recommends, is a seed."""
@@ -33,7 +33,8 @@ class ExecutionOptions:
     Attributes:
         kwargs: Values that all runs get as `run.kwargs`.
         n_jobs: Number of workers on this machine; -1 is one for each core, -2 one less.
-        backend: Where steps run; None leaves it to the task runner.
+        backend: Where steps run; None and ``"prefect"`` leave it to the task runner, and the
+            latter asks for task runs.
         task_runner: A Prefect task runner, or None.
         runs_per_task: Size of a batch, or ``"auto"``.
         retries: How often failed runs are tried again.
@@ -94,7 +95,7 @@ class ExecutionOptions:
     @property
     def has_workers(self) -> bool:
         """Whether steps run in worker processes of this machine, by the options alone."""
-        is_own = self.task_runner is None and self.backend is None
+        is_own = self.task_runner is None and self.backend in (None, "prefect")
         return not self.is_serial and (is_own or self.backend == "processes")
 
     def _refuse_what_needs_workers(self) -> None:
@@ -183,8 +184,8 @@ def _check_backend(name: str, value: object) -> object:
     if isinstance(value, str) and value in CLUSTERS:
         runner = f"task_runner=prefect_{value}.{CLUSTERS[value]}(...)"
         raise _refused(name, value, f'{runner}, with the extra "{value}"')
-    if value is not None and not _is_one_of(value, "processes", "threads", "local"):
-        raise _refused(name, value, '"processes", "threads" or "local"')
+    if value is not None and not _is_one_of(value, *get_args(Backend)):
+        raise _refused(name, value, '"processes", "threads", "local" or "prefect"')
     return value
 
 

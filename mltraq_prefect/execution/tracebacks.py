@@ -73,6 +73,17 @@ def _not_shown() -> tuple[str, ...]:
     return (PACKAGE, *(f"{folder}{os.sep}" for folder in prefect))
 
 
+def begin_at_users_code(error: BaseException | None) -> BaseException | None:
+    """Remove the leading frames of this package from the traceback of an error; return the error.
+
+    The last frame stays, so that a debugger is at the line that raised.
+    """
+    trace = None if error is None else error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        trace = trace.tb_next
+    return error if error is None or trace is None else error.with_traceback(trace)
+
+
 def headline(error: str) -> str:
     """Return the most informative line of an error: the one below a traceback, else the first."""
     if HEAD not in error:

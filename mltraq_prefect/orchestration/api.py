@@ -22,21 +22,17 @@ from mltraq_prefect.orchestration.blocks import (  # noqa: E402
     url_of_block,
 )
 from mltraq_prefect.orchestration.events import Persisted  # noqa: E402
-from mltraq_prefect.orchestration.fanout import execute_in_tasks  # noqa: E402
 from mltraq_prefect.orchestration.flows import in_flow  # noqa: E402
-from mltraq_prefect.orchestration.links import page_url  # noqa: E402
-from mltraq_prefect.orchestration.progress import ProgressDisplay  # noqa: E402
 from mltraq_prefect.orchestration.runners import check_runner  # noqa: E402
+from mltraq_prefect.orchestration.task_executor import execute_in_tasks  # noqa: E402
 
 __all__ = [
     "ExperimentStore",
     "Persisted",
-    "ProgressDisplay",
     "announce",
     "check_runner",
     "execute_in_tasks",
     "in_flow",
-    "page_url",
     "pickle_key_of_block",
     "url_of_block",
 ]

@@ -15,11 +15,11 @@ from typing import Any
 import cloudpickle
 
 from mltraq_prefect.execution import Outcome
+from mltraq_prefect.execution.fanout.batch_attempt import Execute
 from mltraq_prefect.execution.inputs import new_key
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.orchestration.runners import AnyRunner, submission_error
-from mltraq_prefect.orchestration.step_tasks import Execute
 
 SMALL_BYTES = 256 * 1024
 """Smaller data is sent with each task run, which is cheaper than a broadcast."""

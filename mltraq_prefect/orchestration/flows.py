@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -14,29 +13,14 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort, CancelledRun
 from prefect.states import Cancelled, Completed, Failed
 
-from mltraq_prefect.errors import MltraqError, RunsFailed
+from mltraq_prefect.errors import MltraqError
 from mltraq_prefect.orchestration import prefect_compat as compat
 from mltraq_prefect.orchestration.heartbeats import heartbeats
-from mltraq_prefect.orchestration.log_filters import shorten_flow_failures
 from mltraq_prefect.orchestration.notebooks import use_plain_text_logs
 from mltraq_prefect.orchestration.server_loss import surviving_server_loss
 from mltraq_prefect.orchestration.temporary_server import await_temporary_server
 
 T = TypeVar("T")
-
-
-def raise_if_asyncio_cancelled() -> None:
-    """Raise if the current asyncio task was cancelled, for example by Ctrl-C.
-
-    Without this, an async flow that calls a blocking function would notice only at its end.
-
-    Raises:
-        CancelledError: The task was cancelled.
-    """
-    with suppress(RuntimeError):  # no event loop in this thread
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
 
 
 def in_flow(name: str, body: Callable[[], T]) -> T:
@@ -52,7 +36,6 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
     """
     use_plain_text_logs()
     if compat.is_in_flow_run():
-        shorten_flow_failures()
         with surviving_server_loss(name):
             return _in_users_flow(body)
 
@@ -103,13 +86,8 @@ def _state(error: Exception) -> State[None]:
     if isinstance(error, CancelledRun):
         return Cancelled(message=str(error))
     if isinstance(error, MltraqError):
-        return Failed(message=_message(error))
+        return Failed(message=str(error))
     raise error
-
-
-def _message(error: MltraqError) -> str:
-    """Return the message of the state of a flow run: one line if possible."""
-    return error.summary if isinstance(error, RunsFailed) else str(error)
 
 
 class _EndedUnreported(Abort):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prefect.settings import PREFECT_UI_URL
-
 from mltraq_prefect.orchestration.prefect_compat import url_of_page
 
 
@@ -19,6 +17,6 @@ def page_url(kind: Literal["flow-run", "task-run"], run_id: str | None) -> str |
     Returns:
         The URL; None if there is no id, or no server with a UI is configured.
     """
-    if run_id is None or not PREFECT_UI_URL.value():
+    if run_id is None:
         return None
     return url_of_page(kind, run_id)

@@ -6,7 +6,6 @@ import logging
 
 from mltraq_prefect.execution import WorkersClosed
 from mltraq_prefect.orchestration.prefect_compat import (
-    FLOW_RUN_LOGGER,
     RUN_FINISHED,
     TASK_RUN_LOGGER,
     TASK_RUN_RETURNED,
@@ -39,23 +38,7 @@ class _StepTasks(logging.Filter):
         return False
 
 
-class _FlowRuns(logging.Filter):
-    """Shortens the final state of a flow run with failed runs to its first line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = str(record.msg)
-        if text.startswith(RUN_FINISHED) and "RunsFailed: " in text:
-            record.msg = text.partition("\\n")[0] + " ...')"
-        return True
-
-
 _STEP_TASKS = _StepTasks()
-_FLOW_RUNS = _FlowRuns()
-
-
-def shorten_flow_failures() -> None:
-    """Let the log tell of failed runs in one line where Prefect logs how a flow run ended."""
-    logging.getLogger(FLOW_RUN_LOGGER).addFilter(_FLOW_RUNS)
 
 
 def drop_interruption_logs() -> None:

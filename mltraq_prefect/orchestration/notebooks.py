@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from rich import get_console
-
+from mltraq_prefect.execution.fanout.bars import is_notebook
 from mltraq_prefect.orchestration.prefect_compat import write_as_text
-
-
-def is_notebook() -> bool:
-    """Return whether this process is the kernel of a notebook."""
-    return get_console().is_jupyter
 
 
 def use_plain_text_logs() -> None:

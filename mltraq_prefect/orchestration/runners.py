@@ -49,7 +49,7 @@ def check_runner(options: ExecutionOptions) -> None:
 
 def runs_in_threads(options: ExecutionOptions) -> bool:
     """Return whether steps run in the threads of the task runner."""
-    if options.backend is None:
+    if options.backend in (None, "prefect"):
         return isinstance(options.task_runner, ThreadPoolTaskRunner)
     return options.backend == "threads"
 

@@ -70,12 +70,12 @@ def sqlite_session(tmp_path):
 
 
 def refused(kind, call, *args, **options):
-    """Call; return the message of the error, whose traceback is as a user would see it."""
+    """Call; return the message of the error with its notes, as a traceback shows them."""
     with pytest.raises(kind) as caught:
         call(*args, **options)
     assert SHOWN not in "".join(traceback.format_exception(caught.value))
     assert SHOWN not in repr(caught.value)
-    return str(caught.value)
+    return "".join(traceback.format_exception_only(caught.value))
 
 
 def define(session, value, name="e", **params):

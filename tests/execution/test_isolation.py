@@ -29,7 +29,7 @@ EVERYWHERE = [
     {"n_jobs": 2, "runs_per_task": 4},
 ]
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("both_ways")
 everywhere = pytest.mark.parametrize("options", EVERYWHERE, ids=str)
 
 

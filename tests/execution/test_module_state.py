@@ -8,7 +8,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 STATE = """
 import collections

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 HELPER = """
 def double(value):

@@ -7,7 +7,7 @@ import sys
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 MOST_STARTS = 5
 
@@ -29,7 +29,7 @@ experiment = mltraq.create_session().add_experiment("unguarded").add_runs(N=[1, 
 
 def executed(folder, *command):
     """Execute a command in a folder; return the completed process."""
-    settings = {"PYTHONPATH": os.getcwd(), "PREFECT_API_URL": PREFECT_API_URL.value()}
+    settings = {"PYTHONPATH": os.getcwd(), "PREFECT_API_URL": PREFECT_API_URL.value() or ""}
     return subprocess.run(
         command,
         cwd=folder,

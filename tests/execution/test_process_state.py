@@ -10,7 +10,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("both_ways")
 alone = pytest.mark.parametrize(
     "options", [{"backend": "local"}, {"n_jobs": 1, "runs_per_task": 4}], ids=str
 )

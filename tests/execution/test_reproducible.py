@@ -23,7 +23,7 @@ def results(steps, **options):
     return [dict(run.fields) for run in experiment.runs.values()]
 
 
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(
     "options",
     [
@@ -37,7 +37,7 @@ def test_processes_agree_with_local(options):
     assert results([draw, draw_global], **options) == results([draw, draw_global], backend="local")
 
 
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("both_ways")
 def test_threads_agree_with_local():
     assert results(draw, backend="threads") == results(draw, backend="local")
 

@@ -31,7 +31,7 @@ BACKENDS = [
 ]
 
 
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("where", BACKENDS)
 def test_it_stops_at_the_first_failure(session, where):
     experiment = session.add_experiment("e").add_runs(N=range(1_000))
@@ -55,7 +55,7 @@ def test_it_stops_when_so_many_have_failed(session):
 
 def test_fewer_failures_do_not_stop_it(session):
     experiment = session.add_experiment("e").add_runs(N=range(10))
-    with pytest.raises(mltraq.RunsFailed, match="5 of 10 runs failed; the results"):
+    with pytest.raises(mltraq.RunsFailed, match="5 of 10 runs failed: 5 x ValueError"):
         experiment.execute(fail_odd, backend="local", max_failures=6)
 
 

@@ -145,11 +145,11 @@ def test_inside_a_task_it_runs_serially_in_this_process(experiment):
 def test_a_run_that_fails_fails_alone_and_skips_its_later_steps(experiment):
     with pytest.raises(mltraq.RunsFailed) as caught:
         experiment.execute([double, refuse_three, increment])
-    message = str(caught.value)
-    assert "experiment 'numbers': 1 of 4 runs failed; the results of the others are kept" in message
-    assert "run N=3" in message
-    assert "step refuse_three" in message
-    assert "ValueError: three is bad" in message
+    message, details = str(caught.value), caught.value.details
+    assert message.startswith("experiment 'numbers': 1 of 4 runs failed: 1 x ValueError (test_")
+    assert "run N=3" in details
+    assert "step refuse_three" in details
+    assert "ValueError: three is bad" in details
     assert [run.fields.get("more") for run in experiment.runs.values()] == [3, 5, None, 9]
     runs = task_runs(flow_run_id(experiment), 11)
     assert runs["refuse_three N=3"].state.is_failed()

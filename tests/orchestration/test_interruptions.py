@@ -2,6 +2,7 @@
 
 import random
 import signal
+import subprocess
 
 import pytest
 from prefect import flow, runtime
@@ -32,7 +33,17 @@ def sweep(url, tmp_path):
     return Sweep(url, tmp_path / "executions", RUNS, settings)
 
 
-def test_killed_again_and_again_it_ends_as_if_undisturbed(sweep, tmp_path):
+@pytest.fixture
+def plain(sweep, tmp_path):
+    """The sweep, where no Prefect server is configured."""
+    unset = dict.fromkeys(("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"), "")
+    sweep.settings = unset | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    return sweep
+
+
+@pytest.mark.parametrize("way", ["sweep", "plain"])
+def test_killed_again_and_again_it_ends_as_if_undisturbed(way, request, tmp_path):
+    sweep = request.getfixturevalue(way)
     generator = random.Random(7)
     for kill in range(3):
         process = sweep.start()
@@ -70,6 +81,23 @@ def test_a_signal_stops_it_and_keeps_what_is_done(sweep, command, number):
     assert helpers
     assert not poll(lambda: alive(helpers), lambda left: not left)
     assert 10 <= sweep.completed() < RUNS
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+def test_a_signal_stops_it_without_prefect_too(plain, number):
+    process = plain.start(stderr=subprocess.PIPE, text=True)
+    plain.wait_for(10, process)
+    helpers = plain.helpers()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert helpers
+    assert not poll(lambda: alive(helpers), lambda left: not left)
+    assert 10 <= plain.completed() < RUNS
+    if number == signal.SIGINT:
+        last = errors.splitlines()[-1]
+        assert last.startswith("KeyboardInterrupt: experiment 'sweep': interrupted; ")
+        assert "mltraq_prefect/execution" not in errors
 
 
 def test_a_cancellation_stops_it_and_keeps_what_is_done(sweep, command):

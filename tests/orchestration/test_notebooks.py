@@ -2,13 +2,12 @@
 
 import json
 import os
+import re
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from prefect.settings import PREFECT_API_URL
-
-pytestmark = pytest.mark.usefixtures("prefect_server")
 
 CELLS = [
     """
@@ -49,8 +48,8 @@ CELLS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
+@pytest.fixture(scope="module", params=["prefect", "plain"])
+def outputs(request, prefect_server, tmp_path_factory):
     """What is below each cell."""
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(_dedent(cell)) for cell in CELLS]
@@ -62,7 +61,7 @@ def outputs(tmp_path_factory):
         coalesce_streams=True,  # as the page of a notebook does
     )
     settings = {
-        "PREFECT_API_URL": PREFECT_API_URL.value(),
+        "PREFECT_API_URL": PREFECT_API_URL.value() if request.param == "prefect" else "",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PYTHONPATH": os.getcwd(),
     }
@@ -101,9 +100,12 @@ def test_what_cells_define_is_executed_and_a_change_is_noticed(outputs):
 def test_a_failure_is_told_with_its_place_in_the_cell(outputs):
     (error,) = (output for output in outputs[3] if output.output_type == "error")
     assert error.ename == "RunsFailed"
-    assert "1 of 6 runs failed" in error.evalue
-    assert 'raise ValueError("three is bad")' in error.evalue
-    assert "in bad" in error.evalue
+    assert error.evalue.startswith("experiment 'e': 1 of 6 runs failed: 1 x ValueError (")
+    assert error.evalue.endswith(" in bad)")
+    shown = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
+    assert 'raise ValueError("three is bad")' in shown
+    assert "experiment.execute(bad)" in shown
+    assert "mltraq_prefect/" not in shown
 
 
 def test_nothing_is_left_unawaited(outputs):

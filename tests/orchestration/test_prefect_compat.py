@@ -39,8 +39,8 @@ DOCUMENTED = {
 }
 """Names of modules that Prefect's guides and settings show."""
 
-LABELS = ("prefect.resource.id", "prefect.resource.name")
-"""Keys of events, which the guides show."""
+LABELS = ("prefect.resource.id", "prefect.resource.name", "prefect.toml")
+"""Keys of events and names of files, which the guides show."""
 
 TEXT = re.compile(r"prefect\.[\w.-]+|PREFECT__\w+")
 """Names of loggers, events and variables."""

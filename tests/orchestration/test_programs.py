@@ -10,11 +10,11 @@ import sys
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
 def start(module, **options):
-    environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value(), "COLUMNS": "120"}
+    environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value() or "", "COLUMNS": "120"}
     return subprocess.Popen([sys.executable, "-m", module], env=environment, **options)
 
 

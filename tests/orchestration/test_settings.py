@@ -162,8 +162,9 @@ from tests.processes import descendants
 
 def execute(name):
     experiment = mltraq.create_session().add_experiment(name).add_runs(N=[1])
-    experiment.execute(lambda run: run.fields.update(x=1), backend="threads")
+    experiment.execute(lambda run: run.fields.update(x=1), backend="prefect", n_jobs=1)
     assert experiment.runs.first().fields.x == 1
+    assert experiment.runs.first().ledger.task_run_id
 
 threads = [threading.Thread(target=execute, args=(f"e{n}",)) for n in range(3)]
 for thread in threads:

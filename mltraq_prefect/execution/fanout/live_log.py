@@ -9,6 +9,8 @@ from typing import Any
 
 from mltraq_prefect.execution.logs import LogRecord
 
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
 LINES_PER_SECOND = 50
 BURST_LINES = 200
 
@@ -23,7 +25,7 @@ class LiveLog:
         logger: Logger of the task run.
     """
 
-    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+    def __init__(self, logger: Logger) -> None:
         self._logger = logger
         self._deferred: list[LogRecord] = []
         self._unannounced = 0

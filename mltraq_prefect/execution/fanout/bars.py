@@ -10,8 +10,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
-from mltraq_prefect.orchestration.notebooks import is_notebook
-
 FRAMES_PER_SECOND = 5
 """Refresh rate of the bar in a terminal."""
 
@@ -20,6 +18,12 @@ NOTEBOOK_SECONDS = 0.5
 
 Bar = Callable[[int, str], None]
 """Called with the number of ended runs, and a summary in text."""
+
+
+def is_notebook() -> bool:
+    """Return whether this process shows its output below the cells of a notebook."""
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_shell is not None and hasattr(get_shell(), "kernel")
 
 
 def bar(name: str, total: int) -> AbstractContextManager[Bar | None]:

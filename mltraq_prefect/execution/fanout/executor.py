@@ -1,0 +1,140 @@
+"""Protocols of the fan-out: executors of batches, receivers of results and of progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mltraq_prefect.execution.batch import Batch, Outcome
+from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt
+from mltraq_prefect.execution.fanout.live_log import Logger
+from mltraq_prefect.execution.pool.child import Job
+from mltraq_prefect.execution.pool.parent import Workers
+from mltraq_prefect.execution.serialization import Chunk
+from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.model.run import Run
+
+ExecuteJob = Callable[[Workers | None, Job, int, Chunk], Iterator[Outcome]]
+"""Executes a job with a priority on a chunk, in these workers, or in those of its own process."""
+
+
+class Collector(Protocol):
+    """Receiver of the results, in the thread of the execution."""
+
+    def collect(self, runs: list[Run]) -> None:
+        """Take runs that have completed or failed, with their ledger entries."""
+
+    def tick(self) -> None:
+        """Do periodic work; called several times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Progress of an execution.
+
+    Attributes:
+        percent: From 0 to 100.
+        experiment: Name of the experiment.
+        counts: Counts of its runs, as text.
+    """
+
+    percent: float
+    experiment: str
+    counts: str
+
+
+class ProgressReporter(Protocol):
+    """Receiver of the progress of an execution, beside the bar."""
+
+    def start(self, read: Callable[[], Progress]) -> None:
+        """Start reporting.
+
+        Args:
+            read: Returns the progress; any thread may call it.
+        """
+
+    def tick(self, *, has_bar: bool) -> None:
+        """Report if it is due; called several times a second.
+
+        Args:
+            has_bar: Whether a bar is shown.
+
+        Raises:
+            Exception: The execution was cancelled.
+        """
+
+    def end(self, *, is_interrupted: bool, has_bar: bool) -> None:
+        """Report the end.
+
+        Args:
+            is_interrupted: Whether the execution ends by an interruption.
+            has_bar: Whether a bar is shown.
+        """
+
+
+class Submission(Protocol):
+    """A batch that was submitted for one step."""
+
+    @property
+    def task_run_id(self) -> str | None:
+        """Id of its task run, or None."""
+
+    def result(self) -> Batch | BaseException:
+        """Return the batch after the last attempt, or the exception that prevented it."""
+
+
+class BatchExecutor(AbstractContextManager[Any], Protocol):
+    """Executes batches, several at the same time; a context manager for one execution."""
+
+    @property
+    def runs_in_threads(self) -> bool:
+        """Whether steps run in its threads, not in worker processes."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it works on this machine, on the same batch objects."""
+
+    @property
+    def concurrency(self) -> int:
+        """Number of batches that it executes at the same time."""
+
+    @property
+    def execute_job(self) -> ExecuteJob:
+        """A function that executes jobs in worker processes; it can be pickled."""
+
+    @property
+    def flow_run_id(self) -> str | None:
+        """Id of the flow run of the execution, or None."""
+
+    @property
+    def logger(self) -> Logger:
+        """Logger of the execution."""
+
+    @property
+    def reporter(self) -> ProgressReporter:
+        """Receiver of the progress."""
+
+    def prepare(
+        self, stack: ExitStack, steps: Sequence[Step], attempts: Sequence[BatchAttempt]
+    ) -> None:
+        """Prepare for the steps of the execution.
+
+        Args:
+            stack: Holds resources until the execution ends.
+            steps: The steps, in order.
+            attempts: A function for each step that attempts it on a batch.
+        """
+
+    def submit(
+        self, position: int, batch: Batch, after: Submission | None, done: Callable[[], None]
+    ) -> Submission:
+        """Submit a batch for one step; failed runs are tried again as the options say.
+
+        Args:
+            position: Index of the step.
+            batch: The runs.
+            after: The same runs in the previous step, which has ended; None in the first step.
+            done: Called once, by any thread, when there is a result.
+        """

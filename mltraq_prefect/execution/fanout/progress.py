@@ -1,0 +1,145 @@
+"""Progress of an execution, as a bar, and as lines of the log where there is none.
+
+Both are throttled, and neither can fail or delay an execution.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from mltraq_prefect.execution.fanout.bars import Bar, bar
+from mltraq_prefect.execution.fanout.executor import Progress, ProgressReporter
+from mltraq_prefect.execution.fanout.live_log import Logger
+from mltraq_prefect.model.run import Run
+
+BAR_SECONDS = 0.1
+"""Interval at which the bar is updated, in seconds."""
+
+LINE_SECONDS = 10.0
+"""Interval of lines of the log, in seconds."""
+
+LINE_SHARE = 0.1
+"""The interval is at least this share of the time since the start, to limit the lines."""
+
+
+class ProgressDisplay:
+    """Counts of an execution, shown while it runs; used by one thread.
+
+    Args:
+        experiment: Name of the experiment.
+        total: Number of its runs.
+        resumed: Number of runs that an earlier execution has completed.
+    """
+
+    def __init__(self, experiment: str, total: int, resumed: int) -> None:
+        self._experiment = experiment
+        self._total = total
+        self._resumed = resumed
+        self._completed = 0
+        self._failed = 0
+        self._bar: Bar | None = None
+        self._reporter: ProgressReporter | None = None
+        self._bar_due = time.monotonic()
+
+    @contextmanager
+    def shown(self, reporter: ProgressReporter) -> Iterator[None]:
+        """Show the progress within a context.
+
+        Args:
+            reporter: Receives the progress too.
+
+        Raises:
+            Exception: The reporter says that the execution was cancelled.
+        """
+        with ExitStack() as stack:
+            self._bar = stack.enter_context(bar(self._experiment, self._total))
+            self._reporter = reporter
+            reporter.start(self.progress)
+            is_interrupted = True
+            try:
+                yield
+                is_interrupted = False
+            except Exception:
+                is_interrupted = False
+                raise
+            finally:
+                self._draw()
+                reporter.end(is_interrupted=is_interrupted, has_bar=self._bar is not None)
+        reporter.tick(has_bar=self._bar is not None)
+
+    def add(self, runs: list[Run]) -> None:
+        """Count runs that have ended."""
+        failed = sum(run.ledger.state == "failed" for run in runs)
+        self._failed += failed
+        self._completed += len(runs) - failed
+
+    def tick(self) -> None:
+        """Update the display if it is due.
+
+        Raises:
+            Exception: The reporter says that the execution was cancelled.
+        """
+        now = time.monotonic()
+        if now >= self._bar_due:
+            self._bar_due = now + BAR_SECONDS
+            self._draw()
+        if self._reporter is not None:
+            self._reporter.tick(has_bar=self._bar is not None)
+
+    def progress(self) -> Progress:
+        """Return the progress."""
+        percent = 100.0 * self._ended() / self._total if self._total else 100.0
+        return Progress(percent, self._experiment, self._counts())
+
+    def _counts(self) -> str:
+        parts = [f"{self._completed + self._resumed:,} of {self._total:,} runs completed"]
+        if self._failed:
+            parts.append(f"{self._failed:,} failed")
+        if self._resumed:
+            parts.append(f"{self._resumed:,} resumed")
+        return ", ".join(parts)
+
+    def _draw(self) -> None:
+        if self._bar is not None:
+            self._bar(self._ended(), self._counts())
+
+    def _ended(self) -> int:
+        return self._completed + self._failed + self._resumed
+
+
+class LogReporter:
+    """Logs the progress at intervals and at the end, unless there is a bar.
+
+    Args:
+        logger: Logger of the execution.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+        self._read: Callable[[], Progress] | None = None
+        self._began = self._last = time.monotonic()
+
+    def start(self, read: Callable[[], Progress]) -> None:
+        """Start reporting."""
+        self._read = read
+        self._began = self._last = time.monotonic()
+
+    def tick(self, *, has_bar: bool) -> None:
+        """Log a line if one is due."""
+        now = time.monotonic()
+        pause = max(LINE_SECONDS, LINE_SHARE * (now - self._began))
+        if not has_bar and now - self._last >= pause:
+            self._last = now
+            self._log("")
+
+    def end(self, *, is_interrupted: bool, has_bar: bool) -> None:
+        """Log the last line, unless the execution was interrupted."""
+        if not has_bar and not is_interrupted:
+            self._log(f" in {time.monotonic() - self._began:,.1f} s")
+
+    def _log(self, more: str) -> None:
+        if self._read is not None:
+            progress = self._read()
+            self._logger.info("experiment %r: %s%s", progress.experiment, progress.counts, more)

@@ -1,0 +1,117 @@
+"""A thread that tells the server how far an execution is, and hears from it of a cancellation.
+
+It is a thread because a request may take a minute: Prefect's client waits for a server that is
+restarted. The execution does not, and what the server misses is told later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import CancelledRun, PrefectException
+from prefect.logging import get_run_logger
+
+from mltraq_prefect.execution.fanout.executor import Progress
+from mltraq_prefect.orchestration.artifacts import progress_key
+from mltraq_prefect.orchestration.prefect_compat import (
+    create_progress,
+    current_flow_run,
+    update_progress,
+)
+
+REPORT_SECONDS = 2.0
+
+LAST_SECONDS = 30.0
+"""The end of an execution waits so long at most for its last report."""
+
+RequestErrors = (httpx.HTTPError, PrefectException, OSError, ImportError)
+
+
+class ProgressArtifact:
+    """Updates a progress artifact of the current flow run: a `ProgressReporter`.
+
+    Errors of requests are logged, never raised.
+
+    Args:
+        table: Name of the experiment's table; the key of the artifact is made of it.
+    """
+
+    def __init__(self, table: str) -> None:
+        self._key = progress_key(table)
+        self._flow_run_id: UUID | None = None
+        self._artifact: UUID | None = None
+        self._ended = threading.Event()
+        self._is_last_wanted = False
+        self._was_cancelled = False
+
+    def start(self, read: Callable[[], Progress]) -> None:
+        """Start a thread that reports at regular intervals."""
+        self._read = read
+        flow_run = current_flow_run()
+        if flow_run is None:
+            return
+        self._flow_run_id = flow_run.id
+        self._thread = threading.Thread(
+            target=copy_context().run,
+            args=(self._serve, self._flow_run_id),
+            name="reporter",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def tick(self, *, has_bar: bool) -> None:  # noqa: ARG002
+        """Raise if the flow run was cancelled on the server.
+
+        Raises:
+            CancelledRun: It was.
+        """
+        if self._was_cancelled:
+            progress = self._read()
+            raise CancelledRun(f"experiment {progress.experiment!r}: cancelled; {progress.counts}")
+
+    def end(self, *, is_interrupted: bool, has_bar: bool) -> None:  # noqa: ARG002
+        """Report once more, unless interrupted, and wait for it for `LAST_SECONDS` at most."""
+        self._is_last_wanted = not is_interrupted
+        self._ended.set()
+        if self._flow_run_id is not None and not is_interrupted:
+            self._thread.join(LAST_SECONDS)
+
+    def _serve(self, flow_run_id: UUID) -> None:
+        with get_client(sync_client=True) as client:
+            while not self._ended.wait(REPORT_SECONDS):
+                self._report(client, flow_run_id)
+            if self._is_last_wanted:
+                self._report(client, flow_run_id)
+
+    def _report(self, client: SyncPrefectClient, flow_run_id: UUID) -> None:
+        self._attempt(self._send, client, flow_run_id)
+        self._attempt(self._check_cancelled, client, flow_run_id)
+
+    def _attempt(
+        self,
+        request: Callable[[SyncPrefectClient, UUID], None],
+        client: SyncPrefectClient,
+        flow_run_id: UUID,
+    ) -> None:
+        try:
+            request(client, flow_run_id)
+        except RequestErrors as error:
+            get_run_logger().debug("the server did not answer to a report: %s", error)
+
+    def _send(self, client: SyncPrefectClient, flow_run_id: UUID) -> None:
+        progress = self._read()
+        percent, text = progress.percent, f"{progress.experiment}: {progress.counts}"
+        if self._artifact is not None:
+            update_progress(client, self._artifact, percent, text)
+            return
+        self._artifact = create_progress(client, flow_run_id, self._key, percent, text)
+
+    def _check_cancelled(self, client: SyncPrefectClient, flow_run_id: UUID) -> None:
+        state = client.read_flow_run(flow_run_id).state
+        if state is not None and (state.is_cancelling() or state.is_cancelled()):
+            self._was_cancelled = True

@@ -1,0 +1,236 @@
+"""Execution of batches by Prefect: a task run of the current flow run for each batch and step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from types import TracebackType
+from typing import Any, cast
+
+from prefect import Task, allow_failure, runtime
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
+from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution import (
+    Batch,
+    ExecutionOptions,
+    Outcome,
+    Step,
+    Workers,
+    worker_count,
+    workers_of_this_process,
+)
+from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT
+from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt, failure_summary
+from mltraq_prefect.execution.fanout.executor import Collector, Submission
+from mltraq_prefect.execution.fanout.fanout import fan_out
+from mltraq_prefect.execution.fanout.progress import ProgressDisplay
+from mltraq_prefect.execution.logs import forwarded
+from mltraq_prefect.execution.pool.child import Job
+from mltraq_prefect.execution.serialization import Chunk
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.orchestration.broadcast import broadcast
+from mltraq_prefect.orchestration.clusters import set_cluster_address
+from mltraq_prefect.orchestration.flows import portable_flow
+from mltraq_prefect.orchestration.log_filters import (
+    drop_end_of_task_run_logs,
+    drop_interruption_logs,
+)
+from mltraq_prefect.orchestration.prefect_compat import current_flow_run
+from mltraq_prefect.orchestration.progress_artifact import ProgressArtifact
+from mltraq_prefect.orchestration.run_context import lazy_run_context
+from mltraq_prefect.orchestration.runners import (
+    choose_runner,
+    concurrency,
+    runs_in_threads,
+    submission_error,
+)
+
+StepTask = Task[[Batch], Any]
+
+
+def execute_in_tasks(
+    steps: Sequence[Step],
+    runs: Sequence[Run],
+    collector: Collector,
+    options: ExecutionOptions,
+    progress: ProgressDisplay,
+    table: str,
+) -> BaseException | None:
+    """Execute steps on runs as task runs of the current flow run.
+
+    Args:
+        steps: The steps, in order; each becomes a task.
+        runs: The runs; they are not changed.
+        collector: Receives the results.
+        options: Options of the execution.
+        progress: Shows the progress.
+        table: Name of the experiment's table.
+
+    Returns:
+        The exception of the first run that failed, if known, or None.
+
+    Raises:
+        CancelledRun: The flow run was cancelled.
+        InvalidInput: A step, the kwargs or a run cannot be pickled.
+    """
+    return fan_out(TaskExecutor(options, table), steps, runs, collector, options, progress)
+
+
+def execute_job(
+    workers: Workers | None, job: Job, priority: int, chunk: Chunk
+) -> Iterator[Outcome]:
+    """Execute a job in worker processes, in the context of the task run.
+
+    On a cluster, these are started by the process to which the task run was sent. That process may
+    have several threads. In a worker process, a run has the global random generators and a time
+    limit of its own.
+    """
+    if workers is None:
+        set_cluster_address()
+        workers = workers_of_this_process()
+    return workers.execute(job, chunk, priority=priority, lazy_context=lazy_run_context())
+
+
+class TaskExecutor:
+    """Executes batches as task runs: a `BatchExecutor`.
+
+    Args:
+        options: Options of the execution.
+        table: Name of the experiment's table.
+    """
+
+    execute_job = staticmethod(execute_job)
+
+    def __init__(self, options: ExecutionOptions, table: str) -> None:
+        self.runs_in_threads = runs_in_threads(options)
+        self.reporter = ProgressArtifact(table)
+        self.logger = get_run_logger()
+        flow_run = current_flow_run()
+        self.flow_run_id = str(flow_run.id) if flow_run is not None else None
+        self._options = options
+        self._tasks: list[StepTask] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> TaskExecutor:
+        # Prefect needs time before and after each task run; workers must not wait meanwhile.
+        count = worker_count(self._options.n_jobs)
+        threads = count if self.runs_in_threads else BATCHES_IN_FLIGHT * count
+        self._runner = choose_runner(self._stack, self._options.task_runner, threads)
+        self.is_local = isinstance(self._runner, ThreadPoolTaskRunner)
+        self.concurrency = concurrency(self._runner)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
+
+    def prepare(
+        self, stack: ExitStack, steps: Sequence[Step], attempts: Sequence[BatchAttempt]
+    ) -> None:
+        """Make a task of each step."""
+        if not self.is_local:
+            executions = broadcast(stack, self._runner, [each.execute for each in attempts])
+            for attempt, execution in zip(attempts, executions, strict=True):
+                attempt.execute = execution
+            stack.enter_context(portable_flow())
+        self._tasks = [
+            _step_task(step, attempt, self._options, runs_in_thread=self.runs_in_threads)
+            for step, attempt in zip(steps, attempts, strict=True)
+        ]
+
+    def submit(
+        self, position: int, batch: Batch, after: Submission | None, done: Callable[[], None]
+    ) -> _TaskRun:
+        """Submit a task run, which depends on that of the previous step.
+
+        Raises:
+            InvalidInput: The task runner takes none.
+        """
+        before = [allow_failure(after.future)] if isinstance(after, _TaskRun) else None
+        try:
+            future = self._runner.submit(
+                self._tasks[position],
+                {"batch": batch},
+                wait_for=before,  # type: ignore[arg-type]
+            )
+        except Exception as error:
+            raise submission_error(self._runner, error) from error
+        future.add_done_callback(lambda _: done())
+        return _TaskRun(future)
+
+
+class _TaskRun:
+    def __init__(self, future: PrefectFuture[Batch]) -> None:
+        self.future = future
+        self.task_run_id = str(future.task_run_id)
+
+    def result(self) -> Batch | BaseException:
+        return cast(Batch | BaseException, self.future.result(raise_on_failure=False))
+
+
+def _step_task(
+    step: Step, attempt: BatchAttempt, options: ExecutionOptions, *, runs_in_thread: bool
+) -> StepTask:
+    """Return the task of a step; its parameter `batch` is a `Batch`, and so is its result.
+
+    Args:
+        step: The step.
+        attempt: Attempts it on a batch.
+        options: How often, and after which pause, Prefect retries a task run with failed runs.
+        runs_in_thread: Whether it is executed in the thread of the task run, so that its log
+            records must be collected here.
+    """
+    drop_interruption_logs()
+    retries = options.retries
+
+    def body(batch: Batch) -> Batch | State[Batch]:
+        logger, task_run_id, number = get_run_logger(), *_current()
+        with _logging(runs_in_thread, logger):
+            attempt(batch, logger, is_last=number > retries)
+        drop_end_of_task_run_logs(task_run_id)
+        if not batch.failures:
+            return batch
+        return Failed(message=failure_summary(batch), data=batch)
+
+    task = Task(
+        body,
+        name=step.name,
+        description=step.function.__doc__,
+        task_run_name=f"{step.name} {{batch.label}}",
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=retries,
+        retry_delay_seconds=options.retry_delay_seconds,
+        retry_condition_fn=_is_no_refusal,
+        log_prints=runs_in_thread,
+    )
+    return cast(StepTask, task)
+
+
+def _is_no_refusal(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Return whether a retry may help: invalid input would be refused again."""
+    return not isinstance(state.data, InvalidInput)
+
+
+def _logging(
+    runs_in_thread: bool, logger: logging.Logger | logging.LoggerAdapter[Any]
+) -> AbstractContextManager[None]:
+    if not runs_in_thread:
+        return nullcontext()
+    return forwarded(lambda level, message: logger.log(level, "%s", message), skip="prefect")
+
+
+def _current() -> tuple[str, int]:
+    """Return the id of the current task run, and the number of its attempt."""
+    return runtime.task_run.id or "", runtime.task_run.run_count or 1
