@@ -1,6 +1,5 @@
 """Fixtures that every test may use: a Prefect server, a session on a database of its own."""
 
-import logging
 import os
 import signal
 
@@ -14,6 +13,7 @@ import hypothesis
 import pytest
 
 import mltraq_prefect as mltraq
+from tests import homes
 from tests.deployed import deployed as deployed
 from tests.deployed import tossed as tossed
 
@@ -27,12 +27,17 @@ if os.environ.get("CI"):
 
 
 @pytest.fixture(scope="session")
-def prefect_server():
-    """A real Prefect server with a database of its own, for the whole test session."""
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_tables(tmp_path_factory):
+    """A database with the tables of a Prefect server, which processes of pytest-xdist share."""
+    own = tmp_path_factory.getbasetemp()
+    return homes.made_once(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
-    logging.getLogger("prefect.server").setLevel(logging.CRITICAL)
-    with prefect_test_harness(server_startup_timeout=120):
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_tables, tmp_path_factory):
+    """A real Prefect server with a database of its own, for the whole test session."""
+    home = homes.furnish(tmp_path_factory.mktemp("prefect-server"), prefect_tables)
+    with homes.served(home):
         yield
 
 

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from deployments.local import LocalPrefect
+from tests import homes
 from tests.servers import postgresql_database
 
 ROOT = Path(__file__).parent.parent
@@ -132,9 +133,9 @@ def commands():
 
 
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory):
+def deployed(prefect_tables, tmp_path_factory):
     """What is there after the commands of the documentation."""
-    home = tmp_path_factory.mktemp("prefect")
+    home = homes.furnish(tmp_path_factory.mktemp("prefect"), prefect_tables)
     with postgresql_database() as database, LocalPrefect(home) as prefect:
         database = secured(database)
         variables = {"MLTRAQ_DATABASE_URL": database}

@@ -8,6 +8,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from deployments.local import LocalPrefect
+from tests import homes
 from tests.sweeps import Sweep, undisturbed
 
 RUNS = 1_200
@@ -19,9 +20,9 @@ def expected(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Of one server after the other: the first makes the tables, which takes seconds."""
-    return tmp_path_factory.mktemp("home")
+def home(prefect_tables, tmp_path_factory):
+    """Of one server after the other."""
+    return homes.furnish(tmp_path_factory.mktemp("home"), prefect_tables)
 
 
 def test_the_sweep_goes_on_while_the_prefect_server_restarts(url, tmp_path, home, expected):

@@ -26,6 +26,7 @@ from prefect.settings import (
 )
 
 import mltraq_prefect as mltraq
+from tests import homes
 from tests.prefect_api import flow_run, task_runs
 from tests.processes import alive
 
@@ -176,9 +177,9 @@ print(*[pid for pid, command in commands.items() if "uvicorn" in command])
 """
 
 
-def test_executions_in_threads_share_one_temporary_server(tmp_path):
+def test_executions_in_threads_share_one_temporary_server(prefect_tables, tmp_path):
     settings = {
-        "PREFECT_HOME": str(tmp_path),
+        "PREFECT_HOME": str(homes.furnish(tmp_path, prefect_tables)),
         "PREFECT_API_URL": "",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PYTHONPATH": os.getcwd(),
