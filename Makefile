@@ -16,7 +16,7 @@ help:
 	@echo "make test          run the test suite"
 	@echo "make check         lint, types, import contracts, test suite"
 	@echo "make coverage      run the test suite, and print which lines and branches it has reached"
-	@echo "make fuzz          a million mutated values, none of which may do harm"
+	@echo "make fuzz          a million mutated values do no harm; thousands of others come back"
 	@echo "make soak          hundreds of kills and thousands of reads, on every backend"
 	@echo "make bench         speed beside pickle, drivers, MLTRAQ and MLflow, as ratios"
 
@@ -69,6 +69,7 @@ coverage: .venv/test
 
 fuzz: .venv/test
 	@$(BIN)/python -m tests.codecs.fuzz --cases 1000000
+	@$(BIN)/python -m pytest -n 3 --hypothesis-profile=fuzz tests/codecs/test_roundtrip.py tests/codecs/test_json.py
 
 soak: .venv/test
 	@$(BIN)/python -m tests.contract.soak

@@ -20,10 +20,13 @@ from tests.deployed import tossed as tossed
 # A shell's background jobs ignore Ctrl-C, and so would the programs that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# New examples are for developers to find; what CI tests is what the commit says.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# How long an example takes says how busy the machine is.
+_tests = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("tests", _tests)
+# New examples are for developers to find, and `make fuzz`; what CI tests is what the commit says.
+hypothesis.settings.register_profile("ci", _tests, derandomize=True, max_examples=40)
+hypothesis.settings.register_profile("fuzz", _tests, max_examples=2_000)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "tests")
 
 
 @pytest.fixture(scope="session")

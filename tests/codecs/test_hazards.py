@@ -184,7 +184,7 @@ def test_zones_keep_their_identity() -> None:
     assert codecs.decode(codecs.encode(stamp)).tz is ZoneInfo("Europe/Berlin")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(values.values())
 def test_encoding_is_stable(value: Any) -> None:
     blob = codecs.encode(value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mltraq_prefect import codecs
@@ -28,7 +28,6 @@ def test_exact_values_come_back_identical(value: Any) -> None:
     assert_identical(json.loads(text), value)
 
 
-@settings(deadline=None, max_examples=200)
 @given(values.values())
 def test_text_is_given_only_where_it_is_exact(value: Any) -> None:
     text = codecs.to_json(value)
@@ -202,7 +201,6 @@ def test_any_text_is_read_or_corrupt(text: str) -> None:
     assert codecs.to_json(value) is not None
 
 
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(), values.json_values() | values.values(), max_size=3)))
 def test_each_of_many_has_the_text_that_it_has_alone(items: list[dict[str, Any]]) -> None:
     alone = [codecs.to_json(item) for item in items]

@@ -37,7 +37,7 @@ def document(value: Any, writer: Writer) -> tuple[bytes, list[bytes]]:
     return writer.document(writer.node(value)), [*map(bytes, writer.buffers)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(values.values(), max_size=5), st.integers(0, 3))
 def test_both_writers_make_the_same_document(items: list[Any], rows: int) -> None:
     value = [copy.deepcopy(items) for _ in range(rows)] + items * ENOUGH

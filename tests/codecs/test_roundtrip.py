@@ -26,11 +26,7 @@ STRATEGIES = {
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-@settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=st.data(), compress=st.booleans())
 def test_what_is_encoded_comes_back_identical(name: str, drawn: Any, compress: bool) -> None:
     value = drawn.draw(STRATEGIES[name])

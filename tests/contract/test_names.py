@@ -144,7 +144,7 @@ def test_hostile_names_of_params(store):
     assert_same_runs(store.read("coin toss").runs, [run])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(names=st.lists(unicode_names(), min_size=100, max_size=100, unique=True))
 def test_physical_names_are_portable_and_differ(names):
     """1,000 hostile names; tables and columns are compared as the least careful database does."""

@@ -337,7 +337,7 @@ def test_fields_that_are_called_as_helpers_are(session):
     assert found == [dict.fromkeys(keys, number + 1) for number in range(60)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     name=st.text("ae_xk0y", min_size=1, max_size=12),
     other=st.text("ae_xk0y", min_size=1, max_size=12),

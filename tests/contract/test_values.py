@@ -28,7 +28,6 @@ from tests.values import assert_identical
 
 slow = settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
