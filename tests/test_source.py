@@ -1,9 +1,11 @@
 """The source keeps its shape: small functions and modules, and a layer for each module."""
 
 import ast
+import graphlib
 import tomllib
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -43,3 +45,9 @@ def test_every_module_has_its_layer(folder):
     modules |= {path.parent.name for path in path.glob("*/__init__.py")}
     assert layers["exhaustive"]
     assert modules - set(layers.get("exhaustive_ignores", [])) == named
+
+
+def test_there_is_no_import_cycle():
+    graph = grimp.build_graph("mltraq_prefect", exclude_type_checking_imports=True, cache_dir=None)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    list(graphlib.TopologicalSorter(imports).static_order())  # raises a CycleError

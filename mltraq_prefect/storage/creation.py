@@ -8,7 +8,6 @@ from mltraq_prefect.storage import experiments_table, own_fields, rows, run_tabl
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Written
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.schema import origin
 from mltraq_prefect.storage.write_job import Job
 from mltraq_prefect.storage.write_plan import Plan, make_plan
 
@@ -60,7 +59,7 @@ def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None
 
 
 def _entry(job: Job, made: Creation, table: str, old: Entry | None) -> Entry:
-    now = origin()
+    now = experiments_table.origin()
     return Entry(
         id_experiment=job.record.id_experiment,
         name=job.record.name,

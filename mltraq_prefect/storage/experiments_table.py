@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData, NewerFormat
 from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, placed
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.migrations import MIGRATIONS, newest
-from mltraq_prefect.storage.sql.schema import EXPERIMENTS
+from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.sql.migrations import newest
+from mltraq_prefect.storage.sql.schema import EXPERIMENTS, utc_now
 from mltraq_prefect.storage.values import layout as layouts
 from mltraq_prefect.storage.values.layout import Layout
 from mltraq_prefect.storage.values.names import check_name, is_helper, is_table_of, table_name
@@ -109,6 +111,16 @@ def _refuse_newer(known: dict[str, Any], name: str) -> None:
             f"{known.get('package')}; this is mltraq_prefect {__version__}, which reads "
             f"formats up to {newest(MIGRATIONS)}: upgrade it"
         )
+
+
+def origin() -> dict[str, Any]:
+    """Return which software writes now, for the properties of an experiment."""
+    return {
+        "format": newest(MIGRATIONS),
+        "package": __version__,
+        "python": platform.python_version(),
+        "updated_at": utc_now().isoformat(" "),
+    }
 
 
 def insert(transaction: Transaction, entry: Entry, own: Cells) -> None:

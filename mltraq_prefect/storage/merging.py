@@ -27,7 +27,6 @@ from mltraq_prefect.storage.merge_diff import Changes, find_changes
 from mltraq_prefect.storage.merge_rows import Updates
 from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Database, Transaction
-from mltraq_prefect.storage.sql.schema import origin
 from mltraq_prefect.storage.stored_runs import StoredCells
 from mltraq_prefect.storage.values.cells import UNCHANGED
 from mltraq_prefect.storage.values.layout import Layout
@@ -250,7 +249,7 @@ class Merger:
             first = 1 + tables.last_position(transaction, found.id_experiment)
             rows.insert(transaction, found.id_experiment, found.table, merge.new, first=first)
         merge_rows.write(transaction, merge.updates, found)
-        now = {"write": self._job.token, **origin()}
+        now = {"write": self._job.token, **experiments_table.origin()}
         entry = replace(entry, properties=entry.properties | now, revision=found.revision + 1)
         experiments_table.update(transaction, entry)
         if merge.own is not None:

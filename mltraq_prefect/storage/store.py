@@ -21,8 +21,9 @@ from mltraq_prefect.storage.sql.connections import (
     DriverError,
     Transaction,
 )
+from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.messages import without_values
-from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migrations
+from mltraq_prefect.storage.sql.migrations import Migrations
 from mltraq_prefect.storage.values.names import check_name, table_name
 from mltraq_prefect.storage.write_job import Pickle
 from mltraq_prefect.storage.writer import Writer

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.sql.migrations import MIGRATIONS
+from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, TABLES
 
 

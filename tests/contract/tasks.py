@@ -9,7 +9,8 @@ import threading
 
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound, MltraqError, StorageFull
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migration, newest
+from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.sql.migrations import Migration, newest
 from tests.contract.records import make_record, make_run
 
 GENERATIONS = ({"n": int}, {"n": float}, {"n": int, "extra": str}, {"n": int})

@@ -24,7 +24,7 @@ from mltraq_prefect.requirements import SUPPORTED, check_installed, installed
 from mltraq_prefect.storage.sql import urls
 from mltraq_prefect.storage.sql.dialects import SCHEMA, Dialect, Trouble
 from mltraq_prefect.storage.sql.messages import without_values
-from mltraq_prefect.storage.sql.migrations import MIGRATIONS, Migrations
+from mltraq_prefect.storage.sql.migrations import Migrations
 from mltraq_prefect.storage.sql.transactions import DriverError, RowsMissing, Selected, Transaction
 
 __all__ = ["RECONNECT_SECONDS", "Database", "DriverError", "RowsMissing", "Selected", "Transaction"]
@@ -45,16 +45,16 @@ class Database:
 
     Args:
         url: Its SQLAlchemy URL.
-        reconnect_seconds: How long it is waited for if it was reachable before.
         migrations: What brings its tables to the present format.
+        reconnect_seconds: How long it is waited for if it was reachable before.
     """
 
     def __init__(
         self,
         url: str,
         *,
+        migrations: Migrations,
         reconnect_seconds: float = RECONNECT_SECONDS,
-        migrations: Migrations = MIGRATIONS,
     ) -> None:
         parsed, self.dialect = urls.parsed(url)
         self.migrations = migrations

@@ -1,11 +1,8 @@
-"""What brings the tables of an older format to the next one.
-
-To change the tables: write a function that changes them, say in `MIGRATIONS` from which version it
-leads to the next, and add a database of the new version to ``tests/assets``.
+"""What a migration is: it brings the tables of one format to the next.
 
 Each migration is one transaction, which also records the version that it has reached. On MariaDB
-every statement that changes a table commits, so that a migration may be repeated from its middle:
-there it must only add, and look before it does. Values change after the tables.
+every statement that changes a table commits, so a migration may be repeated from its middle. It
+must only add there, and check before it adds. Values change after the tables.
 """
 
 from __future__ import annotations
@@ -34,15 +31,6 @@ class Migration:
 
 Migrations = Mapping[int, Migration]
 """By the version from which they lead to the next one."""
-
-
-def _to_2(transaction: Transaction) -> None:
-    from mltraq_prefect.storage.sql import format_2
-
-    format_2.apply(transaction)
-
-
-MIGRATIONS: Migrations = {1: Migration(_to_2)}
 
 
 def newest(migrations: Migrations) -> int:

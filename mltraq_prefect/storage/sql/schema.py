@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
@@ -13,7 +11,7 @@ from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
 from mltraq_prefect.storage.ledger import KEYS, LEDGER
 from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
-from mltraq_prefect.storage.sql.migrations import MIGRATIONS, newest
+from mltraq_prefect.storage.sql.migrations import newest
 from mltraq_prefect.storage.unfinished import UNFINISHED
 from mltraq_prefect.storage.values.kinds import BINARY, DATETIME, INT, JSON, KEY, TEXT, Kind
 from mltraq_prefect.version import __version__
@@ -226,13 +224,3 @@ def _next(database: Database) -> bool:
 def utc_now() -> datetime.datetime:
     """Return the time as the tables keep it: UTC, naive."""
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-
-
-def origin() -> dict[str, Any]:
-    """Return which software writes, for the properties of an experiment."""
-    return {
-        "format": newest(MIGRATIONS),
-        "package": __version__,
-        "python": platform.python_version(),
-        "updated_at": utc_now().isoformat(" "),
-    }
