@@ -127,7 +127,7 @@ def test_one_module_of_the_package_unpickles():
                 users.add(path.relative_to(package).as_posix())
     assert {name for name, _ in unpickling} == {"pickling.py"}
     exchanged = ("batch", "captured_state", "contents", "copies", "lazy_context")
-    workers = {f"execution/{name}.py" for name in (*exchanged, "pool/child", "pool/worker")}
+    workers = {f"execution/{name}.py" for name in (*exchanged, "pool/child", "pool/worker_handle")}
     assert users == {"storage/pickles.py", "orchestration/broadcast.py"} | workers
 
 

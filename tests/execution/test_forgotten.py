@@ -13,7 +13,7 @@ import mltraq_prefect as mltraq
 from mltraq_prefect.execution import Batch, Workers, as_steps
 from mltraq_prefect.execution.batch import Outcome
 from mltraq_prefect.execution.pool import fork_server_main
-from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import consume_runs, freeze_runs, pickle_runs
 from mltraq_prefect.model.run import Run
 

@@ -17,7 +17,7 @@ import pytest
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import Workers, as_steps
 from mltraq_prefect.execution.pool import fork_server_main
-from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
 from mltraq_prefect.model.run import Run
 from tests.prefect_api import poll

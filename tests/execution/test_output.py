@@ -13,7 +13,7 @@ import warnings
 import pytest
 
 from mltraq_prefect.execution import Workers, as_steps
-from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import pickle_runs
 from mltraq_prefect.model.run import Run
 

@@ -14,7 +14,7 @@ import pytest
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import Workers, WorkersClosed, as_steps, worker_count
-from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
 from mltraq_prefect.model.run import Run
 from tests.prefect_api import poll
@@ -172,7 +172,7 @@ ORPHANS = """
 import logging, os, sys, threading
 from mltraq_prefect.execution import Workers, as_steps
 from mltraq_prefect.execution.serialization import pickle_runs
-from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.model.run import Run
 
 def hang(run):

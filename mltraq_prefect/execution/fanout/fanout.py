@@ -37,7 +37,7 @@ from mltraq_prefect.execution.module_state import restored_warning
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.pool.parent import Workers
-from mltraq_prefect.execution.pool.worker import make_job
+from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.program_state import ProgramState
 from mltraq_prefect.execution.serialization import Chunk, consume_runs, freeze_runs, pickle_runs
 from mltraq_prefect.execution.steps import Step

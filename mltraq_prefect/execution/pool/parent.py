@@ -21,7 +21,7 @@ from mltraq_prefect.execution.pool.crash_report import NO_RUN
 from mltraq_prefect.execution.pool.fork_server import fork_server
 from mltraq_prefect.execution.pool.preparation import check_processes
 from mltraq_prefect.execution.pool.priority_semaphore import PrioritySemaphore
-from mltraq_prefect.execution.pool.worker import Worker, WorkerDied
+from mltraq_prefect.execution.pool.worker_handle import Worker, WorkerDied
 from mltraq_prefect.execution.serialization import Chunk
 
 DISMISSED_SECONDS = 5.0

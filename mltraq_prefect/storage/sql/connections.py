@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
@@ -12,16 +11,12 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import (
-    CorruptData,
     InvalidInput,
     MltraqError,
-    ReadOnlyStore,
-    StorageFull,
     StorageUnavailable,
-    StoreError,
 )
 from mltraq_prefect.requirements import SUPPORTED, check_installed, installed
-from mltraq_prefect.storage.sql import urls
+from mltraq_prefect.storage.sql import retries, urls
 from mltraq_prefect.storage.sql.dialects import SCHEMA, Dialect, Trouble
 from mltraq_prefect.storage.sql.messages import without_values
 from mltraq_prefect.storage.sql.migrations import Migrations
@@ -33,9 +28,6 @@ T = TypeVar("T")
 
 RECONNECT_SECONDS = 30.0
 """How long a database that was reachable is waited for."""
-
-REPEATED: frozenset[Trouble] = frozenset(("unavailable", "conflict", "moved"))
-"""After what an operation is tried again."""
 
 
 class Database:
@@ -110,26 +102,11 @@ class Database:
             StoreError: What has ended it for good.
             CorruptData: Rows of runs are missing, and no other process is replacing them.
         """
-        deadline = None
-        pause = 0.05
-        missing = None
-        while True:
-            try:
-                return operation()
-            except DriverError as error:
-                if isinstance(error, RowsMissing):
-                    if error.found == missing:
-                        raise CorruptData(missing[1], experiment=missing[0]) from None
-                    missing = error.found
-                if error.trouble not in REPEATED or not self._was_reached:
-                    raise self._final(error) from None
-                now = time.monotonic()
-                deadline = now + self._reconnect_seconds if deadline is None else deadline
-                local = error.trouble == "unavailable" and not self.dialect.reconnects
-                if now >= deadline or local:
-                    raise self._final(error) from None
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)
+        return retries.retry(operation, self._may_repeat, self._reconnect_seconds, self.url)
+
+    def _may_repeat(self, trouble: Trouble) -> bool:
+        is_local = trouble == "unavailable" and not self.dialect.reconnects
+        return self._was_reached and not is_local
 
     @contextmanager
     def _transaction(
@@ -247,20 +224,6 @@ class Database:
         for secret in self._secrets:
             line = line.replace(secret, "***")
         return line
-
-    def _final(self, error: DriverError) -> StoreError:
-        where, why = f"the database {self.url}", str(error)
-        if error.trouble == "read-only":
-            return ReadOnlyStore(f"{where} cannot be written: {why}")
-        if error.trouble == "full":
-            return StorageFull(f"the disk of {where} is full, and nothing was written: {why}")
-        if error.trouble == "unreadable":
-            return StoreError(f"{where} cannot be read: {why}; ask its owner to GRANT you SELECT")
-        if error.trouble == "timeout":
-            return StorageUnavailable(f"{where} was reached, but a time limit has passed: {why}")
-        if error.trouble in ("unavailable", "conflict"):
-            return StorageUnavailable(f"{where} cannot be reached: {why}")
-        return StoreError(f"{where} refused: {why}")
 
     def _after_fork(self) -> None:
         if os.getpid() != self._pid:
