@@ -7,6 +7,7 @@ copy this file, and change the steps and the grid.
 
 import math
 import os
+import sys
 from datetime import UTC, datetime
 
 from prefect import flow, runtime
@@ -91,7 +92,7 @@ if __name__ == "__main__":
     report()
     if url == "sqlite:///mltraq.db":
         print("\nThe database is mltraq.db, in this folder. One statement to try:")
-        print(f'  .venv/bin/mltraq-prefect --database {url} query "{SLOTS}"')
+        print(f'  {sys.executable} -m mltraq_prefect --database {url} query "{SLOTS}"')
     print("\nTo see the flow runs in the Prefect UI:")
-    print("  .venv/bin/prefect server start")
+    print(f"  {sys.executable} -m prefect server start")
     print("then open http://127.0.0.1:4200/runs")

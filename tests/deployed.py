@@ -134,8 +134,9 @@ def commands():
 
 @pytest.fixture(scope="session")
 def deployed(prefect_tables, tmp_path_factory):
-    """What is there after the commands of the documentation."""
+    """What is there after the commands of the documentation, in a folder that was empty."""
     home = homes.furnish(tmp_path_factory.mktemp("prefect"), prefect_tables)
+    folder = tmp_path_factory.mktemp("study")
     with postgresql_database() as database, LocalPrefect(home) as prefect:
         database = secured(database)
         variables = {"MLTRAQ_DATABASE_URL": database}
@@ -147,7 +148,7 @@ def deployed(prefect_tables, tmp_path_factory):
             if "# in a terminal of its own" in command:
                 prefect.start("worker.log", *command.partition("#")[0].split()[1:])
             else:
-                output.append(_run(command, environment))
+                output.append(_run(command, environment, folder))
         yield Deployed(prefect, home, database, "".join(output))
 
 
@@ -158,9 +159,9 @@ def tossed(deployed):
     return deployed.finished("toss", 1)[0], deployed.finished("evaluate", 1)[0]
 
 
-def _run(command, environment):
+def _run(command, environment, folder):
     done = subprocess.run(
-        ["bash", "-c", command], env=environment, cwd=ROOT, capture_output=True, text=True
+        ["bash", "-c", command], env=environment, cwd=folder, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.cli import main
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -97,3 +100,37 @@ def test_in_a_wrong_folder_nothing_is_created(command, tmp_path, monkeypatch, ca
     message = "there is no database sqlite:///mltraq.db: the file does not exist"
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_init_copies_a_flow_and_its_deployment(tmp_path, capsys):
+    folder = tmp_path / "new" / "study"
+    assert main(["init", str(folder)]) == 0
+    out = capsys.readouterr().out
+    made = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert [str(path.relative_to(folder)) for path in made] == [
+        "deployments/prefect.yaml",
+        "deployments/serve.py",
+        "flows/coin_toss.py",
+    ]
+    for path in made:
+        assert str(path) in out
+        assert path.read_bytes() == (ROOT / path.relative_to(folder)).read_bytes()
+
+
+def test_init_overwrites_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments" / "prefect.yaml").write_text("mine")
+    assert main(["init"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nothing was copied" in line
+    assert "deployments/prefect.yaml; name another folder" in line
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["prefect.yaml"]
+    assert (tmp_path / "deployments" / "prefect.yaml").read_text() == "mine"
+
+
+def test_init_into_what_is_no_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["init", str(tmp_path / "file")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is no folder that can be written to" in line

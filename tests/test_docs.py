@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from mltraq_prefect.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+URL = PROJECT["urls"]["Source"]
+FILES = f"{URL}/blob/main/"
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -29,7 +33,9 @@ def test_the_program_in_the_readme(tmp_path, monkeypatch, capsys):
 
 def test_the_tables_in_the_readme_are_those_of_a_database(session):
     session.add_experiment("one").persist()
-    named = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
+    section = README.partition("## What is in the tables")[2].partition("\n## ")[0]
+    named = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    assert named
     found = session.query("SELECT name FROM sqlite_master WHERE type = 'table'")["name"]
     assert {name for name in found if not name.startswith(("e_", "sqlite_"))} >= named
 
@@ -51,10 +57,35 @@ def test_the_documentation_has_every_table_and_column_of_a_database(session):
             assert f"`{row.c}`" in table_rows[row.t], (row.t, row.c)
 
 
-def test_files_that_the_readme_links_to_exist():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_links_of_the_readme_work_on_a_package_index():
+    """They are absolute, also those of pictures, and lead to files of the repository."""
+    inline = re.findall(r"\]\(([^)]+)\)", README)
+    defined = dict(re.findall(r"^\[([^\]]+)\]: (.+)$", README, re.MULTILINE))
+    used = re.findall(
+        r"\[([^\]]+)\](?![(:\[])", re.sub(r"```.*?```|`.*?`", "", README, flags=re.DOTALL)
+    )
+    assert {name for name in used if "/" in name or name.endswith(".md")} == set(defined)
+    tags = re.findall(r"(?:src|href)=[\"']([^\"']+)", README)
+    links = [*inline, *defined.values(), *tags]
+    assert [link for link in links if not link.startswith("https://")] == []
+    own = [link.removeprefix(FILES).partition("#")[0] for link in links if link.startswith(URL)]
+    assert len(own) > 5
+    assert [path for path in own if not (ROOT / path).exists()] == []
+
+
+def test_links_of_the_documentation_stay_in_the_checkout():
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"]
+    assert len(pages) > 5
+    for page in pages:
+        assert URL not in page.read_text(), page
+        links = re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text())
+        assert [link for link in links if not (page.parent / link).exists()] == [], page
+
+
+def test_extras_are_in_the_readme():
+    rows = re.findall(r"^\| (`.*?`) \| ", README, re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+    assert set(PROJECT["optional-dependencies"]) <= told
 
 
 def test_make_targets_of_the_readme_exist():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 
 from prefect.logging import get_logger
 from prefect.settings import (
     PREFECT_API_URL,
+    PREFECT_HOME,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
 )
 
+from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.orchestration.prefect_compat import TemporaryServer
 
 MIN_STARTUP_SECONDS = 180
@@ -25,6 +28,9 @@ def await_temporary_server() -> None:
     """Start Prefect's temporary server if it is needed and not running.
 
     Prefect's client does so too, but each thread would start its own server, and give up early.
+
+    Raises:
+        InvalidInput: Prefect's home, where the server has its database, cannot be written to.
     """
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return
@@ -32,6 +38,7 @@ def await_temporary_server() -> None:
         server = TemporaryServer()
         if not server.is_needed():
             return
+        _check_home()
         seconds = max(MIN_STARTUP_SECONDS, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
         timer = threading.Timer(WARN_SECONDS, _warn, (seconds,))
         timer.daemon = True
@@ -40,6 +47,19 @@ def await_temporary_server() -> None:
             server.start(seconds)
         finally:
             timer.cancel()
+
+
+def _check_home() -> None:
+    home = PREFECT_HOME.value()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=home).close()
+    except OSError as error:
+        raise InvalidInput(
+            f"Prefect cannot write to its home, {home} ({error.strerror}): set the environment "
+            "variable PREFECT_HOME to a folder that can be written to, or PREFECT_API_URL to the "
+            "address of a running Prefect server"
+        ) from None
 
 
 def _warn(seconds: int) -> None:
