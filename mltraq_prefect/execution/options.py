@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution.pool.preparation import has_processes, warn_of_threads
 
 Backend = Literal["processes", "threads", "local", "prefect"]
 Checkpoint = bool | Literal["accept", "replace"]
@@ -34,7 +35,7 @@ class ExecutionOptions:
         kwargs: Values that all runs get as `run.kwargs`.
         n_jobs: Number of workers on this machine; -1 is one for each core, -2 one less.
         backend: Where steps run; None and ``"prefect"`` leave it to the task runner, and the
-            latter asks for task runs.
+            latter asks for task runs. On a system without worker processes, None is ``"threads"``.
         task_runner: A Prefect task runner, or None.
         runs_per_task: Size of a batch, or ``"auto"``.
         retries: How often failed runs are tried again.
@@ -75,6 +76,9 @@ class ExecutionOptions:
                 "rerun=True and checkpoint exclude each other: a checkpoint goes on with what is "
                 'there; to execute all runs again use checkpoint="replace"'
             )
+        if self.has_workers and self.backend is None and not has_processes():
+            object.__setattr__(self, "backend", "threads")
+            warn_of_threads()
         if self.is_serial:
             self._refuse_what_needs_workers()
         elif self.backend == "threads" and self.timeout_seconds is not None:

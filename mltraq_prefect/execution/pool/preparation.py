@@ -7,6 +7,8 @@ interpreter would do the same: it starts from the beginning when it is run as on
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import socket
 import sys
@@ -63,6 +65,20 @@ def prepared() -> Iterator[None]:
             os.environ[MARK] = mark
 
 
+def has_processes() -> bool:
+    """Return whether this system can have worker processes: it has forks, and sends them files."""
+    return hasattr(os, "fork") and hasattr(socket, "send_fds") and hasattr(socket, "AF_UNIX")
+
+
+@functools.cache
+def warn_of_threads() -> None:
+    """Say once that steps run in threads, because this system has no worker processes."""
+    logging.getLogger("mltraq_prefect").warning(
+        "there are no worker processes on this system, as they need a POSIX system: steps run in "
+        'threads of this process; backend="threads" and backend="local" choose without this line'
+    )
+
+
 def check_processes() -> None:
     """Check that this process can start workers.
 
@@ -70,7 +86,7 @@ def check_processes() -> None:
         InvalidInput: It cannot; the message says what to use instead.
     """
     instead = 'use backend="threads" or backend="local"'
-    if not (hasattr(os, "fork") and hasattr(socket, "send_fds") and hasattr(socket, "AF_UNIX")):
+    if not has_processes():
         raise InvalidInput(f"worker processes need a POSIX system; {instead}")
     if getattr(sys, "frozen", False):
         raise InvalidInput(f"a frozen application cannot start worker processes; {instead}")
