@@ -11,12 +11,14 @@ def read_while_replaced(url, replaces):
     Half of the replacements change the table.
     """
     writer, *readers = (Worker() for _ in range(4))
-    writer.begin(tasks.replace, url, 0, replaces)
-    assert writer.wait_for_report()
+    writer.begin(tasks.replace, url, 0, 1)
+    writer.result()
     for reader, task in zip(
         readers, (tasks.read_all, tasks.read_all, tasks.query_all), strict=True
     ):
         reader.begin(task, url, replaces - 1)
+        reader.next_report()
+    writer.begin(tasks.replace, url, 1, replaces - 1)
     writer.result()
     for reader in readers:
         seen = reader.result()

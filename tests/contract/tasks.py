@@ -146,7 +146,10 @@ def add_fields(go, report, url, fields):
 
 
 def read_all(go, report, url, last):
-    """Read an experiment that is replaced until its last generation is there; return what came."""
+    """Read an experiment that is replaced until its last generation is there; return what came.
+
+    Report what came first: whoever replaces may wait until all read.
+    """
     store = Store(url)
     go()
     seen = []
@@ -154,7 +157,7 @@ def read_all(go, report, url, last):
         record = store.read("coin toss")
         (number,) = numbers_of(record)
         assert len(record.runs) == 20
-        seen.append(number)
+        _see(number, seen, report)
     store.close()
     return seen
 
@@ -169,9 +172,15 @@ def query_all(go, report, url, last):
     while not seen or seen[-1] != last:
         ((count, least, most, *by_n),) = store.query(sql, names={"e": "coin toss"})[1]
         assert (count, least, *by_n) == (20, most, most, most)
-        seen.append(most)
+        _see(most, seen, report)
     store.close()
     return seen
+
+
+def _see(number, seen, report):
+    if not seen:
+        report(number)
+    seen.append(number)
 
 
 # -- limits --------------------------------------------------------------------------------------

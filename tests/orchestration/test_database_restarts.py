@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL
 
 from tests import servers
 from tests.processes import alive, descendants
-from tests.sweeps import Sweep, undisturbed
+from tests.sweeps import SECONDS, Sweep, undisturbed
 
 RUNS = 1_200
 
@@ -41,7 +41,7 @@ def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected):
     database.stop(crash=True)
     database.start()
     assert 50 <= sweep.completed() < RUNS
-    assert process.wait(120) == 0
+    assert process.wait(SECONDS) == 0
     assert sweep.executions() == [1] * RUNS
     assert sweep.results() == expected
 
@@ -52,7 +52,7 @@ def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(database
     helpers = descendants(process.pid)
     assert helpers
     database.stop(crash=True)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     kind = database.url.partition("+")[0]
     assert f"StorageUnavailable: the database {kind}" in errors.splitlines()[-1]
@@ -60,6 +60,6 @@ def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(database
     database.start()
     kept, executed = sweep.completed(), sum(sweep.executions())
     assert 50 <= kept < RUNS
-    assert sweep.start().wait(120) == 0
+    assert sweep.start().wait(SECONDS) == 0
     assert sum(sweep.executions()) == executed + RUNS - kept
     assert sweep.results() == expected

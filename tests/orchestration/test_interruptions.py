@@ -20,7 +20,7 @@ from prefect.states import Cancelling
 
 from tests.prefect_api import flow_run, poll
 from tests.processes import alive
-from tests.sweeps import Sweep, undisturbed
+from tests.sweeps import SECONDS, Sweep, undisturbed
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -53,7 +53,7 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(way, request, tmp_path
     kept = sweep.completed()
     outcome_of_lost = sum(sweep.executions()) - kept
     process = sweep.start()
-    assert process.wait(120) == 0
+    assert process.wait(SECONDS) == 0
     assert sum(sweep.executions()) == RUNS + outcome_of_lost
     assert sweep.results() == undisturbed(tmp_path / "undisturbed", RUNS)
 
@@ -77,7 +77,7 @@ def test_a_signal_stops_it_and_keeps_what_is_done(sweep, command, number):
     sweep.wait_for(10, process)
     helpers = sweep.helpers()
     process.send_signal(number)
-    assert process.wait(60) != 0
+    assert process.wait(SECONDS) != 0
     assert helpers
     assert not poll(lambda: alive(helpers), lambda left: not left)
     assert 10 <= sweep.completed() < RUNS
@@ -106,7 +106,7 @@ def test_a_cancellation_stops_it_and_keeps_what_is_done(sweep, command):
     helpers = sweep.helpers()
     found = latest_flow_run()
     cancel(found)
-    assert process.wait(60) != 0
+    assert process.wait(SECONDS) != 0
     assert helpers
     assert not poll(lambda: alive(helpers), lambda left: not left)
     state = poll(lambda: flow_run(found.id).state, lambda state: state.is_final())
@@ -145,7 +145,7 @@ def test_a_cancellation_of_a_deployments_flow_run(sweep):
         assert 10 <= sweep.completed() < RUNS
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(SECONDS)
 
 
 def latest_flow_run():

@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL
 
 from deployments.local import LocalPrefect
 from tests import homes
-from tests.sweeps import Sweep, undisturbed
+from tests.sweeps import SECONDS, Sweep, undisturbed
 
 RUNS = 1_200
 
@@ -35,7 +35,7 @@ def test_the_sweep_goes_on_while_the_prefect_server_restarts(url, tmp_path, home
         sweep.wait_for(kept + 200, process)
         assert process.poll() is None
         prefect.serve()
-        assert process.wait(120) == 0
+        assert process.wait(SECONDS) == 0
     assert sweep.executions() == [1] * RUNS
     assert sweep.results() == expected
 
@@ -59,12 +59,12 @@ def test_the_sweep_is_complete_although_the_prefect_server_stays_away(
         process = sweep.start(command, stderr=subprocess.PIPE, text=True)
         sweep.wait_for(50, process)
         kill(prefect)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == code
     assert message in errors
     assert sweep.results() == expected
     sweep.settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
-    assert sweep.start(command).wait(120) == 0
+    assert sweep.start(command).wait(SECONDS) == 0
     assert sweep.executions() == [1] * RUNS
 
 
@@ -78,11 +78,11 @@ def test_an_interrupted_sweep_resumes_with_another_prefect_server(
         kill(prefect)
         sweep.wait_for(sweep.completed() + 50, process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) != 0
+        assert process.wait(SECONDS) != 0
     kept, executed = sweep.completed(), sum(sweep.executions())
     assert 100 <= kept < RUNS
     sweep.settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
-    assert sweep.start().wait(120) == 0
+    assert sweep.start().wait(SECONDS) == 0
     assert sum(sweep.executions()) == executed + RUNS - kept
     assert sweep.results() == expected
 
