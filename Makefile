@@ -6,7 +6,7 @@ PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_L
 # A temporary server on a machine that is busy takes longer than the 20 s that Prefect waits.
 PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-.PHONY: help setup demo iris deploy-demo test lint types contracts check coverage fuzz soak bench clean
+.PHONY: help setup demo iris deploy-demo test lint types contracts check matrix matrix-quick coverage fuzz soak bench clean
 
 help:
 	@echo "make demo          toss coins, evaluate them from the database, print a table"
@@ -16,6 +16,8 @@ help:
 	@echo "make test          run the test suite"
 	@echo "make check         lint, types, import contracts, test suite"
 	@echo "make coverage      run the test suite, and print which lines and branches it has reached"
+	@echo "make matrix        other versions of Python and of the libraries, in environments of their own"
+	@echo "make matrix-quick  a part of that, with the lowest and the newest versions"
 	@echo "make fuzz          a million mutated values do no harm; thousands of others come back"
 	@echo "make soak          hundreds of kills and thousands of reads, on every backend"
 	@echo "make bench         speed beside pickle, drivers, MLTRAQ and MLflow, as ratios"
@@ -67,6 +69,16 @@ coverage: .venv/test
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
+.venv/matrix: pyproject.toml | .venv/bin/python
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 'nox>=2025.2' 'uv>=0.5'
+	@touch $@
+
+matrix: .venv/matrix
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox --tags matrix
+
+matrix-quick: .venv/matrix
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox --tags quick
+
 fuzz: .venv/test
 	@$(BIN)/python -m tests.codecs.fuzz --cases 1000000
 	@$(BIN)/python -m pytest -n 3 --hypothesis-profile=fuzz tests/codecs/test_roundtrip.py tests/codecs/test_json.py
@@ -84,4 +96,4 @@ bench: .venv/test .venv-peers/bin/python
 	@MLTRAQ_PEERS_PYTHON=.venv-peers/bin/python $(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .venv-peers build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv .venv-peers .nox build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -28,13 +28,15 @@ SUPPORTED: Mapping[str, str] = MappingProxyType(
 )
 """As the metadata of this package has it."""
 
-_SERVERS_NEED = {
-    "sqlalchemy": ("<2.1", "schedules no flow runs of deployments"),
-    "fastapi": ("<0.151", "does not start, or refuses deployments"),
-}
-"""What Prefect's server needs before `_CURED`, though its own metadata does not say so."""
+_SERVERS_NEED = (
+    ("<3.9", "sqlalchemy", "<2.1", "schedules no flow runs of deployments"),
+    ("<3.9", "fastapi", "<0.151", "does not start, or refuses deployments"),
+    ("<3.7.5", "fastapi", "<0.137", "answers no requests"),
+)
+"""What the servers of some releases of Prefect need, though its metadata does not say so.
 
-_CURED = ">=3.9"
+The metadata of this package cannot say it either: what one release needs, the next one refuses.
+"""
 
 _CLAUSE = re.compile(r"(>=|<|!=)([\d.]+?)(\.\*)?")
 _RELEASE = re.compile(r"\d+(\.\d+)*")
@@ -65,17 +67,31 @@ def check_installed(library: str) -> None:
 def troubles_of_server() -> list[str]:
     """Return a sentence for each library with which a Prefect server does not work here."""
     prefect = installed("prefect")
-    if prefect is None or matches(prefect, _CURED):
-        return []
-    found = []
-    for library, (needed, what) in _SERVERS_NEED.items():
+    found: dict[str, str] = {}
+    for releases, library, needed, what in _SERVERS_NEED:
         version = installed(library)
-        if version is not None and not matches(version, needed):
-            found.append(
+        if prefect is None or version is None or not matches(prefect, releases):
+            continue
+        if not matches(version, needed):
+            found[library] = (
                 f"A server of Prefect {prefect} {what} with {library} {version}; run: "
                 f'python -m pip install "{library}{needed}"'
             )
-    return found
+    return list(found.values())
+
+
+def check_server() -> None:
+    """Refuse to start a server of Prefect that would not answer.
+
+    Raises:
+        UnsupportedVersion: The installed FastAPI is none for the installed Prefect.
+    """
+    prefect, found = installed("prefect"), installed("fastapi")
+    for releases, library, needed, _ in _SERVERS_NEED:
+        if library != "fastapi" or prefect is None or found is None:
+            continue
+        if matches(prefect, releases) and not matches(found, needed):
+            raise UnsupportedVersion(library, found, needed)
 
 
 def matches(version: str, specifier: str) -> bool:

@@ -137,6 +137,11 @@ def test_a_server_that_would_not_work_is_told_of():
     )
 
 
+def test_a_temporary_server_that_would_not_answer_is_refused():
+    found = pretending({"prefect": "3.6.29", "fastapi": "0.150.0"}, EXECUTE.format(backend="threads"))
+    assert found[-1].endswith('supported; run: python -m pip install "fastapi<0.137"')
+
+
 WITHOUT_PREFECT = """
 import importlib.abc, sys
 class Refuse(importlib.abc.MetaPathFinder):

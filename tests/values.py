@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import fractions
+import itertools
 import pathlib
 import struct
 import uuid
 import zoneinfo
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ import pandas as pd
 import pyarrow as pa
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from tests.codecs import stacks
 
 # Identity
 
@@ -440,8 +444,19 @@ def arrays() -> st.SearchStrategy[np.ndarray]:
     return st.builds(build, dtypes(), shapes, st.integers(0, 2**32), how)
 
 
+def string_dtypes() -> list[Any]:
+    """Return the dtypes of text that the installed pandas has."""
+    found = []
+    for storage, missing in itertools.product(("python", "pyarrow"), (pd.NA, np.nan)):
+        with suppress(stacks.AbsentError):
+            found.append(stacks.text(storage, missing).dtype)
+    return found
+
+
 def string_arrays() -> st.SearchStrategy[np.ndarray]:
-    """Arrays of NumPy's variable-width strings."""
+    """Arrays of NumPy's variable-width strings, from NumPy 2 on."""
+    if not hasattr(np.dtypes, "StringDType"):
+        return st.nothing()
 
     def build(texts: list[str], missing: dict[str, Any], coerce: bool) -> np.ndarray:
         dtype = np.dtypes.StringDType(coerce=coerce, **missing)
@@ -548,9 +563,7 @@ def pandas_arrays(length: int) -> st.SearchStrategy[Any]:
         return index.tz_localize("UTC").tz_convert(zone).array if zone else index.to_numpy()
 
     masked = ("Int8", "UInt64", "Int64", "Float32", "Float64", "boolean")
-    strings = [
-        pd.StringDtype(s, na_value=na) for s in ("python", "pyarrow") for na in (pd.NA, np.nan)
-    ]
+    strings = string_dtypes()
     kinds = [np.dtype(k) for k in ("i1", "u2", "i8", "u8", "f4", "f8", "bool", "c16", "m8[us]")]
     counts = st.lists(_instants(), min_size=length, max_size=length)
     labels = st.sampled_from(["a", "b", "c"])

@@ -15,6 +15,7 @@ from prefect.settings import (
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.orchestration.prefect_compat import TemporaryServer
+from mltraq_prefect.requirements import check_server
 
 MIN_STARTUP_SECONDS = 180
 """So long it is awaited at least: Prefect's limit is missed on a loaded machine."""
@@ -31,6 +32,7 @@ def await_temporary_server() -> None:
 
     Raises:
         InvalidInput: Prefect's home, where the server has its database, cannot be written to.
+        UnsupportedVersion: With the installed FastAPI it would not answer.
     """
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return
@@ -39,6 +41,7 @@ def await_temporary_server() -> None:
         if not server.is_needed():
             return
         _check_home()
+        check_server()
         seconds = max(MIN_STARTUP_SECONDS, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
         timer = threading.Timer(WARN_SECONDS, _warn, (seconds,))
         timer.daemon = True
