@@ -23,7 +23,7 @@ CORNERS = [
     {"prefect": "3.9.1", "SQLAlchemy": "2.1.9"},
     {"pandas": "2.2.3"},
     {"pandas": "2.3.3"},
-    {"numpy": "2.1.3"},
+    {"numpy": "2.2.6"},
     {"pandas": "2.2.3", "numpy": "1.26.4"},
     {"pyarrow": "15.0.2", "numpy": "1.26.4", "pandas": "2.2.3"},
     {"pyarrow": "18.1.0"},

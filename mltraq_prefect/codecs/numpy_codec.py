@@ -231,7 +231,7 @@ def _read_strings(argument: Node, reader: Reader) -> Array:
 
 def _string_dtype(coerce: bool, options: dict[str, Any]) -> Any:
     if not hasattr(np.dtypes, "StringDType"):
-        raise AbsentError("an array of variable-width strings", "numpy", np.__version__, ">=2.1")
+        raise AbsentError("an array of variable-width strings", "numpy", np.__version__, ">=2.2.6")
     return np.dtypes.StringDType(coerce=coerce, **options)
 
 
