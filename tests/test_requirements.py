@@ -120,7 +120,7 @@ experiment.execute(steps=print, backend={backend!r})
 
 
 def test_prefect_is_refused_when_it_is_used():
-    refused = pretending({"prefect": "3.3.7"}, EXECUTE.format(backend="threads"))
+    refused = pretending({"prefect": "3.3.7"}, EXECUTE.format(backend="prefect"))
     assert "prefect 3.3.7 is installed, and prefect>=3.4,<4 is supported" in refused[-1]
     assert pretending({"prefect": "3.3.7"}, EXECUTE.format(backend="local")) == []
 
@@ -138,7 +138,9 @@ def test_a_server_that_would_not_work_is_told_of():
 
 
 def test_a_temporary_server_that_would_not_answer_is_refused():
-    found = pretending({"prefect": "3.6.29", "fastapi": "0.150.0"}, EXECUTE.format(backend="threads"))
+    found = pretending(
+        {"prefect": "3.6.29", "fastapi": "0.150.0"}, EXECUTE.format(backend="prefect")
+    )
     assert found[-1].endswith('supported; run: python -m pip install "fastapi<0.137"')
 
 
