@@ -55,6 +55,27 @@ def executed(step, workers=None):
     return run.fields
 
 
+IMPORTED = """
+import sys
+import mltraq_prefect.execution.pool.fork_server_main
+print(*sys.modules)
+"""
+
+
+def test_the_server_has_nothing_that_is_unsafe_after_a_fork():
+    """On macOS these are threads, frameworks, and who asks the system for proxies."""
+    server = executed(tell).server
+    if sys.platform == "linux":
+        assert len(os.listdir(f"/proc/{server}/task")) == 1
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True)
+    imported = {name.partition(".")[0] for name in done.stdout.split()}
+    known = {"mltraq_prefect", "numpy", "sqlalchemy", "cloudpickle", "orjson", "xxhash"}
+    assert known <= imported
+    unsafe = {"_scproxy", "matplotlib", "pandas", "prefect", "pyarrow", "tkinter"}
+    assert not unsafe & imported
+    assert "urllib.request" not in done.stdout.split()
+
+
 def test_a_server_stays_and_its_workers_are_new():
     first, second = executed(tell), executed(tell)
     assert first.server == second.server
