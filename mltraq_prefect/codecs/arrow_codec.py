@@ -29,7 +29,7 @@ MAX_LENGTH = 2**31 - 1
 MAX_TYPE_DEPTH = 16
 
 _UNITS = ("s", "ms", "us", "ns")
-_SIMPLE = {
+_SIMPLE_TYPES = {
     str(kind): kind
     for kind in (
         *(pa.null(), pa.bool_(), pa.float16(), pa.float32(), pa.float64()),
@@ -60,7 +60,7 @@ def write_type(kind: pa.DataType) -> Node:
 
 
 def _describe(kind: pa.DataType) -> Node:
-    if str(kind) in _SIMPLE:
+    if str(kind) in _SIMPLE_TYPES:
         return str(kind)
     for matches, describe in _PARAMETRIC:
         if matches(kind):
@@ -94,8 +94,8 @@ def read_type(node: Node, depth: int = 0) -> pa.DataType:
     """Return the Arrow type of a node."""
     if depth > MAX_TYPE_DEPTH:
         raise FormatError(f"an Arrow type nested deeper than {MAX_TYPE_DEPTH} levels")
-    if type(node) is str and node in _SIMPLE:
-        return _SIMPLE[node]
+    if type(node) is str and node in _SIMPLE_TYPES:
+        return _SIMPLE_TYPES[node]
     name, *arguments = expect(node, list)
     if name not in _READERS:
         raise FormatError("an unknown Arrow type")
@@ -140,7 +140,7 @@ def _read_struct(arguments: list[Node], depth: int) -> pa.DataType:
 
 def _read_dictionary(arguments: list[Node], depth: int) -> pa.DataType:
     index, values, ordered = unpack(arguments, str, None, bool)
-    return pa.dictionary(_SIMPLE[index], read_type(values, depth), ordered=ordered)
+    return pa.dictionary(_SIMPLE_TYPES[index], read_type(values, depth), ordered=ordered)
 
 
 def _read_field(node: Node, depth: int) -> pa.Field:

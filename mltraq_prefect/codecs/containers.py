@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import xxhash
 
-from mltraq_prefect.codecs.groups import flatten, regroup
+from mltraq_prefect.codecs.flattening import flatten, regroup
 from mltraq_prefect.codecs.python_codec import is_unicode
 from mltraq_prefect.codecs.reader import Reader
 from mltraq_prefect.codecs.registry import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-_CODE = {
+_REPLACEMENTS = {
     "array.array": "list(x)",
     "builtins.BaseException": "repr(x)",
     "builtins.builtin_function_or_method": "x.__qualname__",
@@ -117,7 +117,7 @@ def _of_class(kind: type) -> str | None:
         if hasattr(kind, attribute):
             return code
     names = map(_name, kind.__mro__)
-    return next((_CODE[name] for name in names if name in _CODE), None)
+    return next((_REPLACEMENTS[name] for name in names if name in _REPLACEMENTS), None)
 
 
 def _name(kind: type) -> str:

@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 MAX_DTYPE_DEPTH = 16
 MAX_EMPTY_ITEMS = 2**16
-_SIMPLE = re.compile(r"[<>][qQ]\Z|[<>|][biufcSUVmM]\d{1,10}(\[\d{0,10}[a-zA-Z]{1,2}\])?\Z")
+_SIMPLE_DTYPE = re.compile(r"[<>][qQ]\Z|[<>|][biufcSUVmM]\d{1,10}(\[\d{0,10}[a-zA-Z]{1,2}\])?\Z")
 
 
 def write_dtype(dtype: np.dtype[Any]) -> Node:
@@ -92,7 +92,7 @@ def read_dtype(node: Node, depth: int = 0) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _read_simple(text: str) -> np.dtype[Any]:
-    if not _SIMPLE.match(text):
+    if not _SIMPLE_DTYPE.match(text):
         raise FormatError(f"dtype {text[:40]!r} is unknown")
     return np.dtype(text)
 
@@ -236,7 +236,7 @@ def _string_dtype(coerce: bool, options: dict[str, Any]) -> Any:
 
 
 def _write_scalar(value: np.generic, _: Writer) -> Node:
-    node = _NUMBERS.get(type(value)) or write_dtype(value.dtype)
+    node = _NUMBER_TYPES.get(type(value)) or write_dtype(value.dtype)
     memory = _clean(value) if _is_padded(value.dtype) else value
     return {"$np.scalar": [node, write_base64(memory.tobytes())]}
 
@@ -271,15 +271,19 @@ def _read_np_bytes(argument: Node, _: Reader) -> np.bytes_:
     return np.bytes_(read_base64(argument))
 
 
-_SCALARS = {np.dtype(code).type for code in np.typecodes["All"]} - {np.object_, np.str_, np.bytes_}
+_SCALAR_TYPES = {np.dtype(code).type for code in np.typecodes["All"]} - {
+    np.object_,
+    np.str_,
+    np.bytes_,
+}
 
-_NUMBERS: dict[type, str] = {
+_NUMBER_TYPES: dict[type, str] = {
     kind: _describe_simple(np.dtype(kind))
-    for kind in _SCALARS
+    for kind in _SCALAR_TYPES
     if issubclass(kind, (np.number, np.bool_)) and not issubclass(kind, np.timedelta64)
 }
 
-for _kind in _SCALARS:
+for _kind in _SCALAR_TYPES:
     register(_kind, "$np.scalar", _write_scalar, _read_scalar)
 register(np.str_, "$np.str", _write_np_str, _read_np_str)
 register(np.bytes_, "$np.bytes", _write_np_bytes, _read_np_bytes)

@@ -251,7 +251,7 @@ def _write_strings(value: Any, _: Writer) -> Node:
     return [storage, missing, write_arrow(array)]
 
 
-_MISSING: dict[str, Any] = {"NA": pd.NA, "nan": np.nan}
+_MISSING_VALUES: dict[str, Any] = {"NA": pd.NA, "nan": np.nan}
 
 
 _TAKES_MISSING = "na_value" in inspect.signature(pd.StringDtype).parameters
@@ -259,11 +259,11 @@ _TAKES_MISSING = "na_value" in inspect.signature(pd.StringDtype).parameters
 
 def _string_dtype(storage: str, missing: str) -> Any:
     """Return a dtype of strings; pandas 2.2 has those with NaN in Arrow's memory alone."""
-    if storage not in ("python", "pyarrow") or missing not in _MISSING:
+    if storage not in ("python", "pyarrow") or missing not in _MISSING_VALUES:
         raise FormatError("strings are in Python or pyarrow, and NA or nan is missing")
     kind: Any = pd.StringDtype
     if _TAKES_MISSING:
-        return kind(storage, na_value=_MISSING[missing])
+        return kind(storage, na_value=_MISSING_VALUES[missing])
     if (storage, missing) == ("python", "nan"):
         raise AbsentError("text with NaN in Python's memory", "pandas", pd.__version__, ">=2.3")
     return kind(storage if missing == "NA" else "pyarrow_numpy")
@@ -271,7 +271,7 @@ def _string_dtype(storage: str, missing: str) -> Any:
 
 def _kinds_of_strings() -> set[type]:
     found = set()
-    for storage, missing in itertools.product(("python", "pyarrow"), _MISSING):
+    for storage, missing in itertools.product(("python", "pyarrow"), _MISSING_VALUES):
         with suppress(AbsentError):
             found.add(type(pd.array([], dtype=_string_dtype(storage, missing))))
     return found

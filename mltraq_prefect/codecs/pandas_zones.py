@@ -15,7 +15,7 @@ import pandas as pd
 from mltraq_prefect.codecs import python_codec
 from mltraq_prefect.codecs.registry import FormatError, Node, unpack
 
-_MARK = "zoneinfo"
+_ZONEINFO = "zoneinfo"
 _IS_PYTZ_USED = int(pd.__version__.partition(".")[0]) < 3
 
 
@@ -30,13 +30,13 @@ def write_zone(zone: dt.tzinfo | None) -> Node:
         if type(key) is str and type(zone).__module__.partition(".")[0] == "pytz":
             return key
         if type(zone) is zoneinfo.ZoneInfo:
-            return [_MARK, python_codec.write_zone(zone)]
+            return [_ZONEINFO, python_codec.write_zone(zone)]
     return python_codec.write_zone(zone)
 
 
 def read_zone(node: Node) -> dt.tzinfo | None:
     """Return the time zone of a node."""
-    if type(node) is list and node[:1] == [_MARK]:
+    if type(node) is list and node[:1] == [_ZONEINFO]:
         return python_codec.read_zone(unpack(node, str, str)[1])
     if type(node) is str and _IS_PYTZ_USED:
         return _of_pytz(node)

@@ -16,8 +16,8 @@ from mltraq_prefect.codecs.registry import MAX_DEPTH, NESTED, FormatError
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.model.identity import as_python
 
-_PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
-_LEAVES = _PLAIN - NESTED
+_JSON_TYPES = frozenset((dict, list, str, int, float, bool, type(None)))
+_LEAVES = _JSON_TYPES - NESTED
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 
@@ -66,7 +66,7 @@ def is_plain(value: Any) -> bool:
             return False
         level = _below(containers)
         kinds = set(map(type, level))
-        if not kinds <= _PLAIN or not _exact_numbers(level, kinds):
+        if not kinds <= _JSON_TYPES or not _exact_numbers(level, kinds):
             return False
         if kinds.isdisjoint(NESTED):
             return True

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mltraq_prefect.codecs.groups import flatten, of_kind, regroup, replace
+from mltraq_prefect.codecs.flattening import flatten, of_kind, regroup, replace
 from mltraq_prefect.codecs.registry import (
     DECODERS,
     MANY_DECODERS,
@@ -19,7 +19,7 @@ from mltraq_prefect.codecs.registry import (
     find_decoder,
 )
 
-FEW = 16
+MIN_AT_ONCE = 16
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 Memory: TypeAlias = npt.NDArray[np.uint8] | memoryview
@@ -64,7 +64,7 @@ class Reader:
         if NESTED.isdisjoint(map(type, nodes)):
             return nodes
         self.depth += 1
-        if len(nodes) < FEW:
+        if len(nodes) < MIN_AT_ONCE:
             value = self.value
             found = [value(node) if type(node) in NESTED else node for node in nodes]
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from mltraq_prefect.codecs.groups import of_kind, replace
+from mltraq_prefect.codecs.flattening import of_kind, replace
 from mltraq_prefect.codecs.plain_json import finite
 from mltraq_prefect.codecs.registry import (
     ENCODERS,
@@ -21,7 +21,7 @@ from mltraq_prefect.codecs.registry import (
     find_encoder,
 )
 
-FEW = 16
+MIN_AT_ONCE = 16
 
 _CONSTANTS = frozenset((type(None), bool))
 _ATOMS = _CONSTANTS | {str, int}
@@ -88,7 +88,7 @@ class Writer:
         self.enter(container)
         if self.unchecked.issuperset(map(type, values)):
             found = values
-        elif len(values) < FEW:
+        elif len(values) < MIN_AT_ONCE:
             found = self._one_by_one(values)
         else:
             items = [*values]

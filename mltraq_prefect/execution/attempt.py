@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mltraq_prefect.errors import InvalidStep, MltraqError
-from mltraq_prefect.execution.copies import FrozenValues, freeze, freeze_pickled, thaw
+from mltraq_prefect.execution.frozen_values import FrozenValues, freeze, freeze_pickled, thaw
 from mltraq_prefect.execution.process_state import in_own_context
 from mltraq_prefect.execution.serialization import Freeze, FrozenRun, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
@@ -138,7 +138,7 @@ class _Copies:
         return Namespace(thaw(self._kwargs)) if part == "kwargs" else self._before.ledger()
 
 
-_NOT_EXECUTED: dict[str, Callable[[object], bool]] = {
+_DEFERRED_RESULTS: dict[str, Callable[[object], bool]] = {
     "a coroutine": inspect.isawaitable,
     "a generator": inspect.isgenerator,
     "an async generator": inspect.isasyncgen,
@@ -149,7 +149,7 @@ def _refuse_unexecuted(value: object) -> None:
     """Refuse a returned coroutine or generator: nothing of it was executed."""
     if value is None:
         return
-    for kind, is_kind in _NOT_EXECUTED.items():
+    for kind, is_kind in _DEFERRED_RESULTS.items():
         if is_kind(value):
             if close := getattr(value, "close", None):
                 close()

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from mltraq_prefect.execution.attempt import THREAD, WORKER, Attempt, attempt
-from mltraq_prefect.execution.copies import FrozenValues
+from mltraq_prefect.execution.frozen_values import FrozenValues
 from mltraq_prefect.execution.logs import LogRecord
 from mltraq_prefect.execution.serialization import Chunk, remaining
 from mltraq_prefect.execution.steps import Step

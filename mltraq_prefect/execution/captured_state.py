@@ -7,11 +7,11 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mltraq_prefect.execution.copies import Pickled, is_unchangeable
+from mltraq_prefect.execution.frozen_values import Pickled, is_unchangeable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
 
-_CODE = (types.BuiltinFunctionType, types.ModuleType)
+_STATELESS = (types.BuiltinFunctionType, types.ModuleType)
 _DESCRIPTORS = (property, staticmethod, classmethod, types.MemberDescriptorType)
 
 
@@ -39,7 +39,7 @@ def _captures_state(function: Any) -> bool:
     waiting = [function]
     while waiting:
         value = waiting.pop()
-        if id(value) in seen or isinstance(value, _CODE) or is_unchangeable({"": value}):
+        if id(value) in seen or isinstance(value, _STATELESS) or is_unchangeable({"": value}):
             continue
         seen.add(id(value))
         if isinstance(value, type):

@@ -17,7 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from mltraq_prefect.execution.contents import (
+from mltraq_prefect.execution.fingerprints.modules import owner, owner_of
+from mltraq_prefect.execution.fingerprints.values import defaults_of
+from mltraq_prefect.execution.frozen_values import SHARED_BYTES
+from mltraq_prefect.execution.object_contents import (
     ArrayContent,
     Collection,
     Content,
@@ -28,9 +31,6 @@ from mltraq_prefect.execution.contents import (
     pairs,
     set_or_new,
 )
-from mltraq_prefect.execution.copies import SHARED_BYTES
-from mltraq_prefect.execution.fingerprints.modules import owner, owner_of
-from mltraq_prefect.execution.fingerprints.values import defaults_of
 from mltraq_prefect.model.pickling import unpickled
 
 Part = tuple[str, list[Content], Iterable[Any]]
@@ -56,7 +56,7 @@ def globals_content(namespace: dict[str, Any], name: str) -> Content:
 def contents_of(value: Any) -> tuple[list[Content], Iterable[Any]]:
     """Return what an object holds that can be changed, and the objects to look into next."""
     kind = type(value)
-    take = next((take for base, take in _KINDS if issubclass(kind, base)), None)
+    take = next((take for base, take in _CONTENTS_BY_TYPE if issubclass(kind, base)), None)
     contents, further = ([], []) if take is None else take(value)
     whose = "python" if issubclass(kind, type) else owner_of(kind)
     if whose == "user":
@@ -294,7 +294,7 @@ _WRAPPED = ("__func__", "__self__", "func", "args", "keywords", "fget", "fset", 
 
 Take = Callable[[Any], tuple[list[Content], list[Any]]]
 
-_KINDS: tuple[tuple[Any, Take], ...] = (
+_CONTENTS_BY_TYPE: tuple[tuple[Any, Take], ...] = (
     (dict, _dict),
     (list, _list),
     (set, _set),

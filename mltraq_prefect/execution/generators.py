@@ -19,7 +19,7 @@ from mltraq_prefect.execution.fingerprints.modules import owner_of
 
 _OF_ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "_csv"))
 
-_KINDS = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 
 _DEPTH = 4
 
@@ -84,7 +84,7 @@ def _is_generator(value: object) -> bool:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, getattr(torch, "Generator", ())):
         return True
-    if not isinstance(value, _KINDS) or isinstance(value, random.SystemRandom):
+    if not isinstance(value, _GENERATORS) or isinstance(value, random.SystemRandom):
         return False
     return value is not getattr(random, "_inst", None) and value is not _of_numpy()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution.copies import (
+from mltraq_prefect.execution.frozen_values import (
     FrozenValues,
     LocalValues,
     Pickled,

@@ -27,11 +27,11 @@ from mltraq_prefect.execution.content_kinds import (
     is_large,
     parts_of_function,
 )
-from mltraq_prefect.execution.contents import Content, is_constant
-from mltraq_prefect.execution.copies import FrozenValues, LocalValues, thaw
 from mltraq_prefect.execution.fingerprints import ModuleReads
 from mltraq_prefect.execution.fingerprints.modules import is_of_module, owner
 from mltraq_prefect.execution.fingerprints.reads import reads_of
+from mltraq_prefect.execution.frozen_values import FrozenValues, LocalValues, thaw
+from mltraq_prefect.execution.object_contents import Content, is_constant
 from mltraq_prefect.execution.steps import Step
 
 MAX_OBJECTS = 1_000_000

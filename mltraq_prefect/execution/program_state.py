@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from mltraq_prefect.execution.contents import Content
-from mltraq_prefect.execution.copies import FrozenValues
 from mltraq_prefect.execution.fingerprints import ModuleReads
+from mltraq_prefect.execution.frozen_values import FrozenValues
 from mltraq_prefect.execution.module_state import ModuleState, restored_warning
+from mltraq_prefect.execution.object_contents import Content
 from mltraq_prefect.execution.steps import Step
 
 Warn = Callable[[str], None]

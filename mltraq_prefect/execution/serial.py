@@ -13,8 +13,8 @@ from mltraq_prefect.execution.attempt import (
     global_generators_kept,
     return_warning,
 )
-from mltraq_prefect.execution.copies import FrozenValues
 from mltraq_prefect.execution.failures import FailureLimit
+from mltraq_prefect.execution.frozen_values import FrozenValues
 from mltraq_prefect.execution.inputs import frozen_kwargs
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.process_state import ProcessState

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution.copies import (
+from mltraq_prefect.execution.frozen_values import (
     FrozenValues,
     consume_values,
     freeze,

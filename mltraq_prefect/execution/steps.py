@@ -29,7 +29,7 @@ def _accept(fields: Mapping[str, Any]) -> None:
     """Accept any fields: the check where no tables are involved."""
 
 
-_NOTHING = Manifest({})
+_EMPTY_MANIFEST = Manifest({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Step:
     function: StepFunction
     fingerprint: str
     check: CheckFields = _accept
-    code: Manifest = field(default=_NOTHING, compare=False, repr=False)
-    inputs: Manifest = field(default=_NOTHING, compare=False, repr=False)
+    code: Manifest = field(default=_EMPTY_MANIFEST, compare=False, repr=False)
+    inputs: Manifest = field(default=_EMPTY_MANIFEST, compare=False, repr=False)
 
     @property
     def reads(self) -> ModuleReads:
@@ -127,7 +127,7 @@ def _as_list(steps: object) -> list[Any]:
 def _check(function: object) -> None:
     if not callable(function):
         raise InvalidStep(f"a step must be a function of one run, not {function!r}")
-    for kind, is_kind in _NOT_EXECUTED.items():
+    for kind, is_kind in _DEFERRED_FUNCTIONS.items():
         if is_kind(_called(function)):
             raise InvalidStep(
                 f"step {_name(function)!r} is {kind}, which executes nothing when it is called; "
@@ -143,7 +143,7 @@ def _check(function: object) -> None:
         return  # a builtin without a signature: calling it will tell
 
 
-_NOT_EXECUTED = {
+_DEFERRED_FUNCTIONS = {
     "async": inspect.iscoroutinefunction,
     "an async generator": inspect.isasyncgenfunction,
     "a generator": inspect.isgeneratorfunction,

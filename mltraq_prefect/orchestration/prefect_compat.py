@@ -61,7 +61,7 @@ UNDOCUMENTED: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 T = TypeVar("T")
 
-_MISSING = (ImportError, AttributeError)
+_NOT_IN_PREFECT = (ImportError, AttributeError)
 
 FLOW_RUN_LOGGER = "prefect.flow_runs"
 TASK_RUN_LOGGER = "prefect.task_runs"
@@ -74,7 +74,7 @@ RUN_FINISHED = "Finished in state "
 
 
 def _flow_context() -> Any:
-    with suppress(*_MISSING):
+    with suppress(*_NOT_IN_PREFECT):
         from prefect.context import FlowRunContext
 
         return FlowRunContext.get()
@@ -82,7 +82,7 @@ def _flow_context() -> Any:
 
 
 def _task_context() -> Any:
-    with suppress(*_MISSING):
+    with suppress(*_NOT_IN_PREFECT):
         from prefect.context import TaskRunContext
 
         return TaskRunContext.get()
@@ -182,7 +182,11 @@ def in_runs(
             **shared,
         )
         of_task = TaskRunContext(task=task, task_run=task_run, parameters={}, **shared)
-    except (*_MISSING, TypeError, ValueError) as error:  # a field is missing, or is a new one
+    except (
+        *_NOT_IN_PREFECT,
+        TypeError,
+        ValueError,
+    ) as error:  # a field is missing, or is a new one
         get_logger().warning("steps run outside of their task run: %s", error)
         yield
         return
@@ -207,7 +211,7 @@ def own_heartbeats_off() -> Iterator[int | None]:
         silent = flows.model_copy(update={"heartbeat_frequency": None})
         settings = context.settings.model_copy(update={"flows": silent})
         silenced = SettingsContext(profile=context.profile, settings=settings)
-    except _MISSING:
+    except _NOT_IN_PREFECT:
         yield None
         return
     with silenced:
@@ -245,7 +249,7 @@ def answers(client: SyncPrefectClient) -> Exception | None:
 
 def client_retries() -> int:
     """Return how often Prefect's client repeats a request."""
-    with suppress(*_MISSING):
+    with suppress(*_NOT_IN_PREFECT):
         from prefect.settings import get_current_settings
 
         return get_current_settings().client.max_retries
@@ -256,7 +260,7 @@ def client_retries() -> int:
 def without_retries() -> Iterator[None]:
     """Let Prefect's client make each request once."""
     with ExitStack() as stack:
-        with suppress(*_MISSING):
+        with suppress(*_NOT_IN_PREFECT):
             from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
             stack.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}))
@@ -265,7 +269,7 @@ def without_retries() -> Iterator[None]:
 
 def forget_events() -> None:
     """Let Prefect's worker drop the events that it has, and end; later ones get another worker."""
-    with suppress(*_MISSING):
+    with suppress(*_NOT_IN_PREFECT):
         from prefect.events.clients import NullEventsClient
         from prefect.events.worker import EventsWorker
 
@@ -283,7 +287,7 @@ class TemporaryServer:
 
     def __init__(self) -> None:
         self._server: Any = None
-        with suppress(*_MISSING):
+        with suppress(*_NOT_IN_PREFECT):
             from prefect.server.api.server import SubprocessASGIServer
 
             self._server = SubprocessASGIServer()
@@ -329,7 +333,7 @@ def update_progress(client: SyncPrefectClient, artifact: UUID, percent: float, t
 
 def url_of_page(kind: str, run_id: str) -> str | None:
     """Return the URL of a run's page in the UI."""
-    with suppress(*_MISSING):
+    with suppress(*_NOT_IN_PREFECT):
         from prefect.utilities.urls import url_for
 
         return url_for(kind, obj_id=run_id)
@@ -358,7 +362,7 @@ def with_state(signal: T, state: State[Any]) -> T:
 
 def write_as_text(handler: logging.Handler) -> None:
     """Let a handler write text in a notebook, if it is Prefect's, which would write HTML."""
-    with suppress(*_MISSING):
+    with suppress(*_NOT_IN_PREFECT):
         from prefect.logging.handlers import PrefectConsoleHandler
 
         if isinstance(handler, PrefectConsoleHandler):

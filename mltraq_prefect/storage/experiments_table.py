@@ -48,14 +48,14 @@ class Entry:
         return self.is_renamed or self.table != table_name(self.name)
 
 
-_KINDS = {name: kind for name, kind in EXPERIMENTS.items() if name not in OWN_FIELDS}
-_COLUMNS = ", ".join(_KINDS)
+_COLUMN_KINDS = {name: kind for name, kind in EXPERIMENTS.items() if name not in OWN_FIELDS}
+_COLUMN_NAMES = ", ".join(_COLUMN_KINDS)
 
 
 def find(transaction: Transaction, name: str) -> Entry | None:
     """Return the entry of an experiment, or None if there is none."""
     rows = transaction.rows(
-        f"SELECT {_COLUMNS} FROM experiments WHERE table_name = ?", (table_name(name),)
+        f"SELECT {_COLUMN_NAMES} FROM experiments WHERE table_name = ?", (table_name(name),)
     )
     if not rows:
         return None
@@ -79,7 +79,7 @@ def _located(transaction: Transaction, entry: Entry) -> Entry:
 
 def find_all(transaction: Transaction) -> list[Entry]:
     """Return the entries of all experiments, by name."""
-    rows = transaction.rows(f"SELECT {_COLUMNS} FROM experiments")
+    rows = transaction.rows(f"SELECT {_COLUMN_NAMES} FROM experiments")
     entries = [_located(transaction, _entry(row)) for row in rows]
     return sorted(entries, key=lambda entry: entry.name)
 
@@ -125,15 +125,15 @@ def origin() -> dict[str, Any]:
 
 def insert(transaction: Transaction, entry: Entry, own: Cells) -> None:
     """Insert the row of an experiment, with what it has of fields."""
-    kinds = {**_KINDS, **OWN_FIELDS}
+    kinds = {**_COLUMN_KINDS, **OWN_FIELDS}
     cells = (*_row(entry), *placed(transaction, entry.id_experiment, own))
     transaction.insert("experiments", kinds, [[cell] for cell in cells])
 
 
 def update(transaction: Transaction, entry: Entry) -> None:
     """Update the row of an experiment, but not what it has of fields."""
-    keys = {"id_experiment": _KINDS["id_experiment"]}
-    values = {name: kind for name, kind in _KINDS.items() if name not in keys}
+    keys = {"id_experiment": _COLUMN_KINDS["id_experiment"]}
+    values = {name: kind for name, kind in _COLUMN_KINDS.items() if name not in keys}
     id_experiment, *row = _row(entry)
     transaction.update("experiments", values, keys, [[cell] for cell in (*row, id_experiment)])
 

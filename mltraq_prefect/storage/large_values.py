@@ -28,12 +28,16 @@ VALUES: dict[str, Kind] = {
 }
 VALUES_KEY = ("id_experiment", "id_run", "column_name")
 
-MAGIC = b"MLTQREF1"
+REFERENCE_MAGIC = b"MLTQREF1"
 
 
 def is_reference(cell: object) -> bool:
     """Return whether a binary cell stands for a value that is elsewhere."""
-    return type(cell) is bytes and len(cell) == len(MAGIC) + 16 and cell.startswith(MAGIC)
+    return (
+        type(cell) is bytes
+        and len(cell) == len(REFERENCE_MAGIC) + 16
+        and cell.startswith(REFERENCE_MAGIC)
+    )
 
 
 def put(
@@ -59,7 +63,7 @@ def put(
         kept = list(cells)
         for place, cell in enumerate(cells):
             if type(cell) is bytes and len(cell) > limit:
-                kept[place] = MAGIC + xxh3_128_digest(cell)
+                kept[place] = REFERENCE_MAGIC + xxh3_128_digest(cell)
                 found.append((ids[place], name, cell))
         held[name] = kept
     if found:

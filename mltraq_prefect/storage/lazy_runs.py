@@ -12,7 +12,7 @@ from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, LedgerEntry, StepEntr
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.storage.ledger import COLUMNS
+from mltraq_prefect.storage.ledger import LEDGER_COLUMNS
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.cells import MISSING
@@ -89,7 +89,8 @@ class StoredRuns:
     def _ledger_of(self, place: int) -> LedgerEntry:
         if not self._entries:
             columns = [
-                COLUMNS[name].values(self._ledger[name], self._dialect) for name in RUN_COLUMNS
+                LEDGER_COLUMNS[name].values(self._ledger[name], self._dialect)
+                for name in RUN_COLUMNS
             ]
             self._entries = list(zip(*columns, strict=True))
         row = self._places[place]

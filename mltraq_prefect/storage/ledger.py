@@ -12,19 +12,19 @@ from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import column
 from mltraq_prefect.storage.values.kinds import BINARY, JSON, KEY, Kind
 
-_COLUMNS = columns_of(LedgerEntry, RUN_COLUMNS)
-_MARKED = {name: _COLUMNS[name] for name in LedgerMark._fields if name in _COLUMNS}
+_RUN_COLUMNS = columns_of(LedgerEntry, RUN_COLUMNS)
+_MARKED = {name: _RUN_COLUMNS[name] for name in LedgerMark._fields if name in _RUN_COLUMNS}
 _OTHERS = {
-    name: _COLUMNS[name]
+    name: _RUN_COLUMNS[name]
     for name in dict.fromkeys((*STEP_COLUMNS, *RUN_COLUMNS))  # in both tables in one order
-    if name in _COLUMNS and name not in _MARKED and name != "position"
+    if name in _RUN_COLUMNS and name not in _MARKED and name != "position"
 }
 
 KEYS: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY}
 
-COLUMNS: dict[str, LedgerColumn] = {
+LEDGER_COLUMNS: dict[str, LedgerColumn] = {
     **{name: LedgerColumn(kind) for name, kind in KEYS.items()},
-    "position": _COLUMNS["position"],
+    "position": _RUN_COLUMNS["position"],
     "params": LedgerColumn(JSON),
     **_MARKED,
     **_OTHERS,
@@ -32,7 +32,7 @@ COLUMNS: dict[str, LedgerColumn] = {
 }
 """Columns of `experiment_runs`, in their order."""
 
-LEDGER: dict[str, Kind] = {name: own.kind for name, own in COLUMNS.items()}
+LEDGER: dict[str, Kind] = {name: own.kind for name, own in LEDGER_COLUMNS.items()}
 
 STATE: dict[str, Kind] = {
     name: kind for name, kind in LEDGER.items() if name not in KEYS and name != "position"
@@ -55,5 +55,5 @@ def ledger_columns(
 ) -> list[Sequence[Any]]:
     """Return what the driver takes for the columns of `STATE`."""
     cells = [*marks, *cells_of(_OTHERS.items(), entries, dialect)]
-    columns = [COLUMNS[name] for name in (*LedgerMark._fields, *_OTHERS)]
+    columns = [LEDGER_COLUMNS[name] for name in (*LedgerMark._fields, *_OTHERS)]
     return [*sent_of(columns, cells, dialect), column(residuals)]

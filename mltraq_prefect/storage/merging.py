@@ -15,7 +15,7 @@ from mltraq_prefect.storage import (
     experiments_table,
     merge_rows,
     own_fields,
-    partial,
+    partial_loads,
     rows,
     run_tables,
     stored_runs,
@@ -324,7 +324,7 @@ def _has_lost(plan: Plan, states: dict[str, LedgerMark]) -> bool:
     """
     runs = plan.record.runs
     gone = [place for place, run in enumerate(runs) if run.id_run not in states]
-    partial.refuse_gone(plan.record, [runs[place].id_run for place in gone])
+    partial_loads.refuse_gone(plan.record, [runs[place].id_run for place in gone])
     return any(
         projected.cells[place] is UNCHANGED for projected in plan.fields.values() for place in gone
     )

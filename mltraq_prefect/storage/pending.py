@@ -16,7 +16,7 @@ from mltraq_prefect.storage.values.names import step_key
 
 _logger = logging.getLogger("mltraq_prefect")
 
-_VERSION = "_0123456789"
+_VERSION_CHARACTERS = "_0123456789"
 """What a name may end with that another step of its kind has otherwise."""
 
 
@@ -54,7 +54,7 @@ def check_name(transaction: Transaction, pending: Pending | None, entry: Entry) 
     told = f"no run of experiment {entry.name!r} has tried a step {pending.step!r}"
     listed = ", ".join(map(repr, known))
     close = difflib.get_close_matches(pending.step, known, n=1, cutoff=0.8)
-    if close and close[0].rstrip(_VERSION) != pending.step.rstrip(_VERSION):
+    if close and close[0].rstrip(_VERSION_CHARACTERS) != pending.step.rstrip(_VERSION_CHARACTERS):
         raise InvalidInput(
             f"pending: {told}; did you mean {close[0]!r}? Known: {listed}. If the step is new, "
             "give the function itself instead of its name"

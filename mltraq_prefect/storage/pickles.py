@@ -21,9 +21,9 @@ from mltraq_prefect.errors import InvalidInput, StoreError, UntrustedPickle
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.storage.records import Record
 
-MAGIC = b"MLTQPKL1"
+SEAL_MAGIC = b"MLTQPKL1"
 _LEAST_KEY = 16
-_SIGNATURE = slice(len(MAGIC), len(MAGIC) + 32)
+_SIGNATURE = slice(len(SEAL_MAGIC), len(SEAL_MAGIC) + 32)
 
 
 def seal(obj: object, key: bytes, experiment: tuple[str, str]) -> bytes:
@@ -37,7 +37,7 @@ def seal(obj: object, key: bytes, experiment: tuple[str, str]) -> bytes:
     import cloudpickle
 
     data: bytes = cloudpickle.dumps(obj)
-    return MAGIC + _signature(data, key, experiment) + data
+    return SEAL_MAGIC + _signature(data, key, experiment) + data
 
 
 def seal_record(record: Record, key: bytes, id_experiment: str) -> bytes:
@@ -105,7 +105,7 @@ def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:
         UntrustedPickle: It was not sealed with this key for this experiment; nothing was unpickled.
     """
     body = data[_SIGNATURE.stop :]
-    if not data.startswith(MAGIC):
+    if not data.startswith(SEAL_MAGIC):
         raise UntrustedPickle(f"the pickle of experiment {experiment[0]!r} is not signed")
     if not hmac.compare_digest(data[_SIGNATURE], _signature(body, key, experiment)):
         raise UntrustedPickle(
@@ -119,7 +119,7 @@ def unseal(data: bytes, key: bytes, experiment: tuple[str, str]) -> Any:
 def _signature(data: bytes, key: bytes, experiment: tuple[str, str]) -> bytes:
     parts = [part.encode("utf-8", "surrogatepass") for part in experiment]
     head = b"".join(len(part).to_bytes(8) + part for part in parts)
-    return hmac.new(key, MAGIC + head + data, hashlib.sha256).digest()
+    return hmac.new(key, SEAL_MAGIC + head + data, hashlib.sha256).digest()
 
 
 def user_key(shared: Callable[[], str | None] = lambda: None) -> bytes:

@@ -24,8 +24,8 @@ from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.cells import revive
+from mltraq_prefect.storage.values.change_marks import with_exact
 from mltraq_prefect.storage.values.columns import picked
-from mltraq_prefect.storage.values.marks import with_exact
 from mltraq_prefect.storage.values.params import parse_params
 from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from mltraq_prefect.errors import InvalidName
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.columns import picked
-from mltraq_prefect.storage.values.marks import Mark
 
 Mode = Literal["fail", "replace", "merge"]
 

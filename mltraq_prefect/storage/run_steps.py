@@ -20,14 +20,14 @@ from mltraq_prefect.storage.values.names import step_key
 
 RUN_STEPS_KEY = ("id_experiment", "step_key", "id_run")
 
-_COLUMNS = columns_of(StepEntry, STEP_COLUMNS)
+_STEP_COLUMNS = columns_of(StepEntry, STEP_COLUMNS)
 
 RUN_STEPS: dict[str, Kind] = {
     "id_experiment": KEY,
     "step_key": KEY,
     "id_run": KEY,
     "step": TEXT,
-    **{name: own.kind for name, own in _COLUMNS.items()},
+    **{name: own.kind for name, own in _STEP_COLUMNS.items()},
 }
 """`step_key` stands for the name of the step, which may have any length and any letters."""
 
@@ -43,7 +43,7 @@ CHUNK = 500
 _READ: dict[str, LedgerColumn] = {
     "id_run": LedgerColumn(KEY),
     "step": LedgerColumn(TEXT),
-    **_COLUMNS,
+    **_STEP_COLUMNS,
 }
 
 
@@ -108,8 +108,8 @@ def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
 
 def _rows(step: str, rows: Sequence[tuple[str, StepEntry]], dialect: Dialect) -> StepRows:
     ids, found = zip(*rows, strict=True)
-    cells = cells_of(_COLUMNS.items(), found, dialect)
-    said = sent_of(_COLUMNS.values(), cells, dialect)
+    cells = cells_of(_STEP_COLUMNS.items(), found, dialect)
+    said = sent_of(_STEP_COLUMNS.values(), cells, dialect)
     count = len(rows)
     return [Constant(step_key(step), count), ids, Constant(step, count), *said]
 

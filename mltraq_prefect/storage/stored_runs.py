@@ -9,7 +9,7 @@ from mltraq_prefect.storage import tables
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.values.marks import with_exact
+from mltraq_prefect.storage.values.change_marks import with_exact
 from mltraq_prefect.storage.values.residuals import exact_values, parse_residual
 
 

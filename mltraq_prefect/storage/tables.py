@@ -11,7 +11,7 @@ from typing import Any
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.ledger import COLUMNS
+from mltraq_prefect.storage.ledger import LEDGER_COLUMNS
 from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
 from mltraq_prefect.storage.values.cells import natural
@@ -23,7 +23,7 @@ from mltraq_prefect.storage.values.natives import NO_TYPE
 Cells = tuple[Sequence[str], dict[str, Sequence[Any]]]
 """Ids of runs, and by field a cell of each."""
 
-FEW = 1000
+MAX_IDS = 1000
 """Up to so many runs are asked for by id; for more the whole table is read."""
 
 
@@ -165,7 +165,7 @@ def ledger(
     """
     more, parameters = where
     sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{more}"
-    makers = [COLUMNS[name].maker(transaction.dialect) for name in names]
+    makers = [LEDGER_COLUMNS[name].maker(transaction.dialect) for name in names]
     return _selected(transaction, sql, "AND", (id_experiment, *parameters), ids, makers)
 
 
@@ -177,7 +177,7 @@ def _selected(
     ids: Sequence[str] | None,
     makers: Sequence[Maker],
 ) -> Selected:
-    if ids is None or len(ids) > FEW:
+    if ids is None or len(ids) > MAX_IDS:
         return transaction.selected(sql, makers, parameters)
     if not ids:
         return lambda: [() for _ in makers]
@@ -214,7 +214,7 @@ def check_rows(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> No
     Raises:
         RowsMissing: Somebody has deleted rows, and the values would be lost.
     """
-    if len(ids) > FEW:
+    if len(ids) > MAX_IDS:
         sql = f"SELECT count(*) FROM {transaction.quote(entry.table)}"
         if transaction.rows(sql) == [(entry.run_count,)]:
             return

@@ -16,9 +16,9 @@ from mltraq_prefect.storage.ledger import ledger_marks
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, Snapshot, field_keys
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.cells import MISSING, UNCHANGED, for_driver
+from mltraq_prefect.storage.values.change_marks import Mark, with_exact
 from mltraq_prefect.storage.values.differences import differs
 from mltraq_prefect.storage.values.layout import Column, Layout, Space
-from mltraq_prefect.storage.values.marks import Mark, with_exact
 from mltraq_prefect.storage.values.names import check_name
 from mltraq_prefect.storage.values.params import dump_params
 from mltraq_prefect.storage.values.projection import Projected, Projector, field_path, nothing_seen

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentExists
-from mltraq_prefect.storage import creation, experiments_table, partial, run_tables
+from mltraq_prefect.storage import creation, experiments_table, partial_loads, run_tables
 from mltraq_prefect.storage.creation import Creation
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merging import Merge, Merger, Moved
@@ -70,7 +70,7 @@ class Writer:
             limit = self._job.dialect.value_limit(transaction.connection)
         self._refuse_existing(base)
         if self._mode != "replace":
-            partial.refuse_other(self._job.record, base)
+            partial_loads.refuse_other(self._job.record, base)
         return self._prepare(base, limit)
 
     def _written(self, prepared: Merge | Creation) -> Written | None:

@@ -15,7 +15,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.execution import Workers, as_steps
-from mltraq_prefect.execution.copies import SHARED_BYTES
+from mltraq_prefect.execution.frozen_values import SHARED_BYTES
 from mltraq_prefect.execution.inputs import pickled_kwargs
 from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import consume_runs, pickle_runs

@@ -16,7 +16,7 @@ from prefect import flow, task
 from prefect.settings import PREFECT_API_URL
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.execution.copies import SHARED_BYTES
+from mltraq_prefect.execution.frozen_values import SHARED_BYTES
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

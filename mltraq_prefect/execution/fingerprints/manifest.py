@@ -17,9 +17,9 @@ SHOWN = 5
 
 NO_PARTS: Mapping[str, Mapping[str, str]] = {}
 
-_VERSION = "version of "
+_VERSION_PREFIX = "version of "
 
-PYTHON = f"{_VERSION}Python"
+PYTHON = f"{_VERSION_PREFIX}Python"
 
 
 class ModuleReads(NamedTuple):
@@ -149,11 +149,11 @@ def _named(before: Mapping[str, str] | None, now: Mapping[str, str] | None, name
 
 def _shown(part: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
     values = [parts[part].partition(" ")[2] or parts[part] for parts in (before, now)]
-    if part.startswith(_VERSION) or all(" " in parts[part] for parts in (before, now)):
+    if part.startswith(_VERSION_PREFIX) or all(" " in parts[part] for parts in (before, now)):
         return f"{part} ({values[0]} -> {values[1]})"
     return part
 
 
 def version_part(name: str) -> str:
     """Return the name of the part that is the version of something."""
-    return f"{_VERSION}{name}"
+    return f"{_VERSION_PREFIX}{name}"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 Owner = Literal["user", "installed", "python"]
 
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
-_PYTHON = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+_STDLIB = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 _NO_FILES = frozenset(("built-in", "frozen"))
 _OWN = __name__.partition(".")[0]
 
@@ -58,7 +58,7 @@ def _owner(name: str, file: str | None) -> Owner:
     if not _INSTALLED.isdisjoint(Path(file).parts):
         return "installed"
     path = Path(file).resolve()
-    return "python" if any(path.is_relative_to(folder) for folder in _PYTHON) else "user"
+    return "python" if any(path.is_relative_to(folder) for folder in _STDLIB) else "user"
 
 
 def label(namespace: Mapping[str, Any]) -> str:

@@ -45,7 +45,7 @@ from mltraq_prefect.model.identity import Buffers, code_digest
 
 _logger = logging.getLogger("mltraq_prefect")
 
-_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _DYNAMIC = {
     "exec": "executes",
     "eval": "executes",
@@ -53,7 +53,7 @@ _DYNAMIC = {
     "globals": "is asked for",
 }
 _CHOSEN = {"importlib": "import_module", "sys": "modules"}
-_CODE = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
+_FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
 _NO_ATTRIBUTES = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 _SHOWN = (version_part(""), "int ", "float ", "bool ", "NoneType ")
@@ -72,7 +72,7 @@ class Reach:
 
     def __init__(self, subject: str, buffers: Buffers | None) -> None:
         self._subject = subject
-        self._parts: dict[str, dict[str, set[str]]] = {PYTHON: {"": {_PYTHON}}}
+        self._parts: dict[str, dict[str, set[str]]] = {PYTHON: {"": {_PYTHON_VERSION}}}
         self._waiting: deque[Any] = deque()
         self._met: dict[int, Any] = {}
         self._functions: dict[str, types.FunctionType] = {}
@@ -347,7 +347,7 @@ def _attributes(kind: type) -> Iterable[tuple[str, Any]]:
     for name, value in vars(kind).items():
         if name in members or name == "_abc_impl" or isinstance(value, _NO_ATTRIBUTES):
             continue
-        if not (name.startswith("_") and name.endswith("_")) or isinstance(value, _CODE):
+        if not (name.startswith("_") and name.endswith("_")) or isinstance(value, _FUNCTIONS):
             yield name, value
     yield from ((name, member._value_) for name, member in members.items())
     for name, field in (getattr(kind, "__pydantic_fields__", None) or {}).items():

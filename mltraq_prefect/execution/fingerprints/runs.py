@@ -20,7 +20,7 @@ from mltraq_prefect.model.ledger_entry import LedgerEntry
 
 _NUMBERS = (bool, int, float, complex, decimal.Decimal)
 _TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
-_ATOMS = frozenset((type(None), str, bytes, uuid.UUID, range, slice, *_NUMBERS, *_TIMES))
+_IMMUTABLE = frozenset((type(None), str, bytes, uuid.UUID, range, slice, *_NUMBERS, *_TIMES))
 _DATA = frozenset(("numpy", "pandas"))
 
 
@@ -73,7 +73,7 @@ class RunFingerprints:
         """Return the digest of the code that params lead to, or nothing if they are mere data."""
         parts: dict[str, str] = {}
         for name, value in dict(params).items():  # a param may be named items
-            if type(value) not in _ATOMS and not _is_data(value):
+            if type(value) not in _IMMUTABLE and not _is_data(value):
                 parts |= self._parts(name, value)
         if not parts:
             return ""
@@ -95,10 +95,10 @@ class RunFingerprints:
 def _is_data(value: Any) -> bool:
     kind = type(value)
     if kind in (list, tuple, set, frozenset):
-        return all(type(item) in _ATOMS or _is_data(item) for item in value)
+        return all(type(item) in _IMMUTABLE or _is_data(item) for item in value)
     if kind is dict:
-        return all(type(item) in _ATOMS or _is_data(item) for item in value.values())
-    return kind in _ATOMS or kind.__module__.partition(".")[0] in _DATA
+        return all(type(item) in _IMMUTABLE or _is_data(item) for item in value.values())
+    return kind in _IMMUTABLE or kind.__module__.partition(".")[0] in _DATA
 
 
 def _bare(fingerprint: str) -> str:

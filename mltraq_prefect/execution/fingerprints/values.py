@@ -220,10 +220,20 @@ def _layers(function: Any) -> list[Any]:
 def _is_foreign(value: Any) -> bool:
     """Whether a value is an object of a library; the containers of Python are nobody's."""
     kind = type(value)
-    return kind not in _CONTAINERS and not isinstance(value, (type, *_CODE)) and not _is_users(kind)
+    return (
+        kind not in _CONTAINERS
+        and not isinstance(value, (type, *_CODE_CONTAINERS))
+        and not _is_users(kind)
+    )
 
 
-_CODE = (types.FunctionType, types.MethodType, types.ModuleType, functools.partial, property)
+_CODE_CONTAINERS = (
+    types.FunctionType,
+    types.MethodType,
+    types.ModuleType,
+    functools.partial,
+    property,
+)
 
 
 def _is_users(kind: type) -> bool:

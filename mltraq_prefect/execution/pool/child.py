@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from mltraq_prefect.execution.batch import execute_chunk
 from mltraq_prefect.execution.captured_state import step_factory
-from mltraq_prefect.execution.copies import FrozenValues, Pickled
 from mltraq_prefect.execution.fingerprints import ModuleReads
+from mltraq_prefect.execution.frozen_values import FrozenValues, Pickled
 from mltraq_prefect.execution.inputs import Inputs, received
 from mltraq_prefect.execution.lazy_context import entered_lazily, set_environment
 from mltraq_prefect.execution.module_state import ModuleState

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from mltraq_prefect.execution.logs import LogRecord
 
-_MARK = b"\x1e"
+_SEPARATOR = b"\x1e"
 """Separator before a log record: ASCII's record separator, which text does not contain."""
 
 _LONGEST_LINE = 100_000
@@ -46,7 +46,7 @@ class RecordHandler(logging.Handler):
         """Write a record as one line."""
         try:
             values = (record.levelno, self.format(record), record.created)
-            data = memoryview(_MARK + json.dumps(values).encode() + b"\n")
+            data = memoryview(_SEPARATOR + json.dumps(values).encode() + b"\n")
             while data:
                 data = data[os.write(self._file, data) :]
         except Exception:
@@ -125,12 +125,12 @@ class Output:
             for line in lines:
                 self._end_line(line)
             self._begun += rest
-            if len(self._begun) > _LONGEST_LINE and _MARK not in self._begun:
+            if len(self._begun) > _LONGEST_LINE and _SEPARATOR not in self._begun:
                 self._end_line(b"")
 
     def _end_line(self, end: bytes) -> None:
         line = bytes(self._begun + end)
-        text, mark, packed = line.partition(_MARK)
+        text, mark, packed = line.partition(_SEPARATOR)
         record = _unpacked(packed) if mark else None
         if record is None:
             self._begun.clear()

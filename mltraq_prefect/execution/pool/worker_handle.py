@@ -16,7 +16,7 @@ from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.batch import Outcome, outcome_of_records
-from mltraq_prefect.execution.copies import Pickled, dumps
+from mltraq_prefect.execution.frozen_values import Pickled, dumps
 from mltraq_prefect.execution.inputs import Inputs, new_key, pickled_kwargs
 from mltraq_prefect.execution.lazy_context import LazyContext
 from mltraq_prefect.execution.logs import LogRecord

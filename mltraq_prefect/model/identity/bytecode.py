@@ -17,9 +17,9 @@ import xxhash
 
 _LAYOUT = frozenset(("NOP", "EXTENDED_ARG", "CACHE"))
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
-_CONSTANTS = frozenset(dis.hasconst)
+_CONSTANT_OPCODES = frozenset(dis.hasconst)
 _NOTES = frozenset(("__doc__", "__firstlineno__"))
-_FLAGS = (
+_CODE_FLAGS = (
     inspect.CO_VARARGS
     | inspect.CO_VARKEYWORDS
     | inspect.CO_GENERATOR
@@ -39,7 +39,7 @@ def code_digest(code: CodeType) -> str:
         code.co_argcount,
         code.co_posonlyargcount,
         code.co_kwonlyargcount,
-        code.co_flags & _FLAGS,
+        code.co_flags & _CODE_FLAGS,
         code.co_varnames[: count + variadic],
     )
     text = f"{head!r} {_instructions(code)!r}"
@@ -72,7 +72,7 @@ def _without_notes(instructions: list[dis.Instruction]) -> list[dis.Instruction]
 
 
 def _instruction(instruction: dis.Instruction, offsets: list[int]) -> tuple[Any, ...]:
-    if instruction.opcode in _CONSTANTS:
+    if instruction.opcode in _CONSTANT_OPCODES:
         return (instruction.opname, _constant(instruction.argval))
     if instruction.opcode in _JUMPS:
         return (instruction.opname, bisect_left(offsets, instruction.argval))

@@ -34,7 +34,7 @@ def take_apart(value: Any) -> Parts:
 
 def known_parts(value: Any) -> Parts | None:
     """Return what an object of a known kind consists of; None for any other."""
-    for kind, describe in _KINDS.items():
+    for kind, describe in _CANONICAL_FORMS.items():
         if isinstance(value, kind):
             return describe(value)
     if _is_estimator(value):
@@ -68,7 +68,7 @@ def _dtype_text(dtype: np.dtype[Any]) -> str:
     return dtype.str if dtype.names is None else repr(np.lib.format.dtype_to_descr(dtype))
 
 
-_KINDS: dict[type, Callable[[Any], Parts | None]] = {
+_CANONICAL_FORMS: dict[type, Callable[[Any], Parts | None]] = {
     pathlib.PurePath: _path,
     enum.Enum: _member,
     range: lambda value: ("range", [value.start, value.stop, value.step]),

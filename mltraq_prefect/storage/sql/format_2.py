@@ -31,7 +31,7 @@ FACTS: dict[str, Kind] = {
     "flow_run_id": TEXT,
     "task_run_id": TEXT,
 }
-RUN_STEPS: dict[str, Kind] = {
+RUN_STEPS_2: dict[str, Kind] = {
     "id_experiment": KEY,
     "step_key": KEY,
     "id_run": KEY,
@@ -81,7 +81,7 @@ def _fill_run_steps(transaction: Transaction) -> None:
         ]
         if rows:
             rows.sort(key=lambda row: row[:3])
-            transaction.insert("experiment_run_steps", RUN_STEPS, list(zip(*rows, strict=True)))
+            transaction.insert("experiment_run_steps", RUN_STEPS_2, list(zip(*rows, strict=True)))
         _name_failed_steps(transaction, id_experiment, runs)
 
 

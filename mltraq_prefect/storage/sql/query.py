@@ -13,7 +13,7 @@ from mltraq_prefect.errors import QueryFailed
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.query_params import Binder
 
-_PARTS = re.compile(
+_TOKEN = re.compile(
     r"""
     (?P<skip>
         '(?:[^'\\]|''|\\.)*' | "(?:[^"]|"")*" | `[^`]*`       # literals and quoted names
@@ -30,7 +30,17 @@ _PARTS = re.compile(
 _FIRST = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
 """The first word, after blanks, comments and parentheses."""
 
-_READING = ("SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "DESCRIBE", "DESC", "PRAGMA")
+_READING_WORDS = (
+    "SELECT",
+    "WITH",
+    "VALUES",
+    "TABLE",
+    "EXPLAIN",
+    "SHOW",
+    "DESCRIBE",
+    "DESC",
+    "PRAGMA",
+)
 
 
 def run(
@@ -77,11 +87,11 @@ def with_numbers(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
 def _check_reads(sql: str) -> None:
     """Refuse what changes the session or transaction; what changes data the database refuses."""
     word = _FIRST.match(sql)
-    if word is None or word[1].upper() not in _READING:
+    if word is None or word[1].upper() not in _READING_WORDS:
         found = "is empty" if word is None else f"begins with {word[1]!r}"
         raise QueryFailed(
             f"query() only reads, and refused the statement, which {found}: it takes those that "
-            f"begin with {', '.join(_READING)}"
+            f"begin with {', '.join(_READING_WORDS)}"
         )
 
 
@@ -90,7 +100,7 @@ def _translate(
 ) -> str:
     parts = []
     last = 0
-    for match in _PARTS.finditer(sql):
+    for match in _TOKEN.finditer(sql):
         parts.append(_escaped(sql[last : match.start()]))
         parts.append(_part(match, binder, tables, transaction))
         last = match.end()

@@ -22,7 +22,7 @@ _IN = re.compile(r"\b(NOT\s+)?IN\s*(\(\s*)?$", re.IGNORECASE)
 """What stands before a list that is expanded."""
 
 _LISTS = (list, tuple, set, frozenset, np.ndarray)
-_PLAIN = (type(None), bool, int, float, str, bytes, decimal.Decimal)
+_PARAM_TYPES = (type(None), bool, int, float, str, bytes, decimal.Decimal)
 
 
 class Binder:
@@ -74,7 +74,7 @@ class Binder:
             value = value.astype("M8[us]")
         if isinstance(value, np.generic):
             value = as_python(value)
-        if type(value) in _PLAIN:
+        if type(value) in _PARAM_TYPES:
             return value
         if type(value) in (list, tuple) and self._dialect.binds_lists:
             return [self._one(name, item) for item in value]

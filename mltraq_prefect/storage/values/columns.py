@@ -9,8 +9,8 @@ from operator import itemgetter
 from typing import Any, overload
 
 _TELLING = frozenset((str, bytes, type(None)))
-_NUMBERS = frozenset((int, bool))
-_COUNTED = _TELLING | _NUMBERS
+_INTEGERS = frozenset((int, bool))
+_COUNTED = _TELLING | _INTEGERS
 
 Maker = Callable[[Sequence[Any]], Sequence[Any]]
 """Makes the cells of a column from others, such as those that a driver gives."""

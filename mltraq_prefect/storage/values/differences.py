@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mltraq_prefect.codecs import encode
+from mltraq_prefect.storage.values.change_marks import Mark, exact_mark, is_exact
 from mltraq_prefect.storage.values.layout import Column
-from mltraq_prefect.storage.values.marks import Mark, exact_mark, is_exact
 from mltraq_prefect.storage.values.natives import NO_TYPE, native_of
 
 

@@ -32,14 +32,14 @@ from mltraq_prefect.storage.values.kinds.times import without_zone
 from mltraq_prefect.storage.values.layout import Column
 from mltraq_prefect.storage.values.natives import NATIVES, NO_TYPE
 
-_NOTHING = Guess(None, None, None)
+_NO_GUESS = Guess(None, None, None)
 _BINARY = Guess(BINARY, None, None)
 
 
 def guessed(value: Any, backend: Backend) -> Guess:
     """Return what a value looks like to a backend."""
     if is_missing(value):
-        return _NOTHING
+        return _NO_GUESS
     native = NATIVES.get(type(value))
     if native is not None:
         cell = value if native.revive is None else as_python(value)

@@ -14,10 +14,10 @@ from mltraq_prefect.codecs import encode, squeezed
 from mltraq_prefect.model.identity import as_python
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.cells import MISSING, UNCHANGED
+from mltraq_prefect.storage.values.change_marks import Mark, exact_mark, with_exact
 from mltraq_prefect.storage.values.guesses import chosen, guessed, is_missing
 from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.layout import Column, Layout
-from mltraq_prefect.storage.values.marks import Mark, exact_mark, with_exact
 from mltraq_prefect.storage.values.natives import NATIVES, NO_TYPE, Native
 
 SeenMarks = Callable[[], Sequence[Mark]]

@@ -8,8 +8,8 @@ from typing import Any
 
 from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.kinds import Kind
-from mltraq_prefect.storage.values.marks import Mark
 
 Exact = dict[str, bytes]
 """Envelopes of exact values by key."""

@@ -42,7 +42,7 @@ from mltraq_prefect.storage.values.kinds import (
 )
 from mltraq_prefect.storage.values.names import key_name
 
-FEW = 50
+MIN_COPIED_ROWS = 50
 """Up to so many rows are updated one by one."""
 
 
@@ -245,7 +245,7 @@ class PostgreSQL(Dialect):
         columns: Columns,
     ) -> None:
         """COPY the rows to a temporary table and update from it, once they are many."""
-        if len(columns[0]) < FEW:
+        if len(columns[0]) < MIN_COPIED_ROWS:
             super().update(cursor, table, kinds, keys, columns)
             return
         names = [f"c{place}" for place in range(len(kinds) + len(keys))]

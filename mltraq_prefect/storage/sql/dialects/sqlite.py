@@ -57,7 +57,7 @@ ROWS_A_STATEMENT = 50
 """A step of SQLite's machine costs as much as some cells, whatever it inserts."""
 
 
-_READING = frozenset(
+_READING_ACTIONS = frozenset(
     (
         sqlite3.SQLITE_SELECT,
         sqlite3.SQLITE_READ,
@@ -78,7 +78,10 @@ def _reads(action: int, first: str | None, second: str | None, *_more: str | Non
     if action == sqlite3.SQLITE_PRAGMA:
         allowed = first in (_PLAIN_PRAGMAS if second is None else _READING_PRAGMAS)
     else:  # a function in FROM declares its columns as if it changed the schema, which none can
-        allowed = action in _READING or (action, first) == (sqlite3.SQLITE_UPDATE, "sqlite_master")
+        allowed = action in _READING_ACTIONS or (action, first) == (
+            sqlite3.SQLITE_UPDATE,
+            "sqlite_master",
+        )
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from mltraq_prefect.storage.values.marks import Mark
+from mltraq_prefect.storage.values.change_marks import Mark
 
 
 class Backend(Protocol):

@@ -9,8 +9,8 @@ import numpy as np
 from xxhash import xxh3_128_digest
 
 from mltraq_prefect.codecs import decode, expanded
+from mltraq_prefect.storage.values.change_marks import Mark, exact_mark
 from mltraq_prefect.storage.values.kinds.base import Kind
-from mltraq_prefect.storage.values.marks import Mark, exact_mark
 
 
 class Bytes(Kind):

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.kinds.base import Backend, Guess, Held, Kind, numpy_scalars
-from mltraq_prefect.storage.values.marks import Mark
 
 EXACT_FLOAT = 2**53
 """Up to this, a float holds each integer."""

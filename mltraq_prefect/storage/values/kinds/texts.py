@@ -9,8 +9,8 @@ import numpy as np
 from xxhash import xxh3_128_digest
 
 from mltraq_prefect.codecs import from_json
+from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.kinds.base import Backend, Held, Kind
-from mltraq_prefect.storage.values.marks import Mark
 
 _LONG_TEXT = 64
 

@@ -37,7 +37,7 @@ UNCHANGEABLE = frozenset(
     )
 )
 
-_CODE = (
+_CODE_TYPES = (
     type,
     types.FunctionType,
     types.BuiltinFunctionType,
@@ -193,7 +193,7 @@ class _LocalPickler(pickle.Pickler):
         self._code = code
 
     def persistent_id(self, value: Any) -> int | None:
-        if not isinstance(value, _CODE):
+        if not isinstance(value, _CODE_TYPES):
             return None
         self._code.append(value)
         return len(self._code) - 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mltraq_prefect.execution.copies import SHARED_BYTES, UNCHANGEABLE
+from mltraq_prefect.execution.frozen_values import SHARED_BYTES, UNCHANGEABLE
 from mltraq_prefect.model.pickling import unpickled
 
 Read = Callable[[], list[Any]]
