@@ -54,7 +54,7 @@ def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None
         run_tables.add_key(transaction, table)
     entry = replace(_entry(job, made, table, old), retired=retired)
     experiments_table.insert(transaction, entry, made.own)
-    job.put_beside(transaction, entry.id_experiment, made.sealed)
+    job.write_shared(transaction, entry.id_experiment, made.sealed)
     return job.all_written(entry, made.plan)
 
 

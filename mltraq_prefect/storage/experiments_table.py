@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData, NewerFormat
-from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, placed
+from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, store_large
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
@@ -67,8 +67,8 @@ def find(transaction: Transaction, name: str) -> Entry | None:
 
 def table_of(transaction: Transaction, name: str) -> str:
     """Return the table that holds the runs of an experiment now, or would hold them."""
-    found = find(transaction, name) if transaction.dialect.ddl_commits else None
-    return table_name(name) if found is None else found.table
+    entry = find(transaction, name) if transaction.dialect.ddl_commits else None
+    return table_name(name) if entry is None else entry.table
 
 
 def _located(transaction: Transaction, entry: Entry) -> Entry:
@@ -126,7 +126,7 @@ def origin() -> dict[str, Any]:
 def insert(transaction: Transaction, entry: Entry, own: Cells) -> None:
     """Insert the row of an experiment, with what it has of fields."""
     kinds = {**_COLUMN_KINDS, **OWN_FIELDS}
-    cells = (*_row(entry), *placed(transaction, entry.id_experiment, own))
+    cells = (*_row(entry), *store_large(transaction, entry.id_experiment, own))
     transaction.insert("experiments", kinds, [[cell] for cell in cells])
 
 

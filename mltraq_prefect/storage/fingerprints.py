@@ -21,16 +21,16 @@ STEPS_KEY = ("id_experiment", "digest")
 
 
 def put(
-    transaction: Transaction, id_experiment: str, found: Mapping[str, FingerprintParts]
+    transaction: Transaction, id_experiment: str, fingerprints: Mapping[str, FingerprintParts]
 ) -> None:
     """Insert the rows of digests that have none yet."""
-    if not found:
+    if not fingerprints:
         return
     sql = "SELECT digest FROM experiment_steps WHERE id_experiment = ?"
     stored = {row[0] for row in transaction.rows(sql, (id_experiment,))}
     rows = [
         (id_experiment, digest, item.step, json.dumps(item.parts), json.dumps(item.sources))
-        for digest, item in sorted(found.items())
+        for digest, item in sorted(fingerprints.items())
         if digest not in stored
     ]
     if rows:
@@ -53,9 +53,9 @@ def read(transaction: Transaction, id_experiment: str) -> dict[str, FingerprintP
 
 def _texts(data: str) -> dict[str, str]:
     try:
-        found = json.loads(data)
+        texts = json.loads(data)
     except (ValueError, RecursionError, TypeError):
-        found = None
-    if type(found) is not dict or not all(type(text) is str for text in found.values()):
+        texts = None
+    if type(texts) is not dict or not all(type(text) is str for text in texts.values()):
         raise CorruptData("the parts of a fingerprint are no texts by name")
-    return found
+    return texts

@@ -1,4 +1,4 @@
-"""Large binary values beside the rows that they belong to.
+"""Large binary values, stored outside of the rows that they belong to.
 
 SQLite rewrites a whole row when one of its cells changes, so a metric added to a run with a
 megabyte of predictions would write that megabyte again. On such a backend a binary cell above the
@@ -46,7 +46,7 @@ def put(
     ids: Sequence[str],
     columns: Mapping[str, Sequence[Any]],
 ) -> dict[str, Sequence[Any]]:
-    """Store the large values of binary columns; return the columns with references in their place.
+    """Store the large values of binary columns; return the columns with references instead of them.
 
     Args:
         transaction: Where to write.
@@ -57,19 +57,19 @@ def put(
     limit = transaction.dialect.inline_bytes
     if limit is None:
         return dict(columns)
-    found: list[tuple[str, str, bytes]] = []
-    held: dict[str, Sequence[Any]] = {}
+    large: list[tuple[str, str, bytes]] = []
+    referring: dict[str, Sequence[Any]] = {}
     for name, cells in columns.items():
-        kept = list(cells)
-        for place, cell in enumerate(cells):
+        replaced = list(cells)
+        for index, cell in enumerate(cells):
             if type(cell) is bytes and len(cell) > limit:
-                kept[place] = REFERENCE_MAGIC + xxh3_128_digest(cell)
-                found.append((ids[place], name, cell))
-        held[name] = kept
-    if found:
-        experiment = Constant(id_experiment, len(found))
-        transaction.insert("experiment_values", VALUES, [experiment, *zip(*found, strict=True)])
-    return held
+                replaced[index] = REFERENCE_MAGIC + xxh3_128_digest(cell)
+                large.append((ids[index], name, cell))
+        referring[name] = replaced
+    if large:
+        experiment = Constant(id_experiment, len(large))
+        transaction.insert("experiment_values", VALUES, [experiment, *zip(*large, strict=True)])
+    return referring
 
 
 def drop(
@@ -80,9 +80,9 @@ def drop(
         return
     sql = "DELETE FROM experiment_values WHERE id_experiment = ? AND column_name = ?"
     for name in columns:
-        for some in _chunks(ids):
-            marks = ", ".join("?" * len(some))
-            transaction.run(f"{sql} AND id_run IN ({marks})", (id_experiment, name, *some))
+        for chunk in _chunks(ids):
+            marks = ", ".join("?" * len(chunk))
+            transaction.run(f"{sql} AND id_run IN ({marks})", (id_experiment, name, *chunk))
 
 
 def get(
@@ -97,19 +97,19 @@ def get(
     Raises:
         CorruptData: A value is missing.
     """
-    wanted = {ids[place]: place for place, cell in enumerate(cells) if is_reference(cell)}
+    wanted = {ids[index]: index for index, cell in enumerate(cells) if is_reference(cell)}
     if not wanted:
         return cells
-    held = list(cells)
+    values = list(cells)
     sql = "SELECT id_run, value FROM experiment_values WHERE id_experiment = ? AND column_name = ?"
-    for some in _chunks(list(wanted)):
-        marks = ", ".join("?" * len(some))
-        rows = transaction.rows(f"{sql} AND id_run IN ({marks})", (id_experiment, column, *some))
+    for chunk in _chunks(list(wanted)):
+        marks = ", ".join("?" * len(chunk))
+        rows = transaction.rows(f"{sql} AND id_run IN ({marks})", (id_experiment, column, *chunk))
         for id_run, value in rows:
-            held[wanted.pop(id_run)] = value
+            values[wanted.pop(id_run)] = value
     for id_run in wanted:
         raise CorruptData("its large value is missing in experiment_values", run=id_run)
-    return held
+    return values
 
 
 def size(transaction: Transaction, id_experiment: str) -> int:

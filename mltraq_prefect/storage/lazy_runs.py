@@ -21,7 +21,7 @@ from mltraq_prefect.storage.values.cells import MISSING
 class StoredRuns:
     """What `Run.stored` makes runs of: a `Source`.
 
-    The place of a run is that of its row.
+    The index of a run is that of its row in the table of runs.
 
     Args:
         dialect: Where they were read.
@@ -30,7 +30,7 @@ class StoredRuns:
         params: Returns the params of each run; raises CorruptData.
         ledger: Cells by column of the ledger, as `LedgerColumn.maker` keeps them.
         steps: The completed steps of each distinct text of the column `steps`.
-        places: Of each run's row in the ledger, and among the params.
+        rows: Index of each run in the ledger and among the params.
         executions: Returns the entries of steps that the database has of these runs.
     """
 
@@ -44,7 +44,7 @@ class StoredRuns:
         params: Callable[[], Sequence[Mapping[str, Any]]],
         ledger: Mapping[str, Sequence[Any]],
         steps: Mapping[str, dict[str, str]],
-        places: Sequence[int],
+        rows: Sequence[int],
         executions: Callable[[], Executions],
     ) -> None:
         self.lock = threading.Lock()
@@ -56,7 +56,7 @@ class StoredRuns:
         self._params = cache(params)
         self._ledger = ledger
         self._steps = steps
-        self._places = places
+        self._rows = rows
         self._executions = cache(executions)
         self._entries: list[tuple[Any, ...]] = []
 
@@ -66,18 +66,20 @@ class StoredRuns:
             return self._fields_of(run.index)
         return self._params_of(run.index) if part == "params" else self._ledger_of(run.index)
 
-    def _params_of(self, place: int) -> Params:
-        return Params(self._params()[self._places[place]])
+    def _params_of(self, index: int) -> Params:
+        return Params(self._params()[self._rows[index]])
 
-    def _fields_of(self, place: int) -> Namespace:
+    def _fields_of(self, index: int) -> Namespace:
         """Return the fields of a run, the large ones of which are not kept here."""
-        found = Namespace(zip(self._keys, [column[place] for column in self._columns], strict=True))
+        fields = Namespace(
+            zip(self._keys, [column[index] for column in self._columns], strict=True)
+        )
         for key in self._sparse:
-            if found[key] is MISSING:
-                del found[key]
+            if fields[key] is MISSING:
+                del fields[key]
         for column in self._large:
-            column[place] = None
-        return found
+            column[index] = None
+        return fields
 
     @cached_property
     def _sparse(self) -> list[str]:
@@ -86,14 +88,14 @@ class StoredRuns:
         mixed = [(key, column) for key, column in columns if not isinstance(column, array)]
         return [key for key, column in mixed if any(value is MISSING for value in column)]
 
-    def _ledger_of(self, place: int) -> LedgerEntry:
+    def _ledger_of(self, index: int) -> LedgerEntry:
         if not self._entries:
             columns = [
                 LEDGER_COLUMNS[name].values(self._ledger[name], self._dialect)
                 for name in RUN_COLUMNS
             ]
             self._entries = list(zip(*columns, strict=True))
-        row = self._places[place]
+        row = self._rows[index]
         state, steps, *rest = self._entries[row]
         entry = LedgerEntry(state, self._steps[steps].copy(), *rest)
         if entry.steps or entry.step is not None:

@@ -1,4 +1,4 @@
-"""Rows of the ledger: what is known of a run beside its fields."""
+"""Rows of the ledger: what is known of a run in addition to its fields."""
 
 from __future__ import annotations
 

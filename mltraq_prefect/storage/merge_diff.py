@@ -15,14 +15,14 @@ from mltraq_prefect.storage.write_plan import Plan
 
 @dataclass(slots=True)
 class Changes:
-    """Which runs of a plan are to be written, by place.
+    """Which runs of a plan are to be written, by index.
 
     Attributes:
         new: Runs that the database does not have.
         cells: Runs of which it has other values, by the keys of those fields.
         ledger: The ledger marks that those runs, or their ledger rows alone, shall have.
         steps: Completed steps that the database did not list for a run that is written.
-        entries: Names of the steps whose entries are to be written, by place of the run.
+        entries: Names of the steps whose entries are to be written, by index of the run.
         kept: Runs whose ledger rows stay as they are, but for the residual.
     """
 
@@ -33,9 +33,9 @@ class Changes:
     entries: dict[int, list[str]] = field(default_factory=dict)
     kept: set[int] = field(default_factory=set)
 
-    def places(self) -> list[int]:
-        """Return the places of runs that the database has and that change."""
-        return [place for places in self.cells.values() for place in places]
+    def indexes(self) -> list[int]:
+        """Return the indexes of runs that the database has and that change."""
+        return [index for indexes in self.cells.values() for index in indexes]
 
 
 def find_changes(
@@ -54,10 +54,10 @@ def find_changes(
             have is left alone, where one that was read and is gone is deleted.
     """
     changes = Changes()
-    for place, (run, seen) in enumerate(zip(plan.record.runs, plan.part().rows(), strict=True)):
+    for index, (run, seen) in enumerate(zip(plan.record.runs, plan.part().all_seen(), strict=True)):
         now = stored.get(run.id_run)
         if now is None:
-            changes.new.append(place)
+            changes.new.append(index)
             changes.steps.update(dict.fromkeys(run.ledger.steps))
             continue
         read = None if snapshot is None else snapshot.runs.get(run.id_run)
@@ -68,15 +68,15 @@ def find_changes(
             keys = tuple(_changed(plan, run, seen, read))
             mark = _of_read(seen.ledger, read.ledger, now)
         if keys or mark != now:
-            changes.cells.setdefault(keys, []).append(place)
-            changes.ledger[place] = mark
+            changes.cells.setdefault(keys, []).append(index)
+            changes.ledger[index] = mark
             _note_steps(changes, mark, now)
             if mark.state == "pending":
-                changes.kept.add(place)
+                changes.kept.add(index)
             elif mark != now:
-                changes.entries[place] = _differing(mark, now)
+                changes.entries[index] = _differing(mark, now)
             elif read is not None and seen.ledger == read.ledger:
-                _note_repetition(changes, place, run, seen.duration_s != read.duration_s)
+                _note_repetition(changes, index, run, seen.duration_s != read.duration_s)
     return changes
 
 
@@ -128,13 +128,13 @@ def _note_steps(changes: Changes, mark: LedgerMark, now: LedgerMark) -> None:
         changes.steps.update(dict.fromkeys(added))
 
 
-def _note_repetition(changes: Changes, place: int, run: Run, is_repeated: bool) -> None:
+def _note_repetition(changes: Changes, index: int, run: Run, is_repeated: bool) -> None:
     """Note what is to be written of a run that came to the same, if it was executed again."""
     if is_repeated:
         steps = run.ledger.steps
-        changes.entries[place] = [step for step in run.ledger.executed if step in steps]
+        changes.entries[index] = [step for step in run.ledger.executed if step in steps]
     else:
-        changes.kept.add(place)
+        changes.kept.add(index)
 
 
 def _differing(mark: LedgerMark, now: LedgerMark) -> list[str]:

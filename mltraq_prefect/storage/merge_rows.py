@@ -18,7 +18,7 @@ from mltraq_prefect.storage.values.residuals import Residual, dump_residual, par
 from mltraq_prefect.storage.write_plan import Plan
 
 Dumped = dict[int, tuple[tuple[tuple[str, ...], bytes | None, Residual], bytes | None]]
-"""By place of a run: what its residual is made of, and that residual."""
+"""By index of a run: what its residual is made of, and that residual."""
 
 
 class Cells(NamedTuple):
@@ -72,74 +72,74 @@ def updates_of(
     if not changes.cells:
         return Updates([], [], [], [])
     _dump(plan, changes, stored, dumped)
-    executed = [place for place in changes.places() if place not in changes.kept]
-    steps = [changes.entries.get(place, []) for place in executed]
-    changed = sorted(place for keys, some in changes.cells.items() if keys for place in some)
+    executed = [index for index in changes.indexes() if index not in changes.kept]
+    steps = [changes.entries.get(index, []) for index in executed]
+    changed = sorted(index for keys, some in changes.cells.items() if keys for index in some)
     return Updates(
         _ids(plan, changed),
         _fields(plan, changes, dialect),
         _ledger(plan, changes, executed, dumped, dialect),
-        run_steps.rows_of_some([runs[place] for place in executed], steps, dialect),
+        run_steps.rows_of_some([runs[index] for index in executed], steps, dialect),
     )
 
 
 def _dump(plan: Plan, changes: Changes, stored: Mapping[str, bytes], dumped: Dumped) -> None:
     """Encode the residuals that changed runs will have, unless that was done before."""
     new = plan.residuals()
-    for keys, places in changes.cells.items():
-        for place in places:
-            before = stored.get(plan.record.runs[place].id_run)
-            made_of = keys, before, new.get(place, Residual())
-            if place not in dumped or dumped[place][0] != made_of:
+    for keys, indexes in changes.cells.items():
+        for index in indexes:
+            before = stored.get(plan.record.runs[index].id_run)
+            made_of = keys, before, new.get(index, Residual())
+            if index not in dumped or dumped[index][0] != made_of:
                 old = Residual() if before is None else parse_residual(before)
-                dumped[place] = made_of, dump_residual(old.replaced(keys, made_of[2]))
+                dumped[index] = made_of, dump_residual(old.replaced(keys, made_of[2]))
 
 
 def _fields(plan: Plan, changes: Changes, dialect: Dialect) -> list[Cells]:
     cells = plan.cells(dialect)
-    found = []
-    for keys, places in changes.cells.items():
-        if placed := [key for key in keys if key in cells]:
-            kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in placed}
-            columns = [[cells[key][place] for place in places] for key in placed]
-            found.append(Cells(kinds, _ids(plan, places), columns))
-    return found
+    updates = []
+    for keys, indexes in changes.cells.items():
+        if with_column := [key for key in keys if key in cells]:
+            kinds = {str(plan.layout[key].name): plan.layout[key].kind for key in with_column}
+            columns = [[cells[key][index] for index in indexes] for key in with_column]
+            updates.append(Cells(kinds, _ids(plan, indexes), columns))
+    return updates
 
 
 def _ledger(
     plan: Plan, changes: Changes, executed: list[int], dumped: Dumped, dialect: Dialect
 ) -> list[Cells]:
-    idle = [place for place in changes.places() if place in changes.kept]
-    found = []
+    idle = [index for index in changes.indexes() if index in changes.kept]
+    updates = []
     if idle:
-        residuals = [[dumped[place][1] for place in idle]]
-        found.append(Cells({"residual": BINARY}, _ids(plan, idle), residuals))
+        residuals = [[dumped[index][1] for index in idle]]
+        updates.append(Cells({"residual": BINARY}, _ids(plan, idle), residuals))
     if executed:
         columns = ledger_columns(
-            [plan.record.runs[place].ledger for place in executed],
-            list(zip(*[changes.ledger[place] for place in executed], strict=True)),
-            [dumped[place][1] for place in executed],
+            [plan.record.runs[index].ledger for index in executed],
+            list(zip(*[changes.ledger[index] for index in executed], strict=True)),
+            [dumped[index][1] for index in executed],
             dialect,
         )
-        found.append(Cells(STATE, _ids(plan, executed), columns))
-    return found
+        updates.append(Cells(STATE, _ids(plan, executed), columns))
+    return updates
 
 
-def _ids(plan: Plan, places: Sequence[int]) -> list[str]:
-    return [plan.record.runs[place].id_run for place in places]
+def _ids(plan: Plan, indexes: Sequence[int]) -> list[str]:
+    return [plan.record.runs[index].id_run for index in indexes]
 
 
-def write(transaction: Transaction, updates: Updates, found: Entry) -> None:
+def write(transaction: Transaction, updates: Updates, entry: Entry) -> None:
     """Write what changes of the runs of an experiment.
 
     Raises:
         RowsMissing: Somebody has deleted the row of one in the table of runs.
     """
-    tables.check_rows(transaction, found, updates.changed)
+    tables.check_rows(transaction, entry, updates.changed)
     for kinds, ids, columns in updates.fields:
-        held = rows.beside(transaction, found.id_experiment, ids, kinds, columns, fresh=False)
-        transaction.update(found.table, kinds, {"id_run": KEY}, [*held, ids])
+        cells = rows.store_large(transaction, entry.id_experiment, ids, kinds, columns, fresh=False)
+        transaction.update(entry.table, kinds, {"id_run": KEY}, [*cells, ids])
     for kinds, ids, columns in updates.ledger:
-        keys = [Constant(found.id_experiment, len(ids)), ids]
+        keys = [Constant(entry.id_experiment, len(ids)), ids]
         transaction.update("experiment_runs", kinds, KEYS, [*columns, *keys])
-    run_steps.replace(transaction, found.id_experiment, updates.steps)
+    run_steps.replace(transaction, entry.id_experiment, updates.steps)

@@ -126,8 +126,8 @@ class Merger:
         plan = uncollected(self._plan, base, (limit, left), states)
         unread = self._unread(plan, base, states)
         changes = uncollected(self._changes, plan, base, states, unread)
-        places = changes.places()
-        changed = [ids[place] for place in places]
+        indexes = changes.indexes()
+        changed = [ids[index] for index in indexes]
         residuals = self._read(base, lambda t: stored_runs.residuals(t, base, changed))
         own = self._own_of(base)
         basis = Basis(base, states, own, unread, residuals)
@@ -148,8 +148,8 @@ class Merger:
     def _read(self, base: Entry, select: Callable[[Transaction], Callable[[], T]]) -> T:
         """Select something of the experiment; make it when the transaction has ended."""
         with self._database.reading(base.table) as transaction:
-            found = experiments_table.find(transaction, base.name)
-            if found is None or _shape(found) != _shape(base):
+            current = experiments_table.find(transaction, base.name)
+            if current is None or _shape(current) != _shape(base):
                 raise Moved
             make = select(transaction)
         return uncollected(make)
@@ -206,10 +206,10 @@ class Merger:
         }
         return find_changes(plan, states, plan.record.snapshot, fresh)
 
-    def _rows(self, plan: Plan, places: list[int]) -> rows.Rows | None:
+    def _rows(self, plan: Plan, indexes: list[int]) -> rows.Rows | None:
         """Encode the rows of new runs, unless that was done before."""
-        if self._new is None or self._new[0] is not plan or self._new[1] != places:
-            self._new = plan, places, rows.rows_of(plan, places, self._job.dialect)
+        if self._new is None or self._new[0] is not plan or self._new[1] != indexes:
+            self._new = plan, indexes, rows.rows_of(plan, indexes, self._job.dialect)
         return self._new[2]
 
     def _own_of(self, base: Entry) -> OwnFields:
@@ -232,69 +232,71 @@ class Merger:
 
     # -- in the transaction ----------------------------------------------------------------------
 
-    def merge(self, transaction: Transaction, merge: Merge, found: Entry | None) -> Written | None:
+    def merge(
+        self, transaction: Transaction, merge: Merge, current: Entry | None
+    ) -> Written | None:
         """Write what was prepared, or nothing if it does not fit what is there now."""
-        if found is None or not self._fits(transaction, merge, found):
+        if current is None or not self._fits(transaction, merge, current):
             return None
         plan, changes = merge.plan, merge.changes
-        entry = self._entry(merge, found)
-        places = sorted([*changes.new, *changes.places()])
-        is_same = not places and entry == found and merge.own is None
+        entry = self._entry(merge, current)
+        indexes = sorted([*changes.new, *changes.indexes()])
+        is_same = not indexes and entry == current and merge.own is None
         if is_same and merge.sealed is None:
-            return self._job.written(found, plan, 0, [], list(plan.fields))
-        if self._is_fixed(transaction, plan, found):
+            return self._job.written(current, plan, 0, [], list(plan.fields))
+        if self._is_fixed(transaction, plan, current):
             return None
-        run_tables.reshape(transaction, found.table, found.layout, plan.layout)
+        run_tables.reshape(transaction, current.table, current.layout, plan.layout)
         if changes.new:
-            first = 1 + tables.last_position(transaction, found.id_experiment)
-            rows.insert(transaction, found.id_experiment, found.table, merge.new, first=first)
-        merge_rows.write(transaction, merge.updates, found)
+            first = 1 + tables.last_position(transaction, current.id_experiment)
+            rows.insert(transaction, current.id_experiment, current.table, merge.new, first=first)
+        merge_rows.write(transaction, merge.updates, current)
         now = {"write": self._job.token, **experiments_table.origin()}
-        entry = replace(entry, properties=entry.properties | now, revision=found.revision + 1)
+        entry = replace(entry, properties=entry.properties | now, revision=current.revision + 1)
         experiments_table.update(transaction, entry)
         if merge.own is not None:
             own_fields.write(transaction, entry.id_experiment, merge.own)
         if self._job.dialect.ddl_commits:
             unfinished.forget(transaction, self._job.table)
-        self._job.put_beside(transaction, entry.id_experiment, merge.sealed)
-        return self._job.written(entry, plan, len(places), list(changes.steps), _touched(merge))
+        self._job.write_shared(transaction, entry.id_experiment, merge.sealed)
+        return self._job.written(entry, plan, len(indexes), list(changes.steps), _touched(merge))
 
-    def _fits(self, transaction: Transaction, merge: Merge, found: Entry) -> bool:
+    def _fits(self, transaction: Transaction, merge: Merge, current: Entry) -> bool:
         """Return whether what was read is what is there.
 
         A write of other runs is none of our business: merges of many into one experiment shall
         not wait for a moment in which nobody writes.
         """
         basis, base = merge.basis, merge.basis.entry
-        if _shape(found) != _shape(base):
+        if _shape(current) != _shape(base):
             return False
-        if found.revision == base.revision:
+        if current.revision == base.revision:
             return True
         ids = [run.id_run for run in self._job.record.runs]
-        changed = [ids[place] for place in merge.changes.places()]
+        changed = [ids[index] for index in merge.changes.indexes()]
         own = basis.own
         return (
-            stored_runs.states(transaction, found, ids)() == basis.states
-            and stored_runs.residuals(transaction, found, changed)() == basis.residuals
-            and (own is None or own == (own_fields.read(transaction, found.id_experiment),))
-            and stored_runs.is_same(transaction, found, basis.unread)
+            stored_runs.states(transaction, current, ids)() == basis.states
+            and stored_runs.residuals(transaction, current, changed)() == basis.residuals
+            and (own is None or own == (own_fields.read(transaction, current.id_experiment),))
+            and stored_runs.is_same(transaction, current, basis.unread)
         )
 
-    def _is_fixed(self, transaction: Transaction, plan: Plan, found: Entry) -> bool:
+    def _is_fixed(self, transaction: Transaction, plan: Plan, current: Entry) -> bool:
         """Change the kinds of columns; return whether some cannot be changed, and none was."""
         retyped = plan.retyped()
-        fixed = tables.fixed(transaction, found.table, retyped)
+        fixed = tables.fixed(transaction, current.table, retyped)
         if not fixed:
-            fixed = tables.retype(transaction, found.table, retyped, plan.layout)
+            fixed = tables.retype(transaction, current.table, retyped, plan.layout)
         self._fixed |= fixed
         return bool(fixed)
 
-    def _entry(self, merge: Merge, found: Entry) -> Entry:
+    def _entry(self, merge: Merge, current: Entry) -> Entry:
         changes = merge.changes
         return replace(
-            found,
-            run_count=found.run_count + len(changes.new),
-            layout=merge.plan.layout if changes.new or changes.cells else found.layout,
+            current,
+            run_count=current.run_count + len(changes.new),
+            layout=merge.plan.layout if changes.new or changes.cells else current.layout,
         )
 
 
@@ -323,10 +325,10 @@ def _has_lost(plan: Plan, states: dict[str, LedgerMark]) -> bool:
         StoreError: It was loaded in part.
     """
     runs = plan.record.runs
-    gone = [place for place, run in enumerate(runs) if run.id_run not in states]
-    partial_loads.refuse_gone(plan.record, [runs[place].id_run for place in gone])
+    gone = [index for index, run in enumerate(runs) if run.id_run not in states]
+    partial_loads.refuse_gone(plan.record, [runs[index].id_run for index in gone])
     return any(
-        projected.cells[place] is UNCHANGED for projected in plan.fields.values() for place in gone
+        projected.cells[index] is UNCHANGED for projected in plan.fields.values() for index in gone
     )
 
 

@@ -24,7 +24,7 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callabl
 
     See `Store.numbers`.
     """
-    entry = reader.found(transaction, name)
+    entry = reader.stored_entry(transaction, name)
     keys = [key for key, column in entry.layout.items() if column.kind.is_numeric and column.name]
     states = _states(transaction, entry)
     sql = _statement(transaction, entry, keys[:SHOWN_COLUMNS])
@@ -37,23 +37,23 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callabl
     def made() -> Numbers:
         positions, ids, texts = ledger()
         order = np.argsort(positions).tolist()
-        params = parse_params([texts[place] for place in order])
-        fields = _fields(entry, [ids[place] for place in order], *cells())
+        params = parse_params([texts[index] for index in order])
+        fields = _fields(entry, [ids[index] for index in order], *cells())
         return Numbers(entry.table, sql, states, params, fields)
 
     return made
 
 
 def _fields(
-    entry: Entry, ids: Sequence[str], found: Sequence[str], cells: Mapping[str, Sequence[Any]]
+    entry: Entry, ids: Sequence[str], stored: Sequence[str], cells: Mapping[str, Sequence[Any]]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the cells of runs in the order of their ids, from those in the order found."""
+    """Return the cells of runs in the order of their ids, from those in the order of the table."""
     import pandas as pd
 
-    places = pd.Index([*found], dtype="object").get_indexer(pd.Index([*ids], dtype="object"))
-    if absent := [ids[place] for place in np.flatnonzero(places < 0).tolist()]:
+    indexes = pd.Index([*stored], dtype="object").get_indexer(pd.Index([*ids], dtype="object"))
+    if absent := [ids[index] for index in np.flatnonzero(indexes < 0).tolist()]:
         raise tables.missing(entry, absent)
-    return {key: _floats(entry, key, column)[places] for key, column in cells.items()}
+    return {key: _floats(entry, key, column)[indexes] for key, column in cells.items()}
 
 
 def _states(transaction: Transaction, entry: Entry) -> dict[str, StateTotal]:

@@ -70,21 +70,21 @@ def cells_of(exact: Exact, dialect: Dialect) -> Cells:
     return fields_as_json(exact, dialect), residual
 
 
-def placed(transaction: Transaction, id_experiment: str, cells: Cells) -> Cells:
-    """Store a large residual beside the row, which is written often; return what the row holds."""
+def store_large(transaction: Transaction, id_experiment: str, cells: Cells) -> Cells:
+    """Store a large residual outside of the row; return what the row holds."""
     text, residual = cells
-    held = large_values.put(transaction, id_experiment, [_NO_RUN], {"residual": [residual]})
-    return text, held["residual"][0]
+    stored = large_values.put(transaction, id_experiment, [_NO_RUN], {"residual": [residual]})
+    return text, stored["residual"][0]
 
 
 def read(transaction: Transaction, id_experiment: str) -> bytes | None:
     """Return the residual of the fields of an experiment that is there."""
     sql = "SELECT residual FROM experiments WHERE id_experiment = ?"
     cells = transaction.rows(sql, (id_experiment,))[0]
-    found: bytes | None = large_values.get(
+    residual: bytes | None = large_values.get(
         transaction, id_experiment, "residual", [_NO_RUN], cells
     )[0]
-    return found
+    return residual
 
 
 def parsed(residual: bytes | None, experiment: str) -> Exact:
@@ -107,5 +107,5 @@ def parsed(residual: bytes | None, experiment: str) -> Exact:
 def write(transaction: Transaction, id_experiment: str, cells: Cells) -> None:
     """Write the fields of an experiment."""
     large_values.drop(transaction, id_experiment, [_NO_RUN], ["residual"])
-    columns = [[cell] for cell in (*placed(transaction, id_experiment, cells), id_experiment)]
+    columns = [[cell] for cell in (*store_large(transaction, id_experiment, cells), id_experiment)]
     transaction.update("experiments", OWN_FIELDS, {"id_experiment": KEY}, columns)

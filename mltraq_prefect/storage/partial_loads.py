@@ -9,7 +9,7 @@ from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Record
 
 
-def refuse_other(record: Record, found: Entry | None) -> None:
+def refuse_other(record: Record, current: Entry | None) -> None:
     """Refuse to write it into another experiment than the one that was read, or as a new one.
 
     Its runs would be written without those fields, or with values that belong to others.
@@ -20,9 +20,9 @@ def refuse_other(record: Record, found: Entry | None) -> None:
     read = record.snapshot
     if read is None or not record.missing_fields:
         return
-    if found is None or found.id_experiment != read.id_experiment:
+    if current is None or current.id_experiment != read.id_experiment:
         raise StoreError(
-            f"experiment {record.name!r} has been {'deleted' if found is None else 'replaced'} "
+            f"experiment {record.name!r} has been {'deleted' if current is None else 'replaced'} "
             f"since it was loaded without {_named(record.missing_fields)}, so nothing was written; "
             "load it again"
         )

@@ -65,8 +65,8 @@ def _culprit(record: Record) -> str:
         for part in parts
         for key, value in dict(getattr(run, part)).items()
     ]
-    found = (f"{place} (of type {type(v).__name__})" for place, v in own + of_runs if _fails(v))
-    return next(found, "")
+    culprits = (f"{path} (of type {type(v).__name__})" for path, v in own + of_runs if _fails(v))
+    return next(culprits, "")
 
 
 def _fails(value: object) -> bool:

@@ -53,7 +53,7 @@ def read(
 
     See `Store.read`.
     """
-    entry = found(transaction, name)
+    entry = stored_entry(transaction, name)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
     check_name(transaction, pending, entry)
     if pending is not None:
@@ -66,9 +66,9 @@ def read(
     dialect = transaction.dialect
 
     def record() -> Record:
-        found = _record(entry, keys, ledger(), cells(), executions, dialect)
-        found.fingerprints = prints
-        return _with_fields(found, own)
+        made = _record(entry, keys, ledger(), cells(), executions, dialect)
+        made.fingerprints = prints
+        return _with_fields(made, own)
 
     return record
 
@@ -115,11 +115,11 @@ def _ledger(columns: Sequence[Sequence[Any]], ids: Sequence[str] | None) -> Ledg
 
 
 def _rows(ledger: Ledger, are_wanted: Sequence[bool]) -> Ledger:
-    places = [place for place, is_wanted in enumerate(are_wanted) if is_wanted]
-    return dict(zip(ledger, picked([*ledger.values()], places), strict=True))
+    indexes = [index for index, is_wanted in enumerate(are_wanted) if is_wanted]
+    return dict(zip(ledger, picked([*ledger.values()], indexes), strict=True))
 
 
-def found(transaction: Transaction, name: str) -> Entry:
+def stored_entry(transaction: Transaction, name: str) -> Entry:
     """Return the entry of an experiment.
 
     Raises:
@@ -160,26 +160,26 @@ def _runs(
     entry: Entry,
     keys: list[str],
     listed: LedgerPart,
-    found: tables.Cells,
+    stored: tables.Cells,
     executed: Callable[[], Executions],
     dialect: Dialect,
 ) -> tuple[list[Run], Snapshot]:
     ledger, steps = listed
-    ids, cells, places = _matched(entry, ledger, *found)
+    ids, cells, indexes = _matched(entry, ledger, *stored)
     residuals = _residuals(ledger, entry)
     exact = {key: _exact(entry, key, ids, cells[key], residuals) for key in keys}
     marks = [_marks(entry, key, cells[key], exact[key]) for key in keys]
     fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
     params = partial(_params, entry, ledger, residuals)
     large = [key for key, marked in zip(keys, marks, strict=True) if fields[key] is not marked]
-    source = StoredRuns(dialect, fields, large, params, ledger, steps, places, executed)
+    source = StoredRuns(dialect, fields, large, params, ledger, steps, indexes, executed)
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
     ledger_marks = [ledger[name] for name in LedgerMark._fields]
-    part = Part(tuple(keys), ids, marks, ledger_marks, places, ledger["duration_s"])
+    part = Part(tuple(keys), ids, marks, ledger_marks, indexes, ledger["duration_s"])
     snapshot = Snapshot(entry.id_experiment, SeenRuns(part))
-    positions = np.array(ledger["position"], dtype=np.int64)[np.array(places, dtype=np.intp)]
+    positions = np.array(ledger["position"], dtype=np.int64)[np.array(indexes, dtype=np.intp)]
     if (np.diff(positions) < 0).any():
-        runs = [runs[place] for place in np.argsort(positions).tolist()]
+        runs = [runs[index] for index in np.argsort(positions).tolist()]
     return runs, snapshot
 
 
@@ -196,26 +196,26 @@ def _matched(
     if list(stored) == np.array(ids, dtype=object)[in_order].tolist():  # as written, mostly
         return stored, cells, array("q", in_order.tobytes())
     known = dict(zip(ids, range(len(ids)), strict=True))
-    found: Sequence[Any] = list(map(known.get, stored))
-    if None in found:
-        wanted = [place for place, row in enumerate(found) if row is not None]
+    rows: Sequence[Any] = list(map(known.get, stored))
+    if None in rows:
+        wanted = [index for index, row in enumerate(rows) if row is not None]
         cells = dict(zip(cells, picked([*cells.values()], wanted), strict=True))
-        stored, found = picked([stored, found], wanted)
-    if len(found) != len(ids):
+        stored, rows = picked([stored, rows], wanted)
+    if len(rows) != len(ids):
         there = set(stored)
         raise tables.missing(entry, [id_run for id_run in ids if id_run not in there])
-    return stored, cells, found
+    return stored, cells, rows
 
 
 def _residuals(ledger: Ledger, entry: Entry) -> dict[str, Residual]:
-    found = {}
+    parsed = {}
     for id_run, data in zip(ledger["id_run"], ledger["residual"], strict=True):
         if data is not None:
             try:
-                found[id_run] = parse_residual(data)
+                parsed[id_run] = parse_residual(data)
             except CorruptData as error:
                 raise error.within(entry.name, id_run, "residual") from None
-    return found
+    return parsed
 
 
 def _exact(
@@ -244,8 +244,8 @@ def _values(
             if not exact:
                 return revive(column, cells)
             values = list(revive(column, [None if i in exact else c for i, c in enumerate(cells)]))
-        for place, data in exact.items():
-            values[place] = decode(data)
+        for index, data in exact.items():
+            values[index] = decode(data)
     except CorruptData:
         raise _located(entry, key, ids, cells, exact) from None
     return values
@@ -256,12 +256,12 @@ def _located(
 ) -> CorruptData:
     """Find the run whose value cannot be read; only errors pay for it."""
     column = entry.layout[key]
-    for place, (id_run, cell) in enumerate(zip(ids, cells, strict=True)):
+    for index, (id_run, cell) in enumerate(zip(ids, cells, strict=True)):
         try:
             with tables.of_kind(entry, key):
                 revive(column, [cell])
-            if place in exact:
-                decode(exact[place])
+            if index in exact:
+                decode(exact[index])
         except CorruptData as error:
             return error.within(entry.name, id_run, key)
     raise AssertionError("the error did not come back")
@@ -299,11 +299,11 @@ def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]
 
 def _states(transaction: Transaction) -> dict[str, dict[str, int]]:
     """Count the runs of each experiment by state."""
-    found: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     sql = "SELECT id_experiment, state, count(*) FROM experiment_runs GROUP BY id_experiment, state"
     for id_experiment, state, count in transaction.rows(sql):
-        found.setdefault(id_experiment, {})[state] = count
-    return found
+        counts.setdefault(id_experiment, {})[state] = count
+    return counts
 
 
 def _summary(entry: Entry, states: dict[str, int]) -> dict[str, Any]:

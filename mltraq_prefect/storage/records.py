@@ -57,7 +57,7 @@ class Part(NamedTuple):
         ids: The runs.
         marks: For each field a mark of each run.
         ledger: The columns of `LedgerMark`, which may be in another order.
-        places: Where the runs are in those.
+        rows: The row of each run in those.
         durations: A column like those: how long the runs were executed, in seconds; or nothing.
     """
 
@@ -65,30 +65,30 @@ class Part(NamedTuple):
     ids: Sequence[str]
     marks: Sequence[Sequence[Mark]]
     ledger: Sequence[Sequence[Any]]
-    places: Sequence[int]
+    rows: Sequence[int]
     durations: Sequence[float | None] = ()
 
     def column(self, key: str) -> Sequence[Mark] | None:
         """Return the marks of one field, or None if it was not seen."""
         return self.marks[self.fields.index(key)] if key in self.fields else None
 
-    def seen(self, place: int) -> Seen:
+    def seen(self, index: int) -> Seen:
         """Return what the database holds of one of the runs."""
-        marks = tuple([column[place] for column in self.marks])
-        row = self.places[place]
+        marks = tuple([column[index] for column in self.marks])
+        row = self.rows[index]
         ledger = LedgerMark(*[column[row] for column in self.ledger])
         return Seen(self.fields, marks, ledger, self.durations[row] if self.durations else None)
 
-    def rows(self) -> Iterator[Seen]:
+    def all_seen(self) -> Iterator[Seen]:
         """Yield what the database holds of each run."""
         marks: Iterable[tuple[Mark, ...]] = (
             zip(*self.marks, strict=True) if self.fields else repeat(())
         )
         ledger = map(
-            tuple.__new__, repeat(LedgerMark), zip(*picked(self.ledger, self.places), strict=True)
+            tuple.__new__, repeat(LedgerMark), zip(*picked(self.ledger, self.rows), strict=True)
         )
         durations: Iterable[float | None] = (
-            picked([self.durations], self.places)[0] if self.durations else repeat(None)
+            picked([self.durations], self.rows)[0] if self.durations else repeat(None)
         )
         rows = zip(repeat(self.fields), marks, ledger, durations, strict=False)
         return map(tuple.__new__, repeat(Seen), rows)
@@ -102,8 +102,8 @@ class SeenRuns(Mapping[str, Seen]):
         self._places: dict[str, tuple[Part, int] | Seen] = {}
 
     def __getitem__(self, id_run: str) -> Seen:
-        found = self._index()[id_run]
-        return found if isinstance(found, Seen) else found[0].seen(found[1])
+        entry = self._index()[id_run]
+        return entry if isinstance(entry, Seen) else entry[0].seen(entry[1])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._index())
@@ -120,19 +120,19 @@ class SeenRuns(Mapping[str, Seen]):
         if part is not None and part.ids == ids:
             return part.column(key) or [None] * len(ids)
         columns: dict[int, Sequence[Mark] | None] = {}
-        found = []
+        marks = []
         for seen in map(self._index().get, ids):
             if isinstance(seen, Seen):
-                found.append(dict(zip(seen.fields, seen.marks, strict=True)).get(key))
+                marks.append(dict(zip(seen.fields, seen.marks, strict=True)).get(key))
             elif seen is None:
-                found.append(None)
+                marks.append(None)
             else:
-                part, place = seen
+                part, index = seen
                 if id(part) not in columns:
                     columns[id(part)] = part.column(key)
                 column = columns[id(part)]
-                found.append(None if column is None else column[place])
-        return found
+                marks.append(None if column is None else column[index])
+        return marks
 
     def fields(self, ids: Iterable[str]) -> Iterator[tuple[str, ...]]:
         """Yield the keys of the fields that were seen, once for each run or part that has them."""
@@ -155,8 +155,8 @@ class SeenRuns(Mapping[str, Seen]):
 
     def _index(self) -> dict[str, tuple[Part, int] | Seen]:
         if (part := self._part) is not None:
-            places = zip(repeat(part), range(len(part.ids)), strict=False)
-            self._places = dict(zip(part.ids, places, strict=True))
+            indexes = zip(repeat(part), range(len(part.ids)), strict=False)
+            self._places = dict(zip(part.ids, indexes, strict=True))
             self._part = None
         return self._places
 

@@ -10,7 +10,7 @@ from mltraq_prefect.storage import large_values, run_steps
 from mltraq_prefect.storage.ledger import LEDGER, ledger_columns
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.columns import Constant, column, picked, sorted_places
+from mltraq_prefect.storage.values.columns import Constant, column, picked, sorted_indexes
 from mltraq_prefect.storage.values.kinds import KEY, Kind
 from mltraq_prefect.storage.values.residuals import dump_residual
 from mltraq_prefect.storage.write_plan import Plan
@@ -39,30 +39,30 @@ class Rows:
     steps: list[run_steps.StepRows]
 
 
-def rows_of(plan: Plan, places: Sequence[int], dialect: Dialect) -> Rows | None:
+def rows_of(plan: Plan, indexes: Sequence[int], dialect: Dialect) -> Rows | None:
     """Return the rows of some runs of a plan; None for no runs."""
-    if not places:
+    if not indexes:
         return None
     runs = plan.record.runs
     cells = plan.cells(dialect)
     all_ids = [run.id_run for run in runs]
-    position = {place: number for number, place in enumerate(places)}
+    position = {index: number for number, index in enumerate(indexes)}
     # In the order of its key, a tree of random ids is written page by page.
-    in_order = sorted_places(all_ids, places)
-    listed = [runs[place] for place in in_order]
+    in_order = sorted_indexes(all_ids, indexes)
+    listed = [runs[index] for index in in_order]
     residuals = plan.residuals()
     ledger = ledger_columns(
         [run.ledger for run in listed],
         picked(plan.ledger, in_order),
-        [dump_residual(residuals.get(place)) for place in in_order],
+        [dump_residual(residuals.get(index)) for index in in_order],
         dialect,
     )
     return Rows(
         kinds={str(plan.layout[key].name): plan.layout[key].kind for key in cells},
-        ids=[all_ids[place] for place in places],
-        cells=list(map(column, picked(list(cells.values()), places))),
+        ids=[all_ids[index] for index in indexes],
+        cells=list(map(column, picked(list(cells.values()), indexes))),
         ledger_ids=[run.id_run for run in listed],
-        order=[position[place] for place in in_order],
+        order=[position[index] for index in in_order],
         ledger=ledger,
         steps=run_steps.rows_of(listed, dialect),
     )
@@ -82,15 +82,15 @@ def insert(
     """
     if rows is None:
         return
-    held = beside(transaction, id_experiment, rows.ids, rows.kinds, rows.cells, fresh=True)
-    transaction.insert(table, {"id_run": KEY, **rows.kinds}, [rows.ids, *held])
-    positions = [first + place for place in rows.order]
+    cells = store_large(transaction, id_experiment, rows.ids, rows.kinds, rows.cells, fresh=True)
+    transaction.insert(table, {"id_run": KEY, **rows.kinds}, [rows.ids, *cells])
+    positions = [first + index for index in rows.order]
     key = [Constant(id_experiment, len(positions)), rows.ledger_ids, positions]
     transaction.insert("experiment_runs", LEDGER, [*key, *rows.ledger])
     run_steps.insert(transaction, id_experiment, rows.steps)
 
 
-def beside(
+def store_large(
     transaction: Transaction,
     id_experiment: str,
     ids: Sequence[str],
@@ -99,9 +99,11 @@ def beside(
     *,
     fresh: bool,
 ) -> list[Sequence[Any]]:
-    """Store large values beside the table of runs; return the columns that are left for it."""
-    found = dict(zip(kinds, columns, strict=True))
-    binary = {name: cells for name, cells in found.items() if kinds[name].is_envelope}
+    """Store large values outside of the table of runs; return the columns that are left for it."""
+    cells_by_name = dict(zip(kinds, columns, strict=True))
+    binary = {name: cells for name, cells in cells_by_name.items() if kinds[name].is_envelope}
     if not fresh:
         large_values.drop(transaction, id_experiment, ids, binary)
-    return list((found | large_values.put(transaction, id_experiment, ids, binary)).values())
+    return list(
+        (cells_by_name | large_values.put(transaction, id_experiment, ids, binary)).values()
+    )

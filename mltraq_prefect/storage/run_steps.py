@@ -49,11 +49,11 @@ _READ: dict[str, LedgerColumn] = {
 
 def rows_of(runs: Sequence[Run], dialect: Dialect) -> list[StepRows]:
     """Return the rows of all steps of runs, ready for the driver."""
-    found: dict[str, list[tuple[str, StepEntry]]] = {}
+    by_step: dict[str, list[tuple[str, StepEntry]]] = {}
     for run in runs:
         for step, entry in entries(run):
-            found.setdefault(step, []).append((run.id_run, entry))
-    return [_rows(step, found[step], dialect) for step in sorted(found, key=step_key)]
+            by_step.setdefault(step, []).append((run.id_run, entry))
+    return [_rows(step, by_step[step], dialect) for step in sorted(by_step, key=step_key)]
 
 
 def insert(transaction: Transaction, id_experiment: str, steps: Sequence[StepRows]) -> None:
@@ -73,15 +73,15 @@ def rows_of_some(
         steps: Names of those steps, of each run.
         dialect: The backend.
     """
-    found: dict[str, list[tuple[str, StepEntry]]] = {}
+    by_step: dict[str, list[tuple[str, StepEntry]]] = {}
     for run, names in zip(runs, steps, strict=True):
         known = dict(entries(run)) if names else {}
         for step in names:
             entry = known.get(step) or StepEntry("pending")
-            found.setdefault(step, []).append((run.id_run, entry))
+            by_step.setdefault(step, []).append((run.id_run, entry))
     return [
-        _rows(step, sorted(found[step], key=lambda row: row[0]), dialect)
-        for step in sorted(found, key=step_key)
+        _rows(step, sorted(by_step[step], key=lambda row: row[0]), dialect)
+        for step in sorted(by_step, key=step_key)
     ]
 
 
@@ -122,9 +122,9 @@ def _delete(
     if not transaction.rows(f"SELECT 1 {where} LIMIT 1", key):
         return  # a new step, as mostly
     for start in range(0, len(ids), CHUNK):
-        some = ids[start : start + CHUNK]
-        marks = ", ".join("?" * len(some))
-        transaction.run(f"DELETE {where} AND id_run IN ({marks})", (*key, *some))
+        chunk = ids[start : start + CHUNK]
+        marks = ", ".join("?" * len(chunk))
+        transaction.run(f"DELETE {where} AND id_run IN ({marks})", (*key, *chunk))
 
 
 def read(transaction: Transaction, id_experiment: str, ids: Sequence[str]) -> Executions:
@@ -138,15 +138,15 @@ def read(transaction: Transaction, id_experiment: str, ids: Sequence[str]) -> Ex
     dialect = transaction.dialect
     makers = [own.maker(dialect) for own in _READ.values()]
     sql = f"SELECT {', '.join(_READ)} FROM experiment_run_steps WHERE id_experiment = ?"
-    found: Executions = {}
-    for more, parameters in _parts(transaction, id_experiment, ids):
-        kept = transaction.select(sql + more, makers, (id_experiment, *parameters))
+    executions: Executions = {}
+    for condition, parameters in _parts(transaction, id_experiment, ids):
+        kept = transaction.select(sql + condition, makers, (id_experiment, *parameters))
         columns = [
             own.values(cells, dialect) for own, cells in zip(_READ.values(), kept, strict=True)
         ]
         for id_run, step, *said in zip(*columns, strict=True):
-            found.setdefault(id_run, {})[step] = StepEntry(*said)
-    return found
+            executions.setdefault(id_run, {})[step] = StepEntry(*said)
+    return executions
 
 
 def _parts(
@@ -166,7 +166,7 @@ def step_keys(transaction: Transaction, id_experiment: str) -> Iterator[str]:
     sql = "SELECT min(step_key) FROM experiment_run_steps WHERE id_experiment = ? AND step_key > ?"
     key = ""
     while True:
-        ((found,),) = transaction.rows(sql, (id_experiment, key))
-        if found is None:
+        ((following,),) = transaction.rows(sql, (id_experiment, key))
+        if following is None:
             return
-        yield (key := found)
+        yield (key := following)

@@ -107,15 +107,15 @@ def refuse_dependents(
     Raises:
         StoreError: Something hangs on it; names it.
     """
-    found = [
+    dependents = [
         dependent.what
         for dependent in transaction.dependents(entry.table)
         if columns is None or dependent.column in columns
     ]
-    if found:
+    if dependents:
         raise StoreError(
-            f"experiment {entry.name!r} cannot be {what}, as {', '.join(dict.fromkeys(found))} "
-            f"depends on its table {entry.table}; drop that first, and make it again afterwards"
+            f"experiment {entry.name!r} cannot be {what}, as "
+            f"{', '.join(dict.fromkeys(dependents))} depends on its table {entry.table}; drop that first, and make it again afterwards"
         )
 
 
@@ -225,13 +225,17 @@ def reshape(transaction: Transaction, table: str, old: Layout, new: Layout) -> N
     """Add the columns that a layout has gained."""
     if old == new:
         return
-    added = {key: column for key, column in new.items() if column.name and key not in _placed(old)}
+    added = {
+        key: column
+        for key, column in new.items()
+        if column.name and key not in _keys_with_column(old)
+    }
     _make_room(transaction, table, [str(column.name) for column in added.values()])
     for column in added.values():
         _add(transaction, table, column)
 
 
-def _placed(layout: Layout) -> set[str]:
+def _keys_with_column(layout: Layout) -> set[str]:
     return {key for key, column in layout.items() if column.name is not None}
 
 

@@ -180,7 +180,7 @@ class Store:
         return self._reading(lambda t: self._read_pickle(t, name), missing=name)
 
     def _read_pickle(self, transaction: Transaction, name: str) -> tuple[bytes, str]:
-        entry = reader.found(transaction, name)
+        entry = reader.stored_entry(transaction, name)
         rows = transaction.rows(
             "SELECT pickle FROM experiment_pickles WHERE id_experiment = ?", (entry.id_experiment,)
         )
@@ -251,7 +251,7 @@ class Store:
             entry = run_tables.recover(transaction, table_name(name), entry)
             if deleted and (entry is None or entry.id_experiment not in deleted):
                 return  # the commit was done, and its acknowledgement lost
-            entry = entry or reader.found(transaction, name)
+            entry = entry or reader.stored_entry(transaction, name)
             deleted.append(entry.id_experiment)
             run_tables.delete(transaction, entry)
 

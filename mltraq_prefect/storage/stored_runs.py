@@ -48,8 +48,10 @@ def residuals(
     transaction: Transaction, entry: Entry, ids: Sequence[str]
 ) -> Callable[[], dict[str, bytes]]:
     """Select the residuals of those runs that have one."""
-    some = (" AND residual IS NOT NULL", ())
-    selected = tables.ledger(transaction, entry.id_experiment, ("id_run", "residual"), ids, some)
+    condition = (" AND residual IS NOT NULL", ())
+    selected = tables.ledger(
+        transaction, entry.id_experiment, ("id_run", "residual"), ids, condition
+    )
 
     def made() -> dict[str, bytes]:
         wanted = set(ids)
@@ -69,11 +71,11 @@ def cells(
     natural = tables.cells(transaction, entry, keys, ids)
 
     def made() -> StoredCells:
-        found, columns = natural()
-        there = set(found)
+        stored, columns = natural()
+        there = set(stored)
         if absent := [id_run for id_run in ids if id_run not in there]:
             raise tables.missing(entry, absent)
-        return StoredCells(keys, found, columns, exact())
+        return StoredCells(keys, stored, columns, exact())
 
     return made
 
@@ -90,11 +92,11 @@ def is_same(transaction: Transaction, entry: Entry, before: StoredCells) -> bool
 def marks(entry: Entry, stored: StoredCells) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield the ids and marks of runs as they are in the database."""
     parsed = {id_run: parse_residual(data) for id_run, data in stored.residuals.items()}
-    found = []
+    columns = []
     for key in stored.keys if stored.ids else ():
         kind, own = entry.layout[key].kind, stored.cells[key]
         with tables.of_kind(entry, key):
             exact = exact_values(key, kind, stored.ids, own, parsed)
-            found.append(with_exact(kind.marks(own), exact))
-    rows = zip(*found, strict=True) if found else iter([()] * len(stored.ids))
+            columns.append(with_exact(kind.marks(own), exact))
+    rows = zip(*columns, strict=True) if columns else iter([()] * len(stored.ids))
     return zip(stored.ids, rows, strict=True)

@@ -34,7 +34,7 @@ def fixed(transaction: Transaction, table: str, columns: Mapping[str, Column]) -
     any, if their kind was only a guess from special values.
     """
     quote = transaction.quote
-    found = set()
+    keys = set()
     for key, column in columns.items():
         name = quote(str(column.name))
         condition, values = f"{name} NOT BETWEEN ? AND ?", [-EXACT_FLOAT, EXACT_FLOAT]
@@ -42,8 +42,8 @@ def fixed(transaction: Transaction, table: str, columns: Mapping[str, Column]) -
             condition, values = f"{name} IS NOT NULL", []
         sql = f"SELECT 1 FROM {quote(table)} WHERE {condition} LIMIT 1"
         if transaction.rows(sql, values):
-            found.add(key)
-    return found
+            keys.add(key)
+    return keys
 
 
 def retype(
@@ -102,17 +102,17 @@ def cells(
     selected = _selected(transaction, sql, "WHERE", (), ids, makers)
 
     def made() -> Cells:
-        found, *columns = selected()
-        held = {
-            key: _whole(transaction, entry, layout[key], found, cells)
+        stored, *columns = selected()
+        by_key = {
+            key: _whole(transaction, entry, layout[key], stored, cells)
             for key, cells in zip(placed, columns, strict=True)
         }
-        nothing = Constant(None, len(found))
-        return found, {key: held.get(key, nothing) for key in keys}
+        nothing = Constant(None, len(stored))
+        return stored, {key: by_key.get(key, nothing) for key in keys}
 
     if transaction.dialect.inline_bytes is None:
         return made
-    whole = made()  # with the large values that are beside the rows
+    whole = made()  # with the large values that are outside of the rows
     return lambda: whole
 
 
@@ -124,15 +124,15 @@ def _natural(
 
 
 def _whole(
-    transaction: Transaction, entry: Entry, place: Column, ids: Sequence[str], cells: Sequence[Any]
+    transaction: Transaction, entry: Entry, column: Column, ids: Sequence[str], cells: Sequence[Any]
 ) -> Sequence[Any]:
-    """Return cells with the large values that are beside them."""
-    if not place.kind.is_envelope:
+    """Return cells with the large values that they refer to."""
+    if not column.kind.is_envelope:
         return cells
     try:
-        return large_values.get(transaction, entry.id_experiment, str(place.name), ids, cells)
+        return large_values.get(transaction, entry.id_experiment, str(column.name), ids, cells)
     except CorruptData as error:
-        raise error.within(entry.name, error.run, place.name) from None
+        raise error.within(entry.name, error.run, column.name) from None
 
 
 @contextmanager
@@ -163,8 +163,8 @@ def ledger(
         ids: The runs to read; all if None. Others may come, too.
         where: A further condition.
     """
-    more, parameters = where
-    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{more}"
+    condition, parameters = where
+    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{condition}"
     makers = [LEDGER_COLUMNS[name].maker(transaction.dialect) for name in names]
     return _selected(transaction, sql, "AND", (id_experiment, *parameters), ids, makers)
 
@@ -186,7 +186,7 @@ def _selected(
 
 
 def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
-    """Return the bytes that experiments take, by id: their tables and the large values beside.
+    """Return the bytes that experiments take, by id: their tables and their large values.
 
     Their rows in the ledger are not counted. Without those that the database does not tell.
     """
@@ -218,8 +218,8 @@ def check_rows(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> No
         sql = f"SELECT count(*) FROM {transaction.quote(entry.table)}"
         if transaction.rows(sql) == [(entry.run_count,)]:
             return
-    found, _ = cells(transaction, entry, (), ids)()
-    there = set(found)
+    stored, _ = cells(transaction, entry, (), ids)()
+    there = set(stored)
     if gone := [id_run for id_run in ids if id_run not in there]:
         raise missing(entry, gone)
 

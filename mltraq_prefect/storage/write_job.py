@@ -27,7 +27,7 @@ class Job:
     Attributes:
         dialect: The backend.
         record: The experiment.
-        pickle: Makes the pickle to store beside it, if any.
+        pickle: Makes the pickle to store with it, if any.
         token: Identifies this write, so that a repetition after a lost acknowledgement
             recognises what it has done already.
         compressed: Keys of fields whose binary values are compressed, or whether all are.
@@ -48,9 +48,9 @@ class Job:
         self.table = table_name(check_name(self.record.name, "experiment name"))
         self.own = own_fields.encoded(self.record)
 
-    def is_done(self, found: Entry | None) -> bool:
+    def is_done(self, current: Entry | None) -> bool:
         """Return whether this write was done before, and its acknowledgement lost."""
-        known = {} if found is None else found.properties
+        known = {} if current is None else current.properties
         return self.token in (known.get("write"), known.get("create"))
 
     def check_own(self, cells: own_fields.Cells | None, limit: int) -> None:
@@ -69,7 +69,7 @@ class Job:
         check_row({"pickle": sealed}, "its pickle", self.record, self.dialect, limit)
         return sealed
 
-    def put_beside(
+    def write_shared(
         self, transaction: Transaction, id_experiment: str, sealed: bytes | None
     ) -> None:
         """Write what belongs to the experiment as a whole: parts of fingerprints, and a pickle."""

@@ -37,7 +37,7 @@ class Plan:
         layout: The layout that it needs.
         fields: What is to be written of each field.
         ledger: Marks of the ledger rows, in columns.
-        params_exact: Envelopes of the params of runs that JSON does not keep, by place.
+        params_exact: Envelopes of the params of runs that JSON does not keep, by index.
     """
 
     record: Record
@@ -67,15 +67,15 @@ class Plan:
         return differs(mark, before, dict.get(run.fields, key), column)
 
     def residuals(self) -> dict[int, Residual]:
-        """Return what of the runs is not in cells or in JSON, by place."""
-        found: dict[int, Residual] = {}
+        """Return what of the runs is not in cells or in JSON, by index."""
+        residuals: dict[int, Residual] = {}
         for key, projected in self.fields.items():
-            for place, data in projected.exact.items():
-                residual = found.setdefault(place, Residual())
-                residual.fields[key], residual.cells[key] = data, projected.beside[place]
-        for place, params in self.params_exact.items():
-            found.setdefault(place, Residual()).params = params
-        return found
+            for index, data in projected.exact.items():
+                residual = residuals.setdefault(index, Residual())
+                residual.fields[key], residual.cells[key] = data, projected.cell_marks[index]
+        for index, params in self.params_exact.items():
+            residuals.setdefault(index, Residual()).params = params
+        return residuals
 
     def retyped(self) -> dict[str, Column]:
         """Return the columns that become columns of another kind, as they are, by field."""
@@ -122,7 +122,7 @@ def make_plan(
     projector = Projector(dialect, base, fixed, compressed)
     fields = _project(record, base, projector)
     ledger, params_exact = _ledger(record, dialect)
-    layout = _placed(fields, base, dialect, columns_left)
+    layout = _layout_for(fields, base, dialect, columns_left)
     plan = Plan(record, base, layout, fields, ledger, params_exact)
     _move_overflow(plan)
     _check_sizes(plan, dialect, limit)
@@ -151,7 +151,7 @@ def moved(
         kind = None if now is None else (now.kind, now.type)
         if now != before and (before is not None or kind != (projected.kind, projected.type)):
             return None
-    layout = _placed(plan.fields, base, dialect, columns_left)
+    layout = _layout_for(plan.fields, base, dialect, columns_left)
     if any((layout[key].name is None) != (plan.layout[key].name is None) for key in plan.fields):
         return None
     return replace(plan, base=base, layout=layout)
@@ -174,7 +174,7 @@ def _are_ids(ids: Sequence[object]) -> bool:
 
 def _project(record: Record, base: Layout, projector: Projector) -> dict[str, Projected]:
     snapshot = record.snapshot
-    found = {}
+    projected = {}
     ids = [run.id_run for run in record.runs]
     fields = [run.fields for run in record.runs]
     columns = _columns(fields)
@@ -183,10 +183,10 @@ def _project(record: Record, base: Layout, projector: Projector) -> dict[str, Pr
         seen = nothing_seen if snapshot is None else partial(snapshot.runs.marks, key, ids)
         try:
             project = projector.dense if key in columns else projector.sparse
-            found[key] = project(key, values, seen)
+            projected[key] = project(key, values, seen)
         except UnsupportedType as error:
-            raise _placed_error(error, record, key) from None
-    return found
+            raise _located_error(error, record, key) from None
+    return projected
 
 
 def _columns(fields: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -211,22 +211,22 @@ def _keys(
             check_name(key, "field key")
         except InvalidName as error:
             run = next(run for run in record.runs if key in run.fields)
-            place = f"experiment {record.name!r}, run {run.describe()}"
-            raise InvalidName(f"{place}: {error}") from None
+            where = f"experiment {record.name!r}, run {run.describe()}"
+            raise InvalidName(f"{where}: {error}") from None
     if snapshot is not None:
         read = dict.fromkeys(snapshot.runs.fields(run.id_run for run in record.runs))
         keys += [key for key in field_keys(dict.fromkeys(f) for f in read) if key in base]
     return list(dict.fromkeys(keys))
 
 
-def _placed_error(error: UnsupportedType, record: Record, key: str) -> UnsupportedType:
+def _located_error(error: UnsupportedType, record: Record, key: str) -> UnsupportedType:
     """Find the run whose value was refused; only errors pay for it."""
     for run in record.runs:
         if key in run.fields:
             try:
                 encode(run.fields[key], path=field_path(key))
-            except UnsupportedType as found:
-                return found.within(record.name, run.describe())
+            except UnsupportedType as refused:
+                return refused.within(record.name, run.describe())
     return error.within(record.name)
 
 
@@ -259,7 +259,7 @@ def _located_param(record: Record, dialect: Dialect) -> Exception:
     raise AssertionError("the error did not come back")
 
 
-def _placed(
+def _layout_for(
     fields: dict[str, Projected], base: Layout, dialect: Dialect, columns_left: int | None
 ) -> Layout:
     layout = dict(base)
@@ -271,7 +271,7 @@ def _placed(
     space = Space(base, most, dialect.max_row, widths)
     for key, projected in fields.items():
         known = base.get(key)
-        name = space.place(key, projected.kind) if known is None else known.name
+        name = space.reserve(key, projected.kind) if known is None else known.name
         layout[key] = Column(name, projected.kind, projected.type)
     return layout
 
@@ -281,12 +281,12 @@ def _move_overflow(plan: Plan) -> None:
     for key, projected in plan.fields.items():
         if plan.layout[key].name is not None:
             continue
-        for place, run in enumerate(plan.record.runs):
+        for index, run in enumerate(plan.record.runs):
             if key in run.fields:
                 data = encode(run.fields[key], path=field_path(key))
-                projected.exact[place] = data
+                projected.exact[index] = data
         projected.cells = [None] * len(plan.record.runs)
-        projected.beside = dict.fromkeys(projected.exact)
+        projected.cell_marks = dict.fromkeys(projected.exact)
         projected.marks = with_exact(projected.cells, projected.exact)
 
 
@@ -295,19 +295,19 @@ def _check_sizes(plan: Plan, dialect: Dialect, limit: int) -> None:
     long = [field.cells for field in plan.fields.values() if field.kind.is_long]
     if sum(max(map(_length, filter(None, cells)), default=0) for cells in long) <= limit // 4:
         return
-    for place, cells in enumerate(zip(*long, strict=True)):
+    for index, cells in enumerate(zip(*long, strict=True)):
         if sum(map(_length, filter(None, cells))) > limit // 4:
-            _check_size(plan, place, dialect, limit)
+            _check_size(plan, index, dialect, limit)
 
 
 def _length(cell: str | bytes) -> int:
     return 0 if cell is UNCHANGED else len(cell)
 
 
-def _check_size(plan: Plan, place: int, dialect: Dialect, limit: int) -> None:
-    cells = {key: projected.cells[place] for key, projected in plan.fields.items()}
+def _check_size(plan: Plan, index: int, dialect: Dialect, limit: int) -> None:
+    cells = {key: projected.cells[index] for key, projected in plan.fields.items()}
     long = {field_path(k): cell for k, cell in cells.items() if isinstance(cell, (str, bytes))}
-    check_row(long, f"run {plan.record.runs[place].describe()}", plan.record, dialect, limit)
+    check_row(long, f"run {plan.record.runs[index].describe()}", plan.record, dialect, limit)
 
 
 def _check_ledger(plan: Plan, dialect: Dialect, limit: int) -> None:
@@ -319,11 +319,11 @@ def _check_ledger(plan: Plan, dialect: Dialect, limit: int) -> None:
     if total + max(map(len, texts), default=0) <= limit // 8:
         return
     residuals = plan.residuals()
-    for place, text in enumerate(texts):
-        residual = residuals.get(place, Residual())
+    for index, text in enumerate(texts):
+        residual = residuals.get(index, Residual())
         cells: dict[str, str | bytes] = {field_path(k): data for k, data in residual.fields.items()}
         cells |= {"params": text, "params (exact)": b"".join(residual.params.values())}
-        run = plan.record.runs[place]
+        run = plan.record.runs[index]
         check_row(cells, f"run {run.describe()}", plan.record, dialect, limit)
 
 

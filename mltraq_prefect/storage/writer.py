@@ -30,7 +30,7 @@ class Writer:
         database: Where to.
         record: What.
         mode: What to do if the name is taken.
-        pickle: Makes the pickle to store beside it, if any.
+        pickle: Makes the pickle to store with it, if any.
         token: Identifies this write.
         compressed: Keys of fields whose binary values are compressed, or whether all are.
     """
@@ -93,23 +93,23 @@ class Writer:
     def _attempt(self, transaction: Transaction, prepared: Merge | Creation) -> Written | None:
         """Write if what was prepared still fits what is there; otherwise return None."""
         check_version(transaction, self._database)
-        found = experiments_table.find(transaction, self._job.record.name)
-        found = run_tables.recover(transaction, self._job.table, found)
-        if found is not None and self._job.is_done(found):
-            return self._job.all_written(found, prepared.plan)
-        self._refuse_existing(found)
+        current = experiments_table.find(transaction, self._job.record.name)
+        current = run_tables.recover(transaction, self._job.table, current)
+        if current is not None and self._job.is_done(current):
+            return self._job.all_written(current, prepared.plan)
+        self._refuse_existing(current)
         if isinstance(prepared, Merge):
-            return self._merger.merge(transaction, prepared, found)
-        if self._mode == "merge" and found is not None:
+            return self._merger.merge(transaction, prepared, current)
+        if self._mode == "merge" and current is not None:
             return None
-        return creation.create(transaction, self._job, prepared, found)
+        return creation.create(transaction, self._job, prepared, current)
 
-    def _refuse_existing(self, found: Entry | None) -> None:
-        if found is None or self._mode != "fail" or self._job.is_done(found):
+    def _refuse_existing(self, current: Entry | None) -> None:
+        if current is None or self._mode != "fail" or self._job.is_done(current):
             return
         raise ExperimentExists(
-            f"experiment {found.name!r} is in the database {self._database.url} already; to write "
-            'it nevertheless use if_exists="merge", which adds to what is there, or '
+            f"experiment {current.name!r} is in the database {self._database.url} already; to "
+            'write it nevertheless use if_exists="merge", which adds to what is there, or '
             'if_exists="replace", which discards it'
         )
 
@@ -119,8 +119,8 @@ class Writer:
         if written.table == own:
             return written
         with self._database.writing(own) as transaction:
-            found = experiments_table.find(transaction, self._job.record.name)
-            run_tables.recover(transaction, own, found)
+            current = experiments_table.find(transaction, self._job.record.name)
+            run_tables.recover(transaction, own, current)
         return replace(written, table=own)
 
     def _tell_of_overflow(self, plan: Plan) -> None:

@@ -205,10 +205,10 @@ class Database:
         except OSError as error:
             raise DriverError("unavailable", self.scrub(str(error))) from None
         except self._driver_errors as error:
-            found = self._driver_error(getattr(error, "orig", None) or error)
-            if is_reading and found.trouble == "read-only":
-                found.trouble = "unreadable"
-            raise found from None
+            translated = self._driver_error(getattr(error, "orig", None) or error)
+            if is_reading and translated.trouble == "read-only":
+                translated.trouble = "unreadable"
+            raise translated from None
 
     def _driver_error(self, error: BaseException) -> DriverError:
         whole = self.dialect.message(error)

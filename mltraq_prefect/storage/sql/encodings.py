@@ -40,12 +40,12 @@ def _texts(record: Record) -> Iterator[tuple[str, str]]:
     yield ": its name", record.name
     yield ": its fields", _shown(record.fields)
     for run in record.runs:
-        place = f", run {run.describe()}: "
+        where = f", run {run.describe()}: "
         for key, value in run.fields.items():
-            yield f"{place}the key {key!r}", key
-            yield f"{place}fields.{key}", _shown(value)
-        yield f"{place}params", _shown(dict(run.params))
-        yield f"{place}its error", run.ledger.error or ""
+            yield f"{where}the key {key!r}", key
+            yield f"{where}fields.{key}", _shown(value)
+        yield f"{where}params", _shown(dict(run.params))
+        yield f"{where}its error", run.ledger.error or ""
 
 
 def _shown(value: Any) -> str:

@@ -112,7 +112,7 @@ def _part(
 ) -> str:
     param, name = match["param"], match["name"]
     if param is not None:
-        return binder.place(param, match.string[: match.start()])
+        return binder.bind(param, match.string[: match.start()])
     if name is not None:
         if name not in tables:
             known = ", ".join(tables) or "none"

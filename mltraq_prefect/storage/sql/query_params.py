@@ -26,7 +26,7 @@ _PARAM_TYPES = (type(None), bool, int, float, str, bytes, decimal.Decimal)
 
 
 class Binder:
-    """Gives each place of a statement that stands for a param a name of its own, and a value.
+    """Gives each placeholder of a statement a name of its own, and a value.
 
     Args:
         params: Values of the user's params.
@@ -41,7 +41,7 @@ class Binder:
         self._dialect = dialect
         self.values: dict[str, Any] = {}
 
-    def place(self, name: str, before: str) -> str:
+    def bind(self, name: str, before: str) -> str:
         """Return what stands in the statement for a param.
 
         Args:

@@ -113,11 +113,11 @@ def exists(database: Database) -> bool:
     if database.is_missing():
         return False
     with database.reading() as transaction:
-        found = _found(transaction)
-        version = _version(transaction, found, database)
+        present_tables = _present_tables(transaction)
+        version = _version(transaction, present_tables, database)
         if version is None or version == newest(database.migrations):
-            _check_shapes(found, database.url)
-            return version is not None and set(found) == set(TABLES)
+            _check_shapes(present_tables, database.url)
+            return version is not None and set(present_tables) == set(TABLES)
     _migrate(database, version)
     return True
 
@@ -125,8 +125,8 @@ def exists(database: Database) -> bool:
 def create(database: Database) -> None:
     """Create the tables that are missing; another process may do the same at the same time."""
     with database.writing(SCHEMA_LOCK) as transaction:
-        found = _found(transaction)
-        _check_shapes(found, database.url)
+        present_tables = _present_tables(transaction)
+        _check_shapes(present_tables, database.url)
         add_tables(transaction)
         if not _recorded(transaction):
             _record(transaction, newest(database.migrations))
@@ -147,13 +147,13 @@ def check_version(transaction: Transaction, database: Database) -> None:
         )
 
 
-def _found(transaction: Transaction) -> dict[str, set[str]]:
-    present = transaction.relations(tuple(TABLES))
-    return {table: transaction.columns(table) for table in TABLES if table in present}
+def _present_tables(transaction: Transaction) -> dict[str, set[str]]:
+    names = transaction.relations(tuple(TABLES))
+    return {table: transaction.columns(table) for table in TABLES if table in names}
 
 
-def _check_shapes(found: dict[str, set[str]], url: str) -> None:
-    for table, names in found.items():
+def _check_shapes(present_tables: dict[str, set[str]], url: str) -> None:
+    for table, names in present_tables.items():
         missing = set(TABLES[table][0]) - names
         if missing:
             raise ForeignTable(
@@ -163,10 +163,10 @@ def _check_shapes(found: dict[str, set[str]], url: str) -> None:
 
 
 def _version(
-    transaction: Transaction, found: dict[str, set[str]], database: Database
+    transaction: Transaction, present_tables: dict[str, set[str]], database: Database
 ) -> int | None:
     """Return the format of the tables; None if there are none, or others are about to make them."""
-    if not set(FORMATS) <= found.get("experiment_format", set()):
+    if not set(FORMATS) <= present_tables.get("experiment_format", set()):
         return None
     check_version(transaction, database)
     recorded = _recorded(transaction)

@@ -28,7 +28,7 @@ def is_exact(mark: Mark) -> bool:
 
 
 def with_exact(marks: Sequence[Mark], exact: Mapping[int, bytes]) -> Sequence[Mark]:
-    """Return marks in which those of exact values, given by place, take the place of their cells'.
+    """Return marks in which those of exact values, given by index, replace those of their cells.
 
     Args:
         marks: Natural marks.
@@ -36,7 +36,7 @@ def with_exact(marks: Sequence[Mark], exact: Mapping[int, bytes]) -> Sequence[Ma
     """
     if not exact:
         return marks
-    found = list(marks)
-    for place, data in exact.items():
-        found[place] = exact_mark(data)
-    return found
+    replaced = list(marks)
+    for index, data in exact.items():
+        replaced[index] = exact_mark(data)
+    return replaced

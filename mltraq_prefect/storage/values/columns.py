@@ -32,12 +32,12 @@ class Constant(Sequence[Any]):
         return repeat(self.value, self._length)
 
     @overload
-    def __getitem__(self, place: int) -> Any: ...
+    def __getitem__(self, index: int) -> Any: ...
     @overload
-    def __getitem__(self, place: slice) -> Constant: ...
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            return Constant(self.value, len(range(*place.indices(self._length))))
+    def __getitem__(self, index: slice) -> Constant: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return Constant(self.value, len(range(*index.indices(self._length))))
         return self.value
 
 
@@ -85,21 +85,21 @@ def _extended(cells: Sequence[Any], more: Sequence[Any]) -> Sequence[Any]:
     return cells
 
 
-def sorted_places(keys: Sequence[Any], places: Sequence[int]) -> Sequence[int]:
-    """Return places in the order of their keys: a range if that is their own."""
-    found = sorted(places, key=keys.__getitem__)
+def sorted_indexes(keys: Sequence[Any], indexes: Sequence[int]) -> Sequence[int]:
+    """Return indexes in the order of their keys: a range if that is their own."""
+    found = sorted(indexes, key=keys.__getitem__)
     everything = range(len(keys))
     return everything if found == [*everything] else found
 
 
-def picked(columns: Sequence[Sequence[Any]], places: Sequence[int]) -> list[Sequence[Any]]:
-    """Return the cells of each column at some places, in their order."""
-    if columns and places == range(len(columns[0])):
+def picked(columns: Sequence[Sequence[Any]], indexes: Sequence[int]) -> list[Sequence[Any]]:
+    """Return the cells of each column at some indexes, in their order."""
+    if columns and indexes == range(len(columns[0])):
         return list(columns)
-    if len(places) < 2:
-        return [[cells[place] for place in places] for cells in columns]
-    pick = itemgetter(*places)
+    if len(indexes) < 2:
+        return [[cells[index] for index in indexes] for cells in columns]
+    pick = itemgetter(*indexes)
     return [
-        Constant(cells.value, len(places)) if isinstance(cells, Constant) else pick(cells)
+        Constant(cells.value, len(indexes)) if isinstance(cells, Constant) else pick(cells)
         for cells in columns
     ]

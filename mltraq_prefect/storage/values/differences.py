@@ -32,8 +32,8 @@ def differs(mark: Mark, before: Mark, value: Any, column: Column) -> bool:
 
 def _native_mark(value: Any, type_: str) -> Mark:
     """Return the mark that a value has in a column of its own type; None if it is of another."""
-    found = native_of(value)
-    if found is None or type_ not in (found[0].type, NO_TYPE):
+    native_and_cell = native_of(value)
+    if native_and_cell is None or type_ not in (native_and_cell[0].type, NO_TYPE):
         return None
-    native, cell = found
+    native, cell = native_and_cell
     return native.kind.marks([cell])[0]

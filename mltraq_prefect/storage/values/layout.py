@@ -97,7 +97,7 @@ class Space:
         self._widths = widths
         self._bytes = max_row - widths[KEY] - sum(widths[column.kind] for column in placed)
 
-    def place(self, key: str, kind: Kind) -> str | None:
+    def reserve(self, key: str, kind: Kind) -> str | None:
         """Reserve a column for a field; return its name, or None if there is no room."""
         width = self._widths[kind]
         if self._columns < 1 or self._bytes < width:

@@ -23,7 +23,7 @@ MOST_BYTES = 65_536
 def dump_params(
     params: Sequence[dict[str, Any]], dialect: Dialect
 ) -> tuple[list[str], dict[int, Exact]]:
-    """Return JSON of the params of runs, and by place the envelopes of what it does not keep.
+    """Return JSON of the params of runs, and by index the envelopes of what it does not keep.
 
     Raises:
         InvalidName: A param is not called by a string that can be stored.
@@ -33,7 +33,7 @@ def dump_params(
     if texts is not None:
         return texts, {}
     dumped = [_dump(item, dialect) for item in params]
-    exact = {place: kept for place, (_, kept) in enumerate(dumped) if kept}
+    exact = {index: kept for index, (_, kept) in enumerate(dumped) if kept}
     return [text for text, _ in dumped], exact
 
 
@@ -46,9 +46,9 @@ def _dump(params: Mapping[str, Any], dialect: Dialect) -> tuple[str, Exact]:
     exact: Exact = {}
     for key, value in dict(params).items():
         check_name(key, "param name")
-        found = to_json([value], nul=dialect.nul)
-        if found is not None:
-            parts[key] = found[1:-1]
+        json_text = to_json([value], nul=dialect.nul)
+        if json_text is not None:
+            parts[key] = json_text[1:-1]
             continue
         try:
             exact[key] = encode(value, path=param_path(key))
@@ -133,7 +133,7 @@ def parse_params(texts: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         CorruptData: A text is something else.
     """
-    found = from_json(f"[{','.join(texts)}]")
-    if len(found) != len(texts) or set(map(type, found)) - {dict}:
+    params = from_json(f"[{','.join(texts)}]")
+    if len(params) != len(texts) or set(map(type, params)) - {dict}:
         raise CorruptData("the params of the ledger are no params")
-    return list(found)
+    return list(params)

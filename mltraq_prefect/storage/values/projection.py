@@ -1,7 +1,7 @@
 """From the values of a field to what SQL sees of them, and back; docs/mapping.md states the rules.
 
 A field is projected as one column of values. Where its natural cell does not give a value back
-exactly, the exact value is encoded beside it, for the residual.
+exactly, the exact value is encoded in addition, for the residual.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Projected:
         kind: What SQL sees.
         type: The exact type of values without a residual.
         cells: Natural cell of each run; None if there is none, or `UNCHANGED`.
-        exact: Envelopes of the values that their cell does not keep exactly, by place.
-        beside: Marks of the cells of those.
+        exact: Envelopes of the values that their cell does not keep exactly, by index.
+        cell_marks: Marks of the cells of those values, by index.
         marks: A mark of each run's value; None if the run does not have the field.
     """
 
@@ -46,7 +46,7 @@ class Projected:
     type: str
     cells: list[Any]
     exact: dict[int, bytes]
-    beside: dict[int, Mark]
+    cell_marks: dict[int, Mark]
     marks: Sequence[Mark]
 
 
@@ -80,20 +80,20 @@ class Projector:
             values: Its value in each run, or `MISSING`.
             seen: Returns marks of what the database holds of each run.
         """
-        places = [place for place, value in enumerate(values) if value is not MISSING]
+        indexes = [index for index, value in enumerate(values) if value is not MISSING]
 
         def seen_there() -> Sequence[Mark]:
             marks = seen()
-            return [marks[place] for place in places] if marks else ()
+            return [marks[index] for index in indexes] if marks else ()
 
-        dense = self.dense(key, [values[place] for place in places], seen_there)
+        dense = self.dense(key, [values[index] for index in indexes], seen_there)
         cells: list[Any] = [None] * len(values)
-        found: list[Mark] = [None] * len(values)
-        for place, cell, mark in zip(places, dense.cells, dense.marks, strict=True):
-            cells[place], found[place] = cell, mark
-        exact = {places[place]: data for place, data in dense.exact.items()}
-        beside = {places[place]: mark for place, mark in dense.beside.items()}
-        return Projected(dense.kind, dense.type, cells, exact, beside, found)
+        marks_: list[Mark] = [None] * len(values)
+        for index, cell, mark in zip(indexes, dense.cells, dense.marks, strict=True):
+            cells[index], marks_[index] = cell, mark
+        exact = {indexes[index]: data for index, data in dense.exact.items()}
+        cell_marks = {indexes[index]: mark for index, mark in dense.cell_marks.items()}
+        return Projected(dense.kind, dense.type, cells, exact, cell_marks, marks_)
 
     def dense(self, key: str, values: list[Any], seen: SeenMarks = nothing_seen) -> Projected:
         """Project the values of a field.
@@ -108,28 +108,28 @@ class Projector:
             UnsupportedType: A value that has no codec.
         """
         column = self._settled(key, values)
-        found = _uniform(values, column)
-        if found is None:
+        uniform = _uniform(values, column)
+        if uniform is None:
             guesses = [guessed(value, self._dialect) for value in values]
             kind, type_ = chosen(guesses, column)
             if kind.is_envelope:
                 return self._encoded(key, kind, values, seen)
             cells = [kind.fit(guess) for guess in guesses]
             wanted = [
-                place
-                for place, guess in enumerate(guesses)
+                index
+                for index, guess in enumerate(guesses)
                 if guess.type != type_ or not kind.keeps(guess)
             ]
         else:
-            kind, type_, cells = found
+            kind, type_, cells = uniform
             wanted = []
         held = kind.held(cells, self._dialect)
         exact = {
-            place: encode(values[place], path=field_path(key))
-            for place in sorted({*wanted, *held.changed})
+            index: encode(values[index], path=field_path(key))
+            for index in sorted({*wanted, *held.changed})
         }
-        beside = {place: held.marks[place] for place in exact}
-        return Projected(kind, type_, held.cells, exact, beside, with_exact(held.marks, exact))
+        cell_marks = {index: held.marks[index] for index in exact}
+        return Projected(kind, type_, held.cells, exact, cell_marks, with_exact(held.marks, exact))
 
     def _settled(self, key: str, values: list[Any]) -> Column | None:
         """Return the column whose kind and type the values have to take, if there is one."""
@@ -145,12 +145,12 @@ class Projector:
         exact: dict[int, bytes] = {}
         marks: list[Mark] = []
         known = seen()
-        for place, value in enumerate(values):
+        for index, value in enumerate(values):
             data = encode(value, path=field_path(key))
             mark = exact_mark(data)
             if value is None:
-                exact[place], cell = data, None
-            elif known and known[place] == mark:
+                exact[index], cell = data, None
+            elif known and known[index] == mark:
                 cell = UNCHANGED
             else:
                 cell = squeezed(data) if self._compresses(key) else data

@@ -58,9 +58,9 @@ def parse_residual(data: bytes) -> Residual:
     Raises:
         CorruptData: The bytes are something else.
     """
-    found = decode(data)
+    decoded = decode(data)
     try:
-        fields, params, cells = found["fields"], found["params"], found.get("cells", {})
+        fields, params, cells = decoded["fields"], decoded["params"], decoded.get("cells", {})
         if not all(type(item) is bytes for item in (*fields.values(), *params.values())):
             raise TypeError
         return Residual(fields, params, dict(cells))
@@ -75,7 +75,7 @@ def exact_values(
     cells: Sequence[Any],
     residuals: Mapping[str, Residual],
 ) -> dict[int, bytes]:
-    """Return the envelopes of the exact values of a field, by place.
+    """Return the envelopes of the exact values of a field, by index.
 
     Without those whose cell is another one than was written with them: what somebody has put
     there by SQL counts.
@@ -89,14 +89,14 @@ def exact_values(
     """
     if not residuals:
         return {}
-    found, noted = {}, {}
-    for place, residual in enumerate(map(residuals.get, ids)):
+    exact, noted = {}, {}
+    for index, residual in enumerate(map(residuals.get, ids)):
         if residual is not None and key in residual.fields:
-            found[place] = residual.fields[key]
+            exact[index] = residual.fields[key]
             if key in residual.cells:
-                noted[place] = residual.cells[key]
-    now = kind.marks([cells[place] for place in noted])
-    for (place, then), mark in zip(noted.items(), now, strict=True):
+                noted[index] = residual.cells[key]
+    now = kind.marks([cells[index] for index in noted])
+    for (index, then), mark in zip(noted.items(), now, strict=True):
         if mark != then:
-            del found[place]
-    return found
+            del exact[index]
+    return exact

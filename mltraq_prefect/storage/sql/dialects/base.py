@@ -296,8 +296,8 @@ class Dialect:
     ) -> None:
         """Update many rows, given by columns: the new values, then the keys of each."""
         values = ", ".join(f"{self.quote(name)} = {self.placeholder}" for name in kinds)
-        found = " AND ".join(f"{self.quote(name)} = {self.placeholder}" for name in keys)
-        sql = f"UPDATE {self.quote(table)} SET {values} WHERE {found}"
+        condition = " AND ".join(f"{self.quote(name)} = {self.placeholder}" for name in keys)
+        sql = f"UPDATE {self.quote(table)} SET {values} WHERE {condition}"
         cursor.executemany(sql, zip(*columns, strict=True))
 
     def message(self, error: BaseException) -> str:

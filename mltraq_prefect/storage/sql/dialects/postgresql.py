@@ -118,7 +118,7 @@ class PostgreSQL(Dialect):
 
     def columns_left(self, connection: sa.Connection, table: str) -> int:
         """Count the columns that were dropped, too: they keep their places."""
-        return self.max_columns - postgresql_catalog.places(connection, self.quote(table))
+        return self.max_columns - postgresql_catalog.columns_used(connection, self.quote(table))
 
     def dependents(self, connection: sa.Connection, table: str) -> list[Dependent]:
         """Find views and foreign keys."""
@@ -248,17 +248,17 @@ class PostgreSQL(Dialect):
         if len(columns[0]) < MIN_COPIED_ROWS:
             super().update(cursor, table, kinds, keys, columns)
             return
-        names = [f"c{place}" for place in range(len(kinds) + len(keys))]
+        names = [f"c{index}" for index in range(len(kinds) + len(keys))]
         staged = dict(zip(names, (*kinds.values(), *keys.values()), strict=True))
         fields = ", ".join(f"{name} {self.types[kind].sql}" for name, kind in staged.items())
         cursor.execute(f"CREATE TEMPORARY TABLE mltraq_update ({fields}) ON COMMIT DROP")
         self._copy(cursor, "pg_temp.mltraq_update", staged, columns)
         new = dict(zip((*kinds, *keys), names, strict=True))
         values = ", ".join(f"{self.quote(name)} = u.{new[name]}" for name in kinds)
-        found = " AND ".join(f"t.{self.quote(key)} = u.{new[key]}" for key in keys)
+        condition = " AND ".join(f"t.{self.quote(key)} = u.{new[key]}" for key in keys)
         cursor.execute(
             f"UPDATE {self.quote(table)} AS t SET {values} "
-            f"FROM pg_temp.mltraq_update AS u WHERE {found}"
+            f"FROM pg_temp.mltraq_update AS u WHERE {condition}"
         )
         cursor.execute("DROP TABLE pg_temp.mltraq_update")
 

@@ -69,7 +69,7 @@ def keys(connection: sa.Connection, table: str) -> list[str]:
     return list(connection.exec_driver_sql(sql, (table,)).scalars())
 
 
-def places(connection: sa.Connection, table: str) -> int:
+def columns_used(connection: sa.Connection, table: str) -> int:
     """Return how many columns a table, which is quoted, has or has had."""
     sql = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
     return int(connection.exec_driver_sql(sql, (table,)).scalar_one())

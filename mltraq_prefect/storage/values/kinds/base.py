@@ -33,7 +33,7 @@ class Held(NamedTuple):
 
     Attributes:
         cells: What it holds.
-        changed: Places of the cells that it does not hold as they are.
+        changed: Indexes of the cells that it does not hold as they are.
         marks: Marks of what it holds.
     """
 
@@ -52,11 +52,11 @@ class Kind:
     Attributes:
         name: What `run_columns` calls it.
         natives: Types whose values such a column gives back, with what `run_columns` calls them.
-        rank: Its place among the kinds of numbers, from the narrowest one; None if it has none.
+        rank: Its position among the kinds of numbers, from the narrowest one; None if it has none.
         code: Type code of the array to which numbers are packed when they are read; None if not.
         is_long: Whether a cell can have any length, and counts when the size of a row is limited.
         is_envelope: Whether a cell is the envelope of its value: exact, whatever that is, and
-            perhaps kept beside the table.
+            perhaps kept outside of the table.
     """
 
     name: ClassVar[str]

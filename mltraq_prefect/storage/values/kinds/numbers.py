@@ -80,13 +80,13 @@ class Float(Kind):
         """Leave out what the backend has not: NaN, infinities, the sign of a zero."""
         odd = irregular(cells)
         changed = []
-        for place in odd:
-            kept = _held(cells[place], backend)
-            if kept is not cells[place]:
-                changed.append(place)
+        for index in odd:
+            kept = _held(cells[index], backend)
+            if kept is not cells[index]:
+                changed.append(index)
                 cells = cells if len(changed) > 1 else list(cells)
-                cells[place] = kept
-        left = [place for place in odd if irregular([cells[place]])]
+                cells[index] = kept
+        left = [index for index in odd if irregular([cells[index]])]
         return Held(cells, changed, _marked(cells, left))
 
     def marks(self, cells: Sequence[Any]) -> Sequence[Mark]:
@@ -102,19 +102,19 @@ _NARROWER: dict[str, Callable[[Any], Any]] = {"int": int, "bool": bool}
 
 
 def irregular(cells: Sequence[Any]) -> list[int]:
-    """Return the places of NaN, infinities and negative zeros: what compares or stores badly."""
+    """Return the indexes of NaN, infinities and negative zeros: what compares or stores badly."""
     floats = np.array(cells if isinstance(cells, array) else list(cells), dtype=np.float64)
     odd = ~np.isfinite(floats) | ((floats == 0.0) & np.signbit(floats))
-    places: list[int] = np.flatnonzero(odd).tolist() if odd.any() else []
-    return [place for place in places if cells[place] is not None]
+    indexes: list[int] = np.flatnonzero(odd).tolist() if odd.any() else []
+    return [index for index in indexes if cells[index] is not None]
 
 
 def _marked(cells: Sequence[Any], odd: Sequence[int]) -> Sequence[Mark]:
     if not odd:
         return cells
     marks = list(cells)
-    for place in odd:
-        marks[place] = ("float", repr(marks[place]))
+    for index in odd:
+        marks[index] = ("float", repr(marks[index]))
     return marks
 
 

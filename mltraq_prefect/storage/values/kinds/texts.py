@@ -28,7 +28,7 @@ class Text(Kind):
         if (backend.nul or "\0" not in whole) and (whole.isascii() or _is_unicode(whole)):
             return Held(cells, [], self.marks(cells))
         kept = [None if cell is None else clean(cell, backend) for cell in cells]
-        changed = [place for place, cell in enumerate(cells) if kept[place] != cell]
+        changed = [index for index, cell in enumerate(cells) if kept[index] != cell]
         return Held(kept, changed, self.marks(kept))
 
     def marks(self, cells: Sequence[Any]) -> Sequence[Mark]:

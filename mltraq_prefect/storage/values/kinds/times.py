@@ -31,7 +31,7 @@ class _Clock(Kind):
 
     def held(self, cells: list[Any], backend: Backend) -> Held:
         """Tell which are the second of two that a clock shows when it is set back."""
-        changed = [place for place, cell in enumerate(cells) if cell is not None and cell.fold]
+        changed = [index for index, cell in enumerate(cells) if cell is not None and cell.fold]
         return Held(cells, changed, self.marks(cells))
 
 
