@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 import mltraq_prefect
+from mltraq_prefect.storage.sql.dialects import Dialect
 
 NAMES = [*mltraq_prefect.__all__, "ExperimentStore"]
 PUBLIC = {name: getattr(mltraq_prefect, name) for name in NAMES}
@@ -133,6 +134,30 @@ def test_every_attribute_of_a_run_is_told():
     attributes = {name.lstrip("_") for name in mltraq_prefect.Run.__slots__}
     internal = {"source", "step", "rng"}
     assert attributes - internal == set(sections(mltraq_prefect.Run)["Attributes"])
+
+
+DIALECT_METHODS = {
+    name: member
+    for name, member in vars(Dialect).items()
+    if inspect.isfunction(member) and not name.startswith("_")
+}
+
+
+def test_every_attribute_of_a_dialect_is_told():
+    attributes = {name for name in Dialect.__annotations__ if not name.startswith("_")}
+    assert attributes == set(sections(Dialect)["Attributes"])
+
+
+@pytest.mark.parametrize("name", DIALECT_METHODS)
+def test_every_method_of_a_dialect_is_told(name):
+    """The class documents the parameters that methods share."""
+    method = DIALECT_METHODS[name]
+    shared = inspect.getdoc(Dialect).partition("The methods share these arguments:\n")[2]
+    documented = set(re.findall(r"^    (\w+): ", shared, re.M))
+    assert set(params_of(method)) <= documented | set(sections(method).get("Args", []))
+    returned = str(inspect.signature(method).return_annotation)
+    if returned != "None":
+        assert "return" in inspect.getdoc(method).lower()
 
 
 MODULES = sorted({value.__module__ for value in PUBLIC.values()} | {"mltraq_prefect"})

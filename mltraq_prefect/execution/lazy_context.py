@@ -65,12 +65,12 @@ class _Finder(MetaPathFinder):
     """Notices the import of the module; in another thread than that of the step it waits."""
 
     def __init__(self, context: LazyContext, stack: ExitStack) -> None:
-        self._surroundings = context
+        self._context = context
         self._stack = stack
         self._thread = threading.get_ident()
 
     def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
-        if fullname != self._surroundings.module or self not in sys.meta_path:
+        if fullname != self._context.module or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)
         spec = find_spec(fullname)
@@ -79,7 +79,7 @@ class _Finder(MetaPathFinder):
         return spec
 
     def enter(self) -> None:
-        self._stack.enter_context(unpickled(self._surroundings.pickled))
+        self._stack.enter_context(unpickled(self._context.pickled))
 
 
 class _Loader(Loader):

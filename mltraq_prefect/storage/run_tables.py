@@ -115,7 +115,8 @@ def refuse_dependents(
     if dependents:
         raise StoreError(
             f"experiment {entry.name!r} cannot be {what}, as "
-            f"{', '.join(dict.fromkeys(dependents))} depends on its table {entry.table}; drop that first, and make it again afterwards"
+            f"{', '.join(dict.fromkeys(dependents))} depends on its table {entry.table}; "
+            "drop that first, and make it again afterwards"
         )
 
 

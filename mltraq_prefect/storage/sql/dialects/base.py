@@ -73,26 +73,57 @@ class ColumnType:
 
 
 class Dialect:
-    """Behaviour that most databases share.
+    """Behaviour that most databases share; a dialect overrides what differs.
 
     Attributes:
+        name: Name of the kind of database, for messages.
         types: The type of each kind of column.
         driver: The only driver that is supported; SQLAlchemy's own choice if empty.
+        extra: The extra of this package that installs the driver; empty if none is needed.
         example: A URL of such a database, for messages.
-        quote_mark: What encloses an identifier.
-        argument_types: How the driver's arguments that a URL can have are made of text.
-        keeps_attached: Whether views and grants hang on a table and not on its name, so that a
-            table of another shape is not made anew but altered.
+        quote_mark: Encloses an identifier.
+        placeholder: Stands for a parameter in a statement of the driver.
+        argument_types: Functions that convert the text of a URL's arguments for the driver.
+        max_columns: The number of columns that a table can have.
+        max_row: Bytes that the columns of a row can take in its page.
+        limit_advice: Ends the message about a row that is too large: how to raise the limit.
+        keeps_attached: Whether views and grants belong to a table and not to its name. A table
+            that needs another shape is then altered, not created again.
         savepoints: Whether a part of a transaction can be undone.
+        ddl_commits: Whether a statement that changes a table commits the transaction.
+        reconnects: Whether a lost connection is worth waiting for.
         binds_lists: Whether a parameter can be a list, which SQL sees as an array.
+        has_all_rows: Whether the driver keeps all rows of a query in memory, so that they can be
+            fetched after the transaction has ended.
+        nan: Whether a column of floats holds NaN.
+        infinity: Whether it holds infinities.
+        negative_zero: Whether it holds the sign of a zero.
+        nul: Whether a text can contain a NUL character.
+        inline_bytes: Bytes above which a binary value is stored outside of its row; None if never.
         byte_length: The function of SQL that counts the bytes of a binary value.
-        table_options: What ends the statement that makes a table.
-        ledger_options: What follows that for the ledger: its rows are short, each is written
-            several times, and they are read by experiment.
-        has_all_rows: Whether its driver holds all rows of a query that has run, so that they can be
-            taken from the cursor when the transaction has ended.
-        steps_block: The steps of a run are padded by blanks to a multiple of so many characters,
-            where a row that has grown costs more than one that is written in its place.
+        table_options: Ends the statement that creates a table.
+        ledger_options: Follows that for the ledger. Its rows are short, each is written several
+            times, and they are read by experiment.
+        steps_block: The steps of a run are padded with blanks to a multiple of so many characters,
+            where a row that has grown costs more than one that is overwritten.
+
+    The methods share these arguments:
+        url: The URL of the database.
+        connection: SQLAlchemy's connection; the driver's in `prepare` and `cursor`.
+        cursor: A cursor that `cursor` has returned.
+        table: Name of a table, not quoted unless stated otherwise.
+        tables: Names of tables.
+        names: Names of tables to look for.
+        name: A name: of a column or table to quote, or of a lock.
+        column: Name of a column, quoted.
+        sql: A statement.
+        write: Whether the transaction, or the connection, is going to write.
+        kinds: The kinds of the columns, by name.
+        keys: The kinds of the columns that identify a row, by name.
+        columns: Cells of the rows, one sequence for each column.
+        moves: Quoted names of tables, old and new.
+        value: A value as the driver gets it.
+        error: An error of the driver.
     """
 
     name: ClassVar[str]
@@ -139,11 +170,11 @@ class Dialect:
         return {"pool_pre_ping": True}
 
     def is_private(self, url: sa.URL) -> bool:
-        """Return whether the database is one connection of this process, and ends with it."""
+        """Return whether the database exists only in one connection of this process."""
         return False
 
     def is_missing(self, url: sa.URL) -> bool:
-        """Return whether the database is not there, and is made when something is written."""
+        """Return whether the database does not exist yet; the first write creates it."""
         return False
 
     def before_connect(self, url: sa.URL, *, write: bool) -> None:
@@ -161,7 +192,7 @@ class Dialect:
         return connection.cursor()
 
     def quote(self, name: str) -> str:
-        """Quote an identifier of ours: the only way in which one becomes part of a statement.
+        """Return an identifier of ours in quotes; nothing else puts one into a statement.
 
         Raises:
             CorruptData: It is not one that this package makes.
@@ -169,7 +200,7 @@ class Dialect:
         return f"{self.quote_mark}{checked_identifier(name)}{self.quote_mark}"
 
     def quote_foreign(self, name: str) -> str:
-        """Quote an identifier that a user has made."""
+        """Return an identifier of a user in quotes."""
         mark = self.quote_mark
         return f"{mark}{name.replace(mark, mark * 2)}{mark}"
 
@@ -185,12 +216,12 @@ class Dialect:
         return f"{column} = ?"
 
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
-        """Return which of some names tables, or whatever shares their namespace, have."""
+        """Return the names that are in use by tables, or by what shares their namespace."""
         inspector = sa.inspect(connection)
         return {*inspector.get_table_names(), *inspector.get_view_names()} & set(names)
 
     def columns_left(self, connection: sa.Connection, table: str) -> int:
-        """Return how many columns more a table can get in its life."""
+        """Return how many more columns a table can ever get."""
         return self.max_columns
 
     def dependents(self, connection: sa.Connection, table: str) -> list[Dependent]:
@@ -211,7 +242,7 @@ class Dialect:
         return True
 
     def begin_query(self, connection: sa.Connection) -> None:
-        """Start a transaction for one statement, of which nothing is known."""
+        """Start a transaction for one statement of a user."""
         self.begin(connection, write=False)
 
     def check_statement(self, connection: sa.Connection, sql: str) -> None:
@@ -254,11 +285,14 @@ class Dialect:
         return ()
 
     def late_key(self, table: str, column: str) -> str:
-        """Return what makes a column of a filled table its key; nothing if it had it before."""
+        """Return the statement that makes a column of a filled table its primary key.
+
+        Empty if the table was created with its key.
+        """
         return ""
 
     def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
-        """Return the bytes that tables take with their indexes; without those not known."""
+        """Return the bytes of tables and their indexes; tables of unknown size are left out."""
         return {}
 
     def rename(self, moves: Sequence[tuple[str, str]]) -> Sequence[str]:
@@ -305,11 +339,11 @@ class Dialect:
         return str(error)
 
     def quotes_values(self, error: BaseException) -> bool:
-        """Return whether what it quotes there may be a value, and not a name."""
+        """Return whether the message of an error may quote a value, not only names."""
         return False
 
     def trouble(self, error: BaseException) -> Trouble:
-        """Say what an error of the driver means."""
+        """Return what an error of the driver means."""
         raise NotImplementedError
 
 
