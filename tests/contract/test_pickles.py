@@ -127,7 +127,6 @@ def test_one_module_of_the_package_unpickles():
                 users.add(path.relative_to(package).as_posix())
     assert {name for name, _ in unpickling} == {"pickling.py"}
     exchanged = ("batch", "captured_state", "content_kinds", "frozen_values", "lazy_context")
-    exchanged = ("batch", "captured_state", "content_kinds", "frozen_values", "lazy_context")
     workers = {f"execution/{name}.py" for name in (*exchanged, "object_contents", "pool/child")}
     workers.add("execution/pool/worker_handle.py")
     assert users == {"storage/pickles.py", "orchestration/broadcast.py"} | workers
