@@ -22,11 +22,9 @@ SUPPORTED: Mapping[str, str] = MappingProxyType(
         "pandas": ">=2.2",
         "pyarrow": ">=15",
         "sqlalchemy": ">=2.0.40",
-        "psycopg": ">=3.2",
-        "pymysql": ">=1.1",
     }
 )
-"""As the metadata of this package has it."""
+"""As the metadata of this package has it; the drivers of databases are with their dialects."""
 
 _SERVERS_NEED = (
     ("<3.9", "sqlalchemy", "<2.1", "schedules no flow runs of deployments"),
@@ -51,13 +49,17 @@ def installed(library: str) -> str | None:
 
 
 @functools.cache
-def check_installed(library: str) -> None:
+def check_installed(library: str, supported: str | None = None) -> None:
     """Refuse a library of a version that is not supported.
+
+    Args:
+        library: Name of its distribution.
+        supported: Specifier of versions; what `SUPPORTED` says if None.
 
     Raises:
         UnsupportedVersion: It is one, or there is no such library.
     """
-    found, supported = installed(library), SUPPORTED[library]
+    found, supported = installed(library), supported or SUPPORTED[library]
     if found is None and importlib.util.find_spec(library) is not None:
         return  # it has come in another way, without metadata
     if found is None or not matches(found, supported):

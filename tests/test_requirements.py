@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 import mltraq_prefect as mltraq
 from mltraq_prefect import requirements
+from mltraq_prefect.storage.sql.dialects import DIALECTS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(mltraq.__file__).parent
@@ -48,7 +49,10 @@ def test_what_is_imported_is_declared():
 
 
 def test_what_is_checked_is_what_is_declared():
-    for library, supported in requirements.SUPPORTED.items():
+    drivers = {dialect.driver: dialect.driver_versions for dialect in DIALECTS.values()}
+    of_drivers = {driver: versions for driver, versions in drivers.items() if versions}
+    assert of_drivers.keys() == {"psycopg", "pymysql"}
+    for library, supported in (requirements.SUPPORTED | of_drivers).items():
         assert declared()[library].specifier == Requirement(f"x{supported}").specifier, library
 
 

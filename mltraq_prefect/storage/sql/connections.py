@@ -15,7 +15,7 @@ from mltraq_prefect.errors import (
     MltraqError,
     StorageUnavailable,
 )
-from mltraq_prefect.requirements import SUPPORTED, check_installed, installed
+from mltraq_prefect.requirements import check_installed, installed
 from mltraq_prefect.storage.sql import retries, urls
 from mltraq_prefect.storage.sql.dialects import SCHEMA, Dialect, Trouble
 from mltraq_prefect.storage.sql.messages import without_values
@@ -236,8 +236,8 @@ def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
         "connect_args": urls.arguments(url, dialect) | dialect.connect_args(url)
     }
     driver = url.get_driver_name()
-    if driver in SUPPORTED and installed(driver) is not None:
-        check_installed(driver)
+    if dialect.driver_versions and installed(driver) is not None:
+        check_installed(driver, dialect.driver_versions)
     try:
         engine = sa.create_engine(url, hide_parameters=True, **options)
     except ModuleNotFoundError as error:

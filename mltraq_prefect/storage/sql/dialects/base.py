@@ -128,6 +128,7 @@ class Dialect:
 
     name: ClassVar[str]
     driver: ClassVar[str] = ""
+    driver_versions: ClassVar[str] = ""
     example: ClassVar[str] = ""
     quote_mark: ClassVar[str] = '"'
     argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {}

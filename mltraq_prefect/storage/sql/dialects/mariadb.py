@@ -78,6 +78,7 @@ class MariaDB(Dialect):
     name = "mariadb"
     has_all_rows = True
     driver = "pymysql"
+    driver_versions = ">=1.1"
     example = "mysql+pymysql://user@host/database"
     quote_mark = "`"
     argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"max_allowed_packet": int}

@@ -65,6 +65,7 @@ class PostgreSQL(Dialect):
     name = "postgresql"
     has_all_rows = True
     driver = "psycopg"
+    driver_versions = ">=3.2"
     example = "postgresql+psycopg://user@host/database"
     keeps_attached = True
     binds_lists = True
