@@ -79,6 +79,7 @@ class Dialect:
         name: Name of the kind of database, for messages.
         types: The type of each kind of column.
         driver: The only driver that is supported; SQLAlchemy's own choice if empty.
+        driver_versions: Specifier of its versions, such as ``>=3.2``; any if empty.
         extra: The extra of this package that installs the driver; empty if none is needed.
         example: A URL of such a database, for messages.
         quote_mark: Encloses an identifier.
