@@ -388,7 +388,7 @@ class Experiment:
         Returns:
             A series of dtype object: `name`, `id_experiment`, `fields` (keys of its own fields),
             counts of runs, `table_name`, `revision` (how often it was written; None if never) and
-            `bytes` (size of the table and of the large values beside it; None if not stored).
+            `bytes` (size of its table and of its large values; None if not stored).
         """
         state = self._state
         stored = state.store.table_of(self.name), state.revision, state.store.size(self.name)

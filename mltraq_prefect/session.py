@@ -284,7 +284,7 @@ class Session:
             - `fields` (int): number of fields of its runs;
             - `revision` (int): how often it was written;
             - `created_at`, `updated_at` (datetime, UTC): first and last write;
-            - `bytes` (int or None): size of its table and of the large values beside it. MariaDB
+            - `bytes` (int or None): size of its table and of its large values. MariaDB
               estimates it, and some builds of SQLite cannot tell.
 
         Raises:

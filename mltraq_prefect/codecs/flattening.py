@@ -1,4 +1,4 @@
-"""Lists taken apart, so that all items of one kind are handled at once, and put together again."""
+"""Flattening lists, so that all items of one type are handled at once, and restoring them."""
 
 from __future__ import annotations
 

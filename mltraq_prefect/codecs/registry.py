@@ -87,7 +87,7 @@ def register(
 
 
 def register_many(kind: type, tag: str | None, encode: Encoder, decode: Decoder | None) -> None:
-    """Enter what reads and writes many values of one type at once, beside what `register` has.
+    """Enter functions that read and write many values of one type at once, after `register`.
 
     Args:
         kind: Exact type of the values.

@@ -39,7 +39,7 @@ _ABSENT = object()
 
 
 def globals_content(namespace: dict[str, Any], name: str) -> Content:
-    """Return what a global name stands for, which may be nothing yet."""
+    """Return the content of a global name, which may not be set yet."""
 
     def read() -> list[Any]:
         return [namespace.get(name, _ABSENT)]
@@ -69,7 +69,7 @@ def contents_of(value: Any) -> tuple[list[Content], Iterable[Any]]:
 
 
 def is_large(value: Any) -> bool:
-    """Return whether something is an array that is not compared, but to be made read-only."""
+    """Return whether a value is a large array: it is made read-only instead of being compared."""
     is_array = isinstance(value, np.ndarray) and not value.dtype.hasobject
     return is_array and value.flags.writeable and value.nbytes >= SHARED_BYTES
 
@@ -174,7 +174,7 @@ def _state_of_numpy(value: np.random.RandomState) -> Any:
 def parts_of_function(value: types.FunctionType) -> Iterator[Part]:
     """Yield what a function has that can be changed: of one of the user's, what it brings along.
 
-    Each part has a name for a person, beside what `contents_of` returns.
+    Each part is what `contents_of` returns, with a name for a person.
     """
     name = value.__name__
     if (wrapped := getattr(value, "__wrapped__", None)) is not None:

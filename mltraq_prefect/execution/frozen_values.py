@@ -45,7 +45,7 @@ _CODE_TYPES = (
     types.MethodWrapperType,
     types.MethodDescriptorType,
 )
-"""Code is not copied within a process: it is no value that a step is expected to change."""
+"""Code is not copied within a process: steps are not expected to change it."""
 
 
 def is_unchangeable(values: Values) -> bool:
@@ -123,7 +123,7 @@ class LocalValues:
         return () if self._pickled is None else self._pickled.code
 
     def consume(self) -> Values:
-        """Return the values themselves if nobody has got a copy of them, else a copy."""
+        """Return the values themselves if no copy of them was made, else a copy."""
         return self._values if self._pickled is None else self.copy()
 
 

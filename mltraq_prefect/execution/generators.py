@@ -1,7 +1,7 @@
 """Generators of random numbers, and iterators, that steps bring along and many runs would share.
 
 An iterator cannot be put back to where it was, so what a run gets of it would depend on which
-runs came before. Open files are none here: they stay shared, as what they stand for is.
+runs came before. Open files do not count as iterators: they stay shared, as the file itself is.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 That is the globals of modules that their code reads, and what functions bring along: captured
 variables, defaults, attributes, the objects and classes that these lead to. Contents are noted
 before the first run, and compared by identity after each one. What has changed is put back in
-place, so that whoever else refers to it sees the same object as before. `functools.cache` is left
-alone.
+place: all references to it see the same object as before. `functools.cache` is left alone.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from mltraq_prefect.execution.object_contents import Content, is_constant
 from mltraq_prefect.execution.steps import Step
 
 MAX_OBJECTS = 1_000_000
-"""Number of objects that are watched at most."""
+"""The largest number of objects that are watched."""
 
 Keep = Callable[[str, Content, list[Any]], None]
 
@@ -64,7 +63,7 @@ class ModuleState:
         self._is_watching = False
 
     def watch_before(self, kwargs: FrozenValues, params: FrozenValues) -> None:
-        """Note all as it is, as soon as the modules that it is in are there.
+        """Note all contents as soon as their modules are loaded.
 
         Args:
             kwargs: Of a run that is about to begin; they may need modules that no step imports.
@@ -78,7 +77,7 @@ class ModuleState:
         self.watch()
 
     def watch(self) -> None:
-        """Note all as it is in the modules that are there; import those that a step imports."""
+        """Note all contents of loaded modules; import those that a step imports."""
         if not self._is_watching:
             self._is_watching = True
             for module in sorted(self._reads.imports):
@@ -162,7 +161,7 @@ def _globals_of(code: types.CodeType, namespace: Mapping[str, Any]) -> set[str]:
 
 
 def restored_warning(step: str, name: str, *, is_added: bool = False) -> str:
-    """Return what to tell about a step that changes what others see.
+    """Return the warning about a step that changes what other runs see.
 
     Args:
         step: Name of the step.

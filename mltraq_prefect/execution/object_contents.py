@@ -81,12 +81,12 @@ class Items(Content):
 
 
 class Collection(Items):
-    """References that something holds to which things are added.
+    """References that a container holds, to which others may be added.
 
     Args:
         read: Returns them, always in the same order.
         write: Sets them.
-        added: Gets those there are and those there were; returns what was added, if that is all.
+        added: Gets the present and the saved references; returns what was added, if that is all.
         add: Adds that.
     """
 
@@ -187,7 +187,7 @@ def _is_small(buffer: pickle.PickleBuffer) -> bool:
 
 
 def is_constant(value: Any) -> bool:
-    """Return whether nothing in a value is changed by a step: what is ours changes with a run."""
+    """Return whether steps change nothing in a value; this includes objects of this package."""
     kind = type(value)
     if kind in UNCHANGEABLE or isinstance(value, _CONSTANT):
         return True
@@ -202,12 +202,12 @@ def is_same(now: Any, before: Any) -> bool:
 
 
 def appended(now: list[Any], before: list[Any]) -> list[Any]:
-    """Return what a sequence has after what it had: an `Added`."""
+    """Return what was appended to a sequence: an `Added`."""
     return now[len(before) :] if all(map(is_, now, before)) else []
 
 
 def set_or_new(now: list[Any], before: list[Any]) -> list[Any]:
-    """Return the pairs that a dict has and had not, if it has all keys: an `Added`.
+    """Return the pairs that a dict has gained, if it still has all its keys: an `Added`.
 
     Args:
         now: All keys, then all values.
@@ -220,7 +220,7 @@ def set_or_new(now: list[Any], before: list[Any]) -> list[Any]:
 
 
 def more_members(now: list[Any], before: list[Any]) -> list[Any]:
-    """Return what a set has and had not, if it has all that it had: an `Added`."""
+    """Return what a set has gained, if it has lost nothing: an `Added`."""
     old = set(before)
     return [item for item in now if item not in old] if old <= set(now) else []
 

@@ -1,8 +1,8 @@
-"""What steps reach in the program that executes them, whose own objects they get.
+"""What steps reach in the program that executes them: they get its own objects.
 
 With one run at a time, each finds it as it was when the execution began. What steps have added to
 lists, dicts, sets and deques, perhaps to look at later, is given to the program at the end. Where
-several threads execute at the same time they share it, and are told so.
+several threads execute at the same time they share it, and a warning says so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ProgramState:
         steps: What is executed.
         kwargs: What runs get copies of.
         is_alone: Whether one run is executed at a time, so that what it changes can be put back.
-        warn: Gets what is to be told.
+        warn: Gets the text of each warning.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ProgramState:
         return self
 
     def watch_code(self, values: FrozenValues) -> None:
-        """Look after the functions and classes that values refer to, too."""
+        """Watch the functions and classes that values refer to, too."""
         self._state.watch_code(values)
 
     def restore_after(self, step: str) -> None:

@@ -355,7 +355,7 @@ def thread_count(runner: TaskRunner[Any]) -> int | None:
 
 
 def with_state(signal: T, state: State[Any]) -> T:
-    """Return an `Abort` that ends the current flow run in a state, of which the server knows."""
+    """Return an `Abort` that ends the current flow run in a state that the server knows."""
     signal.state = state  # type: ignore[attr-defined]
     return signal
 

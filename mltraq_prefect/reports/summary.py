@@ -22,8 +22,8 @@ from mltraq_prefect.reports.numbers import Numbers
 
 LEGEND = "Mean ± standard error; in brackets how many runs have a value, where not all have one."
 
-COLUMNS_A_PLOT = 6
-"""Fields beside each other in one table."""
+MAX_FIELDS = 6
+"""The largest number of fields in one table."""
 
 ROWS = 50
 """Groups in one table."""
@@ -71,8 +71,8 @@ def _tables(numbers: Numbers, fields: Sequence[str]) -> Iterator[str]:
     for groups in views(axes, len(numbers.params)):
         yield f"## {_heading(groups.axes)}\n\n{LEGEND}"
         found = {key: means(numbers.fields[key], groups) for key in fields}
-        for start in range(0, len(fields), COLUMNS_A_PLOT):
-            part = {key: found[key] for key in fields[start : start + COLUMNS_A_PLOT]}
+        for start in range(0, len(fields), MAX_FIELDS):
+            part = {key: found[key] for key in fields[start : start + MAX_FIELDS]}
             yield _table(groups, part)
         if len(groups.sizes) > ROWS:
             yield f"The first {ROWS} of {len(groups.sizes):,} groups."

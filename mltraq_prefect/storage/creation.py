@@ -1,4 +1,4 @@
-"""Writing an experiment that is not there yet, or that takes the place of another one."""
+"""Writing a new experiment, or one that replaces another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Creation:
         plan: The runs.
         rows: Their rows.
         own: Cells of the experiment's own fields.
-        sealed: Its pickle, if there shall be one.
+        sealed: Its pickle, or None.
     """
 
     plan: Plan

@@ -138,7 +138,7 @@ def _note_repetition(changes: Changes, index: int, run: Run, is_repeated: bool) 
 
 
 def _differing(mark: LedgerMark, now: LedgerMark) -> list[str]:
-    """Return the steps of which a run has another entry than the database."""
+    """Return the steps whose entries in a run and in the database differ."""
     ours, theirs = _loaded(mark.steps), _loaded(now.steps)
     names = [step for step in {**theirs, **ours} if ours.get(step) != theirs.get(step)]
     return list(dict.fromkeys(names if mark.step is None else [*names, mark.step]))
@@ -146,5 +146,5 @@ def _differing(mark: LedgerMark, now: LedgerMark) -> list[str]:
 
 @lru_cache
 def _loaded(steps: str) -> Mapping[str, str]:
-    """Return steps from their text, of which many runs have the same."""
+    """Return steps from their text; many runs have the same text."""
     return MappingProxyType(json.loads(steps))

@@ -80,7 +80,7 @@ class Merge:
         new: Rows of the new ones.
         updates: New cells of the others.
         own: Cells of the experiment's own fields; None if they stay as they are.
-        sealed: Its pickle, if there shall be one.
+        sealed: Its pickle, or None.
     """
 
     basis: Basis
@@ -187,7 +187,7 @@ class Merger:
         return snapshot if snapshot and snapshot.id_experiment == base.id_experiment else None
 
     def _unread(self, plan: Plan, base: Entry, states: dict[str, LedgerMark]) -> StoredCells:
-        """Read what there is of runs that were not loaded before."""
+        """Read the stored cells of runs that were not loaded before."""
         known = () if plan.record.snapshot is None else plan.record.snapshot.runs
         ids = [id_run for id_run in states if id_run not in known]
         keys = tuple(key for key in plan.fields if key in base.layout)
@@ -264,8 +264,8 @@ class Merger:
     def _fits(self, transaction: Transaction, merge: Merge, current: Entry) -> bool:
         """Return whether what was read is what is there.
 
-        A write of other runs is none of our business: merges of many into one experiment shall
-        not wait for a moment in which nobody writes.
+        A write of other runs does not matter. Many writers can merge into one experiment at
+        the same time, without waiting for a moment in which no other writes.
         """
         basis, base = merge.basis, merge.basis.entry
         if _shape(current) != _shape(base):

@@ -16,7 +16,7 @@ from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.values.params import parse_params
 
 SHOWN_COLUMNS = 12
-"""Up to so many numeric fields are in the statement that a person may copy."""
+"""Number of numeric fields in the statement that a person may copy."""
 
 
 def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callable[[], Numbers]:

@@ -85,7 +85,7 @@ def pending_runs(
         transaction: Where.
         pending: Which runs.
         id_experiment: The experiment.
-        most: So many are enough; None: all.
+        most: How many runs are enough; all if None.
     """
     runs = "SELECT id_run FROM experiment_runs WHERE id_experiment = ?"
     rows = "SELECT id_run FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ?"

@@ -20,7 +20,7 @@ LISTED = (
     *("name", "id_experiment", "table_name", "runs", "completed", "failed", "pending"),
     *("fields", "revision", "created_at", "updated_at", "bytes"),
 )
-"""What is told of each experiment when they are listed."""
+"""Columns of the list of experiments."""
 
 
 class LedgerMark(NamedTuple):

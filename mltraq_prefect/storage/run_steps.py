@@ -86,7 +86,7 @@ def rows_of_some(
 
 
 def replace(transaction: Transaction, id_experiment: str, steps: Sequence[StepRows]) -> None:
-    """Write rows of steps of runs in the place of those that there are."""
+    """Replace rows of steps of runs."""
     for rows in steps:
         keys, ids = rows[0], rows[1]
         _delete(transaction, id_experiment, keys[0], ids)
@@ -120,7 +120,7 @@ def _delete(
     where = "FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ?"
     key = (id_experiment, key_of_step)
     if not transaction.rows(f"SELECT 1 {where} LIMIT 1", key):
-        return  # a new step, as mostly
+        return  # most steps are new
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
         marks = ", ".join("?" * len(chunk))

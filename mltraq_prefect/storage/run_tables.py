@@ -81,7 +81,7 @@ def _have_room(transaction: Transaction, old: Entry, layout: Layout) -> bool:
 
 
 def refuse_foreign(transaction: Transaction, own: str, experiment: str) -> None:
-    """Refuse to make a table where there is one, which is none of ours.
+    """Refuse to make a table where another one has its name that is not from this package.
 
     Raises:
         ForeignTable: There is a table, or something else of its name.

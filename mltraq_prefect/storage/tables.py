@@ -24,7 +24,7 @@ Cells = tuple[Sequence[str], dict[str, Sequence[Any]]]
 """Ids of runs, and by field a cell of each."""
 
 MAX_IDS = 1000
-"""Up to so many runs are asked for by id; for more the whole table is read."""
+"""More runs are not selected by id: the whole table is read."""
 
 
 def fixed(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> set[str]:

@@ -27,12 +27,12 @@ def note(transaction: Transaction, owner: str, table: str, columns: Iterable[str
 
 
 def forget(transaction: Transaction, owner: str) -> None:
-    """Say that everything that was written down of an experiment belongs to it now."""
+    """Forget the notes about an experiment: everything that they name belongs to it now."""
     transaction.run("DELETE FROM experiment_unfinished WHERE owner = ?", (owner,))
 
 
 def undo(transaction: Transaction, owner: str, columns: Collection[str]) -> None:
-    """Drop what was left behind.
+    """Drop what a killed writer has left.
 
     Args:
         transaction: Where; it holds the lock of the experiment.

@@ -60,7 +60,7 @@ class Job:
         check_row(row, "its own fields", self.record, self.dialect, limit)
 
     def sealed(self, id_experiment: str, limit: int) -> bytes | None:
-        """Return the pickle to store, if there shall be one."""
+        """Return the pickle to store, or None."""
         if self.pickle is None:
             return None
         if id_experiment not in self._sealed:

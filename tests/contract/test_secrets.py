@@ -191,7 +191,7 @@ def test_envelopes_whose_value_makes_no_sense(session, url, tag):
     define(session, 1j).persist()
     for argument in (SECRET, [SECRET], [SECRET] * 2, [SECRET, 0, None], {SECRET: 1}):
         document = orjson.dumps({f"${tag}": argument})
-        forged = envelope.pack(document, [], plain=False, compress=False)
+        forged = envelope.pack(document, [], plain=False)
         with session._store._database.writing("test") as transaction:
             transaction.run("UPDATE e_e SET x = ?", (forged,))
         message = refused(mltraq.CorruptData, session.load, "e")

@@ -46,7 +46,7 @@ class Progress:
 
 
 class ProgressReporter(Protocol):
-    """Receiver of the progress of an execution, beside the bar."""
+    """Receiver of the progress of an execution, in addition to the bar."""
 
     def start(self, read: Callable[[], Progress]) -> None:
         """Start reporting.

@@ -41,7 +41,7 @@ __all__ = [
 
 
 def manifest_of_step(name: str, function: Any, buffers: Buffers | None = None) -> Manifest:
-    """Return what decides the result of a step beside kwargs and seed.
+    """Return what decides the result of a step, except for kwargs and seed.
 
     Args:
         name: Name of the step.

@@ -31,7 +31,7 @@ def owner_of(value: Any) -> Owner:
 
 
 def globals_of(name: str) -> Mapping[str, Any]:
-    """Return the globals of a module, or what is known of one that nobody has loaded."""
+    """Return the globals of a module, or what is known of it if it is not loaded."""
     module = sys.modules.get(name)
     return {"__name__": name} if module is None else vars(module)
 

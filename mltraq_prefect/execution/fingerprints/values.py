@@ -2,7 +2,7 @@
 
 Values are walked without recursion, so neither depth nor cycles matter. What cannot be followed (an
 open file, a lock) counts by its type alone. An object of a library counts as a whole or not at all:
-what a connection or a client holds beside its locks is no input of a computation.
+what a connection or a client holds in addition to its locks is no input of a computation.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def _layers(function: Any) -> list[Any]:
 
 
 def _is_foreign(value: Any) -> bool:
-    """Whether a value is an object of a library; the containers of Python are nobody's."""
+    """Return whether a value is an object of a library; Python's own containers are not."""
     kind = type(value)
     return (
         kind not in _CONTAINERS

@@ -40,8 +40,8 @@ def known_parts(value: Any) -> Parts | None:
     if _is_estimator(value):
         return "object", [type(value), vars(value)]
     if _is_pydantic(value):
-        beside = [getattr(value, f"__pydantic_{name}__", None) for name in ("extra", "private")]
-        return "object", [type(value), vars(value), *beside]
+        hidden = [getattr(value, f"__pydantic_{name}__", None) for name in ("extra", "private")]
+        return "object", [type(value), vars(value), *hidden]
     return None
 
 

@@ -38,7 +38,7 @@ RUN_STEPS_2: dict[str, Kind] = {
     "step": TEXT,
     **FACTS,
 }
-"""The table as it was in format 2: what a migration makes does not change any more."""
+"""The table as it was in format 2: what a migration makes never changes."""
 
 _LAST_FACTS = ("attempts", "started_at", "duration_s", "flow_run_id", "task_run_id")
 
@@ -57,7 +57,7 @@ def _extend_ledger(transaction: Transaction) -> None:
 
 
 def _rename_keys(transaction: Transaction) -> None:
-    """Give the keys of tables of runs names that no table has."""
+    """Rename the primary keys of tables of runs to names that no table has."""
     for (table,) in transaction.rows("SELECT table_name FROM experiments"):
         for statement in transaction.dialect.rekey(transaction.connection, table):
             transaction.run(statement)
@@ -114,7 +114,7 @@ def _name_failed_steps(
 
 
 def failed_step(state: str, error: str | None) -> str | None:
-    """Return the step in which a run has failed: format 1 says so in the error's text alone."""
+    """Return the step in which a run has failed: format 1 says so only in the error's text."""
     match = _FAILED_STEP.match(error or "") if state == "failed" else None
     return None if match is None else match[1]
 

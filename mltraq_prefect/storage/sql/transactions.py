@@ -15,7 +15,7 @@ from mltraq_prefect.storage.values.columns import Maker, gathered
 from mltraq_prefect.storage.values.kinds import Kind
 
 ROWS_AT_ONCE = 500
-"""So many rows are fetched and turned into columns at once: they stay in the processor's cache."""
+"""Rows that are fetched and turned into columns at once: few enough for the processor's cache."""
 
 
 class DriverError(StoreError):

@@ -84,7 +84,7 @@ def is_table_of(table: object, experiment: str) -> bool:
 
 
 def helper_name() -> str:
-    """Return a new name for a table that is there for a while, which nobody else has."""
+    """Return a new, unique name for a temporary table."""
     return f"mltraq_{uuid.uuid4().hex}"
 
 
@@ -102,7 +102,7 @@ def checked_identifier(name: object) -> str:
     """Return a name that may become part of a statement.
 
     Raises:
-        CorruptData: It is none that this package makes, whoever has put it into the database.
+        CorruptData: This package makes no such name; somebody else has put it into the database.
     """
     if type(name) is not str or _IDENTIFIER.fullmatch(name) is None:
         raise CorruptData(f"{name!r:.80} is no name of a table or column of this package")

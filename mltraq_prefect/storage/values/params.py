@@ -79,7 +79,7 @@ def _object(parts: Mapping[str, str]) -> str:
 
 
 def _shown(value: Any, size: int, dialect: Dialect) -> str:
-    """Return JSON that is close to a value, of which the envelope has some bytes."""
+    """Return JSON that is close to a value, given the size of its envelope in bytes."""
     if size > MOST_BYTES:
         return _text(f"<{size:,} bytes>", dialect)
     projected = project_json([value])

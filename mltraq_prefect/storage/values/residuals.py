@@ -77,15 +77,15 @@ def exact_values(
 ) -> dict[int, bytes]:
     """Return the envelopes of the exact values of a field, by index.
 
-    Without those whose cell is another one than was written with them: what somebody has put
-    there by SQL counts.
+    An exact value is left out if its cell has changed since both were written: somebody has
+    updated the cell by SQL, and that update counts.
 
     Args:
         key: Key of the field.
         kind: Of its column.
         ids: The runs.
         cells: Their natural cells.
-        residuals: What there is of them, by run.
+        residuals: The residuals of those runs that have one, by run.
     """
     if not residuals:
         return {}

@@ -43,7 +43,7 @@ from mltraq_prefect.storage.values.kinds import (
 from mltraq_prefect.storage.values.names import key_name
 
 MIN_COPIED_ROWS = 50
-"""Up to so many rows are updated one by one."""
+"""Fewer rows are updated one by one."""
 
 
 _OUTSIDE = 20

@@ -109,7 +109,7 @@ class SQLite(Dialect):
     ledger_options = "WITHOUT ROWID"  # one tree, by experiment and run, instead of two
     nan = False
     negative_zero = False
-    # SQLite lets any value into any column: what it gives is restored, be it of the type or not.
+    # SQLite lets any value into any column, so values are restored whatever their type is.
     types: ClassVar[Mapping[Kind, ColumnType]] = {
         BOOL: ColumnType("BOOLEAN", restore={0: False, 1: True}.__getitem__),
         INT: ColumnType("BIGINT", restore=operator.index),
