@@ -1,4 +1,4 @@
-"""Environments in which the package must work: `make matrix` runs all, CI `nox --tags quick`."""
+"""Environments in which the package must work, for `make matrix` and `make matrix-quick`."""
 
 import re
 from pathlib import Path

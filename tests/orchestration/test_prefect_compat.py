@@ -31,7 +31,8 @@ DOCUMENTED = {
     "prefect.futures": "PrefectFuture",
     "prefect.logging": "get_logger get_run_logger",
     "prefect.settings": (
-        "PREFECT_API_URL PREFECT_CLIENT_MAX_RETRIES PREFECT_UI_URL get_current_settings"
+        "PREFECT_API_URL PREFECT_CLIENT_MAX_RETRIES PREFECT_HOME PREFECT_UI_URL"
+        " get_current_settings"
         " PREFECT_SERVER_ALLOW_EPHEMERAL_MODE PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
     ),
     "prefect.states": "Cancelled Completed Failed",
