@@ -130,7 +130,7 @@ def bare(count: int, seconds: float) -> float:
 
 
 def this_package(count: int, seconds: float) -> None:
-    experiment = mltraq.create_session().add_experiment("bench").add_runs(N=range(count))
+    experiment = mltraq.create_session("sqlite://").add_experiment("bench").add_runs(N=range(count))
     experiment.execute([compute, increment], {"seconds": seconds})
     assert all(run.fields.y == run.params.N + 1 for run in experiment.runs.values())
 

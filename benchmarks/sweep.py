@@ -28,7 +28,7 @@ def main(url: str, count: int) -> None:
 
 
 def define(url: str, name: str, count: int) -> mltraq.Experiment:
-    return mltraq.create_session(url or None).add_experiment(name).add_runs(N=range(count))
+    return mltraq.create_session(url or "sqlite://").add_experiment(name).add_runs(N=range(count))
 
 
 if __name__ == "__main__":
