@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 from mltraq_prefect.execution.fingerprints import ModuleReads
@@ -95,12 +94,7 @@ class ProgramState:
             self._logged.add(key)
             self._warn(message)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         with _lock:
             _active.remove(self)
             if not self._is_alone:

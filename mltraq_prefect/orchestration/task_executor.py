@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from types import TracebackType
 from typing import Any, cast
 
 from prefect import Task, allow_failure, runtime
@@ -127,13 +126,8 @@ class TaskExecutor:
         self.concurrency = concurrency(self._runner)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        return self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *exception: Any) -> bool | None:
+        return self._stack.__exit__(*exception)
 
     def prepare(
         self, stack: ExitStack, steps: Sequence[Step], attempts: Sequence[BatchAttempt]

@@ -11,21 +11,8 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 
 from mltraq_prefect.storage.sql.dialects.base import Columns, ColumnType, Dialect, Trouble
-from mltraq_prefect.storage.values.kinds import (
-    BINARY,
-    BOOL,
-    BYTES,
-    DATE,
-    DATETIME,
-    FLOAT,
-    INT,
-    JSON,
-    KEY,
-    TEXT,
-    TIME,
-    UUID,
-    Kind,
-)
+from mltraq_prefect.storage.values import kinds
+from mltraq_prefect.storage.values.kinds import Kind
 
 BLOCK = 262_144
 """Bytes of a block of a file."""
@@ -54,19 +41,19 @@ class DuckDB(Dialect):
     savepoints = False
     byte_length = "octet_length"
     types: ClassVar[Mapping[Kind, ColumnType]] = {
-        BOOL: ColumnType("BOOLEAN"),
-        INT: ColumnType("BIGINT"),
-        FLOAT: ColumnType("DOUBLE"),
-        TEXT: ColumnType("VARCHAR"),
-        BYTES: ColumnType("BLOB"),
-        DATETIME: ColumnType("TIMESTAMP"),
-        DATE: ColumnType("DATE"),
-        TIME: ColumnType("TIME"),
-        UUID: ColumnType("UUID"),
-        # duckdb-engine parses what has the type JSON, as a query shows it
-        JSON: ColumnType("VARCHAR"),
-        BINARY: ColumnType("BLOB"),
-        KEY: ColumnType("VARCHAR"),
+        kinds.BOOL: ColumnType("BOOLEAN"),
+        kinds.INT: ColumnType("BIGINT"),
+        kinds.FLOAT: ColumnType("DOUBLE"),
+        kinds.TEXT: ColumnType("VARCHAR"),
+        kinds.BYTES: ColumnType("BLOB"),
+        kinds.DATETIME: ColumnType("TIMESTAMP"),
+        kinds.DATE: ColumnType("DATE"),
+        kinds.TIME: ColumnType("TIME"),
+        kinds.UUID: ColumnType("UUID"),
+        # duckdb-engine parses what has the type kinds.JSON, as a query shows it
+        kinds.JSON: ColumnType("VARCHAR"),
+        kinds.BINARY: ColumnType("BLOB"),
+        kinds.KEY: ColumnType("VARCHAR"),
     }
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:

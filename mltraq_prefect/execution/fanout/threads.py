@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
-from types import TracebackType
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
@@ -102,12 +101,7 @@ class ThreadExecutor:
         self._threads = ThreadPoolExecutor(ahead * self.concurrency, "mltraq")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self._closed.set()
         self._threads.shutdown(cancel_futures=True)
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
-from types import TracebackType
 
 from mltraq_prefect.execution.batch import Outcome, outcome_of_lost
 from mltraq_prefect.execution.lazy_context import LazyContext
@@ -146,12 +145,7 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
 

@@ -20,21 +20,8 @@ from mltraq_prefect.storage.sql.dialects.base import (
     Trouble,
     as_texts,
 )
-from mltraq_prefect.storage.values.kinds import (
-    BINARY,
-    BOOL,
-    BYTES,
-    DATE,
-    DATETIME,
-    FLOAT,
-    INT,
-    JSON,
-    KEY,
-    TEXT,
-    TIME,
-    UUID,
-    Kind,
-)
+from mltraq_prefect.storage.values import kinds
+from mltraq_prefect.storage.values.kinds import Kind
 
 _TROUBLES: dict[int, Trouble] = {
     **dict.fromkeys((0, 1040, 1044, 1045, 1049, 1053, 1203, 1226, 1698, 1927), "unavailable"),
@@ -94,18 +81,18 @@ class MariaDB(Dialect):
     steps_block = 128
     table_options = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     types: ClassVar[Mapping[Kind, ColumnType]] = {
-        BOOL: ColumnType("BOOLEAN", 8, restore=bool),
-        INT: ColumnType("BIGINT", 8, restore=int),
-        FLOAT: ColumnType("DOUBLE", 8),
-        TEXT: ColumnType("LONGTEXT", _OUTSIDE),
-        BYTES: ColumnType("LONGBLOB", _OUTSIDE),
-        DATETIME: ColumnType("DATETIME(6)", 8),
-        DATE: ColumnType("DATE", 8),
-        TIME: ColumnType("TIME(6)", 8, restore=_time),
-        UUID: ColumnType(f"CHAR(36) {_ASCII}", 37, adapt=as_texts, restore=uuid.UUID),
-        JSON: ColumnType("LONGTEXT", _OUTSIDE),
-        BINARY: ColumnType("LONGBLOB", _OUTSIDE),
-        KEY: ColumnType(f"VARCHAR(64) {_ASCII}", 66),
+        kinds.BOOL: ColumnType("BOOLEAN", 8, restore=bool),
+        kinds.INT: ColumnType("BIGINT", 8, restore=int),
+        kinds.FLOAT: ColumnType("DOUBLE", 8),
+        kinds.TEXT: ColumnType("LONGTEXT", _OUTSIDE),
+        kinds.BYTES: ColumnType("LONGBLOB", _OUTSIDE),
+        kinds.DATETIME: ColumnType("DATETIME(6)", 8),
+        kinds.DATE: ColumnType("DATE", 8),
+        kinds.TIME: ColumnType("TIME(6)", 8, restore=_time),
+        kinds.UUID: ColumnType(f"CHAR(36) {_ASCII}", 37, adapt=as_texts, restore=uuid.UUID),
+        kinds.JSON: ColumnType("LONGTEXT", _OUTSIDE),
+        kinds.BINARY: ColumnType("LONGBLOB", _OUTSIDE),
+        kinds.KEY: ColumnType(f"VARCHAR(64) {_ASCII}", 66),
     }
 
     def resolved(self, url: sa.URL) -> sa.URL:

@@ -25,21 +25,8 @@ from mltraq_prefect.storage.sql.dialects.postgresql_copy import (
     strings,
     times,
 )
-from mltraq_prefect.storage.values.kinds import (
-    BINARY,
-    BOOL,
-    BYTES,
-    DATE,
-    DATETIME,
-    FLOAT,
-    INT,
-    JSON,
-    KEY,
-    TEXT,
-    TIME,
-    UUID,
-    Kind,
-)
+from mltraq_prefect.storage.values import kinds
+from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.names import key_name
 
 MIN_COPIED_ROWS = 50
@@ -79,19 +66,19 @@ class PostgreSQL(Dialect):
     # Room for a second version of a row beside the first: no index is written, and little log.
     ledger_options = "WITH (fillfactor = 50)"
     types: ClassVar[Mapping[Kind, CopiedType]] = {
-        BOOL: CopiedType("BOOLEAN", 8, copied="bool", text=scalars),
-        INT: CopiedType("BIGINT", 8, copied="int8", text=scalars),
-        FLOAT: CopiedType("DOUBLE PRECISION", 8, copied="float8", text=floats),
-        TEXT: CopiedType("TEXT", _OUTSIDE, copied="text", text=strings),
-        BYTES: CopiedType("BYTEA", _OUTSIDE, copied="bytea"),
-        DATETIME: CopiedType("TIMESTAMP", 8, copied="timestamp", text=scalars),
-        DATE: CopiedType("DATE", 8, copied="date", text=scalars),
-        TIME: CopiedType("TIME", 8, copied="time", text=times),
-        UUID: CopiedType("UUID", 16, copied="uuid", text=scalars),
-        # JSON is text on the wire; its own dumper would quote it once more.
-        JSON: CopiedType("JSON", _OUTSIDE, copied="text", text=strings),
-        BINARY: CopiedType("BYTEA", _OUTSIDE, copied="bytea"),
-        KEY: CopiedType('VARCHAR(64) COLLATE "C"', 68, copied="text", text=strings),
+        kinds.BOOL: CopiedType("BOOLEAN", 8, copied="bool", text=scalars),
+        kinds.INT: CopiedType("BIGINT", 8, copied="int8", text=scalars),
+        kinds.FLOAT: CopiedType("DOUBLE PRECISION", 8, copied="float8", text=floats),
+        kinds.TEXT: CopiedType("TEXT", _OUTSIDE, copied="text", text=strings),
+        kinds.BYTES: CopiedType("BYTEA", _OUTSIDE, copied="bytea"),
+        kinds.DATETIME: CopiedType("TIMESTAMP", 8, copied="timestamp", text=scalars),
+        kinds.DATE: CopiedType("DATE", 8, copied="date", text=scalars),
+        kinds.TIME: CopiedType("TIME", 8, copied="time", text=times),
+        kinds.UUID: CopiedType("UUID", 16, copied="uuid", text=scalars),
+        # kinds.JSON is text on the wire; its own dumper would quote it once more.
+        kinds.JSON: CopiedType("JSON", _OUTSIDE, copied="text", text=strings),
+        kinds.BINARY: CopiedType("BYTEA", _OUTSIDE, copied="bytea"),
+        kinds.KEY: CopiedType('VARCHAR(64) COLLATE "C"', 68, copied="text", text=strings),
     }
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:

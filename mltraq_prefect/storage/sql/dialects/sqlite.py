@@ -24,22 +24,9 @@ from mltraq_prefect.storage.sql.dialects.base import (
     Trouble,
     as_texts,
 )
+from mltraq_prefect.storage.values import kinds
 from mltraq_prefect.storage.values.columns import Constant
-from mltraq_prefect.storage.values.kinds import (
-    BINARY,
-    BOOL,
-    BYTES,
-    DATE,
-    DATETIME,
-    FLOAT,
-    INT,
-    JSON,
-    KEY,
-    TEXT,
-    TIME,
-    UUID,
-    Kind,
-)
+from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.names import key_name
 
 _TROUBLES: dict[int, Trouble] = {
@@ -111,18 +98,20 @@ class SQLite(Dialect):
     negative_zero = False
     # SQLite lets any value into any column, so values are restored whatever their type is.
     types: ClassVar[Mapping[Kind, ColumnType]] = {
-        BOOL: ColumnType("BOOLEAN", restore={0: False, 1: True}.__getitem__),
-        INT: ColumnType("BIGINT", restore=operator.index),
-        FLOAT: ColumnType("DOUBLE", restore=float),
-        TEXT: ColumnType("TEXT"),
-        BYTES: ColumnType("BLOB"),
-        DATETIME: ColumnType("DATETIME", adapt=_moments, restore=datetime.datetime.fromisoformat),
-        DATE: ColumnType("DATE", adapt=as_texts, restore=datetime.date.fromisoformat),
-        TIME: ColumnType("TIME", adapt=as_texts, restore=datetime.time.fromisoformat),
-        UUID: ColumnType("CHAR(36)", adapt=as_texts, restore=uuid.UUID),
-        JSON: ColumnType("JSON"),
-        BINARY: ColumnType("BLOB"),
-        KEY: ColumnType("VARCHAR(64)"),
+        kinds.BOOL: ColumnType("BOOLEAN", restore={0: False, 1: True}.__getitem__),
+        kinds.INT: ColumnType("BIGINT", restore=operator.index),
+        kinds.FLOAT: ColumnType("DOUBLE", restore=float),
+        kinds.TEXT: ColumnType("TEXT"),
+        kinds.BYTES: ColumnType("BLOB"),
+        kinds.DATETIME: ColumnType(
+            "DATETIME", adapt=_moments, restore=datetime.datetime.fromisoformat
+        ),
+        kinds.DATE: ColumnType("DATE", adapt=as_texts, restore=datetime.date.fromisoformat),
+        kinds.TIME: ColumnType("TIME", adapt=as_texts, restore=datetime.time.fromisoformat),
+        kinds.UUID: ColumnType("CHAR(36)", adapt=as_texts, restore=uuid.UUID),
+        kinds.JSON: ColumnType("JSON"),
+        kinds.BINARY: ColumnType("BLOB"),
+        kinds.KEY: ColumnType("VARCHAR(64)"),
     }
 
     def message(self, error: BaseException) -> str:
