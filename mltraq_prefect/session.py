@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.checkpoints.selection import as_pending
 from mltraq_prefect.checkpoints.signing import signing_key
-from mltraq_prefect.codecs import buffers
 from mltraq_prefect.environment import DATABASE_URL, check_variables
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.experiment import Experiment, IfExists
@@ -18,7 +18,6 @@ from mltraq_prefect.orchestration.current import inside_deployment
 from mltraq_prefect.requirements import check_installed
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.frames import query_frame
-from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.pickles import unseal
 from mltraq_prefect.storage.records import LISTED, new_record
 
@@ -326,35 +325,3 @@ class Session:
             [3]
         """
         return query_frame(self._store, sql, params, {})
-
-
-def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
-    """Return which runs the arguments `pending` and `failed` select; None selects all.
-
-    Args:
-        step: The step that the runs have yet to complete, or its name.
-        failed: Whether runs that have failed in it are selected too.
-
-    Raises:
-        InvalidInput: The step is neither a name nor a function of one run; or `failed` is given
-            without a step.
-    """
-    if not isinstance(failed, bool):
-        raise InvalidInput(f"failed is {failed!r}; use True or False")
-    if step is None:
-        if failed:
-            raise InvalidInput("failed=True needs the step in which the runs failed: pending=...")
-        return None
-    if isinstance(step, str):
-        return Pending(step, failed, is_name=True)
-    if not callable(step):
-        raise InvalidInput(f"pending is {step!r}; give a step, a function of one run, or its name")
-    from mltraq_prefect.execution import as_steps, has_other_code
-
-    (prepared,) = as_steps(step, {}, 0, buffers=buffers)
-    now = prepared.fingerprint
-
-    def is_changed(before: str) -> bool:
-        return has_other_code(before, now)
-
-    return Pending(prepared.name, failed, is_changed=is_changed)

@@ -1,4 +1,4 @@
-"""Selection of the runs to execute, and guards against the loss of runs that were not loaded."""
+"""Selection of runs to execute or to load; guards against the loss of runs that were not loaded."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution import as_steps, has_other_code
+from mltraq_prefect.execution.steps import StepFunction
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.storage.pending import Pending
 
 _logger = logging.getLogger("mltraq_prefect")
 
@@ -122,3 +126,33 @@ def warn_of_deleted(experiment: str, known: Iterable[str], runs: Collection[str]
             experiment,
             f"{deleted:,}",
         )
+
+
+def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
+    """Return which runs the arguments `pending` and `failed` select; None selects all.
+
+    Args:
+        step: The step that the runs have yet to complete, or its name.
+        failed: Whether runs that have failed in it are selected too.
+
+    Raises:
+        InvalidInput: The step is neither a name nor a function of one run; or `failed` is given
+            without a step.
+    """
+    if not isinstance(failed, bool):
+        raise InvalidInput(f"failed is {failed!r}; use True or False")
+    if step is None:
+        if failed:
+            raise InvalidInput("failed=True needs the step in which the runs failed: pending=...")
+        return None
+    if isinstance(step, str):
+        return Pending(step, failed, is_name=True)
+    if not callable(step):
+        raise InvalidInput(f"pending is {step!r}; give a step, a function of one run, or its name")
+    (prepared,) = as_steps(step, {}, 0, buffers=buffers)
+    now = prepared.fingerprint
+
+    def is_changed(before: str) -> bool:
+        return has_other_code(before, now)
+
+    return Pending(prepared.name, failed, is_changed=is_changed)
