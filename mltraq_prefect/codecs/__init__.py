@@ -17,7 +17,6 @@ from mltraq_prefect.codecs import (  # noqa: F401
     numpy_codec,
     plain_json,
 )
-from mltraq_prefect.codecs.collection import uncollected
 from mltraq_prefect.codecs.envelope import FORMAT_VERSION
 from mltraq_prefect.codecs.namespaces import unwrapped
 from mltraq_prefect.codecs.plain_json import each_to_json, from_json, project_json, to_json
@@ -32,6 +31,7 @@ from mltraq_prefect.codecs.registry import (
 )
 from mltraq_prefect.codecs.writer import CarefulWriter, Writer
 from mltraq_prefect.errors import CorruptData, UnavailableType, UnsupportedType
+from mltraq_prefect.model.collection import uncollected
 
 __all__ = [
     "FORMAT_VERSION",

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.model.collection import uncollected
 from mltraq_prefect.model.identity import (
     Buffers,
     Canonical,
+    Ids,
     key_of,
     nameless,
     position_key,
-    run_ids,
 )
 from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
@@ -33,6 +34,7 @@ class Definition:
         self, experiment: str, runs: Runs, is_stored: Callable[[Run], bool], buffers: Buffers
     ) -> None:
         self._experiment = experiment
+        self._ids = Ids(experiment)
         self._runs = runs
         self._is_stored = is_stored
         self._buffers = buffers
@@ -53,19 +55,18 @@ class Definition:
                 than a replicate.
         """
         forms = Canonical(self._buffers)
-        return [self._add(params, forms, reuse_stored) for params in points]
+        return uncollected(lambda: [self._add(params, forms, reuse_stored) for params in points])
 
     def _add(self, params: Mapping[str, Any], forms: Canonical, reuse_stored: bool) -> Run:
         key = key_of(params, forms)
-        ids = run_ids(self._experiment, position_key(len(self._runs)) if key is None else key)
-        id_run = first = next(ids)
+        own = position_key(len(self._runs)) if key is None else key
+        id_run = first = self._ids.first(own)
         if first in self._runs:
             if reuse_stored and self._is_stored(self._runs[first]):
                 return self._runs[first]
-            ids = self._replicate_ids.setdefault(first, ids)
+            ids = self._replicate_ids.setdefault(first, self._ids.all(own))
             id_run = next(id_run for id_run in ids if id_run not in self._runs)
-        self._runs[id_run] = run = Run(id_run, params=params)
-        run.params = Params(params)
+        self._runs[id_run] = run = Run.defined(id_run, Params(params))
         if key is None:
             self._ids_by_position.add(id_run)
         return run

@@ -101,6 +101,21 @@ class Run:
         self.begin("")
 
     @classmethod
+    def defined(cls, id_run: str, params: Namespace) -> Run:
+        """Return a new run, whose kwargs and locals are made when they are first used.
+
+        Args:
+            id_run: UUID of the run, as text.
+            params: Its params, as they are to be.
+        """
+        run = cls.__new__(cls)
+        run._id_run = id_run
+        run.params = params
+        run.fields = Namespace()
+        run.ledger = LedgerEntry()
+        return run
+
+    @classmethod
     def stored(cls, id_run: str, source: Source, index: int) -> Run:
         """Return a stored run, whose parts are made when they are first used.
 

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.codecs import buffers
-from mltraq_prefect.model.identity import canonical, run_ids
+from mltraq_prefect.model.identity import Ids, canonical
 
 
 class Whole(enum.IntEnum):
@@ -242,7 +242,7 @@ def test_the_order_of_a_dict_does_not_count(value):
 
 
 def test_replicates_differ():
-    ids = run_ids("e", canonical({"N": 1}))
+    ids = Ids("e").all(canonical({"N": 1}))
     assert len({next(ids), next(ids), next(ids)}) == 3
 
 

@@ -13,12 +13,13 @@ from mltraq_prefect.model.identity.canonical import (
     digest,
     reference,
 )
-from mltraq_prefect.model.identity.ids import RUN_NAMESPACE, key_of, nameless, position_key, run_ids
+from mltraq_prefect.model.identity.ids import RUN_NAMESPACE, Ids, key_of, nameless, position_key
 from mltraq_prefect.model.identity.objects import take_apart
 
 __all__ = [
     "Buffers",
     "Canonical",
+    "Ids",
     "RUN_NAMESPACE",
     "as_python",
     "canonical",
@@ -28,6 +29,5 @@ __all__ = [
     "nameless",
     "position_key",
     "reference",
-    "run_ids",
     "take_apart",
 ]

@@ -9,10 +9,12 @@ import datetime
 import decimal
 import functools
 import json
+import math
 import sys
 import types
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -74,60 +76,71 @@ class Canonical:
 
     def __init__(self, buffers: Buffers | None = None) -> None:
         self._buffers = buffers
-        self._known: dict[int, tuple[Any, Any]] = {}
+        self._known: dict[int, tuple[Any, str]] = {}
 
     def text(self, value: Any) -> str:
-        """Return the canonical form as text.
+        """Return the canonical form: JSON without blanks.
 
         Raises:
             TypeError: It has none.
         """
         try:
-            return _dumped(self._form(value))
+            return self._text(value)
         except RecursionError:
             raise TypeError("it contains itself, or is nested too deeply") from None
 
-    def _form(self, value: Any) -> Any:
+    def _text(self, value: Any) -> str:
+        """Join texts, and not a tree of lists that is written as text: most params are numbers."""
+        plain = _PLAIN.get(type(value))
+        if plain is not None:
+            return plain(value)
         if isinstance(value, np.generic):
             item = as_python(value)
             if isinstance(item, np.generic):
-                return [type(value).__name__, str(value)]
-            return self._form(item)
-        if value is None or isinstance(value, (bool, int, float, str)):
-            return _plain_number(value)
+                return _dumped([type(value).__name__, str(value)])
+            return self._text(item)
+        for kind in (bool, int, float, str):
+            if isinstance(value, kind):
+                return _PLAIN[kind](kind(value))
         if isinstance(value, _AS_TEXT):
-            return {type(value).__name__: repr(value) if isinstance(value, bytes) else str(value)}
+            shown = repr(value) if isinstance(value, bytes) else str(value)
+            return _dumped({type(value).__name__: shown})
         if isinstance(value, (list, tuple)):
-            return [self._form(item) for item in value]
+            return _list(map(self._text, value))
         if isinstance(value, (set, frozenset)):
-            return {"set": sorted(_dumped(self._form(item)) for item in value)}
+            return _tagged("set", _list(map(_quoted, sorted(map(self._text, value)))))
         if isinstance(value, Mapping):
-            pairs = ([_dumped(self._form(key)), self._form(item)] for key, item in value.items())
-            return {"dict": sorted(pairs, key=lambda pair: pair[0])}
+            return self._mapping(value)
         return self._once(value)
 
-    def _once(self, value: Any) -> Any:
+    def _mapping(self, value: Mapping[Any, Any]) -> str:
+        text = self._text
+        pairs = [(text(key), text(item)) for key, item in value.items()]
+        pairs.sort(key=itemgetter(0))
+        return _tagged("dict", _list([f"[{_quoted(key)},{item}]" for key, item in pairs]))
+
+    def _once(self, value: Any) -> str:
         if id(value) not in self._known:
             self._known[id(value)] = value, self._other(value)
         return self._known[id(value)][1]
 
-    def _other(self, value: Any) -> Any:
+    def _other(self, value: Any) -> str:
         try:
-            return {"ref": self._reference(value)}
+            return _tagged("ref", self._reference(value))
         except TypeError:
             pass
         if isinstance(value, types.FunctionType):
-            return {"$function": self._function(value)}
+            return _tagged("$function", self._function(value))
         if isinstance(value, type):
-            return {"$class": self._class(value)}
+            return _tagged("$class", self._class(value))
         tag, parts = known_parts(value) or self._exact(value) or take_apart(value)
-        return {f"${tag}": [self._form(part) for part in parts]}
+        return _tagged(f"${tag}", self._text(parts))
 
-    def _reference(self, value: Any) -> Any:
+    def _reference(self, value: Any) -> str:
         if isinstance(value, functools.partial):
-            arguments = [self._form(item) for item in value.args]
-            return [self._reference(value.func), arguments, self._form(value.keywords)]
-        return reference(value)
+            given = self._text(value.args), self._text(value.keywords)
+            return _list([self._reference(value.func), *given])
+        return _quoted(reference(value))
 
     def _exact(self, value: Any) -> tuple[str, list[Any]] | None:
         """Describe a frame, series or index by its bytes; other codecs that come change no id."""
@@ -138,26 +151,27 @@ class Canonical:
         except TypeError:
             return None
 
-    def _function(self, function: types.FunctionType) -> list[Any]:
+    def _function(self, function: types.FunctionType) -> str:
         cells = [_content(cell) for cell in function.__closure__ or ()]
         taken = [function.__defaults__, function.__kwdefaults__, cells]
-        return [code_digest(function.__code__), *(self._form(part) for part in taken)]
+        return self._text([code_digest(function.__code__), *taken])
 
-    def _class(self, kind: type) -> list[Any]:
+    def _class(self, kind: type) -> str:
         """Describe a class that cannot be imported, such as one that a function has defined."""
         own = {name: item for name, item in vars(kind).items() if name not in _BOOKKEEPING}
-        values = {name: self._attribute(item) for name, item in own.items()}
-        bases = [self._form(base) for base in kind.__bases__]
-        return [f"{kind.__module__}.{kind.__qualname__}", bases, sorted(values.items())]
+        items = sorted((name, self._attribute(item)) for name, item in own.items())
+        values = _list([f"[{_quoted(name)},{item}]" for name, item in items])
+        name = _quoted(f"{kind.__module__}.{kind.__qualname__}")
+        return _list([name, self._text(kind.__bases__), values])
 
-    def _attribute(self, value: Any) -> Any:
+    def _attribute(self, value: Any) -> str:
         function = getattr(value, "__func__", value)
         if isinstance(function, types.FunctionType):
-            return {"$function": [code_digest(function.__code__)]}
+            return _dumped({"$function": [code_digest(function.__code__)]})
         try:
-            return self._form(value)
+            return self._text(value)
         except TypeError:
-            return {"$attribute": type(value).__name__}
+            return _dumped({"$attribute": type(value).__name__})
 
 
 _BOOKKEEPING = frozenset(
@@ -173,6 +187,29 @@ def _content(cell: Any) -> Any:
 
 
 _dumped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring_ascii
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{','.join(texts)}]"
+
+
+def _tagged(tag: str, text: str) -> str:
+    return f"{{{_quoted(tag)}:{text}}}"
+
+
+def _float(value: float) -> str:
+    return repr(value) if math.isfinite(value) else _dumped(value)
+
+
+_PLAIN: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "null",
+    bool: {True: "true", False: "false"}.__getitem__,
+    int: int.__repr__,
+    float: _float,
+    str: _quoted,
+}
+"""JSON of the values that are most common."""
 
 
 def as_python(value: np.generic) -> Any:
@@ -180,13 +217,6 @@ def as_python(value: np.generic) -> Any:
     if isinstance(value, np.str_):
         return str.__str__(value)
     return bytes(value) if isinstance(value, np.bytes_) else value.item()
-
-
-def _plain_number(value: Any) -> Any:
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return None
 
 
 def reference(value: Any) -> str:

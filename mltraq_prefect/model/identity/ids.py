@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from mltraq_prefect.model.identity.canonical import Canonical
@@ -13,15 +15,42 @@ from mltraq_prefect.model.identity.canonical import Canonical
 RUN_NAMESPACE = uuid.UUID("6d0f8f5e-2f0c-5b7e-9d55-6e1c7a0a4c11")
 
 
-def run_ids(experiment: str, key: str) -> Iterator[str]:
-    """Yield the ids of replicate 0, 1, 2, ... of a run.
+class Ids:
+    """Makes the ids of the runs of an experiment.
 
     Args:
-        experiment: Name of the experiment.
-        key: Canonical form of its params, or its `position_key`.
+        experiment: Its name.
     """
-    for replicate in itertools.count():
-        yield str(uuid.uuid5(RUN_NAMESPACE, json.dumps([experiment, key, replicate])))
+
+    def __init__(self, experiment: str) -> None:
+        self._begin = f"[{json.dumps(experiment)}, "
+        self._state = hashlib.sha1(RUN_NAMESPACE.bytes, usedforsecurity=False)
+
+    def first(self, key: str) -> str:
+        """Return the id of replicate 0 of a run.
+
+        Args:
+            key: Canonical form of its params, or its `position_key`.
+        """
+        return self._id(json.dumps(key), 0)
+
+    def all(self, key: str) -> Iterator[str]:
+        """Yield the ids of replicate 0, 1, 2, ... of a run.
+
+        Args:
+            key: Canonical form of its params, or its `position_key`.
+        """
+        return map(partial(self._id, json.dumps(key)), itertools.count())
+
+    def _id(self, key: str, replicate: int) -> str:
+        """Return a UUIDv5 (RFC 9562, section 5.5) as text; `uuid.uuid5` makes objects first."""
+        state = self._state.copy()
+        state.update(f"{self._begin}{key}, {replicate}]".encode())
+        digits = state.hexdigest()
+        variant = "89ab"[int(digits[16], 16) & 3]
+        return (
+            f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+        )
 
 
 def position_key(position: int) -> str:
