@@ -1,5 +1,10 @@
 """The command line: what it prints, what it refuses, and how it ends."""
 
+import csv
+import io
+import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +139,99 @@ def test_init_into_what_is_no_folder_is_refused(tmp_path, capsys):
     assert main(["init", str(tmp_path / "file")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "is no folder that can be written to" in line
+
+
+def test_programs_get_json_and_csv(stored, capsys):
+    sql = "SELECT n, name, 1e999 AS x, NULL AS y, x'00ff' AS b, 'a\nb' AS t FROM e_one WHERE n < 3"
+    assert main(["--database", stored, "query", sql, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[1] == {"n": 2, "name": "7", "x": "inf", "y": None, "b": "00ff", "t": "a\nb"}
+    assert main(["--database", stored, "query", sql, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert rows[1] == {"n": "2", "name": "7", "x": "inf", "y": "", "b": "00ff", "t": "a\nb"}
+    assert main(["--database", stored, "query", "SELECT 1 WHERE 1 = 0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    with pytest.raises(SystemExit) as ended:
+        main(["ls", "--json", "--csv"])
+    assert ended.value.code == 2
+
+
+def in_terminal(command, environment):
+    """Return what a program prints to a terminal of 100 columns."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, **environment, "COLUMNS": "100", "TERM": "xterm"}
+    done = subprocess.Popen(
+        [sys.executable, "-m", "mltraq_prefect", *command],
+        stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
+    )  # fmt: skip
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the program has ended
+            break
+        text += part
+        if part.endswith(b"[y/N]: "):
+            os.write(ours, b"n\n")
+    os.close(ours)
+    return done.wait(), text.decode()
+
+
+def test_a_terminal_gets_a_table_and_is_asked_before_anything_is_destroyed(stored):
+    hostile = "\x1b]0;owned\x07[red]"
+    with mltraq.create_session(stored) as session:
+        session.add_experiment(hostile).persist()
+    status, text = in_terminal(["ls"], {"MLTRAQ_DATABASE_URL": stored})
+    assert status == 0
+    assert "───" in text
+    assert "\\x1b]0;owned\\x07[red]" in text
+    assert "\x1b]0" not in text
+    status, text = in_terminal(["delete", "one"], {"MLTRAQ_DATABASE_URL": stored})
+    assert status == 1
+    assert "Delete experiment 'one' with its 3 runs? [y/N]: " in text
+    assert "nothing was done" in text
+    assert main(["--database", stored, "ls"]) == 0
+
+
+def test_without_a_terminal_nothing_is_deleted_unless_it_is_said(stored, capsys):
+    assert main(["--database", stored, "delete", "one"]) == 1
+    assert "give --yes to do it" in capsys.readouterr().err
+    assert main(["--database", stored, "delete", "none", "--yes"]) == 1
+    assert "there is no experiment 'none'" in capsys.readouterr().err
+    assert main(["--database", stored, "delete", "one", "--yes"]) == 0
+    assert capsys.readouterr().out == "deleted experiment 'one' with its 3 runs\n"
+    assert main(["--database", stored, "ls"]) == 0
+    assert capsys.readouterr().out == "no rows\n"
+
+
+def test_experiments_are_copied_to_another_database(stored, tmp_path, capsys):
+    other = f"sqlite:///{tmp_path}/other.db"
+    with mltraq.create_session(stored) as session:
+        session.add_experiment("two").add_runs(x=[1]).persist()
+    assert main(["--database", stored, "copy", other, "two", "three"]) == 1
+    assert "no experiment 'three'" in capsys.readouterr().err
+    assert not (tmp_path / "other.db").exists()
+    assert main(["--database", stored, "copy", other, "two"]) == 0
+    assert main(["--database", stored, "copy", other]) == 1
+    assert "has 'two' already; nothing was copied" in capsys.readouterr().err
+    assert main(["--database", stored, "copy", other, "--if-exists", "merge"]) == 0
+    with mltraq.create_session(stored) as session, mltraq.create_session(other) as copied:
+        left, right = session.ls(), copied.ls()
+        assert left[["name", "id_experiment", "runs"]].equals(
+            right[["name", "id_experiment", "runs"]]
+        )
+        assert session.load("one").runs.df().equals(copied.load("one").runs.df())
+
+
+def test_help_and_ls_start_fast_and_need_no_prefect(stored):
+    code = (
+        "import sys\nsys.modules['prefect'] = None\nfrom mltraq_prefect.cli import main\n"
+        "main(sys.argv[1:])\n"
+        "print([m for m in ('prefect', 'pandas', 'pyarrow') if sys.modules.get(m)])"
+    )
+    for arguments in (["--help"], ["--database", stored, "ls"]):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.endswith("[]\n"), arguments
+        assert "ls" in done.stdout or "one" in done.stdout

@@ -6,30 +6,31 @@ They are the files of the repository: a wheel has them in `mltraq_prefect/templa
 
 from __future__ import annotations
 
-import argparse
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import typer
+
+from mltraq_prefect.cli.commands import add
 from mltraq_prefect.errors import InvalidInput
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 FILES = ("flows/coin_toss.py", "deployments/prefect.yaml", "deployments/serve.py")
 
 
-def add_commands(commands: Commands) -> None:
+def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    text = "copy a flow and its deployment, to start from"
-    init = commands.add_parser("init", help=text, description=text)
-    init.add_argument("folder", nargs="?", default=".", help="where to; default: this folder")
-    init.set_defaults(run=_init)
+    add(app, "init", _init, "init", "init study")
 
 
-def _init(options: argparse.Namespace) -> str:
-    made = copy_templates(Path(options.folder))
+def _init(
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Where to; this folder if none is given.")
+    ] = ".",
+) -> str:
+    """Copy a flow and its deployment, to start an experiment of your own from."""
+    made = copy_templates(Path(folder))
     return "\n".join(
         [
             *map(str, made),

@@ -1,0 +1,114 @@
+"""Commands that change what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mltraq_prefect.cli.asking import YES, confirm
+from mltraq_prefect.cli.commands import add
+from mltraq_prefect.cli.progress import progress
+from mltraq_prefect.cli.target import Target
+from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
+
+if TYPE_CHECKING:
+    from mltraq_prefect.session import Session
+
+NAME = Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment.")]
+
+
+class IfExists(StrEnum):
+    """What to do with an experiment that is there."""
+
+    FAIL = "fail"
+    REPLACE = "replace"
+    MERGE = "merge"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module to the command line."""
+    add(app, "delete", _delete, "delete digits", "delete digits --yes")
+    add(
+        app,
+        "copy",
+        _copy,
+        "copy sqlite:///backup.db",
+        "copy --to-block team",
+        "copy sqlite:///backup.db digits --if-exists merge",
+    )
+
+
+def _delete(target: Target, name: NAME, yes: YES = False) -> str:
+    """Delete an experiment with all of its runs."""
+    with target.store() as store:
+        found = {row["name"]: row for row in store.ls()}
+        if name not in found:
+            raise ExperimentNotFound(f"there is no experiment {name!r} in the database")
+        runs = f"{found[name]['runs']:,} runs"
+        confirm(f"delete experiment {name!r} with its {runs}", yes=yes)
+        store.delete(name)
+    return f"deleted experiment {name!r} with its {runs}"
+
+
+def _copy(
+    target: Target,
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="SQLAlchemy URL of the other database.")
+    ] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Experiments; all if none.")
+    ] = None,
+    to_block: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Prefect block that holds the URL; URL is left out."),
+    ] = None,
+    if_exists: Annotated[
+        IfExists,
+        typer.Option(
+            metavar="fail|replace|merge",
+            help="What to do with an experiment that the other database has.",
+        ),
+    ] = IfExists.FAIL,
+) -> str:
+    """Copy experiments to another database.
+
+    Each is written in one transaction, with its ids. The other database is made if it is a file
+    that is not there.
+    """
+    from mltraq_prefect.session import create_session
+
+    if to_block is not None and url is not None:
+        names, url = [url, *(names or ())], None
+    if url is None and to_block is None:
+        raise typer.BadParameter("give URL, or --to-block")
+    with target.session() as source:
+        chosen = list(dict.fromkeys(names or source.ls()["name"]))
+        _refuse_missing(source, chosen)
+        with create_session(Target(url, to_block).url()) as other:
+            _refuse_taken(other, chosen, if_exists)
+            with progress("copy experiments") as advance:
+                for index, name in enumerate(chosen):
+                    advance(index, len(chosen))
+                    other.persist(source.load(name), if_exists.value)
+    return f"copied {len(chosen):,} experiment{'s' * (len(chosen) != 1)}"
+
+
+def _refuse_missing(source: Session, names: Sequence[str]) -> None:
+    """Refuse before anything is copied; the others would be in the other database already."""
+    there = set(source.ls()["name"])
+    if gone := [name for name in names if name not in there]:
+        raise ExperimentNotFound(
+            f"there is no experiment {gone[0]!r} in the database; nothing was copied"
+        )
+
+
+def _refuse_taken(other: Session, names: Sequence[str], if_exists: IfExists) -> None:
+    there = set(other.ls()["name"]) if if_exists == IfExists.FAIL else set()
+    if taken := [name for name in names if name in there]:
+        raise ExperimentExists(
+            f"the other database has {', '.join(map(repr, taken[:3]))} already; nothing was "
+            "copied; give --if-exists merge, which adds to it, or --if-exists replace"
+        )
