@@ -36,7 +36,8 @@ from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
-from mltraq_prefect.session import Session, create_session
+from mltraq_prefect.opening import create_session
+from mltraq_prefect.session import Session
 from mltraq_prefect.version import __version__ as __version__
 
 __all__ = [

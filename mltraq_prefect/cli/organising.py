@@ -78,7 +78,7 @@ def _copy(
     Each is written in one transaction, with its ids. The other database is made if it is a file
     that is not there.
     """
-    from mltraq_prefect.session import create_session
+    from mltraq_prefect.opening import create_session
 
     if to_block is not None and url is not None:
         names, url = [url, *(names or ())], None

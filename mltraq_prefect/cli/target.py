@@ -75,7 +75,7 @@ class Target:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Open a session on it; a file that is not there is refused, and not made."""
-        from mltraq_prefect.session import create_session
+        from mltraq_prefect.opening import create_session
 
         with create_session(self.url(), create=False) as session:
             yield session
