@@ -37,6 +37,7 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.opening import create_session
+from mltraq_prefect.reports.comparison.compare import compare
 from mltraq_prefect.session import Session
 from mltraq_prefect.version import __version__ as __version__
 
@@ -71,6 +72,7 @@ __all__ = [
     "UnsupportedType",
     "UnsupportedVersion",
     "UntrustedPickle",
+    "compare",
     "create_session",
 ]
 

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 import mltraq_prefect as mltraq
 from mltraq_prefect import requirements
+from mltraq_prefect.reports.comparison.compare import SCIPY
 from mltraq_prefect.storage.sql.dialects import DIALECTS
 
 ROOT = Path(__file__).parent.parent
@@ -25,8 +26,8 @@ OPTIONAL = {"IPython", "dask", "distributed", "prefect_dask", "prefect_ray", "py
 
 def declared():
     extras = PROJECT["optional-dependencies"]
-    lists = [PROJECT["dependencies"], extras["postgresql"], extras["mysql"], extras["plots"]]
-    found = [Requirement(text) for each in lists for text in each]
+    optional = [extras[name] for name in ("postgresql", "mysql", "plots", "stats")]
+    found = [Requirement(text) for each in (PROJECT["dependencies"], *optional) for text in each]
     return {canonicalize_name(one.name): one for one in found}
 
 
@@ -52,7 +53,8 @@ def test_what_is_checked_is_what_is_declared():
     drivers = {dialect.driver: dialect.driver_versions for dialect in DIALECTS.values()}
     of_drivers = {driver: versions for driver, versions in drivers.items() if versions}
     assert of_drivers.keys() == {"psycopg", "pymysql"}
-    for library, supported in (requirements.SUPPORTED | of_drivers).items():
+    optional = {"scipy": SCIPY}
+    for library, supported in (requirements.SUPPORTED | of_drivers | optional).items():
         assert declared()[library].specifier == Requirement(f"x{supported}").specifier, library
 
 

@@ -1,1 +1,1 @@
-"""From numbers to groups, tables and plots; knows neither Prefect nor SQL."""
+"""From numbers to groups, comparisons, tables and plots; knows neither Prefect nor SQL."""
