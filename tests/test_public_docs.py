@@ -22,13 +22,19 @@ def is_ours(value):
     return str(getattr(value, "__module__", "")).startswith("mltraq_prefect.")
 
 
+def _members(value):
+    """Return the attributes of a class, with those of our own classes that it is made of."""
+    bases = [base for base in reversed(value.__mro__) if is_ours(base)]
+    return {name: member for base in bases for name, member in vars(base).items()}
+
+
 def callables():
     """Yield a name and a function, class or property for everything that is public."""
     for name, value in PUBLIC.items():
         yield name, value
         if not inspect.isclass(value):
             continue
-        for attribute, member in vars(value).items():
+        for attribute, member in _members(value).items():
             function = getattr(member, "__func__", member)
             if attribute.startswith("_"):
                 continue
@@ -180,4 +186,4 @@ def test_the_facade_has_examples():
 
 def _member(name):
     owner, _, attribute = name.partition(".")
-    return vars(PUBLIC[owner])[attribute]
+    return _members(PUBLIC[owner])[attribute]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from mltraq_prefect.checkpoints.execution import Execution, Steps
 from mltraq_prefect.checkpoints.persist import persist
@@ -13,6 +13,7 @@ from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.execution import ExecutionOptions
 from mltraq_prefect.execution.kept_failures import KeptFailures
+from mltraq_prefect.experiment.stored import Stored
 from mltraq_prefect.model.definition import Definition
 from mltraq_prefect.model.grid import points
 from mltraq_prefect.model.hints import no_attribute
@@ -20,10 +21,7 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.orchestration.current import inside_task
-from mltraq_prefect.orchestration.links import page_url
-from mltraq_prefect.reports.overview import info_of, links_of, own_fields_of
 from mltraq_prefect.storage import Record, Store
-from mltraq_prefect.storage.frames import query_frame
 from mltraq_prefect.storage.records import new_record
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ _INSTEAD = {
 """Names of other libraries for our methods, and what to write instead."""
 
 
-class Experiment:
+class Experiment(Stored):
     """A named set of runs; made by `Session.add_experiment` and `Session.load`.
 
     An experiment is not safe for several threads, but several experiments of one session are.
@@ -87,30 +85,6 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}, runs={len(self.runs)}, store={self._state.store.url!r})"
-
-    @property
-    def name(self) -> str:
-        """Name that identifies the experiment in its database; read-only, see `copy`."""
-        return self._name
-
-    @name.setter
-    def name(self, value: object) -> NoReturn:
-        raise AttributeError(
-            f"experiment {self._name!r} cannot be renamed: its name identifies it, and the ids of "
-            f"its runs depend on it; experiment.copy({value!r}) makes another experiment of it"
-        )
-
-    @property
-    def id_experiment(self) -> str:
-        """UUID as text; read-only. Merging into a stored experiment adopts the stored id."""
-        return self._state.id_experiment
-
-    @id_experiment.setter
-    def id_experiment(self, value: object) -> NoReturn:
-        raise AttributeError(
-            f"experiment {self._name!r}: id_experiment cannot be set to {value!r}: it identifies "
-            "the experiment in its database"
-        )
 
     # -- definition ------------------------------------------------------------------------------
 
@@ -332,64 +306,3 @@ class Experiment:
     def record(self) -> Record:
         """Return the experiment as storage reads and writes it; for the package itself."""
         return self._state.record()
-
-    def delete(self) -> None:
-        """Delete the experiment from the database; this object keeps its runs in memory.
-
-        Raises:
-            ExperimentNotFound: The database does not have it.
-            StoreError: The database cannot be written; it is as it was before.
-        """
-        self._state.delete()
-
-    def query(
-        self, sql: str = "SELECT * FROM {experiment}", params: Mapping[str, Any] | None = None
-    ) -> pd.DataFrame:
-        """Return the rows of an SQL statement.
-
-        Args:
-            sql: One statement that only reads. ``{experiment}`` stands for the experiment's table,
-                ``:x`` for the param `x`.
-            params: Values of the params, by name.
-
-        Returns:
-            A frame with one row a row of the result, and its columns.
-
-        Raises:
-            QueryFailed: The statement is refused: it does not read, the database does not
-                understand it, or a param is missing or of a type that SQL does not have.
-            StorageUnavailable: The database cannot be reached.
-        """
-        return query_frame(self._state.store, sql, params, {"experiment": self.name})
-
-    def df(self) -> pd.DataFrame:
-        """Return the experiment's own fields as a frame; for those of the runs see `Runs.df`.
-
-        Returns:
-            A frame of one row. Columns: `id_experiment`, `name`, and one a field; all of dtype
-            object, with the values as they are.
-        """
-        return own_fields_of(self.name, self.id_experiment, self.fields)
-
-    def links(self) -> pd.DataFrame:
-        """Return the pages in the Prefect UI of the flow run and task run of each run and step.
-
-        Returns:
-            A frame with one row for each run and step, in the order of the runs. A run of which no
-            step was executed has one row. Columns: `id_run`, `run` (its params), `step`,
-            `flow_run` and `task_run` (URLs). A URL is None if no flow has executed the step, or if
-            no Prefect server is configured.
-        """
-        return links_of(self.runs.values(), page_url)
-
-    def info(self) -> pd.Series[Any]:
-        """Return a summary of the experiment: names, counts, the table and its size.
-
-        Returns:
-            A series of dtype object: `name`, `id_experiment`, `fields` (keys of its own fields),
-            counts of runs, `table_name`, `revision` (how often it was written; None if never) and
-            `bytes` (size of its table and of its large values; None if not stored).
-        """
-        state = self._state
-        stored = state.store.table_of(self.name), state.revision, state.store.size(self.name)
-        return info_of(self.name, self.id_experiment, self.fields, self.runs.values(), *stored)
