@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 import mltraq_prefect as mltraq
-from tests import homes
+from tests import homes, session_servers
 from tests.deployed import deployed as deployed
 from tests.deployed import tossed as tossed
 
@@ -30,17 +30,16 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "tests")
 
 
 @pytest.fixture(scope="session")
-def prefect_tables(tmp_path_factory):
-    """A database with the tables of a Prefect server, which processes of pytest-xdist share."""
-    own = tmp_path_factory.getbasetemp()
-    return homes.made_once(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+def prefect_tables():
+    """A database with the tables of a Prefect server, which the processes of a session share."""
+    return homes.made_once(session_servers.folder())
 
 
 @pytest.fixture(scope="session")
-def prefect_server(prefect_tables, tmp_path_factory):
-    """A real Prefect server with a database of its own, for the whole test session."""
-    home = homes.furnish(tmp_path_factory.mktemp("prefect-server"), prefect_tables)
-    with homes.served(home):
+def prefect_server(prefect_tables):
+    """A real Prefect server, which the processes of a session share."""
+    url = session_servers.shared("prefect", lambda: homes.served(prefect_tables))
+    with homes.used(url):
         yield
 
 
@@ -69,6 +68,14 @@ def url(tmp_path):
 def session(url):
     with mltraq.create_session(url) as opened:
         yield opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config):
+    if session_servers.folder() is not None:  # a worker of pytest-xdist, or pytest in a test
+        return (yield)
+    with session_servers.opened():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items):

@@ -1,4 +1,4 @@
-"""Homes of Prefect servers, whose tables are made once for all servers of a test session."""
+"""Prefect servers of a test session, and their homes, whose tables are made once for all."""
 
 import fcntl
 import os
@@ -10,11 +10,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deployments.local import LocalPrefect
+from tests import session_servers
+
 DATABASE = "prefect.db"
 """Its name in a home of Prefect's."""
 
-START_SECONDS = 120
-"""How long a server may take to start, on a machine that is busy."""
+UNUSED = {
+    f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
+    for name in (
+        "CANCELLATION_CLEANUP",
+        "FOREMAN",
+        "LATE_RUNS",
+        "PAUSE_EXPIRATIONS",
+        "REPOSSESSOR",
+        "SCHEDULER",
+        "TRIGGERS",
+    )
+}
+"""Settings for a server that has no deployments, and need not look for their work."""
 
 
 def made_once(folder: Path) -> Path:
@@ -44,24 +58,22 @@ def furnish(home: Path, tables: Path) -> Path:
     return home
 
 
+def served(tables: Path) -> session_servers.Server:
+    """Start a server on a home of its own, without the services that no test of it needs."""
+    prefect = LocalPrefect(furnish(tables.parent.parent / "prefect-server", tables))
+    prefect.settings |= {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"} | UNUSED
+    prefect.serve()
+    return session_servers.Server(f"{prefect.url}/api", prefect.server.pid)
+
+
 @contextmanager
-def served(home: Path) -> Iterator[None]:
-    """Serve a home to this process, as Prefect's `prefect_test_harness` serves a virgin one."""
-    from prefect import settings
+def used(url: str) -> Iterator[None]:
+    """Let this process use a server, as Prefect's `prefect_test_harness` does with one."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
-    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    of_server = {
-        settings.PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{home / DATABASE}",
-        settings.PREFECT_SERVER_LOGGING_LEVEL: "CRITICAL",
-        settings.PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: START_SECONDS,
-    }
-    with (
-        settings.temporary_settings(of_server),
-        SubprocessASGIServer() as server,
-        settings.temporary_settings({settings.PREFECT_API_URL: server.api_url}),
-    ):
+    with temporary_settings({PREFECT_API_URL: url}):
         yield
         # What is on its way would not be received any more.
         APILogWorker.instance().drain()

@@ -2,8 +2,8 @@
 
 ``MLTRAQ_TEST_POSTGRESQL`` and ``MLTRAQ_TEST_MARIADB`` name servers to use. Without, a server is
 started in a temporary directory, from the machine's programs, or a wheel's for PostgreSQL, and
-stopped when the interpreter exits. Where there is no MariaDB or MySQL, its tests are skipped, or
-fail if ``CI`` is set.
+stopped when the session of tests ends, or else when the interpreter exits. Where there is no
+MariaDB or MySQL, its tests are skipped, or fail if ``CI`` is set.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, Self
 
 import pytest
 import sqlalchemy as sa
+
+from tests import session_servers
 
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -37,13 +39,13 @@ USER = "nobody"
 @functools.cache
 def postgresql_url() -> str:
     """Return the URL of a PostgreSQL server; start one if need be."""
-    return os.environ.get("MLTRAQ_TEST_POSTGRESQL") or _shared(private_postgresql())
+    return os.environ.get("MLTRAQ_TEST_POSTGRESQL") or _shared("postgresql", private_postgresql)
 
 
 @functools.cache
 def mariadb_url() -> str:
     """Return the URL of a MariaDB or MySQL server; start one if need be."""
-    return os.environ.get("MLTRAQ_TEST_MARIADB") or _shared(private_mariadb())
+    return os.environ.get("MLTRAQ_TEST_MARIADB") or _shared("mariadb", private_mariadb)
 
 
 @contextmanager
@@ -93,6 +95,7 @@ class PrivateServer:
 
     Attributes:
         url: URL of a database that is there from the start.
+        asked_by: The signal on which it ends in peace.
     """
 
     def __init__(
@@ -106,11 +109,11 @@ class PrivateServer:
         self.url = url
         self._command = command
         self._directory = directory
-        self._signals = {"ask": ask, "crash": crash}
+        self.asked_by, self._crashed_by = ask, crash
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+    def start(self) -> int:
+        """Start it, and wait until it takes connections; return the id of its process."""
         log = self._directory / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -121,11 +124,12 @@ class PrivateServer:
                 **_unprivileged(),  # type: ignore[call-overload]
             )
         _await(self.url, log)
+        return self._process.pid
 
     def stop(self, *, crash: bool = False) -> None:
         """Stop it and wait until it has ended: by asking, or as a crash would end it."""
         if self._process is not None:
-            self._process.send_signal(self._signals["crash" if crash else "ask"])
+            self._process.send_signal(self._crashed_by if crash else self.asked_by)
             self._process.wait(STOP_SECONDS)
             self._process = None
 
@@ -137,11 +141,19 @@ class PrivateServer:
         self.stop()
 
 
-def _shared(server: PrivateServer) -> str:
-    """Start a server that stops when the interpreter exits, and return its URL."""
-    server.start()
-    atexit.register(server.stop)
-    return server.url
+def _shared(name: str, make: Callable[[], PrivateServer]) -> str:
+    """Return the URL of a server that is there until the end; start it if need be."""
+    if session_servers.folder() is None:
+        server = make()
+        server.start()
+        atexit.register(server.stop)
+        return server.url
+
+    def start() -> session_servers.Server:
+        server = make()
+        return session_servers.Server(server.url, server.start(), server.asked_by)
+
+    return session_servers.shared(name, start)
 
 
 def private_postgresql(programs: Path | None = None, **more: object) -> PrivateServer:
@@ -239,11 +251,13 @@ def _absent(server: str, variable: str) -> NoReturn:
 
 
 def _directory() -> Path:
-    """Make a short-named directory, as socket paths are limited, that goes at exit."""
-    directory = Path(tempfile.mkdtemp(prefix="mltraq-"))
+    """Make a short-named directory, as socket paths are limited, that goes at the end."""
+    session = session_servers.folder()
+    directory = Path(tempfile.mkdtemp(prefix="mltraq-", dir=session))
     if os.geteuid() == 0:
         shutil.chown(directory, USER)
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    if session is None:
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory
 
 

@@ -1,0 +1,89 @@
+"""Servers that all processes of a test session share; who needs one first starts it.
+
+A session is what the process of pytest is that was started by hand, and with pytest-xdist its
+workers. Servers outlive the worker that has started them, and end with the session.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+VARIABLE = "MLTRAQ_TEST_SESSION"
+"""Names the folder of the session to all of its processes."""
+
+STOP_SECONDS = 30
+
+
+class Server(NamedTuple):
+    """A server that goes on until the end of the session.
+
+    Attributes:
+        url: How it is reached.
+        pid: Its process, whose children are of the server, too.
+        stop: The signal on which it ends.
+    """
+
+    url: str
+    pid: int
+    stop: int = signal.SIGTERM
+
+
+def folder() -> Path | None:
+    """Return the folder of the session; None if there is no session."""
+    found = os.environ.get(VARIABLE)
+    return Path(found) if found else None
+
+
+@contextmanager
+def opened() -> Iterator[None]:
+    """Be a session: give it a folder, and at the end stop its servers and remove it."""
+    session = Path(tempfile.mkdtemp(prefix="mltraq-"))
+    session.chmod(0o711)  # servers that refuse to run as root have folders in it
+    os.environ[VARIABLE] = str(session)
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
+        servers = [Server(*json.loads(path.read_text())) for path in session.glob("*.server")]
+        for server in servers:
+            _stop(server)
+        shutil.rmtree(session, ignore_errors=True)
+
+
+def shared(name: str, start: Callable[[], Server]) -> str:
+    """Return the URL of a server of the session.
+
+    Args:
+        name: Of the server; the same in all processes.
+        start: Starts it; what it needs may be in the folder of the session, and goes with it.
+    """
+    session = folder()
+    assert session is not None, "there is no session of tests"
+    record = session / f"{name}.server"
+    with (session / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not record.exists():
+            record.write_text(json.dumps(start()))
+        return Server(*json.loads(record.read_text())).url
+
+
+def _stop(server: Server) -> None:
+    """Stop a server, which need not be a child of this process, and what it has started."""
+    try:
+        process = psutil.Process(server.pid)
+        processes = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    process.send_signal(server.stop)
+    _, left = psutil.wait_procs(processes, STOP_SECONDS)
+    for one in left:
+        one.kill()
