@@ -1,9 +1,5 @@
 """What the Prefect server knows, read through its API; polled, for it learns a moment late."""
 
-import time
-from collections.abc import Callable
-from typing import TypeVar
-
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -13,15 +9,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import TaskRunSort
 
-T = TypeVar("T")
-
-
-def poll(read: Callable[[], T], until: Callable[[T], bool], seconds: float = 60) -> T:
-    """Read until the value is as it should be; the last value if it never is."""
-    end = time.monotonic() + seconds
-    while not until(value := read()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return value
+from tests.polling import poll
 
 
 def flow_run(flow_run_id):

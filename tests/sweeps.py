@@ -6,7 +6,7 @@ import sys
 
 import mltraq_prefect as mltraq
 from tests.execution.interrupted import draw, finish
-from tests.prefect_api import poll
+from tests.polling import poll
 from tests.processes import descendants
 
 SECONDS = 300

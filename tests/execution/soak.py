@@ -18,7 +18,7 @@ from pathlib import Path
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.prefect_api import poll
+from tests.polling import poll
 from tests.processes import descendants
 from tests.sweeps import Sweep, undisturbed
 

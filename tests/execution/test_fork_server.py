@@ -18,42 +18,11 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import Workers, as_steps
 from mltraq_prefect.execution.pool import fork_server_main
 from mltraq_prefect.execution.pool.worker_handle import make_job
-from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
+from mltraq_prefect.execution.serialization import pickle_runs
 from mltraq_prefect.model.run import Run
-from tests.prefect_api import poll
+from tests.execution.one_run import ended, executed, tell
+from tests.polling import poll
 from tests.processes import is_alive
-
-
-def tell(run):
-    """Tell what the process of a step has."""
-    run.fields.server = os.getppid()
-    run.fields.pid = os.getpid()
-    run.fields.variable = os.environ.get("MLTRAQ_A_VARIABLE")
-    run.fields.directory = os.getcwd()
-    run.fields.path = sys.path
-    run.fields.umask = os.umask(0)
-    run.fields.priority = os.getpriority(os.PRIO_PROCESS, 0)
-    run.fields.server_marked = hasattr(logging, "mark")
-    logging.mark = True
-
-
-def ended(outcomes):
-    """Return the outcomes that are more than records of what was printed."""
-    return [outcome for outcome in outcomes if outcome.count]
-
-
-def executed(step, workers=None):
-    """Return the fields of a run after a step, in a worker of its own unless one is given."""
-    if workers is None:
-        with Workers(1) as own:
-            return executed(step, own)
-    (prepared,) = as_steps(step, {}, 0)
-    job = make_job(prepared, {}, logging.INFO, None)
-    (outcome,) = ended(workers.execute(job, pickle_runs([Run()])))
-    assert not outcome.failures, outcome.failures[0][1]
-    (run,) = consume_runs(outcome.done)
-    return run.fields
-
 
 IMPORTED = """
 import sys
@@ -203,7 +172,7 @@ def test_a_directory_that_was_deleted_is_named(monkeypatch, tmp_path):
 
 PROGRAM = """
 import json, os, signal, subprocess, sys
-from tests.execution.test_fork_server import executed, tell
+from tests.execution.one_run import executed, tell
 {}
 """
 
@@ -274,7 +243,7 @@ def test_standard_streams_that_are_closed_stay_closed(tmp_path, closed):
     program.write_text(f"""
 import os
 from pathlib import Path
-from tests.execution.test_fork_server import executed
+from tests.execution.one_run import executed
 
 def write(run):
     os.write(1, b"to 1")
@@ -294,7 +263,7 @@ def test_modules_beside_the_program_are_not_taken_for_those_of_python(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     (tmp_path / "scripts").mkdir()
     program = tmp_path / "scripts" / "program.py"
-    program.write_text("from tests.execution.test_fork_server import *; executed(tell)")
+    program.write_text("from tests.execution.one_run import *; executed(tell)")
     command = [sys.executable, str(program)]
     subprocess.run(command, cwd=tmp_path, env=environment, timeout=60, check=True)
 

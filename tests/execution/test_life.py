@@ -10,8 +10,8 @@ import pytest
 
 from mltraq_prefect.execution import Workers
 from mltraq_prefect.execution.pool import parent as parents_side
-from tests.execution.test_fork_server import executed
-from tests.prefect_api import poll
+from tests.execution.one_run import executed
+from tests.polling import poll
 from tests.processes import is_alive
 
 
@@ -89,7 +89,7 @@ def test_a_process_that_has_detached_itself_ends_with_the_worker(is_good, tmp_pa
 PARENT = """
 import subprocess, sys, time
 from pathlib import Path
-from tests.execution.test_fork_server import executed
+from tests.execution.one_run import executed
 from tests.execution.test_life import DETACHED
 
 def start(run):

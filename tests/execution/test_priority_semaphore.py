@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from mltraq_prefect.execution.pool.priority_semaphore import PrioritySemaphore
-from tests.prefect_api import poll
+from tests.polling import poll
 
 
 def start(semaphore, priority, name, order, leave):

@@ -17,7 +17,8 @@ from prefect.settings import PREFECT_API_URL, Settings
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import mltraq_prefect as mltraq
-from tests.prefect_api import flow_run, poll, task_runs
+from tests.polling import poll
+from tests.prefect_api import flow_run, task_runs
 
 ONE_LINE = "no Prefect server is configured: steps are executed without it"
 

@@ -17,7 +17,7 @@ from mltraq_prefect.execution import Workers, WorkersClosed, as_steps, worker_co
 from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
 from mltraq_prefect.model.run import Run
-from tests.prefect_api import poll
+from tests.polling import poll
 from tests.processes import is_alive
 
 

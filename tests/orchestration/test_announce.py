@@ -15,7 +15,8 @@ from prefect.server.events.schemas.events import ResourceSpecification
 import mltraq_prefect as mltraq
 from mltraq_prefect.orchestration import artifacts
 from mltraq_prefect.orchestration.events import Persisted, resource
-from tests.prefect_api import logs, poll, task_runs
+from tests.polling import poll
+from tests.prefect_api import logs, task_runs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -10,7 +10,8 @@ import pytest
 from prefect import flow
 
 import mltraq_prefect as mltraq
-from tests.prefect_api import logs, poll
+from tests.polling import poll
+from tests.prefect_api import logs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -10,7 +10,8 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import mltraq_prefect as mltraq
-from tests.prefect_api import flow_run, logs, poll, task_runs
+from tests.polling import poll
+from tests.prefect_api import flow_run, logs, task_runs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

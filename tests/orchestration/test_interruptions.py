@@ -18,7 +18,8 @@ from prefect.exceptions import Abort, CancelledRun, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
-from tests.prefect_api import flow_run, poll
+from tests.polling import poll
+from tests.prefect_api import flow_run
 from tests.processes import alive
 from tests.sweeps import SECONDS, Sweep, undisturbed
 

@@ -9,7 +9,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 
-from tests.prefect_api import poll
+from tests.polling import poll
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -14,7 +14,7 @@ from deployments.local import LocalPrefect
 from mltraq_prefect.execution.fanout.bars import FRAMES_PER_SECOND
 from mltraq_prefect.orchestration.progress_artifact import REPORT_SECONDS
 from tests.orchestration.test_programs import read_all
-from tests.prefect_api import poll
+from tests.polling import poll
 from tests.sweeps import Sweep
 
 RUNS = 800
