@@ -1,9 +1,9 @@
-"""Fields of runs as a frame."""
+"""Runs as a frame: what they track, and beside it their params and what the ledger says."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,21 +11,36 @@ if TYPE_CHECKING:
 
     from mltraq_prefect.model.run import Run
 
+LEDGER_SHOWN = ("state", "duration_s", "started_at", "error")
+"""What frames and views show of the ledger."""
 
-def frame_of(runs: Iterable[Run]) -> pd.DataFrame:
-    """Return a frame with `id_run` and the fields, one row a run, values as they are."""
+
+def frame_of(runs: Iterable[Run], *, params: bool = False, ledger: bool = False) -> pd.DataFrame:
+    """Return a frame with `id_run` and the fields, one row a run; see `Runs.df`."""
     import pandas as pd
+
+    from mltraq_prefect.model.dtypes import typed
 
     runs = list(runs)
-    keys = dict.fromkeys(itertools.chain.from_iterable(run.fields for run in runs))
-    columns = {"id_run": [run.id_run for run in runs]} | {
-        key: _column([dict.get(run.fields, key) for run in runs]) for key in keys
-    }
-    return pd.DataFrame(columns)
+    columns: dict[str, Any] = {"id_run": [run.id_run for run in runs]}
+    fields = _columns([run.fields for run in runs])
+    own = _columns([run.params for run in runs]) if params else {}
+    columns |= _named(own, "param_", ["id_run", *fields]) | fields
+    if ledger:
+        entries = [run.ledger for run in runs]
+        shown = {name: [getattr(entry, name) for entry in entries] for name in LEDGER_SHOWN}
+        columns |= _named(shown, "run_", columns)
+    return pd.DataFrame({name: typed(values) for name, values in columns.items()})
 
 
-def _column(values: list[Any]) -> Any:
-    import pandas as pd
+def _columns(dicts: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    keys = dict.fromkeys(itertools.chain.from_iterable(dicts))
+    return {key: [dict.get(item, key) for item in dicts] for key in keys}
 
-    plain = all(isinstance(value, (int, float, str, bool)) for value in values)
-    return values if plain else pd.Series(values, dtype=object)
+
+def _named(
+    columns: Mapping[str, list[Any]], prefix: str, taken: Collection[str]
+) -> dict[str, list[Any]]:
+    """Put a prefix before names that others have, also in other case, as in the view."""
+    met = {name.lower() for name in taken}
+    return {prefix + key if key.lower() in met else key: cells for key, cells in columns.items()}

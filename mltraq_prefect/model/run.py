@@ -246,9 +246,14 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.describe()}, fields={list(self.fields)}, state={self.ledger.state!r})"
 
-    def df(self) -> pd.DataFrame:
-        """Return the fields of this run as a frame of one row; see `Runs.df`."""
-        return frame_of([self])
+    def df(self, *, params: bool = False, ledger: bool = False) -> pd.DataFrame:
+        """Return the fields of this run as a frame of one row; see `Runs.df`.
+
+        Args:
+            params: Whether the params are columns as well.
+            ledger: Whether columns of the ledger are there as well.
+        """
+        return frame_of([self], params=params, ledger=ledger)
 
     def __getstate__(self) -> tuple[Any, ...]:
         return (

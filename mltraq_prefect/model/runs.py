@@ -91,22 +91,31 @@ class Runs(dict[str, Run]):
             return run
         raise LookupError("there are no runs; define some with add_run() or add_runs()")
 
-    def df(self) -> pd.DataFrame:
+    def df(self, *, params: bool = False, ledger: bool = False) -> pd.DataFrame:
         """Return the fields of the runs as a frame.
+
+        Args:
+            params: Whether the params are columns as well, before the fields; one that has the name
+                of a field is called ``param_<name>``.
+            ledger: Whether `state`, `duration_s` (seconds), `started_at` (UTC) and `error` are
+                columns as well, after the fields; one whose name is taken is called
+                ``run_<name>``.
 
         Returns:
             A frame with one row a run, in order. Columns: `id_run`, and one a field, in the order
-            in which they first appear. Columns of numbers, text or truth values alone have the
-            dtype that pandas infers; all others have dtype object, with the values as they are. A
-            field that a run lacks is None.
+            in which they first appear. A column has the dtype that holds its values exactly:
+            ``bool``, ``int64``, ``float64``, ``str``, ``datetime64`` or ``timedelta64``; where some
+            are missing, ``boolean`` and ``Int64``. Values of other types, and of several, are as
+            they are, with dtype object. Missing is what a run lacks, None, and `pandas.NA`.
 
         Example:
-            >>> Runs([Run("a", fields={"y": 1}), Run("b", fields={"y": 2})]).df()
-              id_run  y
-            0      a  1
-            1      b  2
+            >>> runs = Runs([Run("a", params={"x": 1}, fields={"y": 1}), Run("b", fields={"y": 2})])
+            >>> runs.df(params=True)
+              id_run     x  y
+            0      a     1  1
+            1      b  <NA>  2
         """
-        return frame_of(self.values())
+        return frame_of(self.values(), params=params, ledger=ledger)
 
     def __repr__(self) -> str:
         return f"Runs({len(self)})"
