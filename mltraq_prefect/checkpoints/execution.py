@@ -147,7 +147,7 @@ class Execution:
         if checkpoint == "replace":
             state.replace()
         elif new := [run for run in selection.runs if run.id_run not in resumed.entries]:
-            state.write_some(new)
+            state.list_runs(new)
         return selection
 
     def _execute_runs(self, selection: Selection, results: Results, failures: KeptFailures) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from mltraq_prefect.errors import StoreError
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
-from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.records import Seen
+from mltraq_prefect.storage import Record, Snapshot, Store
 
 RUNS_AT_ONCE = 500
-"""Number of runs that are written or read at once."""
+"""Number of runs that are read at once."""
 
-OnRead = Callable[[str, str, Seen], None]
-"""Called with the ids of experiment and run, and what the database holds of the run."""
+OnRead = Callable[[Snapshot, str], None]
+"""Called with what was read of runs, and the id of one of them."""
 
 
 class ReleasedFields:
@@ -38,10 +37,10 @@ class ReleasedFields:
         self._experiment = experiment
         self._runs = runs
         self._on_read = on_read
-        self._fetched: dict[str, tuple[Namespace, Seen]] = {}
+        self._fetched: dict[str, Namespace] = {}
+        self._snapshot: Snapshot | None = None
         self._order: list[str] = []
         self._positions: dict[str, int] = {}
-        self._id_experiment = ""
 
     def release(self, runs: Iterable[Run]) -> None:
         """Release fields and locals of runs from memory; the database has the fields."""
@@ -65,16 +64,19 @@ class ReleasedFields:
                 f"experiment {self._experiment!r}, run {run.describe()}: its fields were in the "
                 "database alone, and it was deleted there; execute the experiment again"
             )
-        fields, seen = self._fetched.pop(run.id_run)
-        self._on_read(self._id_experiment, run.id_run, seen)
+        fields = self._fetched.pop(run.id_run)
+        if self._snapshot is not None:
+            self._on_read(self._snapshot, run.id_run)
         return fields
 
     def refresh(self, runs: Iterable[Run]) -> None:
         """Call `on_read` with what the database holds of runs; leave their fields as they are."""
         ids = [run.id_run for run in runs]
         for start in range(0, len(ids), RUNS_AT_ONCE):
-            for id_run, (_, seen) in self._read(ids[start : start + RUNS_AT_ONCE]):
-                self._on_read(self._id_experiment, id_run, seen)
+            record = self._read(ids[start : start + RUNS_AT_ONCE])
+            if (snapshot := record.snapshot) is not None:
+                for run in record.runs:
+                    self._on_read(snapshot, run.id_run)
 
     def _following(self, run: Run) -> list[str]:
         """Return the ids of a run and of the next ones whose fields are released."""
@@ -92,11 +94,9 @@ class ReleasedFields:
         return id_run in self._runs and self.has(self._runs[id_run])
 
     def _fetch(self, ids: Sequence[str]) -> None:
-        self._fetched = dict(self._read(ids))
+        record = self._read(ids)
+        self._fetched = {run.id_run: run.fields for run in record.runs}
+        self._snapshot = record.snapshot
 
-    def _read(self, ids: Sequence[str]) -> Iterator[tuple[str, tuple[Namespace, Seen]]]:
-        record = self._store.read(self._experiment, ids=ids)
-        self._id_experiment = record.id_experiment
-        seen = {} if record.snapshot is None else record.snapshot.runs
-        for run in record.runs:
-            yield run.id_run, (run.fields, seen[run.id_run])
+    def _read(self, ids: Sequence[str]) -> Record:
+        return self._store.read(self._experiment, ids=ids)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from mltraq_prefect.checkpoints.released_fields import RUNS_AT_ONCE
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
@@ -23,7 +22,10 @@ from mltraq_prefect.storage import Record
 from mltraq_prefect.storage.records import FingerprintParts
 
 FLUSH_SECONDS = 0.5
-"""Results are written after this time at most, in seconds."""
+"""Results are written after this time at most, in seconds; a write shall not take longer."""
+
+FEWEST_RUNS, MOST_RUNS = 250, 8_000
+"""Limits of the number of runs that are written at once."""
 
 
 class ResumePlan:
@@ -121,6 +123,7 @@ class CheckpointedResults(Results):
         self._waiting: list[Run] = []
         self._waiting_since = 0.0
         self._is_refused = False
+        self._at_once = FEWEST_RUNS
 
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have ended; they are written within `FLUSH_SECONDS`."""
@@ -146,10 +149,20 @@ class CheckpointedResults(Results):
     def flush(self) -> None:
         """Write the waiting results, unless the database has refused once already."""
         while self._waiting and not self._is_refused:
-            chunk = self._waiting[:RUNS_AT_ONCE]
+            chunk = self._waiting[: self._at_once]
+            start = time.monotonic()
             self._write_all(chunk)
             self._state.release(chunk)
-            del self._waiting[:RUNS_AT_ONCE]
+            del self._waiting[: len(chunk)]
+            self._adapt(len(chunk), time.monotonic() - start)
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        """Write as many runs at once as take `FLUSH_SECONDS`, but at most twice as many as before.
+
+        A write of few large values is slow, and doubles what they take in memory.
+        """
+        fitting = int(count * FLUSH_SECONDS / max(seconds, 1e-3))
+        self._at_once = max(FEWEST_RUNS, min(fitting, 2 * self._at_once, MOST_RUNS))
 
     def _write_all(self, runs: list[Run]) -> None:
         try:

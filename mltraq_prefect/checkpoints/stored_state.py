@@ -57,6 +57,7 @@ class StoredState:
         self._snapshot = record.snapshot
         self._not_loaded = NotLoaded(record.missing_fields, record.missing_runs)
         self._unannounced: Written | None = None
+        self._kept_fingerprints: frozenset[str] = frozenset()
         self._released = ReleasedFields(store, content.name, content.runs, self._remember)
 
     # -- what is known ---------------------------------------------------------------------------
@@ -110,11 +111,11 @@ class StoredState:
     # -- reading ---------------------------------------------------------------------------------
 
     def read(self) -> Record | None:
-        """Read the experiment without the fields of its runs; None if it is not stored."""
+        """Read what is stored of its runs, without their fields; None if nothing is stored."""
         name = self.content.name
         if not self.store.exists(name):
             return None
-        return self.store.read(name, columns=[])
+        return self.store.read(name, columns=[], ids=list(self.content.runs))
 
     def adopt_stored(self, stored: Record) -> None:
         """Adopt the id, the revision and the ledger of a stored experiment."""
@@ -150,8 +151,11 @@ class StoredState:
         for run in self.content.runs.values():
             _ = run.fields
 
-    def _remember(self, id_experiment: str, id_run: str, seen: Seen) -> None:
-        self._snapshot_of(id_experiment).runs.put(id_run, seen)
+    def _remember(self, stored: Snapshot, id_run: str) -> None:
+        snapshot = self._snapshot_of(stored.id_experiment)
+        if stored.revision is not None:
+            snapshot.note_read(stored.revision)
+        snapshot.runs.put(id_run, stored.runs[id_run])
 
     def _snapshot_of(self, id_experiment: str) -> Snapshot:
         """Return the snapshot; one of an earlier experiment of this name is dropped."""
@@ -195,25 +199,46 @@ class StoredState:
         if mode != "merge":
             self._not_loaded = NotLoaded((), 0)
 
+    def list_runs(self, runs: list[Run]) -> None:
+        """Write runs that are going to be executed, and remember what was written."""
+        self._read_assigned(runs)
+        self._note(self.store.write(self.record(runs), "merge"), runs, are_released=False)
+
     def write_some(self, runs: list[Run]) -> None:
         """Write some runs that were executed."""
         self._read_assigned(runs)
-        self._note(self.store.write(self.record(runs), "merge"), runs)
+        record = self.record(runs)
+        record.fingerprints = {
+            digest: parts
+            for digest, parts in self.fingerprints.items()
+            if digest not in self._kept_fingerprints
+        }
+        self._note(self.store.write(record, "merge"), runs)
 
     def replace(self) -> None:
         """Replace the stored experiment by the one in memory."""
         self._load_released()
         record = self.record()
-        self._note(self.store.write(record, "replace"), record.runs)
+        self._note(self.store.write(record, "replace"), record.runs, are_released=False)
 
-    def _note(self, written: Written, runs: Iterable[Run]) -> None:
+    def _note(self, written: Written, runs: Iterable[Run], *, are_released: bool = True) -> None:
         """Update this state after a write of runs that are released or executed next."""
+        if written.id_experiment != self.id_experiment:
+            self._kept_fingerprints = frozenset()
         self.id_experiment, self.revision = written.id_experiment, written.revision
+        self._kept_fingerprints |= frozenset(self.fingerprints)
         self._unannounced = joined(self._unannounced, written)
         snapshot = self._snapshot_of(written.id_experiment)
+        if not are_released and not snapshot.runs:
+            self._snapshot = written.snapshot
+            return
         snapshot.fields = written.snapshot.fields
+        snapshot.note_written(written.revision)
         for run in runs:
-            snapshot.runs.drop(run.id_run)
+            if are_released:
+                snapshot.runs.drop(run.id_run)
+            else:
+                snapshot.runs.put(run.id_run, written.snapshot.runs[run.id_run])
 
     def to_announce(self, written: Written) -> Written:
         """Return what a write did, including checkpoints that were not announced yet."""

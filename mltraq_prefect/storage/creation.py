@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from mltraq_prefect.storage import experiments_table, own_fields, rows, run_tables
@@ -55,7 +56,7 @@ def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None
     entry = replace(_entry(job, made, table, old), retired=retired)
     experiments_table.insert(transaction, entry, made.own)
     job.write_shared(transaction, entry.id_experiment, made.sealed)
-    return job.all_written(entry, made.plan)
+    return job.all_written(entry, made.plan, range(entry.run_count))
 
 
 def _entry(job: Job, made: Creation, table: str, old: Entry | None) -> Entry:
@@ -65,6 +66,7 @@ def _entry(job: Job, made: Creation, table: str, old: Entry | None) -> Entry:
         name=job.record.name,
         table=table,
         run_count=len(job.record.runs),
+        states=Counter(run.ledger.state for run in job.record.runs),
         layout=made.plan.layout,
         properties={
             "created_at": now["updated_at"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, store_large
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
-from mltraq_prefect.storage.sql.schema import EXPERIMENTS, utc_now
+from mltraq_prefect.storage.sql.schema import EXPERIMENTS, STATES, utc_now
 from mltraq_prefect.storage.values import layout as layouts
 from mltraq_prefect.storage.values.layout import Layout
 from mltraq_prefect.storage.values.names import check_name, is_helper, is_table_of, table_name
@@ -25,6 +26,7 @@ class Entry:
 
     Attributes:
         table: The table that holds its runs now.
+        states: How many runs are in each state.
         properties: Format, versions and times; `write` is the last write,
             and `create` the one that made the experiment.
         retired: The name that the table before gets, while another is taking its place.
@@ -36,6 +38,7 @@ class Entry:
     name: str
     table: str
     run_count: int
+    states: Mapping[str, int]
     layout: Layout
     properties: dict[str, Any]
     revision: int
@@ -85,7 +88,7 @@ def find_all(transaction: Transaction) -> list[Entry]:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    id_experiment, name, table, count, columns, properties, revision = row
+    id_experiment, name, table, count, *of_states, columns, properties, revision = row
     try:
         known = json.loads(properties)
         is_ours = check_name(name, "experiment name") == name and table == table_name(name)
@@ -98,7 +101,8 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         raise CorruptData(reason, experiment=name)
     _refuse_newer(known, name)
     layout = layouts.parse(columns, name)
-    return Entry(id_experiment, name, now, count, layout, known, revision, retired=retired)
+    states = dict(zip(STATES, of_states, strict=True))
+    return Entry(id_experiment, name, now, count, states, layout, known, revision, retired=retired)
 
 
 def _refuse_newer(known: dict[str, Any], name: str) -> None:
@@ -145,6 +149,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         entry.name,
         table_name(entry.name),
         entry.run_count,
+        *(entry.states.get(state, 0) for state in STATES),
         layouts.dump(entry.layout),
         json.dumps(entry.properties | staged, ensure_ascii=False),
         entry.revision,

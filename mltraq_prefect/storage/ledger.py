@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, STEP_COLUMNS, LedgerEntry
+from mltraq_prefect.storage import standings
 from mltraq_prefect.storage.ledger_columns import LedgerColumn, cells_of, columns_of, sent_of
 from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import column
-from mltraq_prefect.storage.values.kinds import BINARY, JSON, KEY, Kind
+from mltraq_prefect.storage.values.kinds import BINARY, INT, JSON, KEY, Kind
 
 _RUN_COLUMNS = columns_of(LedgerEntry, RUN_COLUMNS)
 _MARKED = {name: _RUN_COLUMNS[name] for name in LedgerMark._fields if name in _RUN_COLUMNS}
@@ -20,24 +21,25 @@ _OTHERS = {
     if name in _RUN_COLUMNS and name not in _MARKED and name != "position"
 }
 
-KEYS: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY}
+KEYS: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY, "position": INT}
+"""What identifies a row: the position is what rows are in the order of."""
+
+LEDGER_KEY = ("id_experiment", "position")
 
 LEDGER_COLUMNS: dict[str, LedgerColumn] = {
     **{name: LedgerColumn(kind) for name, kind in KEYS.items()},
-    "position": _RUN_COLUMNS["position"],
     "params": LedgerColumn(JSON),
     **_MARKED,
     **_OTHERS,
     "residual": LedgerColumn(BINARY),
+    "standing": LedgerColumn(KEY),
 }
 """Columns of `experiment_runs`, in their order."""
 
 LEDGER: dict[str, Kind] = {name: own.kind for name, own in LEDGER_COLUMNS.items()}
 
-STATE: dict[str, Kind] = {
-    name: kind for name, kind in LEDGER.items() if name not in KEYS and name != "position"
-}
-"""The columns that change: those of a `LedgerMark`, the others of an entry, and the residual."""
+STATE: dict[str, Kind] = {name: kind for name, kind in LEDGER.items() if name not in KEYS}
+"""The columns that change: those of a `LedgerMark`, the others of an entry, residual, standing."""
 
 
 def ledger_marks(
@@ -56,4 +58,6 @@ def ledger_columns(
     """Return what the driver takes for the columns of `STATE`."""
     cells = [*marks, *cells_of(_OTHERS.items(), entries, dialect)]
     columns = [LEDGER_COLUMNS[name] for name in (*LedgerMark._fields, *_OTHERS)]
-    return [*sent_of(columns, cells, dialect), column(residuals)]
+    found = dict(zip(LedgerMark._fields, marks, strict=True))
+    standing = standings.columns_of(found["state"], found["steps"], found["step"])
+    return [*sent_of(columns, cells, dialect), column(residuals), standing]

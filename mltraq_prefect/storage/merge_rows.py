@@ -10,7 +10,7 @@ from mltraq_prefect.storage import rows, run_steps, tables
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import KEYS, STATE, ledger_columns
 from mltraq_prefect.storage.merge_diff import Changes
-from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant
 from mltraq_prefect.storage.values.kinds import BINARY, KEY, Kind
@@ -19,6 +19,18 @@ from mltraq_prefect.storage.write_plan import Plan
 
 Dumped = dict[int, tuple[tuple[tuple[str, ...], bytes | None, Residual], bytes | None]]
 """By index of a run: what its residual is made of, and that residual."""
+
+
+class StoredRows(NamedTuple):
+    """What the ledger has of the runs that change, by `id_run`.
+
+    Attributes:
+        positions: Their positions.
+        residuals: The residuals of those that have one.
+    """
+
+    positions: Mapping[str, int]
+    residuals: Mapping[str, bytes]
 
 
 class Cells(NamedTuple):
@@ -41,12 +53,16 @@ class Updates:
 
     Attributes:
         changed: The runs whose fields change.
+        bare: Those of the runs that have no residual afterwards, by index.
+        positions: Positions of the runs, by `id_run`.
         fields: Cells of the table of runs.
         ledger: Cells of the ledger.
         steps: Rows of steps.
     """
 
     changed: list[str]
+    bare: list[int]
+    positions: Mapping[str, int]
     fields: list[Cells]
     ledger: list[Cells]
     steps: list[run_steps.StepRows]
@@ -55,7 +71,7 @@ class Updates:
 def updates_of(
     plan: Plan,
     changes: Changes,
-    stored: Mapping[str, bytes],
+    stored: StoredRows,
     dialect: Dialect,
     dumped: Dumped,
 ) -> Updates:
@@ -64,22 +80,25 @@ def updates_of(
     Args:
         plan: The runs.
         changes: What of them is to be written.
-        stored: The residuals that the changed runs have, by run.
+        stored: What the ledger has of them.
         dialect: The backend.
         dumped: Residuals that were encoded before, which is continued.
     """
     runs = plan.record.runs
     if not changes.cells:
-        return Updates([], [], [], [])
-    _dump(plan, changes, stored, dumped)
+        return Updates([], [], {}, [], [], [])
+    _dump(plan, changes, stored.residuals, dumped)
     executed = [index for index in changes.indexes() if index not in changes.kept]
     steps = [changes.entries.get(index, []) for index in executed]
     changed = sorted(index for keys, some in changes.cells.items() if keys for index in some)
+    positions = [stored.positions[id_run] for id_run in _ids(plan, executed)]
     return Updates(
         _ids(plan, changed),
+        [index for index in changes.indexes() if dumped[index][1] is None],
+        stored.positions,
         _fields(plan, changes, dialect),
         _ledger(plan, changes, executed, dumped, dialect),
-        run_steps.rows_of_some([runs[index] for index in executed], steps, dialect),
+        run_steps.rows_of([runs[index] for index in executed], positions, dialect, steps),
     )
 
 
@@ -135,11 +154,17 @@ def write(transaction: Transaction, updates: Updates, entry: Entry) -> None:
     Raises:
         RowsMissing: Somebody has deleted the row of one in the table of runs.
     """
-    tables.check_rows(transaction, entry, updates.changed)
+    if not transaction.dialect.counts_updates:
+        tables.check_rows(transaction, entry, updates.changed)
     for kinds, ids, columns in updates.fields:
         cells = rows.store_large(transaction, entry.id_experiment, ids, kinds, columns, fresh=False)
-        transaction.update(entry.table, kinds, {"id_run": KEY}, [*cells, ids])
+        found = transaction.update(entry.table, kinds, {"id_run": KEY}, [*cells, ids])
+        if found is not None and found != len(ids):
+            tables.check_rows(transaction, entry, updates.changed)
     for kinds, ids, columns in updates.ledger:
-        keys = [Constant(entry.id_experiment, len(ids)), ids]
-        transaction.update("experiment_runs", kinds, KEYS, [*columns, *keys])
-    run_steps.replace(transaction, entry.id_experiment, updates.steps)
+        positions = [updates.positions[id_run] for id_run in ids]
+        keys = [Constant(entry.id_experiment, len(ids)), ids, positions]
+        found = transaction.update("experiment_runs", kinds, KEYS, [*columns, *keys])
+        if found is not None and found != len(ids):
+            raise DriverError("moved", f"rows of {entry.name!r} in experiment_runs are gone")
+    run_steps.insert(transaction, entry.id_experiment, updates.steps)

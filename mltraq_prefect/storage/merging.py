@@ -7,7 +7,7 @@ what somebody else has changed meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from mltraq_prefect.codecs import uncollected
@@ -24,10 +24,10 @@ from mltraq_prefect.storage import (
 )
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merge_diff import Changes, find_changes
-from mltraq_prefect.storage.merge_rows import Updates
+from mltraq_prefect.storage.prepared_merge import Basis, Merge, OwnFields
 from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Database, Transaction
-from mltraq_prefect.storage.stored_runs import StoredCells
+from mltraq_prefect.storage.stored_runs import States, StoredCells
 from mltraq_prefect.storage.values.cells import UNCHANGED
 from mltraq_prefect.storage.values.layout import Layout
 from mltraq_prefect.storage.write_job import Job
@@ -35,12 +35,9 @@ from mltraq_prefect.storage.write_plan import Plan, make_plan, moved
 
 T = TypeVar("T")
 
-OwnFields = tuple[bytes | None] | None
-"""The stored residual of the experiment's own fields, if these are to be written."""
 
-
-Room = tuple[int, int]
-"""How many bytes a row can take, and how many columns more the table can get."""
+Room = tuple[int, int | None]
+"""How many bytes a row can take, and how many columns more the table can get; None if unknown."""
 
 
 class Moved(Exception):
@@ -48,48 +45,6 @@ class Moved(Exception):
 
     It is read again then; never leaves the package.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What was read of an experiment, and what is to be merged was compared with.
-
-    Attributes:
-        entry: Its entry.
-        states: Marks of the ledger rows of those runs that there are.
-        own: What it has of fields, if these are to be written.
-        unread: Cells and residuals of the runs that were not loaded before.
-        residuals: Residuals of the runs that are to be changed.
-    """
-
-    entry: Entry
-    states: dict[str, LedgerMark]
-    own: OwnFields
-    unread: StoredCells
-    residuals: dict[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """What is encoded before the first statement.
-
-    Attributes:
-        basis: What it was compared with.
-        plan: The runs.
-        changes: What of them is to be written.
-        new: Rows of the new ones.
-        updates: New cells of the others.
-        own: Cells of the experiment's own fields; None if they stay as they are.
-        sealed: Its pickle, or None.
-    """
-
-    basis: Basis
-    plan: Plan
-    changes: Changes
-    new: rows.Rows | None
-    updates: Updates
-    own: own_fields.Cells | None
-    sealed: bytes | None
 
 
 class Merger:
@@ -107,6 +62,7 @@ class Merger:
         self._made: tuple[tuple[int, frozenset[str]], Plan] | None = None
         self._new: tuple[Plan, list[int], rows.Rows | None] | None = None
         self._dumped: merge_rows.Dumped = {}
+        self._trusts_snapshot = job.dialect.counts_updates
 
     # -- before the transaction ------------------------------------------------------------------
 
@@ -122,15 +78,13 @@ class Merger:
         """
         job = self._job
         ids = [run.id_run for run in job.record.runs]
-        states, left = self._read(base, lambda t: _states(t, base, ids))
-        plan = uncollected(self._plan, base, (limit, left), states)
-        unread = self._unread(plan, base, states)
-        changes = uncollected(self._changes, plan, base, states, unread)
-        indexes = changes.indexes()
-        changed = [ids[index] for index in indexes]
-        residuals = self._read(base, lambda t: stored_runs.residuals(t, base, changed))
+        revision, states, plan = self._compared(base, ids, limit)
+        unread = self._unread(plan, base, states.marks)
+        changes = uncollected(self._changes, plan, base, states.marks, unread)
+        changed = [ids[index] for index in changes.indexes()]
+        residuals = self._residuals(plan, base, changed)
         own = self._own_of(base)
-        basis = Basis(base, states, own, unread, residuals)
+        basis = Basis(base, revision, states, own, unread, residuals)
         cells = self._cells_of(base, own)
         job.check_own(cells, limit)
         return Merge(
@@ -139,11 +93,40 @@ class Merger:
             changes=changes,
             new=uncollected(self._rows, plan, changes.new),
             updates=uncollected(
-                merge_rows.updates_of, plan, changes, residuals, job.dialect, self._dumped
+                merge_rows.updates_of, plan, changes, basis.rows(), job.dialect, self._dumped
             ),
             own=cells,
             sealed=job.sealed(base.id_experiment, limit),
         )
+
+    def _compared(self, base: Entry, ids: Sequence[str], limit: int) -> tuple[int, States, Plan]:
+        """Encode the runs, and return what the ledger says of them, with the revision in which.
+
+        The first time that is what this process has read or written last, if it knows all of it:
+        whether it still is so, the transaction tells. Columns are added only by what was read.
+        """
+        snapshot = self._snapshot_of(base)
+        if self._trusts_snapshot and snapshot is not None and snapshot.since is not None:
+            self._trusts_snapshot = False
+            known = stored_runs.known_states(snapshot, ids)
+            if known is not None and snapshot.revision is not None:
+                plan = uncollected(self._plan, base, (limit, None), known.marks)
+                if plan.layout == base.layout:
+                    return snapshot.revision, known, plan
+        states, left = self._read(base, lambda t: _states(t, base, ids))
+        return base.revision, states, uncollected(self._plan, base, (limit, left), states.marks)
+
+    def _residuals(self, plan: Plan, base: Entry, ids: Sequence[str]) -> dict[str, bytes]:
+        """Read the residuals of runs, but of those that are known to have none."""
+        snapshot = plan.record.snapshot
+        if snapshot is not None:
+            seen = [snapshot.runs.get(id_run) for id_run in ids]
+            ids = [
+                id_run
+                for id_run, known in zip(ids, seen, strict=True)
+                if not (known and known.is_bare)
+            ]
+        return self._read(base, lambda t: stored_runs.residuals(t, base, ids)) if ids else {}
 
     def _read(self, base: Entry, select: Callable[[Transaction], Callable[[], T]]) -> T:
         """Select something of the experiment; make it when the transaction has ended."""
@@ -243,10 +226,11 @@ class Merger:
         indexes = sorted([*changes.new, *changes.indexes()])
         is_same = not indexes and entry == current and merge.own is None
         if is_same and merge.sealed is None:
-            return self._job.written(current, plan, 0, [], list(plan.fields))
+            return self._job.written(current, merge.part(None), 0, [], list(plan.fields))
         if self._is_fixed(transaction, plan, current):
             return None
         run_tables.reshape(transaction, current.table, current.layout, plan.layout)
+        first = None
         if changes.new:
             first = 1 + tables.last_position(transaction, current.id_experiment)
             rows.insert(transaction, current.id_experiment, current.table, merge.new, first=first)
@@ -259,7 +243,8 @@ class Merger:
         if self._job.dialect.ddl_commits:
             unfinished.forget(transaction, self._job.table)
         self._job.write_shared(transaction, entry.id_experiment, merge.sealed)
-        return self._job.written(entry, plan, len(indexes), list(changes.steps), _touched(merge))
+        part = merge.part(first)
+        return self._job.written(entry, part, len(indexes), list(changes.steps), merge.touched())
 
     def _fits(self, transaction: Transaction, merge: Merge, current: Entry) -> bool:
         """Return whether what was read is what is there.
@@ -270,7 +255,7 @@ class Merger:
         basis, base = merge.basis, merge.basis.entry
         if _shape(current) != _shape(base):
             return False
-        if current.revision == base.revision:
+        if current.revision == basis.revision:
             return True
         ids = [run.id_run for run in self._job.record.runs]
         changed = [ids[index] for index in merge.changes.indexes()]
@@ -296,13 +281,14 @@ class Merger:
         return replace(
             current,
             run_count=current.run_count + len(changes.new),
+            states=merge.states_after(current),
             layout=merge.plan.layout if changes.new or changes.cells else current.layout,
         )
 
 
 def _states(
     transaction: Transaction, base: Entry, ids: Sequence[str]
-) -> Callable[[], tuple[dict[str, LedgerMark], int]]:
+) -> Callable[[], tuple[States, int]]:
     """Select the states of runs, with how many columns more their table can get."""
     left = transaction.dialect.columns_left(transaction.connection, base.table)
     made = stored_runs.states(transaction, base, ids)
@@ -330,9 +316,3 @@ def _has_lost(plan: Plan, states: dict[str, LedgerMark]) -> bool:
     return any(
         projected.cells[index] is UNCHANGED for projected in plan.fields.values() for index in gone
     )
-
-
-def _touched(merge: Merge) -> Sequence[str]:
-    """Return the keys of the fields that are written."""
-    touched = {key for keys in merge.changes.cells for key in keys}
-    return [key for key in merge.plan.fields if key in touched or merge.changes.new]

@@ -31,7 +31,7 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callabl
     if entry.run_count > most_runs:
         return lambda: Numbers(entry.table, sql, states, complete=False)
     names = ("position", "id_run", "params")
-    ledger = tables.ledger(transaction, entry.id_experiment, names)
+    ledger = tables.ledger(transaction, entry, names)
     cells = tables.cells(transaction, entry, keys)
 
     def made() -> Numbers:

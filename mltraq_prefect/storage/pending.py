@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage import run_steps
+from mltraq_prefect.storage import run_steps, standings
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.standings import Standing
 from mltraq_prefect.storage.values.names import step_key
 
 _logger = logging.getLogger("mltraq_prefect")
@@ -76,10 +77,7 @@ Condition = tuple[str, tuple[Any, ...]]
 def pending_runs(
     transaction: Transaction, pending: Pending, id_experiment: str, most: int | None = None
 ) -> list[str]:
-    """Return the ids of the pending runs of an experiment.
-
-    The database subtracts the runs that have completed the step from all: without statistics, as
-    after a large write, PostgreSQL would compare each run with each one in a NOT EXISTS.
+    """Return the ids of the pending runs of an experiment; an index leads to each.
 
     Args:
         transaction: Where.
@@ -87,30 +85,51 @@ def pending_runs(
         id_experiment: The experiment.
         most: How many runs are enough; all if None.
     """
-    runs = "SELECT id_run FROM experiment_runs WHERE id_experiment = ?"
-    rows = "SELECT id_run FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ?"
-    here, row = (id_experiment, pending.step), (id_experiment, step_key(pending.step))
-    able = "" if pending.failed else " AND state <> 'failed'"
+    able: list[Standing] = []
+    failed: list[Standing] = []
+    for standing in standings.find(transaction, id_experiment):
+        if pending.step in standing.steps or standing.step not in (None, pending.step):
+            continue
+        has_failed = standing.state == "failed" and not pending.failed
+        (failed if has_failed else able).append(standing)
     limit = "" if most is None else f" LIMIT {most:d}"
-    tried = transaction.dialect.same_text("step")
-    sql = f"{runs} AND (step IS NULL OR {tried}){able} EXCEPT {rows} AND state = 'completed'"
-    found = transaction.rows(sql + limit, (*here, *row))
-    prints = () if pending.failed else _changed(transaction, pending, rows, row)
-    if prints:
-        marks = ", ".join("?" * len(prints))
-        failed = f"{rows} AND state <> 'completed' AND fingerprint IN ({marks})"
-        sql = f"{runs} AND {tried} AND state = 'failed' INTERSECT {failed}"
-        found += transaction.rows(sql + limit, (*here, *row, *prints))
-    return [id_run for (id_run,) in found]
+    found: list[str] = []
+    if able:
+        sql = f"SELECT id_run FROM experiment_runs AS r WHERE {_are(able)}{limit}"
+        found += [row[0] for row in transaction.rows(sql, _keys(id_experiment, able))]
+    if failed and (is_changed := pending.is_changed) is not None:
+        values = (step_key(pending.step), *_keys(id_experiment, failed))
+        found += _changed(transaction, is_changed, failed, values, limit)
+    return found
+
+
+def _are(chosen: Sequence[Standing]) -> str:
+    """Return the condition that a run `r` of an experiment has one of some standings."""
+    return f"r.id_experiment = ? AND r.standing IN ({', '.join('?' * len(chosen))})"
+
+
+def _keys(id_experiment: str, chosen: Sequence[Standing]) -> tuple[str, ...]:
+    return (id_experiment, *(standing.key for standing in chosen))
 
 
 def _changed(
-    transaction: Transaction, pending: Pending, rows: str, row: tuple[str, str]
+    transaction: Transaction,
+    is_changed: Callable[[str], bool],
+    failed: Sequence[Standing],
+    values: tuple[str, ...],
+    limit: str,
 ) -> list[str]:
-    """Return the fingerprints of failures of what the step was before."""
-    if pending.is_changed is None:
+    """Return the failed runs of some standings that have failed in what the step was before."""
+    failures = (
+        "FROM experiment_runs AS r JOIN experiment_run_steps AS s "
+        "ON s.id_experiment = r.id_experiment AND s.step_key = ? AND s.position = r.position "
+        f"AND s.id_run = r.id_run WHERE {_are(failed)} AND s.state <> 'completed'"
+    )
+    sql = f"SELECT DISTINCT s.fingerprint {failures} AND s.fingerprint IS NOT NULL"
+    known = [fingerprint for (fingerprint,) in transaction.rows(sql, values)]
+    changed = [fingerprint for fingerprint in known if is_changed(fingerprint)]
+    if not changed:
         return []
-    sql = rows.replace("id_run", "DISTINCT fingerprint", 1)
-    known = f"{sql} AND state <> 'completed' AND fingerprint IS NOT NULL"
-    found = [print_ for (print_,) in transaction.rows(known, row)]
-    return [print_ for print_ in found if pending.is_changed(print_)]
+    marks = ", ".join("?" * len(changed))
+    sql = f"SELECT r.id_run {failures} AND s.fingerprint IN ({marks}){limit}"
+    return [id_run for (id_run,) in transaction.rows(sql, (*values, *changed))]

@@ -23,15 +23,16 @@ from mltraq_prefect.storage.records import LISTED, LedgerMark, Part, Record, See
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.sql.schema import STATES
 from mltraq_prefect.storage.values.cells import revive
 from mltraq_prefect.storage.values.change_marks import with_exact
-from mltraq_prefect.storage.values.columns import picked
+from mltraq_prefect.storage.values.columns import column, picked
 from mltraq_prefect.storage.values.params import parse_params
 from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
 
-_LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
+_LEDGER = tuple(name for name in LEDGER if name not in ("id_experiment", "standing"))
 
-ReadExecutions = Callable[[str, Sequence[str]], Executions]
+ReadExecutions = Callable[[str, Sequence[int]], Executions]
 """Reads the entries of the steps of runs, which few ask for, in a transaction of its own."""
 
 Ledger = dict[str, Sequence[Any]]
@@ -58,7 +59,7 @@ def read(
     check_name(transaction, pending, entry)
     if pending is not None:
         ids = pending_runs(transaction, pending, entry.id_experiment)
-    selected = tables.ledger(transaction, entry.id_experiment, _LEDGER, ids)
+    selected = tables.ledger(transaction, entry, _LEDGER, ids)
     ledger: Callable[[], LedgerPart] = cache(lambda: _ledger(selected(), ids))
     cells = tables.cells(transaction, entry, keys, ids)
     own = own_fields.read(transaction, entry.id_experiment)
@@ -91,7 +92,7 @@ def _record(
     dialect: Dialect,
 ) -> Record:
     ledger, _ = part
-    executed = partial(executions, entry.id_experiment, ledger["id_run"])
+    executed = partial(executions, entry.id_experiment, ledger["position"])
     runs, snapshot = _runs(entry, keys, part, cells, executed, dialect)
     return Record(
         name=entry.name,
@@ -175,8 +176,19 @@ def _runs(
     source = StoredRuns(dialect, fields, large, params, ledger, steps, indexes, executed)
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
     ledger_marks = [ledger[name] for name in LedgerMark._fields]
-    part = Part(tuple(keys), ids, marks, ledger_marks, indexes, ledger["duration_s"])
-    snapshot = Snapshot(entry.id_experiment, SeenRuns(part))
+    bare = column([data is None for data in ledger["residual"]])
+    part = Part(
+        tuple(keys),
+        ids,
+        marks,
+        ledger_marks,
+        indexes,
+        ledger["duration_s"],
+        ledger["position"],
+        bare,
+    )
+    now = entry.revision
+    snapshot = Snapshot(entry.id_experiment, SeenRuns(part), since=now, revision=now)
     positions = np.array(ledger["position"], dtype=np.int64)[np.array(indexes, dtype=np.intp)]
     if (np.diff(positions) < 0).any():
         runs = [runs[index] for index in np.argsort(positions).tolist()]
@@ -281,7 +293,6 @@ def _params(entry: Entry, ledger: Ledger, residuals: dict[str, Residual]) -> lis
 
 def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]]:
     """List the experiments; see `Store.ls`."""
-    states = _states(transaction)
     listed = experiments_table.find_all(transaction)
     if pending is not None:
         listed = [
@@ -290,25 +301,12 @@ def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]
             if pending_runs(transaction, pending, entry.id_experiment, most=1)
         ]
     sizes = tables.sizes(transaction, listed)
-    return [
-        _summary(entry, states.get(entry.id_experiment, {}))
-        | {"bytes": sizes.get(entry.id_experiment)}
-        for entry in listed
-    ]
+    return [_summary(entry) | {"bytes": sizes.get(entry.id_experiment)} for entry in listed]
 
 
-def _states(transaction: Transaction) -> dict[str, dict[str, int]]:
-    """Count the runs of each experiment by state."""
-    counts: dict[str, dict[str, int]] = {}
-    sql = "SELECT id_experiment, state, count(*) FROM experiment_runs GROUP BY id_experiment, state"
-    for id_experiment, state, count in transaction.rows(sql):
-        counts.setdefault(id_experiment, {})[state] = count
-    return counts
-
-
-def _summary(entry: Entry, states: dict[str, int]) -> dict[str, Any]:
+def _summary(entry: Entry) -> dict[str, Any]:
     known = entry.properties
-    counts = [states.get(state, 0) for state in ("completed", "failed", "pending")]
+    counts = [entry.states.get(state, 0) for state in STATES]
     own = (entry.name, entry.id_experiment, entry.table, entry.run_count, *counts)
     times = (known.get("created_at"), known.get("updated_at"))
     return dict(zip(LISTED, (*own, len(entry.layout), entry.revision, *times), strict=False))

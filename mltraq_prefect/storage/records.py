@@ -41,12 +41,16 @@ class Seen(NamedTuple):
         marks: A mark for each of them.
         ledger: The mark of the run's ledger row.
         duration_s: How long it was executed, which tells whether it was executed again.
+        position: Its position; None if its ledger row may differ from the mark.
+        is_bare: Whether it is known to have no residual.
     """
 
     fields: tuple[str, ...]
     marks: tuple[Mark, ...]
     ledger: LedgerMark
     duration_s: float | None = None
+    position: int | None = None
+    is_bare: bool = False
 
 
 class Part(NamedTuple):
@@ -59,6 +63,8 @@ class Part(NamedTuple):
         ledger: The columns of `LedgerMark`, which may be in another order.
         rows: The row of each run in those.
         durations: A column like those: how long the runs were executed, in seconds; or nothing.
+        positions: A column like those, as in `Seen`; or nothing.
+        bare: A column like those: which runs are known to have no residual; or nothing.
     """
 
     fields: tuple[str, ...]
@@ -67,6 +73,8 @@ class Part(NamedTuple):
     ledger: Sequence[Sequence[Any]]
     rows: Sequence[int]
     durations: Sequence[float | None] = ()
+    positions: Sequence[int | None] = ()
+    bare: Sequence[bool] = ()
 
     def column(self, key: str) -> Sequence[Mark] | None:
         """Return the marks of one field, or None if it was not seen."""
@@ -77,7 +85,14 @@ class Part(NamedTuple):
         marks = tuple([column[index] for column in self.marks])
         row = self.rows[index]
         ledger = LedgerMark(*[column[row] for column in self.ledger])
-        return Seen(self.fields, marks, ledger, self.durations[row] if self.durations else None)
+        return Seen(
+            self.fields,
+            marks,
+            ledger,
+            self.durations[row] if self.durations else None,
+            self.positions[row] if self.positions else None,
+            self.bare[row] if self.bare else False,
+        )
 
     def all_seen(self) -> Iterator[Seen]:
         """Yield what the database holds of each run."""
@@ -87,10 +102,11 @@ class Part(NamedTuple):
         ledger = map(
             tuple.__new__, repeat(LedgerMark), zip(*picked(self.ledger, self.rows), strict=True)
         )
-        durations: Iterable[float | None] = (
-            picked([self.durations], self.rows)[0] if self.durations else repeat(None)
-        )
-        rows = zip(repeat(self.fields), marks, ledger, durations, strict=False)
+        last = ((self.durations, None), (self.positions, None), (self.bare, False))
+        others: list[Iterable[Any]] = [
+            picked([cells], self.rows)[0] if cells else repeat(unknown) for cells, unknown in last
+        ]
+        rows = zip(repeat(self.fields), marks, ledger, *others, strict=False)
         return map(tuple.__new__, repeat(Seen), rows)
 
 
@@ -169,11 +185,34 @@ class Snapshot:
         id_experiment: The experiment that they belong to.
         runs: What was seen of each run, by `id_run`.
         fields: Marks of the experiment's own fields; None if they were not seen.
+        since: The revision from which on nobody else has written, as far as is known; None if
+            somebody has.
+        revision: The last revision of which that is known.
     """
 
     id_experiment: str
     runs: SeenRuns = field(default_factory=SeenRuns)
     fields: Mapping[str, Mark] | None = None
+    since: int | None = None
+    revision: int | None = None
+
+    def note_read(self, revision: int) -> None:
+        """Note that runs which are added now were read in a revision."""
+        if not self.runs:
+            self.since = self.revision = revision
+        elif self.since is None or self.revision is None:
+            return
+        elif not self.since <= revision <= self.revision:
+            self.since = None
+
+    def note_written(self, revision: int) -> None:
+        """Note that this process has made a revision, or found nothing to write in it."""
+        if not self.runs:
+            self.since = self.revision = revision
+        elif self.since is not None and self.revision in (revision, revision - 1):
+            self.revision = revision
+        else:
+            self.since = None
 
 
 def _joined(known: Seen, seen: Seen) -> Seen:
@@ -181,7 +220,7 @@ def _joined(known: Seen, seen: Seen) -> Seen:
         return seen
     marks = dict(zip(known.fields, known.marks, strict=True))
     marks.update(zip(seen.fields, seen.marks, strict=True))
-    return Seen(tuple(marks), tuple(marks.values()), seen.ledger, seen.duration_s)
+    return seen._replace(fields=tuple(marks), marks=tuple(marks.values()))
 
 
 @dataclass(frozen=True, slots=True)

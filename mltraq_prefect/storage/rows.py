@@ -10,7 +10,7 @@ from mltraq_prefect.storage import large_values, run_steps
 from mltraq_prefect.storage.ledger import LEDGER, ledger_columns
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.columns import Constant, column, picked, sorted_indexes
+from mltraq_prefect.storage.values.columns import Constant, column, picked
 from mltraq_prefect.storage.values.kinds import KEY, Kind
 from mltraq_prefect.storage.values.residuals import dump_residual
 from mltraq_prefect.storage.write_plan import Plan
@@ -24,17 +24,13 @@ class Rows:
         kinds: Kinds of the columns of fields, by their names.
         ids: The runs, as they follow each other.
         cells: Cells of the columns of fields.
-        ledger_ids: The runs, in the order of the ledger's key.
-        order: Where each of those is among `ids`.
-        ledger: Cells of the other columns of the ledger.
-        steps: Rows of the steps that were tried.
+        ledger: Cells of the columns of the ledger that are not in its key.
+        steps: Rows of the steps that were tried, with positions from 0.
     """
 
     kinds: dict[str, Kind]
     ids: list[str]
     cells: list[Sequence[Any]]
-    ledger_ids: list[str]
-    order: list[int]
     ledger: list[Sequence[Any]]
     steps: list[run_steps.StepRows]
 
@@ -45,26 +41,21 @@ def rows_of(plan: Plan, indexes: Sequence[int], dialect: Dialect) -> Rows | None
         return None
     runs = plan.record.runs
     cells = plan.cells(dialect)
-    all_ids = [run.id_run for run in runs]
-    position = {index: number for number, index in enumerate(indexes)}
-    # In the order of its key, a tree of random ids is written page by page.
-    in_order = sorted_indexes(all_ids, indexes)
-    listed = [runs[index] for index in in_order]
+    ids = [run.id_run for run in runs]
     residuals = plan.residuals()
+    listed = [runs[index] for index in indexes]
     ledger = ledger_columns(
         [run.ledger for run in listed],
-        picked(plan.ledger, in_order),
-        [dump_residual(residuals.get(index)) for index in in_order],
+        picked(plan.ledger, indexes),
+        [dump_residual(residuals.get(index)) for index in indexes],
         dialect,
     )
     return Rows(
         kinds={str(plan.layout[key].name): plan.layout[key].kind for key in cells},
-        ids=[all_ids[index] for index in indexes],
+        ids=[ids[index] for index in indexes],
         cells=list(map(column, picked(list(cells.values()), indexes))),
-        ledger_ids=[run.id_run for run in listed],
-        order=[position[index] for index in in_order],
         ledger=ledger,
-        steps=run_steps.rows_of(listed, dialect),
+        steps=run_steps.rows_of(listed, range(len(listed)), dialect),
     )
 
 
@@ -84,10 +75,15 @@ def insert(
         return
     cells = store_large(transaction, id_experiment, rows.ids, rows.kinds, rows.cells, fresh=True)
     transaction.insert(table, {"id_run": KEY, **rows.kinds}, [rows.ids, *cells])
-    positions = [first + index for index in rows.order]
-    key = [Constant(id_experiment, len(positions)), rows.ledger_ids, positions]
+    count = len(rows.ids)
+    key = [Constant(id_experiment, count), rows.ids, [*range(first, first + count)]]
     transaction.insert("experiment_runs", LEDGER, [*key, *rows.ledger])
-    run_steps.insert(transaction, id_experiment, rows.steps)
+    run_steps.insert(transaction, id_experiment, _from(first, rows.steps))
+
+
+def _from(first: int, steps: Sequence[run_steps.StepRows]) -> list[run_steps.StepRows]:
+    """Return rows of steps with positions from another number than 0."""
+    return [[key, [first + place for place in places], *rest] for key, places, *rest in steps]
 
 
 def store_large(

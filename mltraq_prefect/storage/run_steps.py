@@ -1,12 +1,12 @@
 """Rows of `experiment_run_steps`: what is known of a run in one step.
 
-The key begins with experiment and step, so an index finds who has completed a step, and tells of
-each run of the ledger whether it has.
+The key is experiment, step and the position of the run. So an index finds the rows of a step, and
+those of runs that are executed together are next to each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mltraq_prefect.model.ledger_entry import STEP_COLUMNS, StepEntry
@@ -15,16 +15,17 @@ from mltraq_prefect.storage.ledger_columns import LedgerColumn, cells_of, column
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant
-from mltraq_prefect.storage.values.kinds import KEY, TEXT, Kind
+from mltraq_prefect.storage.values.kinds import INT, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import step_key
 
-RUN_STEPS_KEY = ("id_experiment", "step_key", "id_run")
+RUN_STEPS_KEY = ("id_experiment", "step_key", "position")
 
 _STEP_COLUMNS = columns_of(StepEntry, STEP_COLUMNS)
 
 RUN_STEPS: dict[str, Kind] = {
     "id_experiment": KEY,
     "step_key": KEY,
+    "position": INT,
     "id_run": KEY,
     "step": TEXT,
     **{name: own.kind for name, own in _STEP_COLUMNS.items()},
@@ -37,8 +38,8 @@ Executions = dict[str, dict[str, StepEntry]]
 StepRows = list[Sequence[Any]]
 """The columns of `RUN_STEPS` for one step, without the experiment."""
 
-CHUNK = 500
-"""Rows that one statement deletes or looks up by the ids of their runs."""
+CHUNK = 1000
+"""Rows that one statement deletes or looks up by their positions."""
 
 _READ: dict[str, LedgerColumn] = {
     "id_run": LedgerColumn(KEY),
@@ -47,50 +48,46 @@ _READ: dict[str, LedgerColumn] = {
 }
 
 
-def rows_of(runs: Sequence[Run], dialect: Dialect) -> list[StepRows]:
-    """Return the rows of all steps of runs, ready for the driver."""
-    by_step: dict[str, list[tuple[str, StepEntry]]] = {}
-    for run in runs:
-        for step, entry in entries(run):
-            by_step.setdefault(step, []).append((run.id_run, entry))
-    return [_rows(step, by_step[step], dialect) for step in sorted(by_step, key=step_key)]
-
-
-def insert(transaction: Transaction, id_experiment: str, steps: Sequence[StepRows]) -> None:
-    """Insert the rows of steps of runs that have none yet."""
-    for rows in steps:
-        cells = (Constant(id_experiment, len(rows[0])), *rows)
-        transaction.insert("experiment_run_steps", RUN_STEPS, cells)
-
-
-def rows_of_some(
-    runs: Sequence[Run], steps: Sequence[Sequence[str]], dialect: Dialect
+def rows_of(
+    runs: Sequence[Run],
+    positions: Sequence[int],
+    dialect: Dialect,
+    steps: Sequence[Sequence[str]] | None = None,
 ) -> list[StepRows]:
-    """Return the rows of some steps of runs, ready for the driver.
+    """Return the rows of steps of runs, ready for the driver.
 
     Args:
         runs: The runs.
-        steps: Names of those steps, of each run.
+        positions: Their positions.
         dialect: The backend.
+        steps: Names of the steps of each run; all if None.
     """
-    by_step: dict[str, list[tuple[str, StepEntry]]] = {}
-    for run, names in zip(runs, steps, strict=True):
-        known = dict(entries(run)) if names else {}
-        for step in names:
-            entry = known.get(step) or StepEntry("pending")
-            by_step.setdefault(step, []).append((run.id_run, entry))
+    by_step: dict[str, list[tuple[int, str, StepEntry]]] = {}
+    for index, (run, position) in enumerate(zip(runs, positions, strict=True)):
+        known: Iterable[tuple[str, StepEntry]] = entries(run)
+        if steps is not None:
+            known = _of_some(dict(known), steps[index]) if steps[index] else ()
+        for step, entry in known:
+            by_step.setdefault(step, []).append((position, run.id_run, entry))
     return [
         _rows(step, sorted(by_step[step], key=lambda row: row[0]), dialect)
         for step in sorted(by_step, key=step_key)
     ]
 
 
-def replace(transaction: Transaction, id_experiment: str, steps: Sequence[StepRows]) -> None:
-    """Replace rows of steps of runs."""
+def _of_some(
+    known: Mapping[str, StepEntry], steps: Sequence[str]
+) -> Iterator[tuple[str, StepEntry]]:
+    return ((step, known.get(step) or StepEntry("pending")) for step in steps)
+
+
+def insert(transaction: Transaction, id_experiment: str, steps: Sequence[StepRows]) -> None:
+    """Insert the rows of steps of runs; those that there are at their positions go."""
     for rows in steps:
-        keys, ids = rows[0], rows[1]
-        _delete(transaction, id_experiment, keys[0], ids)
-        insert(transaction, id_experiment, [rows])
+        keys, positions = rows[0], rows[1]
+        _delete(transaction, id_experiment, keys[0], positions)
+        cells = (Constant(id_experiment, len(positions)), *rows)
+        transaction.insert("experiment_run_steps", RUN_STEPS, cells)
 
 
 def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
@@ -106,59 +103,64 @@ def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
             yield step, entry
 
 
-def _rows(step: str, rows: Sequence[tuple[str, StepEntry]], dialect: Dialect) -> StepRows:
-    ids, found = zip(*rows, strict=True)
+def _rows(step: str, rows: Sequence[tuple[int, str, StepEntry]], dialect: Dialect) -> StepRows:
+    positions, ids, found = zip(*rows, strict=True)
     cells = cells_of(_STEP_COLUMNS.items(), found, dialect)
     said = sent_of(_STEP_COLUMNS.values(), cells, dialect)
     count = len(rows)
-    return [Constant(step_key(step), count), ids, Constant(step, count), *said]
+    return [Constant(step_key(step), count), positions, ids, Constant(step, count), *said]
 
 
 def _delete(
-    transaction: Transaction, id_experiment: str, key_of_step: str, ids: Sequence[str]
+    transaction: Transaction, id_experiment: str, key_of_step: str, positions: Sequence[int]
 ) -> None:
+    """Delete rows of a step; most steps are new, so one look tells whether there are any."""
     where = "FROM experiment_run_steps WHERE id_experiment = ? AND step_key = ?"
     key = (id_experiment, key_of_step)
-    if not transaction.rows(f"SELECT 1 {where} LIMIT 1", key):
-        return  # most steps are new
-    for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
-        marks = ", ".join("?" * len(chunk))
-        transaction.run(f"DELETE {where} AND id_run IN ({marks})", (*key, *chunk))
+    around = (*key, positions[0], positions[-1])
+    if not transaction.rows(f"SELECT 1 {where} AND position BETWEEN ? AND ? LIMIT 1", around):
+        return
+    for condition, parameters in _at(positions):
+        transaction.run(f"DELETE {where}{condition}", (*key, *parameters))
 
 
-def read(transaction: Transaction, id_experiment: str, ids: Sequence[str]) -> Executions:
+def _at(positions: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield conditions that together lead to the rows at some positions, which are in order."""
+    if positions and positions[-1] - positions[0] == len(positions) - 1:
+        yield " AND position BETWEEN ? AND ?", (positions[0], positions[-1])
+        return
+    for start in range(0, len(positions), CHUNK):
+        chunk = tuple(positions[start : start + CHUNK])
+        yield f" AND position IN ({', '.join('?' * len(chunk))})", chunk
+
+
+def read(transaction: Transaction, id_experiment: str, positions: Iterable[int]) -> Executions:
     """Return the entries of runs that the database has.
 
     Args:
         transaction: Where to read.
         id_experiment: The experiment.
-        ids: The runs; entries of others may come, too.
+        positions: Of the runs.
     """
     dialect = transaction.dialect
     makers = [own.maker(dialect) for own in _READ.values()]
-    sql = f"SELECT {', '.join(_READ)} FROM experiment_run_steps WHERE id_experiment = ?"
+    sql = (
+        f"SELECT {', '.join(_READ)} FROM experiment_run_steps "
+        "WHERE id_experiment = ? AND step_key = ?"
+    )
     executions: Executions = {}
-    for condition, parameters in _parts(transaction, id_experiment, ids):
-        kept = transaction.select(sql + condition, makers, (id_experiment, *parameters))
-        columns = [
-            own.values(cells, dialect) for own, cells in zip(_READ.values(), kept, strict=True)
-        ]
-        for id_run, step, *said in zip(*columns, strict=True):
-            executions.setdefault(id_run, {})[step] = StepEntry(*said)
+    in_order = sorted(positions)
+    for key in step_keys(transaction, id_experiment) if in_order else ():
+        for condition, parameters in _at(in_order):
+            own = (id_experiment, key, *parameters)
+            _take(executions, transaction.select(sql + condition, makers, own), dialect)
     return executions
 
 
-def _parts(
-    transaction: Transaction, id_experiment: str, ids: Sequence[str]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield conditions that together lead to the rows of runs: by key if these are few."""
-    if len(ids) > CHUNK:
-        yield "", ()
-        return
-    marks = ", ".join("?" * len(ids))
-    for key in step_keys(transaction, id_experiment) if ids else ():
-        yield f" AND step_key = ? AND id_run IN ({marks})", (key, *ids)
+def _take(executions: Executions, kept: Sequence[Sequence[Any]], dialect: Dialect) -> None:
+    columns = [own.values(cells, dialect) for own, cells in zip(_READ.values(), kept, strict=True)]
+    for id_run, step, *said in zip(*columns, strict=True):
+        executions.setdefault(id_run, {})[step] = StepEntry(*said)
 
 
 def step_keys(transaction: Transaction, id_experiment: str) -> Iterator[str]:

@@ -11,7 +11,6 @@ from mltraq_prefect.errors import ExperimentNotFound, QueryFailed, StorageUnavai
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.reports.numbers import Numbers
 from mltraq_prefect.storage import experiments_table, reader, run_steps, run_tables, tables
-from mltraq_prefect.storage.chunks import Chunk, Place, places_after
 from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.records import Mode, Record, Written
@@ -152,31 +151,6 @@ class Store:
             lambda t: reader.read(t, name, columns, pending, ids, self.executions), missing=name
         )
 
-    def chunk(
-        self, name: str, after: Place, count: int, columns: Sequence[str] | None = None
-    ) -> Chunk:
-        """Read the runs of an experiment that follow a place in its order.
-
-        Args:
-            name: Its name.
-            after: The place; `START` for the first runs.
-            count: How many at most; not more than `MOST_RUNS`.
-            columns: Only these fields; all if None.
-
-        Raises:
-            ExperimentNotFound, FieldNotFound, CorruptData: As `read` does.
-        """
-
-        def select(transaction: Transaction) -> Callable[[], Chunk]:
-            entry = reader.stored_entry(transaction, name)
-            places = places_after(transaction, entry, after, count)
-            ids = [place.id_run for place in places]
-            record = reader.read(transaction, name, columns, None, ids, self.executions)
-            last = places[-1] if len(places) == count else None
-            return lambda: Chunk(record(), last, tuple(entry.layout))
-
-        return self._making(select, missing=name)
-
     def entries(self, name: str, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return what the ledger says of runs, by `id_run`, without those that it does not list.
 
@@ -188,14 +162,14 @@ class Store:
             return {}
         return {run.id_run: run.ledger for run in self.read(name, columns=[], ids=ids).runs}
 
-    def executions(self, id_experiment: str, ids: Sequence[str]) -> run_steps.Executions:
+    def executions(self, id_experiment: str, positions: Sequence[int]) -> run_steps.Executions:
         """Return what the ledger says of runs in each step, by `id_run` and name of the step.
 
         Args:
             id_experiment: Id of their experiment; one that is not there has none.
-            ids: Their `id_run`; others may come, too.
+            positions: Their positions.
         """
-        return self._reading(lambda t: run_steps.read(t, id_experiment, ids))
+        return self._reading(lambda t: run_steps.read(t, id_experiment, positions))
 
     def read_pickle(self, name: str) -> tuple[bytes, str]:
         """Return the sealed pickle of an experiment, not verified, and the experiment's id.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mltraq_prefect.storage import tables
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.records import LedgerMark
+from mltraq_prefect.storage.records import LedgerMark, Snapshot
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.change_marks import with_exact
 from mltraq_prefect.storage.values.residuals import exact_values, parse_residual
@@ -29,19 +29,43 @@ class StoredCells(NamedTuple):
     residuals: dict[str, bytes]
 
 
-def states(
-    transaction: Transaction, entry: Entry, ids: Sequence[str]
-) -> Callable[[], dict[str, LedgerMark]]:
-    """Select what decides whether ledger rows have changed, of those runs that there are."""
-    names = ("id_run", *LedgerMark._fields)
-    selected = tables.ledger(transaction, entry.id_experiment, names, ids)
+class States(NamedTuple):
+    """What the ledger says of those runs that there are, by `id_run`.
 
-    def made() -> dict[str, LedgerMark]:
-        wanted = set(ids)
-        rows = zip(*selected(), strict=True)
-        return {id_run: LedgerMark(*row) for id_run, *row in rows if id_run in wanted}
+    Attributes:
+        marks: What decides whether ledger rows have changed.
+        positions: Their positions.
+    """
+
+    marks: dict[str, LedgerMark]
+    positions: dict[str, int]
+
+
+def states(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> Callable[[], States]:
+    """Select what the ledger says of runs."""
+    names = ("id_run", "position", *LedgerMark._fields)
+    selected = tables.ledger(transaction, entry, names, ids)
+
+    def made() -> States:
+        wanted, found = set(ids), States({}, {})
+        for id_run, position, *mark in zip(*selected(), strict=True):
+            if id_run in wanted:
+                found.marks[id_run] = LedgerMark(*mark)
+                found.positions[id_run] = position
+        return found
 
     return made
+
+
+def known_states(snapshot: Snapshot, ids: Sequence[str]) -> States | None:
+    """Return what the ledger says of runs if a snapshot tells of all; it may be outdated."""
+    found = States({}, {})
+    for id_run in ids:
+        seen = snapshot.runs.get(id_run)
+        if seen is None or seen.position is None:
+            return None
+        found.marks[id_run], found.positions[id_run] = seen.ledger, seen.position
+    return found
 
 
 def residuals(
@@ -49,9 +73,7 @@ def residuals(
 ) -> Callable[[], dict[str, bytes]]:
     """Select the residuals of those runs that have one."""
     condition = (" AND residual IS NOT NULL", ())
-    selected = tables.ledger(
-        transaction, entry.id_experiment, ("id_run", "residual"), ids, condition
-    )
+    selected = tables.ledger(transaction, entry, ("id_run", "residual"), ids, condition)
 
     def made() -> dict[str, bytes]:
         wanted = set(ids)

@@ -14,8 +14,9 @@ from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import LEDGER_COLUMNS
 from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
+from mltraq_prefect.storage.sql.schema import STATES
 from mltraq_prefect.storage.values.cells import natural
-from mltraq_prefect.storage.values.columns import Constant, Maker
+from mltraq_prefect.storage.values.columns import Constant, Maker, joined
 from mltraq_prefect.storage.values.kinds.numbers import EXACT_FLOAT
 from mltraq_prefect.storage.values.layout import Column, Layout
 from mltraq_prefect.storage.values.natives import NO_TYPE
@@ -23,8 +24,12 @@ from mltraq_prefect.storage.values.natives import NO_TYPE
 Cells = tuple[Sequence[str], dict[str, Sequence[Any]]]
 """Ids of runs, and by field a cell of each."""
 
-MAX_IDS = 1000
-"""More runs are not selected by id: the whole table is read."""
+CHUNK = 1000
+"""Runs that one statement looks up by their ids."""
+
+WHOLE = 4
+"""A table is read as a whole if this fraction of its runs is wanted: so many times cheaper is that
+than to look them up."""
 
 
 def fixed(transaction: Transaction, table: str, columns: Mapping[str, Column]) -> set[str]:
@@ -99,7 +104,7 @@ def cells(
     names = ", ".join(quote(name) for name in ("id_run", *(str(layout[k].name) for k in placed)))
     makers: list[Maker] = [list, *(partial(_natural, transaction, entry, key) for key in placed)]
     sql = f"SELECT {names} FROM {quote(entry.table)}"
-    selected = _selected(transaction, sql, "WHERE", (), ids, makers)
+    selected = _selected(transaction, sql, "WHERE", (), _few(ids, entry), makers)
 
     def made() -> Cells:
         stored, *columns = selected()
@@ -149,7 +154,7 @@ def of_kind(entry: Entry, key: str) -> Iterator[None]:
 
 def ledger(
     transaction: Transaction,
-    id_experiment: str,
+    entry: Entry,
     names: Sequence[str],
     ids: Sequence[str] | None = None,
     where: Condition = ("", ()),
@@ -158,15 +163,21 @@ def ledger(
 
     Args:
         transaction: Where to read.
-        id_experiment: The experiment.
+        entry: The experiment.
         names: Names of the columns.
         ids: The runs to read; all if None. Others may come, too.
         where: A further condition.
     """
-    condition, parameters = where
+    condition, values = where
     sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{condition}"
     makers = [LEDGER_COLUMNS[name].maker(transaction.dialect) for name in names]
-    return _selected(transaction, sql, "AND", (id_experiment, *parameters), ids, makers)
+    own = (entry.id_experiment, *values)
+    return _selected(transaction, sql, "AND", own, _few(ids, entry), makers)
+
+
+def _few(ids: Sequence[str] | None, entry: Entry) -> Sequence[str] | None:
+    """Return the ids of runs to look up; None if it is cheaper to read all."""
+    return None if ids is None or len(ids) * WHOLE >= max(entry.run_count, CHUNK) else ids
 
 
 def _selected(
@@ -177,12 +188,14 @@ def _selected(
     ids: Sequence[str] | None,
     makers: Sequence[Maker],
 ) -> Selected:
-    if ids is None or len(ids) > MAX_IDS:
+    if ids is None:
         return transaction.selected(sql, makers, parameters)
-    if not ids:
-        return lambda: [() for _ in makers]
-    marks = ", ".join("?" * len(ids))
-    return transaction.selected(f"{sql} {word} id_run IN ({marks})", makers, (*parameters, *ids))
+    parts = []
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        condition = f" {word} id_run IN ({', '.join('?' * len(chunk))})"
+        parts.append(transaction.selected(sql + condition, makers, (*parameters, *chunk)))
+    return lambda: joined([part() for part in parts], len(makers))
 
 
 def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
@@ -214,10 +227,6 @@ def check_rows(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> No
     Raises:
         RowsMissing: Somebody has deleted rows, and the values would be lost.
     """
-    if len(ids) > MAX_IDS:
-        sql = f"SELECT count(*) FROM {transaction.quote(entry.table)}"
-        if transaction.rows(sql) == [(entry.run_count,)]:
-            return
     stored, _ = cells(transaction, entry, (), ids)()
     there = set(stored)
     if gone := [id_run for id_run in ids if id_run not in there]:
@@ -229,12 +238,16 @@ def missing(entry: Entry, ids: Sequence[str]) -> RowsMissing:
     shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
     where = f"id_experiment = '{entry.id_experiment}'"
     gone = f"{where} AND id_run NOT IN (SELECT id_run FROM {entry.table})"
+    of_states = {"run_count": "", **{state: f" AND state = '{state}'" for state in STATES}}
+    counts = [
+        f"{name} = (SELECT count(*) FROM experiment_runs WHERE {where}{own})"
+        for name, own in of_states.items()
+    ]
     reason = (
         f"{len(ids)} of its runs are in experiment_runs and not in {entry.table}, where somebody "
         f"has deleted their rows: {shown}. To delete these runs, execute "
         f"DELETE FROM experiment_runs WHERE {gone}; DELETE FROM experiment_run_steps WHERE {gone}; "
         f"DELETE FROM experiment_values WHERE {gone} AND id_run <> ''; "
-        "UPDATE experiments SET run_count = (SELECT count(*) FROM experiment_runs WHERE "
-        f"{where}) WHERE {where}"
+        f"UPDATE experiments SET {', '.join(counts)} WHERE {where}"
     )
     return RowsMissing(entry.name, reason, entry.revision)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mltraq_prefect.storage import fingerprints, own_fields
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.records import Record, SeenRuns, Snapshot, Written
+from mltraq_prefect.storage.records import Part, Record, SeenRuns, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.sql.schema import PICKLES
@@ -80,9 +80,23 @@ class Job:
             transaction.insert("experiment_pickles", PICKLES, [[id_experiment], [sealed]])
 
     def written(
-        self, entry: Entry, plan: Plan, runs: int, steps: Sequence[str], columns: Sequence[str]
+        self,
+        entry: Entry,
+        part: Part,
+        runs: int,
+        steps: Sequence[str],
+        columns: Sequence[str],
     ) -> Written:
-        """Return what was done, which is nothing if the entry is of another write."""
+        """Return what was done, which is nothing if the entry is of another write.
+
+        Args:
+            entry: The entry of the experiment as it is now.
+            part: What the database holds now of the runs.
+            runs: How many were inserted or changed.
+            steps: Steps that the database did not list before.
+            columns: Keys of the fields that were written.
+        """
+        own, now = own_fields.marks_of(self.own), entry.revision
         return Written(
             id_experiment=entry.id_experiment,
             table=entry.table,
@@ -91,11 +105,10 @@ class Job:
             columns=list(columns),
             steps=list(steps),
             changed=self.is_done(entry),
-            snapshot=Snapshot(
-                entry.id_experiment, SeenRuns(plan.part()), own_fields.marks_of(self.own)
-            ),
+            snapshot=Snapshot(entry.id_experiment, SeenRuns(part), own, since=now, revision=now),
         )
 
-    def all_written(self, entry: Entry, plan: Plan) -> Written:
-        """Return that everything was written."""
-        return self.written(entry, plan, len(self.record.runs), plan.steps(), list(plan.fields))
+    def all_written(self, entry: Entry, plan: Plan, positions: Sequence[int] = ()) -> Written:
+        """Return that everything was written, as new runs if their positions are given."""
+        part = plan.part(positions)
+        return self.written(entry, part, len(self.record.runs), plan.steps(), list(plan.fields))

@@ -47,12 +47,21 @@ class Plan:
     ledger: list[Sequence[Any]]
     params_exact: dict[int, Exact]
 
-    def part(self) -> Part:
-        """Return what the database will hold of the runs."""
+    def part(self, positions: Sequence[int | None] = (), bare: Sequence[bool] = ()) -> Part:
+        """Return what the database will hold of the runs.
+
+        Args:
+            positions: Their positions, None where it may hold something else; nothing if not known.
+            bare: Which of them are known to have no residual; nothing if not known: those of new
+                runs that have none in this plan.
+        """
         marks = [projected.marks for projected in self.fields.values()]
         ids = [run.id_run for run in self.record.runs]
-        durations = [run.ledger.duration_s for run in self.record.runs]
-        return Part(tuple(self.fields), ids, marks, self.ledger, range(len(ids)), durations)
+        if positions and not bare:
+            exact = self.residuals()
+            bare = [index not in exact for index in range(len(ids))] if exact else [True] * len(ids)
+        ledger = [run.ledger.duration_s for run in self.record.runs], positions, bare
+        return Part(tuple(self.fields), ids, marks, self.ledger, range(len(ids)), *ledger)
 
     def steps(self) -> list[str]:
         """Return the completed steps of all runs."""
@@ -131,7 +140,7 @@ def make_plan(
 
 
 def moved(
-    plan: Plan, snapshot: Snapshot | None, base: Layout, dialect: Dialect, columns_left: int
+    plan: Plan, snapshot: Snapshot | None, base: Layout, dialect: Dialect, columns_left: int | None
 ) -> Plan | None:
     """Return a plan for a table that has got other columns; None if its values depend on them.
 
@@ -140,7 +149,7 @@ def moved(
         snapshot: What is known now of what the database holds of its runs.
         base: The layout that the table has now.
         dialect: The backend.
-        columns_left: How many columns more the table can get.
+        columns_left: How many columns more the table can get; as many as a new one if None.
     """
     if plan.record.snapshot is not snapshot:
         return None

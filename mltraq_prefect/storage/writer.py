@@ -11,7 +11,8 @@ from mltraq_prefect.errors import ExperimentExists
 from mltraq_prefect.storage import creation, experiments_table, partial_loads, run_tables
 from mltraq_prefect.storage.creation import Creation
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.merging import Merge, Merger, Moved
+from mltraq_prefect.storage.merging import Merger, Moved
+from mltraq_prefect.storage.prepared_merge import Merge
 from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.sql import encodings
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction

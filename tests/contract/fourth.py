@@ -68,6 +68,11 @@ class DuckDB(Dialect):
         """Return whether the URL names a database in memory."""
         return url.database in (None, "", ":memory:")
 
+    def indexes(self, connection: sa.Connection, table: str) -> set[str]:
+        """Ask DuckDB: duckdb-engine cannot tell."""
+        sql = "SELECT index_name FROM duckdb_indexes() WHERE table_name = ?"
+        return set(connection.exec_driver_sql(sql, (table,)).scalars())
+
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Go on in the transaction that has begun, or begin one that only reads."""
         if not write:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mltraq_prefect.storage.ledger_columns import parse_steps
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.schema import add_columns, add_tables
+from mltraq_prefect.storage.sql.schema import add_columns, add_tables, create_table
 from mltraq_prefect.storage.values.kinds import DATETIME, FLOAT, INT, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import step_key
 
@@ -54,6 +54,12 @@ def apply(transaction: Transaction) -> None:
 
 def _extend_ledger(transaction: Transaction) -> None:
     add_columns(transaction, "experiment_runs", {"step": TEXT, "error_type": TEXT})
+
+
+def _add_run_steps(transaction: Transaction) -> None:
+    if not transaction.has_table("experiment_run_steps"):
+        key = ("id_experiment", "step_key", "id_run")
+        create_table(transaction, "experiment_run_steps", RUN_STEPS_2, key)
 
 
 def _rename_keys(transaction: Transaction) -> None:
@@ -119,5 +125,5 @@ def failed_step(state: str, error: str | None) -> str | None:
     return None if match is None else match[1]
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_extend_ledger, add_tables, _rename_keys)
+TABLE_CHANGES: tuple[Change, ...] = (_extend_ledger, _add_run_steps, add_tables, _rename_keys)
 VALUE_CHANGES: tuple[Change, ...] = (_fill_run_steps,)

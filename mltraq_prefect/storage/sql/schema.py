@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
-from mltraq_prefect.storage.ledger import KEYS, LEDGER
+from mltraq_prefect.storage.ledger import LEDGER, LEDGER_KEY
 from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.sql.migrations import newest
+from mltraq_prefect.storage.standings import STANDING_INDEX
 from mltraq_prefect.storage.unfinished import UNFINISHED
 from mltraq_prefect.storage.values.kinds import BINARY, DATETIME, INT, JSON, KEY, TEXT, Kind
 from mltraq_prefect.version import __version__
 
 SCHEMA_LOCK = "mltraq schema"
 
+STATES = ("completed", "failed", "pending")
+"""States of runs, which an experiment counts in columns of these names."""
+
 EXPERIMENTS: dict[str, Kind] = {
     "id_experiment": KEY,
     "name": TEXT,
     "table_name": KEY,
     "run_count": INT,
+    **dict.fromkeys(STATES, INT),
     "run_columns": TEXT,
     "fields": JSON,
     "residual": BINARY,
@@ -34,7 +40,7 @@ FORMATS: dict[str, Kind] = {"version": INT, "package": TEXT, "applied_at": DATET
 
 TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
-    "experiment_runs": (LEDGER, tuple(KEYS), ()),
+    "experiment_runs": (LEDGER, LEDGER_KEY, ()),
     "experiment_run_steps": (RUN_STEPS, RUN_STEPS_KEY, ()),
     "experiment_steps": (STEPS, STEPS_KEY, ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
@@ -43,6 +49,27 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiment_format": (FORMATS, ("version",), ()),
 }
 """Columns, primary key and unique columns of each."""
+
+
+class Index(NamedTuple):
+    """An index of a fixed table, in addition to its key.
+
+    Attributes:
+        table: The table.
+        columns: Its columns, in order.
+        is_unique: Whether no two rows have the same.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    is_unique: bool = False
+
+
+INDEXES: dict[str, Index] = {
+    "experiment_runs_by_id": Index("experiment_runs", ("id_experiment", "id_run"), is_unique=True),
+    "experiment_runs_by_standing": Index("experiment_runs", STANDING_INDEX),
+}
+"""By name, which no table has."""
 
 OF_EXPERIMENTS = tuple(name for name, (columns, *_) in TABLES.items() if "id_experiment" in columns)
 """Tables whose rows belong to an experiment, and go with it."""
@@ -85,12 +112,32 @@ def create_table(
 
 
 def add_tables(transaction: Transaction) -> None:
-    """Create the fixed tables that are missing."""
+    """Create the fixed tables that are missing, without their indexes."""
     present = transaction.relations(tuple(TABLES))
-    for table, (columns, key, unique) in TABLES.items():
+    for table in TABLES:
         if table not in present:
-            options = transaction.dialect.ledger_options if table in LEDGERS else ""
-            create_table(transaction, table, columns, key, unique, options)
+            create_fixed(transaction, table, table)
+
+
+def create_fixed(transaction: Transaction, table: str, name: str) -> None:
+    """Create a fixed table, perhaps under another name."""
+    columns, key, unique = TABLES[table]
+    options = transaction.dialect.ledger_options if table in LEDGERS else ""
+    create_table(transaction, name, columns, key, unique, options)
+
+
+def add_indexes(transaction: Transaction) -> None:
+    """Create the indexes of the fixed tables that are missing."""
+    dialect, quote = transaction.dialect, transaction.quote
+    present = {
+        table: dialect.indexes(transaction.connection, table)
+        for table in dict.fromkeys(index.table for index in INDEXES.values())
+    }
+    for name, index in INDEXES.items():
+        if name not in present[index.table]:
+            kind = "UNIQUE INDEX" if index.is_unique else "INDEX"
+            columns = ", ".join(map(quote, index.columns))
+            transaction.run(f"CREATE {kind} {quote(name)} ON {quote(index.table)} ({columns})")
 
 
 def add_columns(transaction: Transaction, table: str, columns: Mapping[str, Kind]) -> None:
@@ -128,6 +175,7 @@ def create(database: Database) -> None:
         present_tables = _present_tables(transaction)
         _check_shapes(present_tables, database.url)
         add_tables(transaction)
+        add_indexes(transaction)
         if not _recorded(transaction):
             _record(transaction, newest(database.migrations))
 

@@ -153,12 +153,17 @@ class Transaction:
 
     def update(
         self, table: str, kinds: Mapping[str, Kind], keys: Mapping[str, Kind], columns: Columns
-    ) -> None:
-        """Update many rows, given by columns: the new values, then the keys of each."""
+    ) -> int | None:
+        """Update many rows, given by columns: the new values, then the keys of each.
+
+        Returns:
+            How many rows were found; None if the dialect does not count them.
+        """
         cursor = self._cursor()
         with self._executing():
-            self.dialect.update(cursor, table, kinds, keys, columns)
+            found = self.dialect.update(cursor, table, kinds, keys, columns)
         cursor.close()
+        return found if self.dialect.counts_updates else None
 
     def has_table(self, table: str) -> bool:
         """Return whether a table, or whatever shares its namespace, has this name."""

@@ -71,6 +71,20 @@ def gathered(
     return columns or [[] for _ in makers]
 
 
+def joined(parts: Sequence[list[Sequence[Any]]], count: int) -> list[Sequence[Any]]:
+    """Return columns that follow each other as one.
+
+    Args:
+        parts: The columns of each part.
+        count: How many columns each has.
+    """
+    columns: list[Sequence[Any]] = []
+    for part in parts:
+        if part[0]:
+            columns = list(map(_extended, columns, part)) if columns else part
+    return columns or [[] for _ in range(count)]
+
+
 def _extended(cells: Sequence[Any], more: Sequence[Any]) -> Sequence[Any]:
     """Return cells with some more: packed or constant if all of them are, else as a list."""
     if isinstance(cells, Constant) and isinstance(more, Constant):
@@ -83,13 +97,6 @@ def _extended(cells: Sequence[Any], more: Sequence[Any]) -> Sequence[Any]:
         cells = list(cells)
     cells += more
     return cells
-
-
-def sorted_indexes(keys: Sequence[Any], indexes: Sequence[int]) -> Sequence[int]:
-    """Return indexes in the order of their keys: a range if that is their own."""
-    found = sorted(indexes, key=keys.__getitem__)
-    everything = range(len(keys))
-    return everything if found == [*everything] else found
 
 
 def picked(columns: Sequence[Sequence[Any]], indexes: Sequence[int]) -> list[Sequence[Any]]:

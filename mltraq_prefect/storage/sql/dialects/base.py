@@ -103,6 +103,8 @@ class Dialect:
         inline_bytes: Bytes above which a binary value is stored outside of its row; None if never.
         byte_length: The function of SQL that counts the bytes of a binary value.
         table_options: Ends the statement that creates a table.
+        alters_keys: Whether the primary key of a table can be changed.
+        counts_updates: Whether the driver counts the rows that an update has found.
         ledger_options: Follows that for the ledger. Its rows are short, each is written several
             times, and they are read by experiment.
         steps_block: The steps of a run are padded with blanks to a multiple of so many characters,
@@ -117,6 +119,7 @@ class Dialect:
         names: Names of tables to look for.
         name: A name: of a column or table to quote, or of a lock.
         column: Name of a column, quoted.
+        key: Names of the columns of a primary key.
         sql: A statement.
         write: Whether the transaction, or the connection, is going to write.
         kinds: The kinds of the columns, by name.
@@ -140,6 +143,8 @@ class Dialect:
     max_row: ClassVar[int] = 2**40
     placeholder: ClassVar[str] = "%s"
     table_options: ClassVar[str] = ""
+    alters_keys: ClassVar[bool] = False
+    counts_updates: ClassVar[bool] = False
     ledger_options: ClassVar[str] = ""
     steps_block: ClassVar[int] = 1
     nan: ClassVar[bool] = True
@@ -221,6 +226,19 @@ class Dialect:
         """Return the names that are in use by tables, or by what shares their namespace."""
         inspector = sa.inspect(connection)
         return {*inspector.get_table_names(), *inspector.get_view_names()} & set(names)
+
+    def indexes(self, connection: sa.Connection, table: str) -> set[str]:
+        """Return the names of the indexes of a table."""
+        return {str(index["name"]) for index in sa.inspect(connection).get_indexes(table)}
+
+    def change_key(
+        self, connection: sa.Connection, table: str, key: Sequence[str]
+    ) -> Sequence[str]:
+        """Return statements that make other columns the primary key of a table.
+
+        Called only where `alters_keys`; it may be that they are the key already.
+        """
+        return ()
 
     def columns_left(self, connection: sa.Connection, table: str) -> int:
         """Return how many more columns a table can ever get."""
@@ -329,12 +347,18 @@ class Dialect:
         kinds: Mapping[str, Kind],
         keys: Mapping[str, Kind],
         columns: Columns,
-    ) -> None:
-        """Update many rows, given by columns: the new values, then the keys of each."""
+    ) -> int | None:
+        """Update many rows, given by columns: the new values, then the keys of each.
+
+        Returns:
+            How many rows were found, where `counts_updates`.
+        """
         values = ", ".join(f"{self.quote(name)} = {self.placeholder}" for name in kinds)
         condition = " AND ".join(f"{self.quote(name)} = {self.placeholder}" for name in keys)
         sql = f"UPDATE {self.quote(table)} SET {values} WHERE {condition}"
         cursor.executemany(sql, zip(*columns, strict=True))
+        found: int = cursor.rowcount
+        return found
 
     def message(self, error: BaseException) -> str:
         """Return what the database says in an error of the driver."""

@@ -76,6 +76,7 @@ class MariaDB(Dialect):
     infinity = False
     negative_zero = False
     ddl_commits = True
+    alters_keys = True
     limit_advice = "; raise its max_allowed_packet"
     # InnoDB moves a row that grows within its page, and soon writes the page anew, to its log too.
     steps_block = 128
@@ -217,6 +218,13 @@ class MariaDB(Dialect):
     def rename(self, moves: Sequence[tuple[str, str]]) -> Sequence[str]:
         """Rename all at once."""
         return ("RENAME TABLE " + ", ".join(f"{old} TO {new}" for old, new in moves),)
+
+    def change_key(
+        self, connection: sa.Connection, table: str, key: Sequence[str]
+    ) -> Sequence[str]:
+        """Change it by one statement."""
+        names = ", ".join(map(self.quote, key))
+        return (f"ALTER TABLE {self.quote(table)} DROP PRIMARY KEY, ADD PRIMARY KEY ({names})",)
 
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place: a float holds the integers that were checked before."""

@@ -55,6 +55,8 @@ class PostgreSQL(Dialect):
     driver_versions = ">=3.2"
     example = "postgresql+psycopg://user@host/database"
     keeps_attached = True
+    alters_keys = True
+    counts_updates = True
     binds_lists = True
     argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "prepare_threshold": lambda text: None if text.lower() in ("", "none") else int(text)
@@ -103,6 +105,19 @@ class PostgreSQL(Dialect):
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Ask the catalogue: indexes share the tables' namespace."""
         return postgresql_catalog.relations(connection, names)
+
+    def indexes(self, connection: sa.Connection, table: str) -> set[str]:
+        """Ask the catalogue."""
+        return postgresql_catalog.indexes(connection, self.quote(table))
+
+    def change_key(
+        self, connection: sa.Connection, table: str, key: Sequence[str]
+    ) -> Sequence[str]:
+        """Change it in place: views and rights stay."""
+        old = postgresql_catalog.keys(connection, self.quote(table))
+        dropped = [f"DROP CONSTRAINT {self.quote_foreign(name)}" for name in old]
+        added = f"ADD PRIMARY KEY ({', '.join(map(self.quote, key))})"
+        return [f"ALTER TABLE {self.quote(table)} {', '.join([*dropped, added])}"]
 
     def columns_left(self, connection: sa.Connection, table: str) -> int:
         """Count the columns that were dropped, too: they keep their places."""
@@ -231,11 +246,10 @@ class PostgreSQL(Dialect):
         kinds: Mapping[str, Kind],
         keys: Mapping[str, Kind],
         columns: Columns,
-    ) -> None:
+    ) -> int | None:
         """COPY the rows to a temporary table and update from it, once they are many."""
         if len(columns[0]) < MIN_COPIED_ROWS:
-            super().update(cursor, table, kinds, keys, columns)
-            return
+            return super().update(cursor, table, kinds, keys, columns)
         names = [f"c{index}" for index in range(len(kinds) + len(keys))]
         staged = dict(zip(names, (*kinds.values(), *keys.values()), strict=True))
         fields = ", ".join(f"{name} {self.types[kind].sql}" for name, kind in staged.items())
@@ -248,7 +262,9 @@ class PostgreSQL(Dialect):
             f"UPDATE {self.quote(table)} AS t SET {values} "
             f"FROM pg_temp.mltraq_update AS u WHERE {condition}"
         )
+        found: int = cursor.rowcount
         cursor.execute("DROP TABLE pg_temp.mltraq_update")
+        return found
 
     def message(self, error: BaseException) -> str:
         """Leave out what quotes rows."""

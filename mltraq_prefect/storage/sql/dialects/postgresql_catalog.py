@@ -69,6 +69,15 @@ def keys(connection: sa.Connection, table: str) -> list[str]:
     return list(connection.exec_driver_sql(sql, (table,)).scalars())
 
 
+def indexes(connection: sa.Connection, table: str) -> set[str]:
+    """Return the names of the indexes of a table, which is quoted."""
+    sql = (
+        "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+        "WHERE indrelid = to_regclass(%s)"
+    )
+    return set(connection.exec_driver_sql(sql, (table,)).scalars())
+
+
 def columns_used(connection: sa.Connection, table: str) -> int:
     """Return how many columns a table, which is quoted, has or has had."""
     sql = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"

@@ -1,0 +1,90 @@
+"""What format 3 makes of tables of format 2, on every backend: once, or again after a kill."""
+
+import pytest
+
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.pending import Pending
+from mltraq_prefect.storage.sql import format_3
+from mltraq_prefect.storage.sql.connections import Database
+from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.sql.schema import STATES, TABLES, create_table
+from mltraq_prefect.storage.values.names import helper_name
+from tests.contract.integrity import assert_sound
+from tests.contract.records import assert_same_runs, make_record
+from tests.contract.test_run_steps import FACTS, FAILED, executed
+
+KEYS_2 = {
+    "experiments": ("id_experiment",),
+    "experiment_runs": ("id_experiment", "id_run"),
+    "experiment_run_steps": ("id_experiment", "step_key", "id_run"),
+}
+NEW_COLUMNS = {*STATES, "standing"}
+
+
+def runs():
+    steps = [{"toss": FACTS}, {"toss": FACTS, "score": FACTS}, {"toss": FACTS, "score": FAILED}]
+    return [executed(number, **own) for number, own in enumerate(steps)]
+
+
+@pytest.fixture
+def old_url(shared_url):
+    """A database of format 2; somebody has given two of its runs one position."""
+    store = Store(shared_url)
+    store.write(make_record(runs=runs()), "fail")
+    store.close()
+    with database(shared_url).writing("test") as transaction:
+        for table, key in KEYS_2.items():
+            as_before(transaction, table, key)
+        transaction.run("DELETE FROM experiment_format")
+        transaction.run("INSERT INTO experiment_format (version, package) VALUES (2, '0.2.0')")
+        transaction.run("UPDATE experiment_runs SET position = 1 WHERE position = 2")
+    return shared_url
+
+
+def database(url):
+    return Database(url, migrations=MIGRATIONS)
+
+
+def as_before(transaction, table, key):
+    """Make a table anew with the columns and the key that it had in format 2."""
+    columns = {name: kind for name, kind in TABLES[table][0].items() if name not in NEW_COLUMNS}
+    if table == "experiment_run_steps":
+        del columns["position"]
+    made, quote = helper_name(), transaction.quote
+    create_table(transaction, made, columns, key)
+    names = ", ".join(map(quote, columns))
+    transaction.run(f"INSERT INTO {quote(made)} ({names}) SELECT {names} FROM {quote(table)}")
+    transaction.run(f"DROP TABLE {quote(table)}")
+    for statement in transaction.dialect.rename([(quote(made), quote(table))]):
+        transaction.run(statement)
+
+
+def assert_is_whole(url):
+    store = Store(url)
+    first, *others = runs()
+    expected = [first, *sorted(others, key=lambda run: run.id_run)]
+    assert_same_runs(store.read("coin toss").runs, expected)
+    (listed,) = store.ls()
+    assert [listed[state] for state in STATES] == [2, 1, 0]
+    pending = store.read("coin toss", pending=Pending("score")).runs
+    assert [run.id_run for run in pending] == [runs()[0].id_run]
+    assert not store.write(make_record(runs=runs()), "merge").changed
+    more = executed(3, toss=FACTS, score=FACTS)
+    assert store.write(make_record(runs=[more]), "merge").runs == 1
+    assert store.read("coin toss").runs[3].ledger.executions.keys() == {"toss", "score"}
+    assert store.ls()[0]["completed"] == 3
+    store.close()
+    assert_sound(url)
+
+
+def test_it_is_as_if_it_had_been_made_today(old_url):
+    with database(old_url).writing("test") as transaction:
+        transaction.run("CREATE VIEW theirs AS SELECT state FROM experiment_runs")
+    assert_is_whole(old_url)
+    assert len(Store(old_url).query("SELECT * FROM theirs")[1]) == 4
+
+
+def test_a_migration_that_was_killed_at_its_end_is_repeated(old_url):
+    with database(old_url).writing("test") as transaction:
+        format_3.apply(transaction)
+    assert_is_whole(old_url)
