@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.checkpoints.selection import as_pending
@@ -11,6 +13,7 @@ from mltraq_prefect.checkpoints.signing import signing_key
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.experiment import Experiment, IfExists
 from mltraq_prefect.model.hints import no_attribute
+from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.requirements import check_installed
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.frames import query_frame
@@ -222,6 +225,98 @@ class Session:
 
         rows = self._store.ls(pending=as_pending(pending, failed))
         return pd.DataFrame(rows, columns=list(LISTED))
+
+    def export(
+        self,
+        name: str | None,
+        path: str | os.PathLike[str],
+        *,
+        columns: Sequence[str] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the runs of an experiment, or of all, to files that other programs read.
+
+        A file has a row for each run, in order: `id_run`, the params, the fields, and what the
+        ledger says. A column has the name of its key. A param whose name is that of a field is
+        ``param_<key>``, and a column of the ledger whose name is taken is ``run_<column>``. Each
+        run is whole; runs that are written meanwhile may be in the file or not.
+
+        Args:
+            name: Name of the experiment; None for all, each in a Parquet file of a folder.
+            path: The file, whose suffix says the format: ``.parquet``, ``.arrow`` or ``.feather``,
+                ``.csv``, ``.jsonl`` or ``.ndjson``, ``.xlsx``. Or the folder, which is made.
+            columns: Keys of the fields to write; None writes all fields.
+            overwrite: Whether to replace a file that exists.
+
+        Raises:
+            ExperimentNotFound: The database has no experiment of this name.
+            FieldNotFound: No run has one of the `columns`.
+            InvalidInput: The suffix says no format, the file exists, or such a file does not hold
+                the values of some field; there is no file then, or the one that was there before.
+            StoreError: The database cannot be read, or the experiment was replaced meanwhile.
+
+        Example:
+            >>> import tempfile, pandas as pd
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     session.export("squares", f"{folder}/squares.csv")
+            ...     pd.read_csv(f"{folder}/squares.csv")["x"].tolist()
+            [1, 2]
+        """
+        from mltraq_prefect import tabular
+
+        if name is None:
+            if columns is not None:
+                raise InvalidInput(
+                    "columns are those of one experiment: name it, or leave them out"
+                )
+            tabular.export_all(self._store, Path(path), overwrite=overwrite)
+        else:
+            tabular.export_experiment(
+                self._store, name, Path(path), columns=columns, overwrite=overwrite
+            )
+
+    def import_frame(
+        self, frame: Any, name: str, params: Sequence[str] | None = None
+    ) -> Experiment:
+        """Define an experiment with a run for each row of a table; it is not persisted yet.
+
+        What `export` has written to a Parquet or Arrow file comes back with equal values: params,
+        fields, and what the ledger says. Any other table is divided by `params`. Ids are made of
+        the name and the params, as `Experiment.add_run` does; a column `id_run` is not taken over.
+
+        Args:
+            frame: A frame of pandas or polars, an Arrow table, or the path of a file.
+            name: Name of the experiment.
+            params: Names of the columns that are params; all others are fields. None takes those
+                of which a file says so, if `export` has written it.
+
+        Returns:
+            The experiment, in memory only until it is persisted. Its runs are completed, unless
+            the table says something else. A cell without a value (None, NA, NaT) is a field that
+            the run does not have; NaN is a number.
+
+        Raises:
+            InvalidInput: It is no table, or has no such column.
+            CorruptData: A file holds something else than it says.
+
+        Example:
+            >>> import pandas as pd
+            >>> frame = pd.DataFrame({"lr": [0.1, 0.01], "loss": [0.5, 0.25]})
+            >>> session = create_session("sqlite://")
+            >>> experiment = session.import_frame(frame, "sweep", params=["lr"]).persist()
+            >>> session.load("sweep").runs.df()["loss"].tolist()
+            [0.5, 0.25]
+        """
+        from mltraq_prefect import tabular
+
+        rows = tabular.rows_of(frame, params)
+        experiment = self.add_experiment(name)
+        for row in rows:
+            run = experiment.add_run(**row.params)
+            run.fields, run.ledger = Namespace(row.fields), row.ledger
+        return experiment
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return the rows of an SQL statement.

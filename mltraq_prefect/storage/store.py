@@ -11,6 +11,7 @@ from mltraq_prefect.errors import ExperimentNotFound, QueryFailed, StorageUnavai
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.reports.numbers import Numbers
 from mltraq_prefect.storage import experiments_table, reader, run_steps, run_tables, tables
+from mltraq_prefect.storage.chunks import Chunk, Place, places_after
 from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.records import Mode, Record, Written
@@ -150,6 +151,31 @@ class Store:
         return self._making(
             lambda t: reader.read(t, name, columns, pending, ids, self.executions), missing=name
         )
+
+    def chunk(
+        self, name: str, after: Place, count: int, columns: Sequence[str] | None = None
+    ) -> Chunk:
+        """Read the runs of an experiment that follow a place in its order.
+
+        Args:
+            name: Its name.
+            after: The place; `START` for the first runs.
+            count: How many at most; not more than `MOST_RUNS`.
+            columns: Only these fields; all if None.
+
+        Raises:
+            ExperimentNotFound, FieldNotFound, CorruptData: As `read` does.
+        """
+
+        def select(transaction: Transaction) -> Callable[[], Chunk]:
+            entry = reader.stored_entry(transaction, name)
+            places = places_after(transaction, entry, after, count)
+            ids = [place.id_run for place in places]
+            record = reader.read(transaction, name, columns, None, ids, self.executions)
+            last = places[-1] if len(places) == count else None
+            return lambda: Chunk(record(), last, tuple(entry.layout))
+
+        return self._making(select, missing=name)
 
     def entries(self, name: str, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return what the ledger says of runs, by `id_run`, without those that it does not list.
