@@ -68,6 +68,12 @@ def find(transaction: Transaction, name: str) -> Entry | None:
     return _located(transaction, entry)
 
 
+def find_table(transaction: Transaction, table: str) -> Entry | None:
+    """Return the entry of the experiment that a table of runs belongs to, or None."""
+    rows = transaction.rows("SELECT name FROM experiments WHERE table_name = ?", (table,))
+    return find(transaction, rows[0][0]) if rows else None
+
+
 def table_of(transaction: Transaction, name: str) -> str:
     """Return the table that holds the runs of an experiment now, or would hold them."""
     entry = find(transaction, name) if transaction.dialect.ddl_commits else None

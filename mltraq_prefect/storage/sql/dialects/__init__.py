@@ -9,6 +9,8 @@ from mltraq_prefect.storage.sql.dialects.base import (
     ColumnType,
     Dependent,
     Dialect,
+    Origin,
+    Origins,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.mariadb import MariaDB
@@ -23,6 +25,8 @@ __all__ = [
     "Columns",
     "Dependent",
     "Dialect",
+    "Origin",
+    "Origins",
     "Trouble",
 ]
 

@@ -55,6 +55,22 @@ class Dependent(NamedTuple):
     column: str | None
 
 
+class Origin(NamedTuple):
+    """What a column of a result is: not what is computed of it.
+
+    Attributes:
+        relation: Name of the table or view.
+        column: Name of its column.
+    """
+
+    relation: str
+    column: str
+
+
+Origins = Sequence[Origin | None]
+"""The origin of each column of a result; None where it is computed."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnType:
     """What a kind of column is in one database.
@@ -271,6 +287,24 @@ class Dialect:
         Raises:
             Exception: The driver's own; it would execute them all.
         """
+
+    def origins(
+        self,
+        connection: sa.Connection,
+        cursor: Any,
+        sql: str,
+        are_whole: Callable[[Collection[str]], Collection[str]],
+    ) -> Origins:
+        """Return what the columns of a result are; nothing where the database does not tell.
+
+        Args:
+            connection: SQLAlchemy's, in the transaction of the statement.
+            cursor: The driver's, which has the result.
+            sql: The statement, in which parameters are NULL.
+            are_whole: Returns those of some views whose columns are origins themselves. What
+                another view has of a column may have that as its origin, or none.
+        """
+        return ()
 
     def check_text(self, sql: str) -> None:
         """Refuse a user's text that would do what no transaction undoes, such as write a file.

@@ -17,6 +17,8 @@ from mltraq_prefect.storage.sql.dialects.base import (
     ColumnType,
     Dependent,
     Dialect,
+    Origin,
+    Origins,
     Trouble,
     as_texts,
 )
@@ -39,6 +41,10 @@ _QUOTING = frozenset((1062, 1064, 1292, 1366, 1411, 1690))
 
 
 _WRITES_FILE = re.compile(r"\bINTO\b.*(OUT|DUMP)FILE\b", re.IGNORECASE | re.DOTALL)
+
+
+_SELECTS = re.compile(r"\b(?:SELECT|WITH|TABLE|VALUES)\b", re.IGNORECASE)
+_WORDS = re.compile(r"\w+")
 
 
 _MULTI_STATEMENTS = 1 << 16
@@ -162,6 +168,37 @@ class MariaDB(Dialect):
         mode = "READ COMMITTED, READ ONLY"
         connection.exec_driver_sql(f"SET SESSION TRANSACTION ISOLATION LEVEL {mode}")
         connection.exec_driver_sql("START TRANSACTION")
+
+    def origins(
+        self,
+        connection: sa.Connection,
+        cursor: Any,
+        sql: str,
+        are_whole: Callable[[Collection[str]], Collection[str]],
+    ) -> Origins:
+        """Read what the server says of each column, as far as that is right.
+
+        It calls tables of subqueries by their alias, and columns of views by theirs if it makes a
+        temporary table.
+        """
+        if len(_SELECTS.findall(sql)) != 1:
+            return ()
+        fields = getattr(getattr(cursor, "_result", None), "fields", None) or ()
+        marks = dict.fromkeys(_WORDS.findall(sql))
+        views = {
+            name
+            for (name,) in connection.exec_driver_sql(
+                "SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE() "
+                f"AND table_name IN ({', '.join(['%s'] * len(marks))})",
+                tuple(marks),
+            )
+        }
+        return [
+            Origin(field.org_table, field.org_name)
+            if field.org_table and field.db and (not views or field.org_table in views)
+            else None
+            for field in fields
+        ]
 
     def check_text(self, sql: str) -> None:
         """Refuse what writes a file of the server: a transaction that only reads allows it.

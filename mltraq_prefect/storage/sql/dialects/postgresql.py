@@ -15,6 +15,7 @@ from mltraq_prefect.storage.sql.dialects.base import (
     Columns,
     Dependent,
     Dialect,
+    Origins,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.postgresql_copy import (
@@ -159,6 +160,18 @@ class PostgreSQL(Dialect):
         A state that is older than a table, for whose writer it has waited, shows it as empty.
         """
         _prepare_begin(connection, repeatable=False, read_only=True)
+
+    def origins(
+        self,
+        connection: sa.Connection,
+        cursor: Any,
+        sql: str,
+        are_whole: Callable[[Collection[str]], Collection[str]],
+    ) -> Origins:
+        """Read what the server says of each column; a view is an origin itself."""
+        result = cursor.pgresult
+        places = [(result.ftable(i), result.ftablecol(i)) for i in range(result.nfields)]
+        return postgresql_catalog.origins(connection, places)
 
     def check_statement(self, connection: sa.Connection, sql: str) -> None:
         """Let the server parse it: the driver would send it several at once."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage.sql.dialects.base import Dependent
+from mltraq_prefect.storage.sql.dialects.base import SCHEMA, Dependent, Origin
 
 _SCHEMA = """
 SELECT coalesce(
@@ -22,6 +22,13 @@ SELECT coalesce(
 _RELATIONS = """
 SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = current_schema() AND relname = ANY(%s)
+"""
+
+_ORIGINS = """
+SELECT attrelid, attnum, relname, attname
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %s AND attrelid = ANY(%s)
 """
 
 _DEPENDENTS = """
@@ -82,3 +89,11 @@ def columns_used(connection: sa.Connection, table: str) -> int:
     """Return how many columns a table, which is quoted, has or has had."""
     sql = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
     return int(connection.exec_driver_sql(sql, (table,)).scalar_one())
+
+
+def origins(connection: sa.Connection, places: Sequence[tuple[int, int]]) -> list[Origin | None]:
+    """Return tables and views of our schema, and their columns, by the numbers of both."""
+    wanted = sorted({table for table, _ in places if table})
+    rows = connection.exec_driver_sql(_ORIGINS, (connection.info[SCHEMA], wanted)) if wanted else ()
+    known = {(table, number): Origin(name, column) for table, number, name, column in rows}
+    return [known.get(place) for place in places]

@@ -7,7 +7,7 @@ import operator
 import os
 import sqlite3
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,11 +16,13 @@ import orjson
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.storage.sql.dialects import sqlite_origins
 from mltraq_prefect.storage.sql.dialects.base import (
     LOCK_SECONDS,
     Columns,
     ColumnType,
     Dialect,
+    Origins,
     Trouble,
     as_texts,
 )
@@ -188,6 +190,20 @@ class SQLite(Dialect):
         """Forbid what does not only read."""
         self.begin(connection, write=False)
         connection.connection.driver_connection.set_authorizer(_reads)  # type: ignore[union-attr]
+
+    def origins(
+        self,
+        connection: sa.Connection,
+        cursor: Any,
+        sql: str,
+        are_whole: Callable[[Collection[str]], Collection[str]],
+    ) -> Origins:
+        """Ask another database, in memory, which is made for the statement."""
+        driver: Any = connection.connection.driver_connection
+        try:
+            return sqlite_origins.origins(driver, sql, are_whole)
+        finally:
+            driver.set_authorizer(_reads)
 
     def rekey(self, connection: sa.Connection, table: str) -> Sequence[str]:
         """Give the index that format 1 made another name: no primary key is added to a table."""
