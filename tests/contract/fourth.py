@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.sql.dialects.base import Columns, ColumnType, Dialect, Trouble
+from mltraq_prefect.storage.sql.dialects.base import Dialect
+from mltraq_prefect.storage.sql.dialects.declarations import Columns, ColumnType, Trouble
 from mltraq_prefect.storage.values import kinds
 from mltraq_prefect.storage.values.kinds import Kind
 

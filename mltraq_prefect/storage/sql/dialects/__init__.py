@@ -3,12 +3,12 @@
 A further dialect is a further module and a line here; nothing outside this folder names a backend.
 """
 
-from mltraq_prefect.storage.sql.dialects.base import (
+from mltraq_prefect.storage.sql.dialects.base import Dialect
+from mltraq_prefect.storage.sql.dialects.declarations import (
     SCHEMA,
     Columns,
     ColumnType,
     Dependent,
-    Dialect,
     Origin,
     Origins,
     Trouble,

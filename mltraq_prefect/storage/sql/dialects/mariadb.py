@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput, QueryFailed
-from mltraq_prefect.storage.sql.dialects.base import (
+from mltraq_prefect.storage.sql.dialects.base import Dialect
+from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
     Columns,
     ColumnType,
     Dependent,
-    Dialect,
     Origin,
     Origins,
     Trouble,

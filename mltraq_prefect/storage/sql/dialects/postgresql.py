@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 
 from mltraq_prefect.storage.sql.dialects import postgresql_catalog, postgresql_errors
-from mltraq_prefect.storage.sql.dialects.base import (
+from mltraq_prefect.storage.sql.dialects.base import Dialect
+from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
     SCHEMA,
     Columns,
     Dependent,
-    Dialect,
     Origins,
     Trouble,
 )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage.sql.dialects.base import SCHEMA, Dependent, Origin
+from mltraq_prefect.storage.sql.dialects.declarations import SCHEMA, Dependent, Origin
 
 _SCHEMA = """
 SELECT coalesce(

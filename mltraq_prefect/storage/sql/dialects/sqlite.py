@@ -17,11 +17,11 @@ import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.storage.sql.dialects import sqlite_origins
-from mltraq_prefect.storage.sql.dialects.base import (
+from mltraq_prefect.storage.sql.dialects.base import Dialect
+from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
     Columns,
     ColumnType,
-    Dialect,
     Origins,
     Trouble,
     as_texts,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import Any
 
-from mltraq_prefect.storage.sql.dialects.base import Origin
+from mltraq_prefect.storage.sql.dialects.declarations import Origin
 
 _SELECTS = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/|\()*(SELECT|WITH)\b", re.IGNORECASE | re.DOTALL)
 
