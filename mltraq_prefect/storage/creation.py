@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from mltraq_prefect.storage import experiments_table, own_fields, rows, run_tables
+from mltraq_prefect.storage import (
+    experiments_table,
+    own_fields,
+    rows,
+    run_tables,
+    series_rows,
+    series_tables,
+)
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Written
+from mltraq_prefect.storage.series_plan import SeriesPlan
+from mltraq_prefect.storage.series_plan import make_plan as make_series_plan
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.write_job import Job
 from mltraq_prefect.storage.write_plan import Plan, make_plan
@@ -20,12 +29,14 @@ class Creation:
     Attributes:
         plan: The runs.
         rows: Their rows.
+        series: What they have logged; None if nothing.
         own: Cells of the experiment's own fields.
         sealed: Its pickle, or None.
     """
 
     plan: Plan
     rows: rows.Rows | None
+    series: SeriesPlan | None
     own: own_fields.Cells
     sealed: bytes | None
 
@@ -38,33 +49,47 @@ def prepare(job: Job, limit: int) -> Creation:
     job.check_own(own, limit)
     sealed = job.sealed(record.id_experiment, limit)
     new = rows.rows_of(plan, range(len(record.runs)), job.dialect)
-    return Creation(plan, new, own, sealed)
+    logged = series_rows.of_record(record)
+    series = make_series_plan(logged, None, job.dialect) if logged else None
+    return Creation(plan, new, series, own, sealed)
 
 
 def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None) -> Written:
     """Write it, in the place of an old one if there is one."""
-    retired = None
+    entry = _entry(job, made, old)
     if old is None:
         run_tables.refuse_foreign(transaction, job.table, job.record.name)
-        table = run_tables.create(transaction, job.table, made.plan.layout)
+        entry = series_tables.begin(transaction, entry, made.series)
+        entry.table = run_tables.create(transaction, job.table, job.table, made.plan.layout)
     else:
-        table, retired = run_tables.succeed(transaction, old, made.plan.layout)
-        run_tables.clear(transaction, old)
-    rows.insert(transaction, job.record.id_experiment, table, made.rows, first=0)
-    if old is None or table != job.table:
-        run_tables.add_key(transaction, table)
-    entry = replace(_entry(job, made, table, old), retired=retired)
+        entry = series_tables.succeed(transaction, old, entry, made.series)
+        entry.table, entry.retired = run_tables.succeed(transaction, old, made.plan.layout)
+        _empty(transaction, old, entry)
+    rows.insert(transaction, entry.id_experiment, entry.table, made.rows, first=0)
+    if made.series is not None:
+        series_tables.write(transaction, entry, made.series)
+    if old is None or entry.table != job.table:
+        run_tables.add_key(transaction, entry.table)
     experiments_table.insert(transaction, entry, made.own)
     job.write_shared(transaction, entry.id_experiment, made.sealed)
     return job.all_written(entry, made.plan, range(entry.run_count))
 
 
-def _entry(job: Job, made: Creation, table: str, old: Entry | None) -> Entry:
+def _empty(transaction: Transaction, old: Entry, entry: Entry) -> None:
+    """Delete what was there, where it is in the tables of the new experiment."""
+    if entry.table == old.table:
+        run_tables.empty(transaction, old.table)
+    if old.series is not None and entry.series_table == old.series_table:
+        run_tables.empty(transaction, old.series_table)
+    run_tables.clear(transaction, old)
+
+
+def _entry(job: Job, made: Creation, old: Entry | None) -> Entry:
     now = experiments_table.origin()
     return Entry(
         id_experiment=job.record.id_experiment,
         name=job.record.name,
-        table=table,
+        table=job.table,
         run_count=len(job.record.runs),
         states=Counter(run.ledger.state for run in job.record.runs),
         layout=made.plan.layout,

@@ -18,6 +18,8 @@ from mltraq_prefect.storage import (
     partial_loads,
     rows,
     run_tables,
+    series_rows,
+    series_tables,
     stored_runs,
     tables,
     unfinished,
@@ -26,6 +28,8 @@ from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merge_diff import Changes, find_changes
 from mltraq_prefect.storage.prepared_merge import Basis, Merge, OwnFields
 from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
+from mltraq_prefect.storage.series_plan import SeriesPlan
+from mltraq_prefect.storage.series_plan import make_plan as make_series_plan
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.stored_runs import States, StoredCells
 from mltraq_prefect.storage.values.cells import UNCHANGED
@@ -59,6 +63,7 @@ class Merger:
         self._database = database
         self._job = job
         self._fixed: set[str] = set()
+        self._fixed_series: set[str] = set()
         self._made: tuple[tuple[int, frozenset[str]], Plan] | None = None
         self._new: tuple[Plan, list[int], rows.Rows | None] | None = None
         self._dumped: merge_rows.Dumped = {}
@@ -97,6 +102,7 @@ class Merger:
             ),
             own=cells,
             sealed=job.sealed(base.id_experiment, limit),
+            series=uncollected(self._series, base),
         )
 
     def _compared(self, base: Entry, ids: Sequence[str], limit: int) -> tuple[int, States, Plan]:
@@ -189,6 +195,13 @@ class Merger:
         }
         return find_changes(plan, states, plan.record.snapshot, fresh)
 
+    def _series(self, base: Entry) -> SeriesPlan | None:
+        """Encode the rows that runs have logged and that are not stored yet."""
+        logged = series_rows.of_record(self._job.record, self._snapshot_of(base))
+        if not logged:
+            return None
+        return make_series_plan(logged, base.series, self._job.dialect, self._fixed_series)
+
     def _rows(self, plan: Plan, indexes: list[int]) -> rows.Rows | None:
         """Encode the rows of new runs, unless that was done before."""
         if self._new is None or self._new[0] is not plan or self._new[1] != indexes:
@@ -224,23 +237,32 @@ class Merger:
         plan, changes = merge.plan, merge.changes
         entry = self._entry(merge, current)
         indexes = sorted([*changes.new, *changes.indexes()])
-        is_same = not indexes and entry == current and merge.own is None
+        is_same = not indexes and entry == current and merge.own is None and merge.series is None
         if is_same and merge.sealed is None:
             return self._job.written(current, merge.part(None), 0, [], list(plan.fields))
         if self._is_fixed(transaction, plan, current):
             return None
-        run_tables.reshape(transaction, current.table, current.layout, plan.layout)
+        if merge.series is not None:
+            extended = series_tables.extend(transaction, entry, merge.series)
+            if isinstance(extended, set):
+                self._fixed_series |= extended
+                return None
+            entry = extended
+        own = current.table
+        run_tables.reshape(transaction, own, own, current.layout, plan.layout)
         first = None
         if changes.new:
             first = 1 + tables.last_position(transaction, current.id_experiment)
             rows.insert(transaction, current.id_experiment, current.table, merge.new, first=first)
         merge_rows.write(transaction, merge.updates, current)
+        if merge.series is not None:
+            series_tables.write(transaction, entry, merge.series)
         now = {"write": self._job.token, **experiments_table.origin()}
         entry = replace(entry, properties=entry.properties | now, revision=current.revision + 1)
         experiments_table.update(transaction, entry)
         if merge.own is not None:
             own_fields.write(transaction, entry.id_experiment, merge.own)
-        if self._job.dialect.ddl_commits:
+        if self._job.dialect.ddl_commits and not entry.is_staged:
             unfinished.forget(transaction, self._job.table)
         self._job.write_shared(transaction, entry.id_experiment, merge.sealed)
         part = merge.part(first)
@@ -254,6 +276,8 @@ class Merger:
         """
         basis, base = merge.basis, merge.basis.entry
         if _shape(current) != _shape(base):
+            return False
+        if merge.series is not None and current.series != merge.series.base:
             return False
         if current.revision == basis.revision:
             return True

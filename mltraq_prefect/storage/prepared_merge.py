@@ -11,6 +11,7 @@ from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merge_diff import Changes
 from mltraq_prefect.storage.merge_rows import Updates
 from mltraq_prefect.storage.records import Part
+from mltraq_prefect.storage.series_plan import SeriesPlan
 from mltraq_prefect.storage.stored_runs import States, StoredCells
 from mltraq_prefect.storage.write_plan import Plan
 
@@ -55,6 +56,7 @@ class Merge:
         updates: New cells of the others.
         own: Cells of the experiment's own fields; None if they stay as they are.
         sealed: Its pickle, or None.
+        series: Rows that were logged; None if there are no new ones.
     """
 
     basis: Basis
@@ -64,6 +66,7 @@ class Merge:
     updates: Updates
     own: own_fields.Cells | None
     sealed: bytes | None
+    series: SeriesPlan | None
 
     def states_after(self, current: Entry) -> dict[str, int]:
         """Return how many runs are in each state afterwards."""

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import QueryFailed
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage import experiments_table, query_results
 from mltraq_prefect.storage.sql import query
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.sql.messages import without_values
-from mltraq_prefect.storage.values.names import check_name
 
 T = TypeVar("T")
 

@@ -9,9 +9,18 @@ from typing import Any, NoReturn, TypeVar
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, StorageUnavailable
 from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.reports.numbers import Numbers
-from mltraq_prefect.storage import experiments_table, reader, run_steps, run_tables, tables
+from mltraq_prefect.storage import (
+    experiments_table,
+    reader,
+    run_steps,
+    run_tables,
+    series_tables,
+    tables,
+)
 from mltraq_prefect.storage.chunks import Chunk, Place, places_after
+from mltraq_prefect.storage.lazy_runs import Series
 from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.queries import Queries
@@ -24,7 +33,7 @@ from mltraq_prefect.storage.sql.connections import (
 )
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import Migrations
-from mltraq_prefect.storage.values.names import check_name, table_name
+from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.write_job import Pickle
 from mltraq_prefect.storage.writer import Writer
 
@@ -148,7 +157,8 @@ class Store:
             CorruptData: Something stored is not what was written.
         """
         return self._making(
-            lambda t: reader.read(t, name, columns, pending, ids, self.executions), missing=name
+            lambda t: reader.read(t, name, columns, pending, ids, self.executions, self.series),
+            missing=name,
         )
 
     def chunk(
@@ -170,7 +180,8 @@ class Store:
             entry = reader.stored_entry(transaction, name)
             places = places_after(transaction, entry, after, count)
             ids = [place.id_run for place in places]
-            record = reader.read(transaction, name, columns, None, ids, self.executions)
+            parts = self.executions, self.series
+            record = reader.read(transaction, name, columns, None, ids, *parts)
             last = places[-1] if len(places) == count else None
             return lambda: Chunk(record(), last, tuple(entry.layout))
 
@@ -195,6 +206,18 @@ class Store:
             positions: Their positions.
         """
         return self._reading(lambda t: run_steps.read(t, id_experiment, positions))
+
+    def series(self, name: str, id_experiment: str | None, ids: Sequence[str]) -> Series:
+        """Return the rows that runs have logged, by `id_run`.
+
+        Args:
+            name: Name of their experiment.
+            id_experiment: Its id, if another one of this name is not meant.
+            ids: The runs.
+        """
+        if not self._exists():
+            return {}
+        return self._making(lambda t: series_tables.read_named(t, name, id_experiment, ids))
 
     def read_pickle(self, name: str) -> tuple[bytes, str]:
         """Return the sealed pickle of an experiment, not verified, and the experiment's id.

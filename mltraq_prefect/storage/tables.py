@@ -204,9 +204,11 @@ def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
     Their rows in the ledger are not counted. Without those that the database does not tell.
     """
     names = [entry.table for entry in entries]
-    known = transaction.dialect.sizes(transaction.connection, names)
+    series = [entry.series_table for entry in entries if entry.series is not None]
+    known = transaction.dialect.sizes(transaction.connection, names + series)
     return {
         entry.id_experiment: known[entry.table]
+        + known.get(entry.series_table, 0)
         + large_values.size(transaction, entry.id_experiment)
         for entry in entries
         if entry.table in known

@@ -19,7 +19,7 @@ from mltraq_prefect.storage.sql.schema import (
     add_tables,
     create_fixed,
 )
-from mltraq_prefect.storage.values.kinds import INT, KEY, Kind
+from mltraq_prefect.storage.values.kinds import INT, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import helper_name
 
 
@@ -37,6 +37,10 @@ def _add_places(transaction: Transaction) -> None:
     add_columns(transaction, "experiment_runs", {"standing": KEY})
     add_columns(transaction, "experiment_run_steps", {"position": INT})
     add_columns(transaction, "experiments", dict.fromkeys(STATES, INT))
+
+
+def _add_series(transaction: Transaction) -> None:
+    add_columns(transaction, "experiments", {"series_columns": TEXT})
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -115,7 +119,7 @@ def _rebuild(transaction: Transaction, table: str) -> None:
         transaction.run(statement)
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_add_places, add_tables)
+TABLE_CHANGES: tuple[Change, ...] = (_add_places, _add_series, add_tables)
 VALUE_CHANGES: tuple[Change, ...] = (
     _number_runs,
     _place_steps,

@@ -3,8 +3,8 @@
 A name is its own physical name wherever every backend carries it unchanged. Any other becomes an
 ASCII slug and a hash of the exact name, so that no two names ever share a table or a column.
 
-Tables of runs begin with ``e_``. Helper tables and keys begin with ``mltraq_``, so
-that neither can meet the other.
+Tables of runs begin with ``e_``, those of their series with ``s_``. Helper tables and keys begin
+with ``mltraq_``, so that none can meet another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import unicodedata
 import uuid
 from collections.abc import Collection
 
-from mltraq_prefect.errors import CorruptData, InvalidName
+from mltraq_prefect.errors import CorruptData
 
 MAX_PORTABLE = 50
 """Longest name, in characters, that is used as it is (PostgreSQL cuts at 63 bytes)."""
@@ -39,39 +39,28 @@ _RESERVED = {
 }
 
 
-def check_name(name: object, what: str) -> str:
-    """Return the name if every backend can carry it.
-
-    Args:
-        name: Name of an experiment, or key of a field or param.
-        what: Says which, in the error: ``experiment name``, ``field key``.
-
-    Raises:
-        InvalidName: It is no text, is empty, or holds a NUL or a lone surrogate.
-    """
-    if type(name) is not str:
-        raise InvalidName(f"{what} {name!r} is of type {type(name).__name__}, not a string")
-    if not name:
-        raise InvalidName(f"{what} is an empty string; give it at least one character")
-    if "\0" in name:
-        raise InvalidName(f"{what} {name!r} contains a NUL character, which no database can carry")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise InvalidName(
-            f"{what} {name!a} contains a lone surrogate, which is no Unicode text"
-        ) from None
-    return name
-
-
 def table_name(experiment: str) -> str:
     """Return the name of the table of an experiment's runs; injective, and the same everywhere.
 
     Upper case is not portable: PostgreSQL folds it in unquoted SQL, MySQL on some file systems.
     """
-    return "e_" + (
-        experiment if _is_portable(experiment, _TABLE) else _hashed(experiment.lower(), experiment)
-    )
+    return f"e_{_of_table(experiment)}"
+
+
+def series_name(experiment: str) -> str:
+    """Return the name of the table of an experiment's series, by the same rule."""
+    return f"s_{_of_table(experiment)}"
+
+
+def series_of(table: str) -> str:
+    """Return the name of the table of an experiment's series from that of its runs."""
+    return f"s_{table.removeprefix('e_')}"
+
+
+def _of_table(experiment: str) -> str:
+    if _is_portable(experiment, _TABLE):
+        return experiment
+    return _hashed(experiment.lower(), experiment)
 
 
 def is_table_of(table: object, experiment: str) -> bool:

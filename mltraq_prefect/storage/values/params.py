@@ -11,9 +11,9 @@ from typing import Any
 from mltraq_prefect.codecs import decode, each_to_json, encode, from_json, project_json, to_json
 from mltraq_prefect.errors import CorruptData, UnsupportedType
 from mltraq_prefect.model.identity import canonical, reference
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.kinds.texts import clean
-from mltraq_prefect.storage.values.names import check_name
 from mltraq_prefect.storage.values.residuals import Exact
 
 MOST_BYTES = 65_536

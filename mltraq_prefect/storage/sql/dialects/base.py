@@ -57,6 +57,7 @@ class Dialect:
         counts_updates: Whether the driver counts the rows that an update has found.
         ledger_options: Follows that for the ledger. Its rows are short, each is written several
             times, and they are read by experiment.
+        series_options: Follows them for tables of series, whose rows are read and replaced by run.
         steps_block: The steps of a run are padded with blanks to a multiple of so many characters,
             where a row that has grown costs more than one that is overwritten.
 
@@ -96,6 +97,7 @@ class Dialect:
     alters_keys: ClassVar[bool] = False
     counts_updates: ClassVar[bool] = False
     ledger_options: ClassVar[str] = ""
+    series_options: ClassVar[str] = ""
     steps_block: ClassVar[int] = 1
     nan: ClassVar[bool] = True
     infinity: ClassVar[bool] = True

@@ -97,6 +97,7 @@ class SQLite(Dialect):
     max_columns = 2000
     inline_bytes = 16_384
     ledger_options = "WITHOUT ROWID"  # one tree, by experiment and run, instead of two
+    series_options = "WITHOUT ROWID"
     nan = False
     negative_zero = False
     # SQLite lets any value into any column, so values are restored whatever their type is.
