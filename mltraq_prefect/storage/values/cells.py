@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from mltraq_prefect.model.series import MISSING
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant, column
 from mltraq_prefect.storage.values.kinds import Kind
@@ -16,8 +15,12 @@ from mltraq_prefect.storage.values.natives import REVIVE
 
 
 class _Sentinel(Enum):
-    UNCHANGED = 1
+    MISSING = 1
+    UNCHANGED = 2
 
+
+MISSING: Any = _Sentinel.MISSING
+"""Stands for a field that a run does not have."""
 
 UNCHANGED: Any = _Sentinel.UNCHANGED
 """Stands for the cell of a large value that is in the database already."""

@@ -3,14 +3,12 @@
 A further dialect is a further module and a line here; nothing outside this folder names a backend.
 """
 
-from mltraq_prefect.storage.sql.dialects.base import Dialect
-from mltraq_prefect.storage.sql.dialects.declarations import (
-    SCHEMA,
+from mltraq_prefect.storage.sql.dialects.base import SCHEMA, Dialect
+from mltraq_prefect.storage.sql.dialects.declared import (
     Columns,
     ColumnType,
     Dependent,
-    Origin,
-    Origins,
+    Right,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.mariadb import MariaDB
@@ -25,8 +23,7 @@ __all__ = [
     "Columns",
     "Dependent",
     "Dialect",
-    "Origin",
-    "Origins",
+    "Right",
     "Trouble",
 ]
 
