@@ -8,6 +8,7 @@ GROUPS = {
     "tests/ui/test_pages.py": "share a server with deployments",
     "tests/orchestration/test_clusters.py": "share a Dask and a Ray",
     "tests/deployments/test_demo.py": "wait for Prefect servers most of the time",
+    "tests/orchestration/test_blocks.py": "share names of blocks",
     "tests/orchestration/test_server_restarts.py": "wait for Prefect servers most of the time",
     "tests/orchestration/test_database_restarts.py": "wait for databases most of the time",
 }

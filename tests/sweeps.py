@@ -54,6 +54,13 @@ class Sweep:
             counted = "SELECT count(*) AS n FROM experiment_runs WHERE state = 'completed'"
             return int(session.query(counted)["n"][0])
 
+    def flow_run_id(self):
+        """Return the flow run that has completed runs, of which there are some."""
+        with mltraq.create_session(self.url) as session:
+            asked = "SELECT DISTINCT flow_run_id FROM experiment_runs WHERE state = 'completed'"
+            (found,) = session.query(asked)["flow_run_id"]
+            return found
+
     def wait_for(self, completed, process):
         poll(
             self.completed, lambda n: n >= completed or process.poll() is not None, seconds=SECONDS

@@ -7,13 +7,6 @@ import subprocess
 import pytest
 from prefect import flow, runtime
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import Abort, CancelledRun, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
@@ -105,12 +98,12 @@ def test_a_cancellation_stops_it_and_keeps_what_is_done(sweep, command):
     process = sweep.start(command)
     sweep.wait_for(10, process)
     helpers = sweep.helpers()
-    found = latest_flow_run()
+    found = sweep.flow_run_id()
     cancel(found)
     assert process.wait(SECONDS) != 0
     assert helpers
     assert not poll(lambda: alive(helpers), lambda left: not left)
-    state = poll(lambda: flow_run(found.id).state, lambda state: state.is_final())
+    state = poll(lambda: flow_run(found).state, lambda state: state.is_final())
     assert state.is_cancelled()
     assert "experiment 'sweep': cancelled;" in state.message
     assert 10 <= sweep.completed() < RUNS
@@ -121,7 +114,7 @@ def test_a_cancellation_at_the_very_end_is_one_too(session, in_flow):
     experiment = session.add_experiment("last").add_runs(N=[1])
 
     def cancel_this(run):
-        cancel(runtime.flow_run)
+        cancel(runtime.flow_run.id)
 
     def execute():
         experiment.execute(cancel_this, backend="threads")
@@ -138,7 +131,7 @@ def test_a_cancellation_of_a_deployments_flow_run(sweep):
         found = run_deployment("study/sweep")
         sweep.wait_for(10, process)
         helpers = sweep.helpers()
-        cancel(found)
+        cancel(found.id)
         state = poll(lambda: flow_run(found.id).state, lambda state: state.is_final())
         assert state.is_cancelled()
         assert helpers
@@ -149,19 +142,10 @@ def test_a_cancellation_of_a_deployments_flow_run(sweep):
         process.wait(SECONDS)
 
 
-def latest_flow_run():
-    running = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
-    )
-    latest = FlowRunSort.START_TIME_DESC
-    with get_client(sync_client=True) as client:
-        return client.read_flow_runs(flow_run_filter=running, sort=latest, limit=1)[0]
-
-
-def cancel(found):
+def cancel(flow_run_id):
     """Do what the button of the UI does."""
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(found.id, Cancelling())
+        client.set_flow_run_state(flow_run_id, Cancelling())
 
 
 def run_deployment(name):
