@@ -52,11 +52,12 @@ def without_prefect(prefect_server):
         yield
 
 
-@pytest.fixture(params=["prefect", "plain"])
-def both_ways(request):
-    """Executions make task runs, or do without Prefect."""
+@pytest.fixture
+def way(request):
+    """Executions make task runs, or do without Prefect; `tests.ways` chooses."""
     name = "prefect_server" if request.param == "prefect" else "without_prefect"
     request.getfixturevalue(name)
+    return request.param
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ class Copy:
         # The copy is other code than what coverage measures.
         own = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
         self._environment = {**own, **environment, "PYTHONPATH": str(folder)}
-        unwanted = shutil.ignore_patterns("__pycache__")
+        unwanted = shutil.ignore_patterns("*.pyc.*")  # what is being written
         for name in COPIED:
             shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
         for name in COPIED_FILES:

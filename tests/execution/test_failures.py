@@ -9,6 +9,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.errors import FailureGroup
+from tests.ways import both_ways
 
 
 def invert(value):
@@ -127,8 +128,7 @@ def step_of_a_cell(run):
 """
 
 
-@pytest.mark.usefixtures("both_ways")
-@pytest.mark.parametrize("backend", ["processes", "threads", "local"])
+@both_ways("backend", ["processes", "threads", "local"], with_task_runs=["processes", "threads"])
 def test_the_source_of_a_notebooks_cell_is_shown(session, backend, monkeypatch):
     name = "/nowhere/ipykernel_1/2345.py"
     lines = CELL.splitlines(keepends=True)

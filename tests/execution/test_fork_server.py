@@ -108,7 +108,7 @@ def test_executions_that_overlap_share_the_server():
     servers, failed = set(), []
 
     def some():
-        for _ in range(50):
+        for _ in range(15):
             try:
                 servers.add(executed(lambda run: run.fields.update(pid=os.getppid())).pid)
             except AssertionError as error:

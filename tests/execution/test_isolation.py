@@ -20,6 +20,7 @@ from mltraq_prefect.execution.inputs import pickled_kwargs
 from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
 from mltraq_prefect.model.run import Run
+from tests.ways import both_ways, plainly
 
 EVERYWHERE = [
     {"backend": "local"},
@@ -29,8 +30,7 @@ EVERYWHERE = [
     {"n_jobs": 2, "runs_per_task": 4},
 ]
 
-pytestmark = pytest.mark.usefixtures("both_ways")
-everywhere = pytest.mark.parametrize("options", EVERYWHERE, ids=str)
+everywhere = both_ways("options", EVERYWHERE, with_task_runs=[EVERYWHERE[1], EVERYWHERE[4]])
 
 
 def executed(steps, options, kwargs=None, params=None, **further):
@@ -327,6 +327,7 @@ def test_items_go_before_the_methods_of_dict(options, url):
         assert set(loaded.runs.df()["copy"]) == {1}
 
 
+@plainly
 def test_a_wrong_attribute_of_a_run_hints_at_the_right_one():
     def step(run):
         run.fields.x = run.N
@@ -366,6 +367,7 @@ class _Deadly:
         return _die_elsewhere, (os.getpid(),)
 
 
+@plainly
 def test_a_worker_that_dies_while_it_reads_a_run_costs_that_run():
     experiment = mltraq.create_session("sqlite://").add_experiment("e").add_runs(N=range(6))
     runs = list(experiment.runs.values())

@@ -7,8 +7,7 @@ import textwrap
 import pytest
 
 import mltraq_prefect as mltraq
-
-pytestmark = pytest.mark.usefixtures("both_ways")
+from tests.ways import in_both_ways, plainly
 
 STATE = """
 import collections
@@ -17,8 +16,6 @@ import functools
 import threading
 
 import numpy as np
-import pandas as pd
-from sklearn.dummy import DummyClassifier
 
 numbers = {"a": [1], "b": {2}}
 same = numbers["a"]
@@ -27,8 +24,6 @@ queue = collections.deque([1], maxlen=3)
 letters = bytearray(b"ab")
 array = np.zeros(3)
 total = 0
-frame = pd.DataFrame({"x": [1, 2]})
-model = DummyClassifier()
 lock = threading.Lock()
 
 
@@ -93,7 +88,6 @@ def change(run):
     found = [len(state.same), sorted(state.numbers), list(state.ordered), list(state.queue)]
     found += [bytes(state.letters).decode(), state.array.tolist(), state.config.rate]
     found += [len(state.Config.seen), hasattr(state.slotted, "x"), hasattr(state.config, "new")]
-    found += [list(state.frame), vars(state.model).get("n_classes_")]
     state.numbers["a"].append(n)
     state.numbers["b"].add(n)
     state.numbers["c"] = n
@@ -105,8 +99,6 @@ def change(run):
     state.config.new = n
     state.Config.seen.append(n)
     state.slotted.x = n
-    state.frame["y"] = n
-    state.model.fit([[0], [1]], [0, 1])
     found += [state.square(n), state.default(n), state.counted()]
     run.fields.found = found
     run.fields.once = id(state.once())
@@ -145,9 +137,24 @@ def large(run):
 """
 
 
+OBJECTS = """
+import pandas as pd
+from sklearn.dummy import DummyClassifier
+
+frame = pd.DataFrame({"x": [1, 2]})
+model = DummyClassifier()
+
+
+def change_objects(run):
+    run.fields.objects = [list(frame), vars(model).get("n_classes_")]
+    frame["y"] = run.params.N
+    model.fit([[0], [1]], [0, 1])
+"""
+
+
 @pytest.fixture
 def steps(tmp_path, monkeypatch):
-    texts = {"state": STATE, "steps": STEPS, "later": "seen = []"}
+    texts = {"state": STATE, "steps": STEPS, "objects": OBJECTS, "later": "seen = []"}
     texts["arrays"] = "import numpy as np\nzeros = np.zeros(1 << 17)"
     for name, text in texts.items():
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
@@ -165,26 +172,35 @@ def executed(functions, **options):
     return [run.fields for run in experiment.runs.values()]
 
 
+@in_both_ways
 def test_each_run_finds_modules_as_they_were(steps):
-    found = [run.found for run in executed(steps.change)]
+    from objects import change_objects
+
+    fields = executed([steps.change, change_objects])
+    assert [run.objects for run in fields] == [[["x"], None]] * 4
+    found = [run.found for run in fields]
     assert found[0][:4] == [1, ["a", "b"], ["x", "y"], [1]]
     assert found[0][-1] == [1, 1, 1]
     assert found == [found[0]] * 4
 
 
+@plainly
 def test_functools_cache_stays(steps):
     assert len({run.once for run in executed(steps.change)}) == 1
 
 
+@plainly
 def test_modules_that_are_imported_inside_a_step(steps):
     assert [run.seen for run in executed(steps.late)] == [1] * 4
 
 
+@plainly
 def test_objects_are_put_back_in_place(steps):
     found = executed([steps.rebind, steps.see])
     assert [(run.rebound, run.same) for run in found] == [(False, True)] * 4
 
 
+@plainly
 def test_a_closure_changes_a_module(steps):
     state = steps.state
 
@@ -195,6 +211,7 @@ def test_a_closure_changes_a_module(steps):
     assert [run.n for run in executed(step)] == [2] * 4
 
 
+@plainly
 def test_a_function_in_kwargs_changes_a_module(steps):
     def step(run):
         run.fields.n = run.kwargs.count()
@@ -203,16 +220,19 @@ def test_a_function_in_kwargs_changes_a_module(steps):
     assert [run.n for run in found] == [[1, 1, 1]] * 4
 
 
+@in_both_ways
 def test_a_retry_finds_modules_as_they_were(steps):
     with pytest.raises(mltraq.RunsFailed, match="ValueError: 2"):
         executed(steps.fragile, retries=2)
 
 
+@plainly
 def test_large_arrays_are_read_only(steps):
     with pytest.raises(mltraq.RunsFailed, match="read-only"):
         executed(steps.large)
 
 
+@in_both_ways
 def test_a_change_is_told_once(steps, caplog):
     with caplog.at_level(logging.WARNING):
         executed(steps.fragile, on_error="keep", retries=1)
@@ -221,6 +241,7 @@ def test_a_change_is_told_once(steps, caplog):
     assert told[0].startswith("step 'fragile' changes numbers of module state, which is put back")
 
 
+@plainly
 def test_a_step_that_changes_nothing_is_told_nothing(steps, caplog):
     with caplog.at_level(logging.WARNING):
         assert [run.x for run in executed(steps.read)] == [2] * 4

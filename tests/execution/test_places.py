@@ -7,9 +7,7 @@ import sys
 import types
 import zipfile
 
-import pytest
-
-pytestmark = pytest.mark.usefixtures("both_ways")
+from tests.ways import both_ways
 
 HELPER = """
 def double(value):
@@ -191,7 +189,11 @@ BY_VALUE = [
 ]
 
 
-@pytest.mark.parametrize("load", IMPORTED + BY_VALUE, ids=lambda load: load.__name__)
+def name(load):
+    return load.__name__
+
+
+@both_ways("load", IMPORTED + BY_VALUE, with_task_runs=[archive, module_that_is_run], ids=name)
 def test_steps_are_loaded_from(load, session, tmp_path, monkeypatch):
     code = load(Place(tmp_path, monkeypatch))
     experiment = session.add_experiment("e").add_runs(N=[1, 2], scale=[code["Scale"](1)])

@@ -7,7 +7,7 @@ import sys
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+from tests.ways import both_ways, in_both_ways, plainly
 
 MOST_STARTS = 5
 
@@ -53,10 +53,12 @@ except Exception as error:
 """
 RETRIED = "experiment.execute(step, n_jobs=1, retries=2)"
 
+CALLS = {"plain": PLAIN, "caught": CAUGHT, "retried": RETRIED}
 
-@pytest.mark.parametrize("call", [PLAIN, CAUGHT, RETRIED], ids=["plain", "caught", "retried"])
-def test_a_module_that_executes_itself_when_it_is_imported_is_refused(tmp_path, call):
-    (tmp_path / "sweep.py").write_text(SWEEP + call)
+
+@both_ways("name", CALLS, with_task_runs=["retried"])
+def test_a_module_that_executes_itself_when_it_is_imported_is_refused(tmp_path, name):
+    (tmp_path / "sweep.py").write_text(SWEEP + CALLS[name])
     done = executed(tmp_path, sys.executable, "-c", "import sweep")
     assert done.returncode == 1
     assert "The experiment 'unguarded' is executed by a module that a worker" in done.stderr
@@ -64,6 +66,7 @@ def test_a_module_that_executes_itself_when_it_is_imported_is_refused(tmp_path, 
     assert starts(tmp_path) == 2
 
 
+@in_both_ways
 def test_an_application_in_place_of_the_interpreter_is_started_once(tmp_path):
     """Its workers would be the application again."""
     application = tmp_path / "application"
@@ -76,6 +79,7 @@ def test_an_application_in_place_of_the_interpreter_is_started_once(tmp_path):
     assert starts(tmp_path) == 2
 
 
+@plainly
 @pytest.mark.parametrize(
     ("given", "told"),
     [

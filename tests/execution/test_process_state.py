@@ -6,14 +6,12 @@ import sys
 import warnings
 
 import numpy as np
-import pytest
 
 import mltraq_prefect as mltraq
+from tests.ways import both_ways
 
-pytestmark = pytest.mark.usefixtures("both_ways")
-alone = pytest.mark.parametrize(
-    "options", [{"backend": "local"}, {"n_jobs": 1, "runs_per_task": 4}], ids=str
-)
+OPTIONS = [{"backend": "local"}, {"n_jobs": 1, "runs_per_task": 4}]
+alone = both_ways("options", OPTIONS, with_task_runs=OPTIONS[1:])
 
 
 def settings():

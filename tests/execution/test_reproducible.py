@@ -3,9 +3,9 @@
 import random
 
 import numpy as np
-import pytest
 
 import mltraq_prefect as mltraq
+from tests.ways import both_ways, in_both_ways
 
 
 def draw(run):
@@ -23,21 +23,19 @@ def results(steps, **options):
     return [dict(run.fields) for run in experiment.runs.values()]
 
 
-@pytest.mark.usefixtures("both_ways")
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"n_jobs": 1},
-        {"n_jobs": 2, "runs_per_task": 3},
-        {"n_jobs": 2, "runs_per_task": 10},
-    ],
-    ids=str,
-)
+PROCESSES = [
+    {"n_jobs": 1},
+    {"n_jobs": 2, "runs_per_task": 3},
+    {"n_jobs": 2, "runs_per_task": 10},
+]
+
+
+@both_ways("options", PROCESSES, with_task_runs=PROCESSES[1:2])
 def test_processes_agree_with_local(options):
     assert results([draw, draw_global], **options) == results([draw, draw_global], backend="local")
 
 
-@pytest.mark.usefixtures("both_ways")
+@in_both_ways
 def test_threads_agree_with_local():
     assert results(draw, backend="threads") == results(draw, backend="local")
 

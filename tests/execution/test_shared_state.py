@@ -12,24 +12,16 @@ import threading
 
 import numpy as np
 import pytest
-from prefect import flow, task
-from prefect.settings import PREFECT_API_URL
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.execution.frozen_values import SHARED_BYTES
+from tests.ways import both_ways, plainly
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
-ISOLATED = {
-    "local": {"backend": "local"},
-    "task": {"inside": True},
-    "processes-1-1": {"n_jobs": 1, "runs_per_task": 1},
-    "processes-1-5": {"n_jobs": 1, "runs_per_task": 5},
-    "processes-2-1": {"n_jobs": 2, "runs_per_task": 1},
-    "processes-2-5": {"n_jobs": 2, "runs_per_task": 5},
-}
+LOCAL = {"backend": "local"}
+IN_A_TASK = {"inside": True}
+PROCESSES = [{"n_jobs": n, "runs_per_task": runs} for n in (1, 2) for runs in (1, 5)]
 THREADS = {"backend": "threads", "n_jobs": 1, "runs_per_task": 5}
-isolated = pytest.mark.parametrize("options", ISOLATED.values(), ids=ISOLATED)
+isolated = both_ways("options", [LOCAL, *PROCESSES], with_task_runs=[IN_A_TASK, PROCESSES[-1]])
 RUNS = 6
 
 
@@ -40,6 +32,8 @@ def executed(steps, options, kwargs=None, params=None, **further):
     if not options.pop("inside", False):
         experiment.execute(steps, kwargs, **options)
         return experiment
+
+    from prefect import flow, task  # not at the top: workers import this module
 
     @task
     def nested():
@@ -309,10 +303,7 @@ def test_the_next_step_finds_all_as_it_was(options):
     assert results(executed([first, second], options)) == [0] * RUNS
 
 
-LOCAL = [{"backend": "local"}, {"inside": True}]
-
-
-@pytest.mark.parametrize("options", LOCAL, ids=["local", "task"])
+@both_ways("options", [LOCAL], with_task_runs=[IN_A_TASK])
 def test_what_was_added_is_there_at_the_end(options, module):
     calls, by_run, seen, nested = ["before"], {"before": 1}, {"before"}, [[]]
 
@@ -346,7 +337,7 @@ def test_what_was_added_is_there_after_an_exception(error):
             raise error("on purpose")
 
     with pytest.raises((mltraq.RunsFailed, KeyboardInterrupt)):
-        executed(step, {"backend": "local", "on_error": "stop"})
+        executed(step, LOCAL | {"on_error": "stop"})
     assert calls == [0, 1, 2]
     assert counts == [0]
 
@@ -362,7 +353,7 @@ def test_what_is_more_than_an_addition_is_undone():
         turned["a"] = turned.pop("a")
         del turned["b"]
 
-    assert errors(executed(step, {"backend": "local"})) == []
+    assert errors(executed(step, LOCAL)) == []
     assert (removed, replaced, turned) == ([1, 2], [1], {"a": 1, "b": 2})
 
 
@@ -374,7 +365,7 @@ def test_a_change_in_the_program_is_told_once(caplog):
         counts[0] += 1
 
     with caplog.at_level(logging.WARNING):
-        executed(step, {"backend": "local"})
+        executed(step, LOCAL)
     told = [record.getMessage() for record in caplog.records if "put back" in record.getMessage()]
     assert len(told) == 2
     assert "step 'step' changes calls captured by step, which is put back after each run" in told[0]
@@ -427,7 +418,8 @@ ITERATORS = {
 }
 
 
-@pytest.mark.parametrize("options", [{"backend": "local"}, THREADS, {"n_jobs": 1}], ids=str)
+@plainly
+@pytest.mark.parametrize("options", [LOCAL, THREADS, {"n_jobs": 1}], ids=str)
 @pytest.mark.parametrize("make", ITERATORS.values(), ids=ITERATORS)
 def test_iterators_that_runs_would_share_are_refused(options, make):
     taken = make()
@@ -454,10 +446,11 @@ def test_open_files_stay_shared(tmp_path):
         def step(run):
             file.write(f"{run.params.N}\n")
 
-        assert errors(executed(step, {"backend": "local"})) == []
+        assert errors(executed(step, LOCAL)) == []
     assert (tmp_path / "log").read_text().split() == [str(n) for n in range(RUNS)]
 
 
+@plainly
 def test_threads_are_told_once_what_they_share(caplog, module):
     calls = []
 
@@ -476,6 +469,7 @@ def test_threads_are_told_once_what_they_share(caplog, module):
     assert sorted(calls) == [*range(RUNS)]
 
 
+@plainly
 def test_threads_that_change_nothing_are_told_nothing(caplog):
     names = ["a"]
 
@@ -500,8 +494,7 @@ def test_executions_in_several_threads_do_not_put_back_what_others_need(caplog):
     done = []
     with caplog.at_level(logging.WARNING):
         threads = [
-            threading.Thread(target=lambda: done.append(executed(step, {"backend": "local"})))
-            for _ in range(2)
+            threading.Thread(target=lambda: done.append(executed(step, LOCAL))) for _ in range(2)
         ]
         for thread in threads:
             thread.start()
@@ -549,7 +542,7 @@ def test_what_a_script_has_is_as_it_was_for_each_run(tmp_path):
     options = [{"n_jobs": 1, "runs_per_task": 4}, {"backend": "local"}]
     done = subprocess.run(
         [sys.executable, tmp_path / "script.py", json.dumps(options)],
-        env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
+        env=os.environ | {"PREFECT_API_URL": ""},
         capture_output=True,
         text=True,
         timeout=120,

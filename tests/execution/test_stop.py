@@ -5,6 +5,7 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import mltraq_prefect as mltraq
+from tests.ways import both_ways
 
 
 def fail_odd(run):
@@ -31,8 +32,7 @@ BACKENDS = [
 ]
 
 
-@pytest.mark.usefixtures("both_ways")
-@pytest.mark.parametrize("where", BACKENDS)
+@both_ways("where", BACKENDS, with_task_runs=BACKENDS[1:4:2], ids=BACKENDS.index)
 def test_it_stops_at_the_first_failure(session, where):
     experiment = session.add_experiment("e").add_runs(N=range(1_000))
     with pytest.raises(mltraq.RunsFailed) as caught:

@@ -59,11 +59,8 @@ def results(session, name, **options):
 
 
 OPTIONS = [
-    {},
     {"backend": "processes", "runs_per_task": 2},
-    {"checkpoint": True},
-    {"max_failures": 2},
-    {"timeout_seconds": 60},
+    {"checkpoint": True, "max_failures": 2, "timeout_seconds": 60},
 ]
 
 

@@ -12,6 +12,7 @@ from prefect import flow
 import mltraq_prefect as mltraq
 from tests.polling import poll
 from tests.prefect_api import logs
+from tests.ways import in_both_ways
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -88,7 +89,7 @@ def test_a_sweep_of_many_runs_logs_no_line_a_run(session):
     assert len(records) < 25
 
 
-@pytest.mark.usefixtures("both_ways")
+@in_both_ways
 def test_an_interruption_is_told_once(session, tmp_path, caplog):
     def hang(run):
         (tmp_path / "begun").touch()

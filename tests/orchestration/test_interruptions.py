@@ -35,9 +35,10 @@ def plain(sweep, tmp_path):
     return sweep
 
 
-@pytest.mark.parametrize("way", ["sweep", "plain"])
-def test_killed_again_and_again_it_ends_as_if_undisturbed(way, request, tmp_path):
-    sweep = request.getfixturevalue(way)
+@pytest.mark.parametrize("kind", ["sweep", "plain"])
+def test_killed_again_and_again_it_ends_as_if_undisturbed(kind, request, tmp_path):
+    sweep = request.getfixturevalue(kind)
+    sweep.runs = 400
     generator = random.Random(7)
     for kill in range(3):
         process = sweep.start()
@@ -48,8 +49,8 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(way, request, tmp_path
     outcome_of_lost = sum(sweep.executions()) - kept
     process = sweep.start()
     assert process.wait(SECONDS) == 0
-    assert sum(sweep.executions()) == RUNS + outcome_of_lost
-    assert sweep.results() == undisturbed(tmp_path / "undisturbed", RUNS)
+    assert sum(sweep.executions()) == sweep.runs + outcome_of_lost
+    assert sweep.results() == undisturbed(tmp_path / "undisturbed", sweep.runs)
 
 
 IN_FLOWS = {

@@ -7,10 +7,9 @@ import re
 import subprocess
 import sys
 
-import pytest
 from prefect.settings import PREFECT_API_URL
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+from tests.ways import in_both_ways
 
 
 def start(module, **options):
@@ -18,6 +17,7 @@ def start(module, **options):
     return subprocess.Popen([sys.executable, "-m", module], env=environment, **options)
 
 
+@in_both_ways
 def test_functions_and_classes_of_main_and_of_a_notebooks_cells():
     output, _ = start("tests.execution.main_module", stdout=-1).communicate(timeout=120)
     assert json.loads(output.splitlines()[-1]) == [
@@ -26,6 +26,7 @@ def test_functions_and_classes_of_main_and_of_a_notebooks_cells():
     ]
 
 
+@in_both_ways
 def test_a_terminal_has_a_bar_that_is_not_drawn_for_every_run():
     parent, terminal = pty.openpty()
     process = start("tests.execution.shown", stdout=subprocess.DEVNULL, stderr=terminal)

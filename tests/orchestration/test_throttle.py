@@ -13,6 +13,7 @@ import pytest
 from deployments.local import LocalPrefect
 from mltraq_prefect.execution.fanout.bars import FRAMES_PER_SECOND
 from mltraq_prefect.orchestration.progress_artifact import REPORT_SECONDS
+from tests import homes
 from tests.orchestration.test_programs import read_all
 from tests.polling import poll
 from tests.sweeps import Sweep
@@ -23,9 +24,9 @@ ARTIFACT_REQUEST = re.compile(r'"(POST|PATCH) /api/artifacts/\S* HTTP/1.1" 20\d'
 
 
 @pytest.fixture
-def prefect(tmp_path):
+def prefect(prefect_tables, tmp_path):
     """A server whose log has a line for each request."""
-    prefect = LocalPrefect(tmp_path / "home")
+    prefect = LocalPrefect(homes.furnish(tmp_path / "home", prefect_tables))
     prefect.settings |= {"PREFECT_SERVER_LOGGING_LEVEL": "INFO"}
     with prefect:
         yield prefect
