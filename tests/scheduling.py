@@ -3,7 +3,7 @@
 from xdist.scheduler import LoadScopeScheduling
 
 GROUPS = {
-    "tests/contract/test_processes.py": "share 32 processes",
+    "tests/contract/test_processes.py": "share 16 processes",
     "tests/deployments/test_end_to_end.py": "share a server with deployments",
     "tests/ui/test_pages.py": "share a server with deployments",
     "tests/orchestration/test_clusters.py": "share a Dask and a Ray",

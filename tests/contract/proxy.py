@@ -30,6 +30,7 @@ class Proxy:
         self.late = False
         self.sent = []
         self._event = None
+        self._ends = []
         self._server = host, port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -39,6 +40,13 @@ class Proxy:
         return self
 
     def __exit__(self, *exception):
+        self._listener.close()
+
+    def end(self):
+        """End as a server that is killed: cut all connections, and refuse new ones."""
+        for end in (self._listener, *self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def arm(self, at, *, late):
@@ -59,6 +67,7 @@ class Proxy:
                 if self._event is not None and 0 < self.cut_at <= self.commits:
                     assert self._event.wait(60), "what is awaited does not come"
                 server = socket.create_connection(self._server)
+                self._ends += [client, server]
                 answers = _Answers(server, client)
                 threading.Thread(target=self._ask, args=(client, server, answers)).start()
                 threading.Thread(target=answers.forward, daemon=True).start()

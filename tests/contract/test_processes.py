@@ -14,8 +14,8 @@ from tests.contract.readers import read_while_replaced
 from tests.contract.records import make_record, make_run
 from tests.contract.tasks import numbers_of
 
-MANY = 32
-REPLACES = 300
+MANY = 16
+REPLACES = 100
 
 
 @pytest.fixture(scope="module")

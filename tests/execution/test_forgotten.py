@@ -16,6 +16,7 @@ from mltraq_prefect.execution.pool import fork_server_main
 from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import consume_runs, freeze_runs, pickle_runs
 from mltraq_prefect.model.run import Run
+from tests.steps import count
 
 
 def batch_of(counts, packed):
@@ -118,7 +119,3 @@ def test_runs_that_a_task_runner_loses_are_an_error(tmp_path, checkpoint):
         states = [run.ledger.state for run in experiment.runs.values()]
         assert states == ["completed", "pending", "completed"]
         experiment.execute(**options)
-
-
-def count(run):
-    run.fields.count = run.params.N

@@ -5,17 +5,8 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import mltraq_prefect as mltraq
+from tests.steps import fail, fail_odd
 from tests.ways import both_ways
-
-
-def fail_odd(run):
-    if run.params.N % 2:
-        raise ValueError("odd")
-    run.fields.half = run.params.N // 2
-
-
-def fail(run):
-    raise NameError("name 'modle' is not defined")
 
 
 def states(experiment):

@@ -19,20 +19,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 import mltraq_prefect as mltraq
 from tests.polling import poll
 from tests.prefect_api import flow_run, task_runs
+from tests.steps import draw, total
 
 ONE_LINE = "no Prefect server is configured: steps are executed without it"
-
-
-def draw(run):
-    run.fields.drawn = run.rng.random(3)
-    run.fields.name = f"run {run.params.N}"
-
-
-def total(run):
-    if run.params.N == 3:
-        raise ValueError("three is bad")
-    run.fields.total = run.fields.drawn.sum()
-    run.fields.normal = np.random.normal(size=2)
 
 
 def facts(entry):

@@ -17,6 +17,7 @@ from mltraq_prefect.orchestration import artifacts
 from mltraq_prefect.orchestration.events import Persisted, resource
 from tests.polling import poll
 from tests.prefect_api import logs, task_runs
+from tests.steps import score
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -32,11 +33,6 @@ NAMES = [
     "line\nbreak",
     "%20",
 ]
-
-
-def score(run):
-    run.fields.score = run.params.x / 2
-    run.fields.curve = [run.params.x] * 3
 
 
 @pytest.fixture

@@ -22,11 +22,17 @@ def expected(tmp_path_factory):
     return undisturbed(tmp_path_factory.mktemp("undisturbed") / "executions", RUNS)
 
 
-@pytest.fixture(params=SERVERS)
-def database(request):
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request):
     with SERVERS[request.param]() as server:
-        server.url = servers.new_database(server.url)
         yield server
+
+
+@pytest.fixture
+def database(server):
+    """An empty database on a server that tests may stop, and start again."""
+    server.url = servers.new_database(server.url)
+    return server
 
 
 @pytest.fixture

@@ -12,17 +12,12 @@ from prefect import flow
 import mltraq_prefect as mltraq
 from tests.polling import poll
 from tests.prefect_api import logs
+from tests.steps import fail_in_two_ways
 from tests.ways import in_both_ways
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 END = "the end of the test"
-
-
-def fail_in_two_ways(run):
-    if run.params.N % 2:
-        raise KeyError(run.params.N)
-    return 1 / 0
 
 
 def executed(experiment, *args, **options):

@@ -14,23 +14,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 import mltraq_prefect as mltraq
 from tests.polling import poll
 from tests.prefect_api import flow_run, logs, task_runs
+from tests.steps import double, increment, refuse_three
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-def double(run):
-    run.fields.double = 2 * run.params.N
-    run.fields.pid = os.getpid()
-
-
-def increment(run):
-    run.fields.more = run.fields.double + 1
-
-
-def refuse_three(run):
-    if run.params.N == 3:
-        raise ValueError("three is bad")
-    run.fields.fine = True
 
 
 def flow_run_id(experiment):
@@ -147,7 +133,7 @@ def test_a_run_that_fails_fails_alone_and_skips_its_later_steps(experiment):
     with pytest.raises(mltraq.RunsFailed) as caught:
         experiment.execute([double, refuse_three, increment])
     message, details = str(caught.value), caught.value.details
-    assert message.startswith("experiment 'numbers': 1 of 4 runs failed: 1 x ValueError (test_")
+    assert message.startswith("experiment 'numbers': 1 of 4 runs failed: 1 x ValueError (steps.py:")
     assert "run N=3" in details
     assert "step refuse_three" in details
     assert "ValueError: three is bad" in details

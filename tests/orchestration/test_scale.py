@@ -10,18 +10,11 @@ from prefect.client.schemas.filters import (
 )
 
 from tests.polling import poll
+from tests.steps import double, increment
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 RUNS = 10_000
-
-
-def double(run):
-    run.fields.double = 2 * run.params.N
-
-
-def increment(run):
-    run.fields.more = run.fields.double + 1
 
 
 def test_ten_thousand_runs(session):

@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import warnings
 
 import pytest
@@ -29,6 +28,7 @@ import mltraq_prefect as mltraq
 from tests import homes
 from tests.prefect_api import flow_run, task_runs
 from tests.processes import alive
+from tests.steps import count_and_refuse_two, hang_once
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -44,15 +44,6 @@ SETTINGS = {
     PREFECT_TASKS_REFRESH_CACHE: True,
     PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS: 1,
 }
-
-
-def count(run):
-    """Note an execution, and fail one of the runs."""
-    with (run.kwargs.folder / str(run.params.N)).open("a") as file:
-        file.write("x")
-    run.fields.x = run.params.N
-    if run.params.N == 2:
-        raise ValueError("two is bad")
 
 
 @pytest.fixture
@@ -71,7 +62,7 @@ def test_a_setting_changes_neither_the_end_nor_what_is_kept(experiment, setting,
         tags("of the user"),
         pytest.raises(mltraq.RunsFailed),
     ):
-        experiment.execute(count, {"folder": tmp_path}, runs_per_task=3)
+        experiment.execute(count_and_refuse_two, {"folder": tmp_path}, runs_per_task=3)
     assert executions(tmp_path) == ["x", "x", "x"]
     assert [run.fields.get("x") for run in experiment.runs.values()] == [1, None, 3]
     (found,) = {run.ledger.flow_run_id for run in experiment.runs.values()}
@@ -85,7 +76,7 @@ def test_a_retry_waits_as_long_as_its_execution_says(experiment, tmp_path):
         temporary_settings({PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS: 600}),
         pytest.raises(mltraq.RunsFailed),
     ):
-        experiment.execute(count, {"folder": tmp_path}, runs_per_task=3, retries=1)
+        experiment.execute(count_and_refuse_two, {"folder": tmp_path}, runs_per_task=3, retries=1)
     assert executions(tmp_path) == ["x", "xx", "x"]
 
 
@@ -95,13 +86,6 @@ def test_tags_of_the_user_are_those_of_the_task_runs(experiment):
     (found,) = {run.ledger.flow_run_id for run in experiment.runs.values()}
     (task_run,) = task_runs(found, 1).values()
     assert set(task_run.tags) == set(flow_run(found).tags) == {"of the user", "another"}
-
-
-def hang_once(run):
-    (run.kwargs.folder / f"{run.params.N}").write_text(str(os.getpid()))
-    if run.params.N == 3 and not (run.kwargs.folder / "again").exists():
-        threading.Event().wait()
-    run.fields.x = run.params.N
 
 
 def test_a_timeout_of_the_surrounding_flow_ends_the_execution_and_its_workers(session, tmp_path):
