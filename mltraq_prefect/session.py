@@ -318,20 +318,27 @@ class Session:
             run.fields, run.ledger = Namespace(row.fields), row.ledger
         return experiment
 
-    def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def query(
+        self, sql: str, params: Mapping[str, Any] | None = None, *, decode: bool = False
+    ) -> pd.DataFrame:
         """Return the rows of an SQL statement.
 
         Args:
             sql: One statement that only reads; ``:x`` stands for the param `x`. A list, tuple, set
                 or array is expanded after ``IN``.
             params: Values of the params, by name.
+            decode: Whether columns of experiments that are binary or JSON are decoded: arrays,
+                frames and trees instead of bytes and text.
 
         Returns:
-            A frame with the columns of the result, one row each.
+            A frame with the columns and rows of the result; dtypes are those of `Runs.df`. A column
+            that is one of an experiment's has its truth values, dates, times and UUIDs, where the
+            database gives numbers or text; docs/queries.md says which columns that are.
 
         Raises:
             QueryFailed: The statement is refused: it does not read, the database does not
                 understand it, or a param is missing or of a type that SQL does not have.
+            CorruptData: With `decode`, a binary value is not what was written.
             StorageUnavailable: The database cannot be reached.
 
         Example:
@@ -341,4 +348,4 @@ class Session:
             >>> session.query(sql, {"id_run": "none"})["n"].tolist()
             [3]
         """
-        return query_frame(self._store, sql, params, {})
+        return query_frame(self._store, sql, params, {}, decode=decode)

@@ -138,7 +138,7 @@ def test_every_column_of_ls_is_told(session):
 
 def test_every_attribute_of_a_run_is_told():
     attributes = {name.lstrip("_") for name in mltraq_prefect.Run.__slots__}
-    internal = {"source", "step", "rng"}
+    internal = {"source", "step", "rng", "log", "own_rows"}
     assert attributes - internal == set(sections(mltraq_prefect.Run)["Attributes"])
 
 

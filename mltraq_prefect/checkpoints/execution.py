@@ -161,7 +161,7 @@ class Execution:
             failures.settle(runs, options, cause)
 
         if options.is_serial:
-            settle(lambda: execute_serially(steps, runs, results.collect, options))
+            settle(lambda: execute_serially(steps, runs, results, options))
             return
         if (reason := self._reason_without_prefect) is not None:
             settle(lambda: execute_in_threads(steps, runs, results, options, progress, reason))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from mltraq_prefect.errors import StoreError
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.model.series import Placed
 from mltraq_prefect.storage import Record, Snapshot, Store
 
 RUNS_AT_ONCE = 500
@@ -50,6 +51,7 @@ class ReleasedFields:
             if not self.has(run):
                 run.defer(self)
                 run.locals = Namespace()
+            run.release_rows()
 
     def has(self, run: Run) -> bool:
         """Return whether the fields of a run are only in the database."""
@@ -68,6 +70,10 @@ class ReleasedFields:
         if self._snapshot is not None:
             self._on_read(self._snapshot, run.id_run)
         return fields
+
+    def logged(self, ids: Sequence[str]) -> Mapping[str, Sequence[Placed]]:
+        """Return the rows of the series of runs, by `id_run`."""
+        return self._store.series(self._experiment, None, ids)
 
     def refresh(self, runs: Iterable[Run]) -> None:
         """Call `on_read` with what the database holds of runs; leave their fields as they are."""

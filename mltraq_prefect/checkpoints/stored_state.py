@@ -145,7 +145,10 @@ class StoredState:
 
     def release(self, runs: Iterable[Run]) -> None:
         """Release fields of written runs from memory; they are read when they are used."""
+        runs = list(runs)
         self._released.release(runs)
+        for run in runs if self._snapshot is not None else ():
+            self._snapshot_of(self.id_experiment).rows.pop(run.id_run, None)
 
     def _load_released(self) -> None:
         for run in self.content.runs.values():
@@ -234,6 +237,7 @@ class StoredState:
             return
         snapshot.fields = written.snapshot.fields
         snapshot.note_written(written.revision)
+        snapshot.rows |= written.snapshot.rows
         for run in runs:
             if are_released:
                 snapshot.runs.drop(run.id_run)

@@ -6,7 +6,7 @@ import inspect
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,11 +16,13 @@ import numpy as np
 from mltraq_prefect.errors import InvalidStep, MltraqError
 from mltraq_prefect.execution.frozen_values import FrozenValues, freeze, freeze_pickled, thaw
 from mltraq_prefect.execution.process_state import in_own_context
+from mltraq_prefect.execution.row_buffer import HandOver, RowBuffer
 from mltraq_prefect.execution.serialization import Freeze, FrozenRun, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,13 @@ class _Refused(Exception):
     """The results of a step cannot be accepted; the message says what the step did."""
 
 
-def attempt(step: Step, before: FrozenRun, kwargs: FrozenValues, isolation: Isolation) -> Attempt:
+def attempt(
+    step: Step,
+    before: FrozenRun,
+    kwargs: FrozenValues,
+    isolation: Isolation,
+    hand_over: HandOver,
+) -> Attempt:
     """Execute a step on a copy of a run, and record the outcome in its ledger entry.
 
     Args:
@@ -72,11 +80,16 @@ def attempt(step: Step, before: FrozenRun, kwargs: FrozenValues, isolation: Isol
         before: The run; it is not changed.
         kwargs: Kwargs of the execution; the step gets a copy when it uses them.
         isolation: How far the step is isolated.
+        hand_over: Takes the rows that the step logs.
     """
     entry = before.ledger()
-    entry.begin(step.name, step.fingerprint)
+    attempts = entry.begin(step.name, step.fingerprint).attempts
+    rows = RowBuffer(before.id_run, step.name, hand_over)
     start = time.perf_counter()
-    result = _attempt(step, before, kwargs, isolation)
+    try:
+        result = _attempt(step, before, kwargs, isolation, rows)
+    finally:
+        rows.close(is_retry=attempts > 1)
     entry.spend(step.name, duration_s=time.perf_counter() - start)
     if result.error is None:
         entry.complete(step.name, step.fingerprint)
@@ -86,11 +99,18 @@ def attempt(step: Step, before: FrozenRun, kwargs: FrozenValues, isolation: Isol
     return Attempt(result.run.with_ledger(entry), *result[1:])
 
 
-def _attempt(step: Step, before: FrozenRun, kwargs: FrozenValues, isolation: Isolation) -> Attempt:
+def _attempt(
+    step: Step,
+    before: FrozenRun,
+    kwargs: FrozenValues,
+    isolation: Isolation,
+    rows: RowBuffer,
+) -> Attempt:
     try:
         run = before.run()
         run.defer(_Copies(before, kwargs))
         run.begin(step.name)
+        run.log_to(rows)
         if isolation.is_alone:
             _seed_globals(run)
         params = run.params, dict(run.params)
@@ -136,6 +156,10 @@ class _Copies:
     def make(self, part: str, _run: Run) -> Any:
         """Return a new copy."""
         return Namespace(thaw(self._kwargs)) if part == "kwargs" else self._before.ledger()
+
+    def logged(self, _ids: Sequence[str]) -> Mapping[str, Sequence[Placed]]:
+        """Return nothing: a step has no database."""
+        return {}
 
 
 _DEFERRED_RESULTS: dict[str, Callable[[object], bool]] = {

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from mltraq_prefect.execution.attempt import THREAD, WORKER, Attempt, attempt
 from mltraq_prefect.execution.frozen_values import FrozenValues
 from mltraq_prefect.execution.logs import LogRecord
+from mltraq_prefect.execution.row_buffer import HandOver
 from mltraq_prefect.execution.serialization import Chunk, remaining
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
+from mltraq_prefect.model.series import LoggedRows
 
 Guard = Callable[[int], AbstractContextManager[None]]
+DeliverRows = Callable[[list[LoggedRows]], None]
 
 EXCEPTION_BYTES = 100_000
 """Larger pickles of exceptions are not sent: an exception may refer to anything."""
@@ -38,6 +41,7 @@ class Outcome:
         returned: Name of the type of a value that the step returned, or None.
         exception: The exception of the first failed run, if it can be pickled.
         changed: Globals that the step changed, and that were restored.
+        rows: What the step has added to the series of runs, in the order of time.
     """
 
     count: int
@@ -48,6 +52,12 @@ class Outcome:
     returned: str | None = None
     exception: BaseException | None = None
     changed: set[str] = field(default_factory=set)
+    rows: list[LoggedRows] = field(default_factory=list)
+
+
+def outcome_of_rows(rows: list[LoggedRows]) -> Outcome:
+    """Return an outcome that has only what a step has added to the series of runs."""
+    return Outcome(0, None, None, [], rows=rows)
 
 
 def outcome_of_records(records: list[LogRecord]) -> Outcome:
@@ -68,11 +78,12 @@ class Batch:
         exception: The exception of the first run that failed in the last attempt, or None.
         changed: Globals that the step changed, and that were restored.
         number: Identifies the batch for the fan-out, also if a copy of it comes back.
+        rows: What the step has added to the series of runs, unless it was delivered already.
     """
 
     __slots__ = (
         *("changed", "done", "exception", "failures"),
-        *("label", "number", "returned", "size", "todo"),
+        *("label", "number", "returned", "rows", "size", "todo"),
     )
 
     def __init__(self, label: str, size: int, todo: list[Chunk]) -> None:
@@ -85,6 +96,7 @@ class Batch:
         self.exception: BaseException | None = None
         self.changed: set[str] = set()
         self.number = 0
+        self.rows: list[LoggedRows] = []
 
     def attempt(self, execute: Callable[[Chunk], Iterator[Outcome]]) -> Iterator[Outcome]:
         """Execute all chunks in `todo`; runs that fail, or are not reached, stay in it.
@@ -136,6 +148,7 @@ def execute_chunk(
     kwargs: FrozenValues,
     chunk: Chunk,
     guard: Guard,
+    hand_over: HandOver,
 ) -> Iterator[Outcome]:
     """Execute a step on the runs of a chunk, in a worker process.
 
@@ -144,13 +157,14 @@ def execute_chunk(
         kwargs: Kwargs of the execution; each run gets a copy.
         chunk: The runs.
         guard: Makes the context for the run of an index.
+        hand_over: Takes the rows that the step logs.
 
     Yields:
         Outcomes from time to time; their counts add up to the number of runs.
     """
     start = 0
     while start < len(chunk):
-        attempts = _attempt_some(make_step, kwargs, chunk, start, guard)
+        attempts = _attempt_some(make_step, kwargs, chunk, start, guard, hand_over)
         outcome = outcome_of(attempts)
         outcome.exception = _picklable(outcome.exception)
         yield outcome
@@ -158,7 +172,12 @@ def execute_chunk(
 
 
 def _attempt_some(
-    make_step: Callable[[], Step], kwargs: FrozenValues, chunk: Chunk, start: int, guard: Guard
+    make_step: Callable[[], Step],
+    kwargs: FrozenValues,
+    chunk: Chunk,
+    start: int,
+    guard: Guard,
+    hand_over: HandOver,
 ) -> list[Attempt]:
     """Attempt runs until it is time to send the outcome."""
     attempts: list[Attempt] = []
@@ -168,7 +187,7 @@ def _attempt_some(
         if attempts and time.monotonic() >= until:
             break
         with guard(index):
-            result = attempt(make_step(), chunk[index], kwargs, WORKER)
+            result = attempt(make_step(), chunk[index], kwargs, WORKER, hand_over)
         if result.exception is not None and has_exception:
             result = result._replace(exception=None)  # it keeps alive what its frames refer to
         has_exception = has_exception or result.exception is not None
@@ -176,10 +195,24 @@ def _attempt_some(
     return attempts
 
 
-def execute_in_thread(step: Step, kwargs: FrozenValues, chunk: Chunk) -> Iterator[Outcome]:
-    """Execute a step on runs in this thread, without seeding the global generators."""
+def execute_in_thread(
+    step: Step, kwargs: FrozenValues, deliver: DeliverRows | None, chunk: Chunk
+) -> Iterator[Outcome]:
+    """Execute a step on runs in this thread, without seeding the global generators.
+
+    Args:
+        step: The step.
+        kwargs: Kwargs of the execution.
+        deliver: Takes the rows that the step logs, as they come; None leaves them to the outcome.
+        chunk: The runs.
+    """
     for frozen in chunk:
-        yield outcome_of([attempt(step, frozen, kwargs, THREAD)])
+        rows: list[LoggedRows] = []
+        take = rows.extend if deliver is None else deliver
+        result = attempt(step, frozen, kwargs, THREAD, lambda own, _, take=take: take([own]))  # type: ignore[misc]
+        outcome = outcome_of([result])
+        outcome.rows = rows
+        yield outcome
 
 
 def outcome_of(attempts: Sequence[Attempt]) -> Outcome:

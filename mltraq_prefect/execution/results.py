@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mltraq_prefect.errors import RunsMissing
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.model.series import LoggedRows
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import RunFingerprints, Step
@@ -56,6 +57,11 @@ class Results:
     def __init__(self, runs: Runs, prints: RunFingerprints) -> None:
         self._runs = runs
         self._prints = prints
+
+    def log(self, rows: Iterable[LoggedRows]) -> None:
+        """Take rows that runs have logged."""
+        for logged in rows:
+            self._runs[logged.id_run].own_rows.put(logged.step, logged.rows)
 
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have completed or failed."""

@@ -14,6 +14,7 @@ from mltraq_prefect.execution.attempt import (
     return_warning,
 )
 from mltraq_prefect.execution.failures import FailureLimit
+from mltraq_prefect.execution.fanout.executor import Collector
 from mltraq_prefect.execution.frozen_values import FrozenValues
 from mltraq_prefect.execution.inputs import frozen_kwargs
 from mltraq_prefect.execution.options import ExecutionOptions
@@ -27,7 +28,7 @@ from mltraq_prefect.model.run import Run
 def execute_serially(
     steps: Sequence[Step],
     runs: Iterable[Run],
-    collect: Callable[[list[Run]], None],
+    collector: Collector,
     options: ExecutionOptions,
 ) -> BaseException | None:
     """Execute all steps on each run; a run that fails a step skips the later ones.
@@ -35,8 +36,8 @@ def execute_serially(
     Args:
         steps: The steps, in order.
         runs: The runs; they are not changed.
-        collect: Called with a copy of each run that has completed or failed. A failed run is as it
-            was before the step that failed.
+        collector: Gets rows as they are logged, and a copy of each run that has completed or
+            failed. A failed run is as it was before the step that failed.
         options: Options of the execution, such as retries and the limit of failures.
 
     Returns:
@@ -55,7 +56,7 @@ def execute_serially(
             (frozen,) = freeze_runs([run])
             program.watch_code(frozen.params)
             for step in steps:
-                result = _attempt_with_retries(step, frozen, kwargs, options, restore)
+                result = _attempt_with_retries(step, frozen, kwargs, options, collector, restore)
                 frozen, first = result.run, first or result.exception
                 if result.returned is not None:
                     returned.setdefault(step.name, result.returned)
@@ -63,7 +64,7 @@ def execute_serially(
                     break
             ended = consume_runs([frozen])
             limit.note(ended)
-            collect(ended)
+            collector.collect(ended)
             if limit.is_reached:
                 break
     for name, kind in returned.items():
@@ -76,13 +77,14 @@ def _attempt_with_retries(
     frozen: FrozenRun,
     kwargs: FrozenValues,
     options: ExecutionOptions,
+    collector: Collector,
     restore: Callable[[str], None],
 ) -> Attempt:
     for number in range(options.retries + 1):
         if number:
             time.sleep(options.retry_delay_seconds)
         try:
-            result = attempt(step, frozen, kwargs, SERIAL)
+            result = attempt(step, frozen, kwargs, SERIAL, lambda rows, _: collector.log([rows]))
         finally:
             restore(step.name)
         frozen = result.run

@@ -13,6 +13,7 @@ from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.execution import ExecutionOptions
 from mltraq_prefect.execution.kept_failures import KeptFailures
+from mltraq_prefect.execution.row_buffer import logged_here
 from mltraq_prefect.experiment.stored import Stored
 from mltraq_prefect.model.definition import Definition
 from mltraq_prefect.model.grid import points
@@ -148,7 +149,8 @@ class Experiment(Stored):
         """
         run = self.add_run(**params)
         try:
-            yield run
+            with logged_here(run):
+                yield run
         except BaseException as error:
             run.ledger.state, run.ledger.error = "failed", repr(error)
             run.ledger.error_type = type(error).__name__
@@ -180,7 +182,8 @@ class Experiment(Stored):
         for run, added in zip(self.runs.values(), copies, strict=True):
             added.fields, added.locals = Namespace(run.fields), Namespace(run.locals)
             added.kwargs, added.seed = run.kwargs, run.seed
-            added.ledger = run.copy().ledger
+            added.ledger = run.ledger.copy()
+            added.copy_rows(run)
             added.ledger.position = None
         return twin
 

@@ -58,7 +58,11 @@ class Stored:
         self._state.delete()
 
     def query(
-        self, sql: str = "SELECT * FROM {experiment}", params: Mapping[str, Any] | None = None
+        self,
+        sql: str = "SELECT * FROM {experiment}",
+        params: Mapping[str, Any] | None = None,
+        *,
+        decode: bool = False,
     ) -> pd.DataFrame:
         """Return the rows of an SQL statement.
 
@@ -66,16 +70,21 @@ class Stored:
             sql: One statement that only reads. ``{experiment}`` stands for the experiment's table,
                 ``:x`` for the param `x`.
             params: Values of the params, by name.
+            decode: Whether columns of experiments that are binary or JSON are decoded: arrays,
+                frames and trees instead of bytes and text.
 
         Returns:
-            A frame with one row a row of the result, and its columns.
+            A frame with the columns and rows of the result; dtypes are those of `Runs.df`. A column
+            that is one of an experiment's has its truth values, dates, times and UUIDs, where the
+            database gives numbers or text; docs/queries.md says which columns that are.
 
         Raises:
             QueryFailed: The statement is refused: it does not read, the database does not
                 understand it, or a param is missing or of a type that SQL does not have.
+            CorruptData: With `decode`, a binary value is not what was written.
             StorageUnavailable: The database cannot be reached.
         """
-        return query_frame(self._state.store, sql, params, {"experiment": self.name})
+        return query_frame(self._state.store, sql, params, {"experiment": self.name}, decode=decode)
 
     def df(self) -> pd.DataFrame:
         """Return the experiment's own fields as a frame; for those of the runs see `Runs.df`.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
+
+from mltraq_prefect.model.series import Placed
 
 if TYPE_CHECKING:
     from mltraq_prefect.model.run import Run
@@ -28,4 +31,11 @@ class Source(Protocol):
         Args:
             part: Name of the part.
             run: The run; `run.index` is its row number in the source.
+        """
+
+    def logged(self, ids: Sequence[str]) -> Mapping[str, Sequence[Placed]]:
+        """Return the rows that the database has of the series of runs, by `id_run`.
+
+        Args:
+            ids: Their `id_run`.
         """

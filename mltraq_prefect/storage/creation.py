@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mltraq_prefect.storage import (
@@ -11,14 +10,14 @@ from mltraq_prefect.storage import (
     own_fields,
     rows,
     run_tables,
-    unfinished,
-    views,
+    series_rows,
+    series_tables,
 )
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Written
+from mltraq_prefect.storage.series_plan import SeriesPlan
+from mltraq_prefect.storage.series_plan import make_plan as make_series_plan
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.dialects import Right
-from mltraq_prefect.storage.values.param_columns import ParamColumns, extended
 from mltraq_prefect.storage.write_job import Job
 from mltraq_prefect.storage.write_plan import Plan, make_plan
 
@@ -29,15 +28,15 @@ class Creation:
 
     Attributes:
         plan: The runs.
-        params: The kinds of their params.
         rows: Their rows.
+        series: What they have logged; None if nothing.
         own: Cells of the experiment's own fields.
         sealed: Its pickle, or None.
     """
 
     plan: Plan
-    params: ParamColumns
     rows: rows.Rows | None
+    series: SeriesPlan | None
     own: own_fields.Cells
     sealed: bytes | None
 
@@ -50,8 +49,9 @@ def prepare(job: Job, limit: int) -> Creation:
     job.check_own(own, limit)
     sealed = job.sealed(record.id_experiment, limit)
     new = rows.rows_of(plan, range(len(record.runs)), job.dialect)
-    params = extended({}, [run.params for run in record.runs], job.dialect)
-    return Creation(plan, params, new, own, sealed)
+    logged = series_rows.of_record(record)
+    series = make_series_plan(logged, None, job.dialect) if logged else None
+    return Creation(plan, new, series, own, sealed)
 
 
 def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None) -> Written:
@@ -59,37 +59,29 @@ def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None
     entry = _entry(job, made, old)
     if old is None:
         run_tables.refuse_foreign(transaction, job.table, job.record.name)
-        views.refuse_foreign(transaction, job.record.name)
-        entry.table = run_tables.create(transaction, job.table, entry.layout)
-        released = None
+        entry = series_tables.begin(transaction, entry, made.series)
+        entry.table = run_tables.create(transaction, job.table, job.table, made.plan.layout)
     else:
-        released = _make_room(transaction, entry, old)
-        run_tables.clear(transaction, old)
+        entry = series_tables.succeed(transaction, old, entry, made.series)
+        entry.table, entry.retired = run_tables.succeed(transaction, old, made.plan.layout)
+        _empty(transaction, old, entry)
     rows.insert(transaction, entry.id_experiment, entry.table, made.rows, first=0)
+    if made.series is not None:
+        series_tables.write(transaction, entry, made.series)
     if old is None or entry.table != job.table:
         run_tables.add_key(transaction, entry.table)
-    if not job.dialect.ddl_commits:
-        entry.view = views.make(transaction, entry, released)
     experiments_table.insert(transaction, entry, made.own)
     job.write_shared(transaction, entry.id_experiment, made.sealed)
     return job.all_written(entry, made.plan, range(entry.run_count))
 
 
-def _make_room(transaction: Transaction, entry: Entry, old: Entry) -> Sequence[Right] | None:
-    """Make room in the place of an old experiment; return what was released of its view.
-
-    A table that stays has the columns of the new view. Where statements commit, that is made before
-    the rows change; the view of a table that is filled beside the old one, with its own name.
-    """
-    is_same = old.layout == entry.layout
-    released = None
-    if not is_same or views.mark(entry, transaction.dialect) != old.view:
-        released = views.release(transaction, old)
-    if is_same and transaction.dialect.ddl_commits:
-        entry.view = views.make(transaction, entry)
-        unfinished.forget(transaction, entry.table)
-    entry.table, entry.retired = run_tables.succeed(transaction, old, entry.layout)
-    return released
+def _empty(transaction: Transaction, old: Entry, entry: Entry) -> None:
+    """Delete what was there, where it is in the tables of the new experiment."""
+    if entry.table == old.table:
+        run_tables.empty(transaction, old.table)
+    if old.series is not None and entry.series_table == old.series_table:
+        run_tables.empty(transaction, old.series_table)
+    run_tables.clear(transaction, old)
 
 
 def _entry(job: Job, made: Creation, old: Entry | None) -> Entry:
@@ -101,7 +93,6 @@ def _entry(job: Job, made: Creation, old: Entry | None) -> Entry:
         run_count=len(job.record.runs),
         states=Counter(run.ledger.state for run in job.record.runs),
         layout=made.plan.layout,
-        params=made.params,
         properties={
             "created_at": now["updated_at"],
             **now,
@@ -109,5 +100,4 @@ def _entry(job: Job, made: Creation, old: Entry | None) -> Entry:
             "create": job.token,
         },
         revision=1 if old is None else old.revision + 1,
-        view=None if old is None else old.view,
     )

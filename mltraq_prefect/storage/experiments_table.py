@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData, NewerFormat
+from mltraq_prefect.model.names import check_name
+from mltraq_prefect.model.series import RESERVED
 from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, store_large
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
 from mltraq_prefect.storage.sql.schema import EXPERIMENTS, STATES, utc_now
 from mltraq_prefect.storage.values import layout as layouts
-from mltraq_prefect.storage.values import param_columns
 from mltraq_prefect.storage.values.layout import Layout
-from mltraq_prefect.storage.values.names import check_name, is_helper, is_table_of, table_name
-from mltraq_prefect.storage.values.param_columns import ParamColumns
+from mltraq_prefect.storage.values.names import (
+    is_helper,
+    is_table_of,
+    series_name,
+    table_name,
+)
 from mltraq_prefect.version import __version__
 
 
@@ -32,10 +37,11 @@ class Entry:
         properties: Format, versions and times; `write` is the last write,
             and `create` the one that made the experiment.
         retired: The name that the table before gets, while another is taking its place.
+        series: The columns of the table of its series; None if it has none.
+        series_table: The table that holds its series now, if it has one.
+        series_retired: As `retired`, for the table of its series.
         is_renamed: Whether the table has got its own name since the index was written. A table
             that has the name that the index still gives is then an unfinished one.
-        params: The kinds of its params.
-        view: What its view was made of, see `views.mark`; None if it has none.
     """
 
     id_experiment: str
@@ -44,17 +50,30 @@ class Entry:
     run_count: int
     states: Mapping[str, int]
     layout: Layout
-    params: ParamColumns
     properties: dict[str, Any]
     revision: int
     retired: str | None = None
+    series: Layout | None = None
+    series_table: str = ""
+    series_retired: str | None = None
     is_renamed: bool = False
-    view: str | None = None
+
+    def __post_init__(self) -> None:
+        self.series_table = self.series_table or series_name(self.name)
 
     @property
     def is_staged(self) -> bool:
-        """Whether the table of runs has not got its own name, or the index does not say so yet."""
-        return self.is_renamed or self.table != table_name(self.name)
+        """Whether a table has not got its own name, or the index does not say so yet."""
+        return self.is_renamed or bool(self.staged())
+
+    def staged(self) -> list[str]:
+        """Return the tables that have not got their own names, by what the index says."""
+        own = ((self.table, table_name(self.name)), (self.series_table, series_name(self.name)))
+        return [now for now, name in own if now != name]
+
+    def of_series(self) -> Entry:
+        """Return an entry whose table and columns are those of the series."""
+        return replace(self, table=self.series_table, layout=self.series or {})
 
 
 _COLUMN_KINDS = {name: kind for name, kind in EXPERIMENTS.items() if name not in OWN_FIELDS}
@@ -74,6 +93,12 @@ def find(transaction: Transaction, name: str) -> Entry | None:
     return _located(transaction, entry)
 
 
+def find_table(transaction: Transaction, table: str) -> Entry | None:
+    """Return the entry of the experiment that a table of runs belongs to, or None."""
+    rows = transaction.rows("SELECT name FROM experiments WHERE table_name = ?", (table,))
+    return find(transaction, rows[0][0]) if rows else None
+
+
 def table_of(transaction: Transaction, name: str) -> str:
     """Return the table that holds the runs of an experiment now, or would hold them."""
     entry = find(transaction, name) if transaction.dialect.ddl_commits else None
@@ -81,8 +106,10 @@ def table_of(transaction: Transaction, name: str) -> str:
 
 
 def _located(transaction: Transaction, entry: Entry) -> Entry:
-    if entry.is_staged and not transaction.has_table(entry.table):
+    staged = entry.staged()
+    if staged and not transaction.has_table(staged[0]):  # all are renamed at once
         entry.table, entry.retired, entry.is_renamed = table_name(entry.name), None, True
+        entry.series_table, entry.series_retired = series_name(entry.name), None
     return entry
 
 
@@ -94,32 +121,32 @@ def find_all(transaction: Transaction) -> list[Entry]:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    id_experiment, name, table, count, *of_states, columns, properties, revision, params = row
+    id_experiment, name, table, count, *more, properties, revision = row
+    *of_states, columns, series_columns = more
     try:
         known = json.loads(properties)
         is_ours = check_name(name, "experiment name") == name and table == table_name(name)
         now, retired = known.pop("table", table), known.pop("retired", None)
-        view = known.pop("view", None)
-        is_ours = is_ours and is_table_of(now, name) and (retired is None or is_helper(retired))
+        series_table = known.pop("series_table", series_name(name))
+        series_retired = known.pop("series_retired", None)
+        is_ours = is_ours and is_table_of(now, name)
+        is_ours = is_ours and (series_table == series_name(name) or is_helper(series_table))
+        is_ours = is_ours and (retired is None or is_helper(retired))
+        is_ours = is_ours and (series_retired is None or is_helper(series_retired))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptData(f"its row in `experiments`: {error}", experiment=str(name)) from None
     if not is_ours:
         reason = "its row in `experiments` is not as this package writes it"
         raise CorruptData(reason, experiment=name)
     _refuse_newer(known, name)
+    layout = layouts.parse(columns, name)
     states = dict(zip(STATES, of_states, strict=True))
+    series = None
+    if series_columns is not None:
+        series = layouts.parse(series_columns, name, RESERVED)
     return Entry(
-        id_experiment,
-        name,
-        now,
-        count,
-        states,
-        layouts.parse(columns, name),
-        param_columns.parse(params, name),
-        known,
-        revision,
-        retired=retired,
-        view=view,
+        *(id_experiment, name, now, count, states, layout, known, revision, retired),
+        *(series, series_table, series_retired),
     )
 
 
@@ -162,7 +189,8 @@ def update(transaction: Transaction, entry: Entry) -> None:
 
 def _row(entry: Entry) -> tuple[Any, ...]:
     staged = {"table": entry.table, "retired": entry.retired} if entry.is_staged else {}
-    own = {"view": entry.view, **staged}
+    if staged:
+        staged |= {"series_table": entry.series_table, "series_retired": entry.series_retired}
     return (
         entry.id_experiment,
         entry.name,
@@ -170,7 +198,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         entry.run_count,
         *(entry.states.get(state, 0) for state in STATES),
         layouts.dump(entry.layout),
-        json.dumps(entry.properties | own, ensure_ascii=False),
+        None if entry.series is None else layouts.dump(entry.series),
+        json.dumps(entry.properties | staged, ensure_ascii=False),
         entry.revision,
-        param_columns.dump(entry.params),
     )

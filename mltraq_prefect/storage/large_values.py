@@ -112,6 +112,36 @@ def get(
     return values
 
 
+def named(
+    transaction: Transaction, id_experiment: str, table: str, column: str, cells: Sequence[Any]
+) -> Sequence[Any]:
+    """Return binary cells of unknown runs with the values that they refer to.
+
+    Equal references stand for equal values; one look at the column finds a run for each.
+
+    Args:
+        transaction: Where.
+        id_experiment: The experiment.
+        table: The table of its runs.
+        column: Physical name of the column.
+        cells: Some of its cells.
+
+    Raises:
+        CorruptData: A value is missing.
+    """
+    wanted = set(filter(is_reference, cells))
+    if not wanted:
+        return cells
+    name = transaction.quote(column)
+    length = f"{transaction.dialect.byte_length}({name})"
+    sql = f"SELECT {name}, id_run FROM {transaction.quote(table)} WHERE {length} = ?"
+    rows = transaction.rows(sql, (len(REFERENCE_MAGIC) + 16,))
+    runs = {cell: id_run for cell, id_run in rows if cell in wanted}
+    values = get(transaction, id_experiment, column, [*runs.values()], [*runs])
+    known = dict(zip(runs, values, strict=True))
+    return [known.get(cell, cell) if type(cell) is bytes else cell for cell in cells]
+
+
 def size(transaction: Transaction, id_experiment: str) -> int:
     """Return the bytes of the large values of an experiment; does not read the values."""
     if transaction.dialect.inline_bytes is None:

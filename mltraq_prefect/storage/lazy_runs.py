@@ -12,10 +12,16 @@ from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, LedgerEntry, StepEntr
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import MISSING, Placed
 from mltraq_prefect.storage.ledger import LEDGER_COLUMNS
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.cells import MISSING
+
+Series = dict[str, list[Placed]]
+"""Rows of series by `id_run`."""
+
+ReadSeries = Callable[[Sequence[str]], Series]
+"""Reads the series of runs, by their ids."""
 
 
 class StoredRuns:
@@ -32,6 +38,7 @@ class StoredRuns:
         steps: The completed steps of each distinct text of the column `steps`.
         rows: Index of each run in the ledger and among the params.
         executions: Returns the entries of steps that the database has of these runs.
+        logged: Returns the rows that it has of the series of runs, by their ids.
     """
 
     parts = frozenset(("params", "fields", "ledger"))
@@ -46,6 +53,7 @@ class StoredRuns:
         steps: Mapping[str, dict[str, str]],
         rows: Sequence[int],
         executions: Callable[[], Executions],
+        logged: ReadSeries,
     ) -> None:
         self.lock = threading.Lock()
         self._dialect = dialect
@@ -58,6 +66,7 @@ class StoredRuns:
         self._steps = steps
         self._rows = rows
         self._executions = cache(executions)
+        self.logged = logged
         self._entries: list[tuple[Any, ...]] = []
 
     def make(self, part: str, run: Run) -> Any:

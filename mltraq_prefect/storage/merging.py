@@ -18,21 +18,22 @@ from mltraq_prefect.storage import (
     partial_loads,
     rows,
     run_tables,
+    series_rows,
+    series_tables,
     stored_runs,
     tables,
     unfinished,
-    views,
 )
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merge_diff import Changes, find_changes
 from mltraq_prefect.storage.prepared_merge import Basis, Merge, OwnFields
 from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
+from mltraq_prefect.storage.series_plan import SeriesPlan
+from mltraq_prefect.storage.series_plan import make_plan as make_series_plan
 from mltraq_prefect.storage.sql.connections import Database, Transaction
-from mltraq_prefect.storage.sql.dialects import Right
 from mltraq_prefect.storage.stored_runs import States, StoredCells
 from mltraq_prefect.storage.values.cells import UNCHANGED
 from mltraq_prefect.storage.values.layout import Layout
-from mltraq_prefect.storage.values.param_columns import ParamColumns, extended
 from mltraq_prefect.storage.write_job import Job
 from mltraq_prefect.storage.write_plan import Plan, make_plan, moved
 
@@ -62,6 +63,7 @@ class Merger:
         self._database = database
         self._job = job
         self._fixed: set[str] = set()
+        self._fixed_series: set[str] = set()
         self._made: tuple[tuple[int, frozenset[str]], Plan] | None = None
         self._new: tuple[Plan, list[int], rows.Rows | None] | None = None
         self._dumped: merge_rows.Dumped = {}
@@ -93,7 +95,6 @@ class Merger:
         return Merge(
             basis=basis,
             plan=plan,
-            params=uncollected(self._params, plan, changes, base),
             changes=changes,
             new=uncollected(self._rows, plan, changes.new),
             updates=uncollected(
@@ -101,6 +102,7 @@ class Merger:
             ),
             own=cells,
             sealed=job.sealed(base.id_experiment, limit),
+            series=uncollected(self._series, base),
         )
 
     def _compared(self, base: Entry, ids: Sequence[str], limit: int) -> tuple[int, States, Plan]:
@@ -193,10 +195,12 @@ class Merger:
         }
         return find_changes(plan, states, plan.record.snapshot, fresh)
 
-    def _params(self, plan: Plan, changes: Changes, base: Entry) -> ParamColumns:
-        """Return the kinds of params, with those of the runs that are written."""
-        written = [plan.record.runs[index].params for index in (*changes.new, *changes.indexes())]
-        return extended(base.params, written, self._job.dialect)
+    def _series(self, base: Entry) -> SeriesPlan | None:
+        """Encode the rows that runs have logged and that are not stored yet."""
+        logged = series_rows.of_record(self._job.record, self._snapshot_of(base))
+        if not logged:
+            return None
+        return make_series_plan(logged, base.series, self._job.dialect, self._fixed_series)
 
     def _rows(self, plan: Plan, indexes: list[int]) -> rows.Rows | None:
         """Encode the rows of new runs, unless that was done before."""
@@ -233,25 +237,32 @@ class Merger:
         plan, changes = merge.plan, merge.changes
         entry = self._entry(merge, current)
         indexes = sorted([*changes.new, *changes.indexes()])
-        is_same = not indexes and entry == current and merge.own is None
+        is_same = not indexes and entry == current and merge.own is None and merge.series is None
         if is_same and merge.sealed is None:
             return self._job.written(current, merge.part(None), 0, [], list(plan.fields))
-        is_fixed, released = self._retyped(transaction, plan, current)
-        if is_fixed:
+        if self._is_fixed(transaction, plan, current):
             return None
-        run_tables.reshape(transaction, current.table, current.layout, plan.layout)
-        entry.view = views.make(transaction, entry, released)
+        if merge.series is not None:
+            extended = series_tables.extend(transaction, entry, merge.series)
+            if isinstance(extended, set):
+                self._fixed_series |= extended
+                return None
+            entry = extended
+        own = current.table
+        run_tables.reshape(transaction, own, own, current.layout, plan.layout)
         first = None
         if changes.new:
             first = 1 + tables.last_position(transaction, current.id_experiment)
             rows.insert(transaction, current.id_experiment, current.table, merge.new, first=first)
         merge_rows.write(transaction, merge.updates, current)
+        if merge.series is not None:
+            series_tables.write(transaction, entry, merge.series)
         now = {"write": self._job.token, **experiments_table.origin()}
         entry = replace(entry, properties=entry.properties | now, revision=current.revision + 1)
         experiments_table.update(transaction, entry)
         if merge.own is not None:
             own_fields.write(transaction, entry.id_experiment, merge.own)
-        if self._job.dialect.ddl_commits:
+        if self._job.dialect.ddl_commits and not entry.is_staged:
             unfinished.forget(transaction, self._job.table)
         self._job.write_shared(transaction, entry.id_experiment, merge.sealed)
         part = merge.part(first)
@@ -266,6 +277,8 @@ class Merger:
         basis, base = merge.basis, merge.basis.entry
         if _shape(current) != _shape(base):
             return False
+        if merge.series is not None and current.series != merge.series.base:
+            return False
         if current.revision == basis.revision:
             return True
         ids = [run.id_run for run in self._job.record.runs]
@@ -278,23 +291,14 @@ class Merger:
             and stored_runs.is_same(transaction, current, basis.unread)
         )
 
-    def _retyped(
-        self, transaction: Transaction, plan: Plan, current: Entry
-    ) -> tuple[bool, Sequence[Right] | None]:
-        """Change the kinds of columns.
-
-        Returns:
-            Whether some cannot be changed, and none was; and what was released of the view.
-        """
+    def _is_fixed(self, transaction: Transaction, plan: Plan, current: Entry) -> bool:
+        """Change the kinds of columns; return whether some cannot be changed, and none was."""
         retyped = plan.retyped()
         fixed = tables.fixed(transaction, current.table, retyped)
-        released = views.release(transaction, current) if retyped and not fixed else None
-        if retyped and not fixed:
+        if not fixed:
             fixed = tables.retype(transaction, current.table, retyped, plan.layout)
-        if fixed and released is not None:
-            views.make(transaction, current, released)
         self._fixed |= fixed
-        return bool(fixed), released
+        return bool(fixed)
 
     def _entry(self, merge: Merge, current: Entry) -> Entry:
         changes = merge.changes
@@ -303,7 +307,6 @@ class Merger:
             run_count=current.run_count + len(changes.new),
             states=merge.states_after(current),
             layout=merge.plan.layout if changes.new or changes.cells else current.layout,
-            params=merge.params,
         )
 
 
@@ -316,9 +319,9 @@ def _states(
     return lambda: (made(), left)
 
 
-def _shape(entry: Entry) -> tuple[str, str, Layout, ParamColumns]:
+def _shape(entry: Entry) -> tuple[str, str, Layout]:
     """Return what statements about an experiment's runs are made of."""
-    return entry.id_experiment, entry.table, entry.layout, entry.params
+    return entry.id_experiment, entry.table, entry.layout
 
 
 def _made(value: bytes | None) -> Callable[[], OwnFields]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from mltraq_prefect.codecs import decode, encode
 from mltraq_prefect.errors import CorruptData, UnsupportedType
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.records import Record
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.change_marks import Mark, exact_mark
 from mltraq_prefect.storage.values.kinds import BINARY, JSON, KEY, Kind
-from mltraq_prefect.storage.values.names import check_name
 from mltraq_prefect.storage.values.params import fields_as_json
 from mltraq_prefect.storage.values.projection import field_path
 from mltraq_prefect.storage.values.residuals import Exact

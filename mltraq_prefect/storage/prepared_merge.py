@@ -11,8 +11,8 @@ from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merge_diff import Changes
 from mltraq_prefect.storage.merge_rows import Updates
 from mltraq_prefect.storage.records import Part
+from mltraq_prefect.storage.series_plan import SeriesPlan
 from mltraq_prefect.storage.stored_runs import States, StoredCells
-from mltraq_prefect.storage.values.param_columns import ParamColumns
 from mltraq_prefect.storage.write_plan import Plan
 
 OwnFields = tuple[bytes | None] | None
@@ -51,22 +51,22 @@ class Merge:
     Attributes:
         basis: What it was compared with.
         plan: The runs.
-        params: The kinds of all params that the experiment will have.
         changes: What of them is to be written.
         new: Rows of the new ones.
         updates: New cells of the others.
         own: Cells of the experiment's own fields; None if they stay as they are.
         sealed: Its pickle, or None.
+        series: Rows that were logged; None if there are no new ones.
     """
 
     basis: Basis
     plan: Plan
-    params: ParamColumns
     changes: Changes
     new: rows.Rows | None
     updates: Updates
     own: own_fields.Cells | None
     sealed: bytes | None
+    series: SeriesPlan | None
 
     def states_after(self, current: Entry) -> dict[str, int]:
         """Return how many runs are in each state afterwards."""

@@ -15,7 +15,7 @@ from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import experiments_table, fingerprints, own_fields, tables
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.lazy_runs import StoredRuns
+from mltraq_prefect.storage.lazy_runs import ReadSeries, Series, StoredRuns
 from mltraq_prefect.storage.ledger import LEDGER
 from mltraq_prefect.storage.ledger_columns import parse_steps
 from mltraq_prefect.storage.pending import Pending, check_name, pending_runs
@@ -35,6 +35,9 @@ _LEDGER = tuple(name for name in LEDGER if name not in ("id_experiment", "standi
 ReadExecutions = Callable[[str, Sequence[int]], Executions]
 """Reads the entries of the steps of runs, which few ask for, in a transaction of its own."""
 
+Sources = tuple[Callable[[Sequence[int]], Executions], ReadSeries]
+"""Read the entries of the steps of runs, and their series, which few ask for."""
+
 Ledger = dict[str, Sequence[Any]]
 """Cells by column of the ledger, as `LedgerColumn.maker` keeps them."""
 
@@ -49,6 +52,7 @@ def read(
     pending: Pending | None,
     ids: Sequence[str] | None,
     executions: ReadExecutions,
+    series: Callable[[str, str, Sequence[str]], Series],
 ) -> Callable[[], Record]:
     """Select an experiment; return what makes it when the transaction has ended.
 
@@ -67,11 +71,17 @@ def read(
     dialect = transaction.dialect
 
     def record() -> Record:
-        made = _record(entry, keys, ledger(), cells(), executions, dialect)
+        logged = partial(series, name, entry.id_experiment) if entry.series else _no_series
+        sources = partial(executions, entry.id_experiment), logged
+        made = _record(entry, keys, ledger(), cells(), sources, dialect)
         made.fingerprints = prints
         return _with_fields(made, own)
 
     return record
+
+
+def _no_series(_ids: Sequence[str]) -> Series:
+    return {}
 
 
 def _with_fields(record: Record, residual: bytes | None) -> Record:
@@ -88,12 +98,10 @@ def _record(
     keys: list[str],
     part: LedgerPart,
     cells: tables.Cells,
-    executions: ReadExecutions,
+    sources: Sources,
     dialect: Dialect,
 ) -> Record:
-    ledger, _ = part
-    executed = partial(executions, entry.id_experiment, ledger["position"])
-    runs, snapshot = _runs(entry, keys, part, cells, executed, dialect)
+    runs, snapshot = _runs(entry, keys, part, cells, sources, dialect)
     return Record(
         name=entry.name,
         id_experiment=entry.id_experiment,
@@ -162,10 +170,11 @@ def _runs(
     keys: list[str],
     listed: LedgerPart,
     stored: tables.Cells,
-    executed: Callable[[], Executions],
+    sources: Sources,
     dialect: Dialect,
 ) -> tuple[list[Run], Snapshot]:
     ledger, steps = listed
+    executed, logged = partial(sources[0], ledger["position"]), sources[1]
     ids, cells, indexes = _matched(entry, ledger, *stored)
     residuals = _residuals(ledger, entry)
     exact = {key: _exact(entry, key, ids, cells[key], residuals) for key in keys}
@@ -173,7 +182,7 @@ def _runs(
     fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
     params = partial(_params, entry, ledger, residuals)
     large = [key for key, marked in zip(keys, marks, strict=True) if fields[key] is not marked]
-    source = StoredRuns(dialect, fields, large, params, ledger, steps, indexes, executed)
+    source = StoredRuns(dialect, fields, large, params, ledger, steps, indexes, executed, logged)
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
     ledger_marks = [ledger[name] for name in LedgerMark._fields]
     bare = column([data is None for data in ledger["residual"]])

@@ -188,6 +188,7 @@ class Snapshot:
         since: The revision from which on nobody else has written, as far as is known; None if
             somebody has.
         revision: The last revision of which that is known.
+        rows: The state of logged rows in memory that it has, by `id_run`; see `OwnRows.changes`.
     """
 
     id_experiment: str
@@ -195,6 +196,7 @@ class Snapshot:
     fields: Mapping[str, Mark] | None = None
     since: int | None = None
     revision: int | None = None
+    rows: dict[str, int] = field(default_factory=dict)
 
     def note_read(self, revision: int) -> None:
         """Note that runs which are added now were read in a revision."""
@@ -213,6 +215,12 @@ class Snapshot:
             self.revision = revision
         else:
             self.since = None
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        """Take a pickled state: one of format 2 knows no rows."""
+        self.rows, self.since, self.revision = {}, None, None
+        for name, value in state[1].items():
+            setattr(self, name, value)
 
 
 def _joined(known: Seen, seen: Seen) -> Seen:
@@ -301,6 +309,7 @@ class Written:
         steps: Completed steps that the database did not list before for one of those runs.
         changed: Whether anything was written at all.
         snapshot: What the database holds now of the runs of the record.
+        is_staged: Whether a table has yet to get its own name.
     """
 
     id_experiment: str
@@ -311,6 +320,7 @@ class Written:
     steps: list[str]
     changed: bool
     snapshot: Snapshot
+    is_staged: bool = False
 
 
 def field_keys(fields: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -7,39 +7,81 @@ name of a helper, and takes its own once the index has its row; see `unfinished`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mltraq_prefect.errors import ForeignTable, StoreError
-from mltraq_prefect.storage import experiments_table, unfinished, views
+from mltraq_prefect.storage import experiments_table, unfinished
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.dialects import Right
 from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, create_table
-from mltraq_prefect.storage.values.kinds import KEY, Kind
+from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.layout import Column, Layout
-from mltraq_prefect.storage.values.names import helper_name, is_helper, table_name, view_name
+from mltraq_prefect.storage.values.names import (
+    helper_name,
+    is_helper,
+    key_name,
+    series_of,
+    table_name,
+)
+from mltraq_prefect.storage.values.placement import OF_RUNS
 
 
-def create(transaction: Transaction, own: str, layout: Layout, *, late_key: bool = True) -> str:
-    """Create the table of an experiment's runs.
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a table of an experiment has beside the columns of its layout.
+
+    Attributes:
+        columns: Columns that it has in any case.
+        key: The columns of its primary key.
+        is_of_series: Whether it is a table of series, and not one of runs.
+    """
+
+    columns: Mapping[str, Kind]
+    key: tuple[str, ...]
+    is_of_series: bool = False
+
+
+RUNS = Shape(OF_RUNS, ("id_run",))
+
+
+def create(
+    transaction: Transaction,
+    owner: str,
+    own: str,
+    layout: Layout,
+    shape: Shape = RUNS,
+    *,
+    late_key: bool = True,
+) -> str:
+    """Create a table of an experiment.
 
     Where a statement that changes a table commits, it has another name until it is complete.
 
     Args:
         transaction: Where.
+        owner: The name of the table of the experiment's runs.
         own: The name that it shall have.
         layout: Its columns.
+        shape: What else it has.
         late_key: Whether `add_key` follows when it has its rows.
 
     Returns:
         Its name.
     """
-    table = _noted(transaction, own) if transaction.dialect.ddl_commits else own
-    kinds: dict[str, Kind] = {"id_run": KEY}
-    kinds |= {column.name: column.kind for column in layout.values() if column.name}
-    late = late_key and bool(transaction.dialect.late_key(table, "id_run"))
-    create_table(transaction, table, kinds, ("id_run",), late_key=late)
+    dialect = transaction.dialect
+    table = _noted(transaction, owner) if dialect.ddl_commits else own
+    kinds = {column.name: column.kind for column in layout.values() if column.name}
+    late = late_key and bool(dialect.late_key(table, "id_run"))
+    create_table(
+        transaction,
+        table,
+        {**shape.columns, **kinds},
+        shape.key,
+        options=dialect.series_options if shape.is_of_series else "",
+        late_key=late,
+        key_name=key_name(own) if shape.is_of_series else "",
+    )
     return table
 
 
@@ -50,8 +92,18 @@ def _noted(transaction: Transaction, own: str) -> str:
     return name
 
 
-def succeed(transaction: Transaction, old: Entry, layout: Layout) -> tuple[str, str | None]:
+def succeed(
+    transaction: Transaction, old: Entry, layout: Layout, shape: Shape = RUNS
+) -> tuple[str, str | None]:
     """Make room for rows of another layout in the place of an experiment's.
+
+    A table that stays has its rows still: `empty` comes after all that changes tables.
+
+    Args:
+        transaction: Where.
+        old: The experiment; its table and layout are those that are replaced.
+        layout: The new layout.
+        shape: What else such a table has.
 
     Returns:
         The table for them, and the name that the one before will get if it stays until then.
@@ -61,17 +113,17 @@ def succeed(transaction: Transaction, old: Entry, layout: Layout) -> tuple[str, 
     """
     dialect = transaction.dialect
     if old.layout == layout:
-        empty(transaction, old.table)
         return old.table, None
     if dialect.keeps_attached and _have_room(transaction, old, layout):
         reform(transaction, old, layout)
         return old.table, None
     refuse_dependents(transaction, old, "replaced by one with other columns")
-    refuse_added(transaction, old)
+    refuse_added(transaction, old, shape)
+    owner = table_name(old.name)
     if dialect.ddl_commits:
-        return create(transaction, old.table, layout), _noted(transaction, old.table)
+        return create(transaction, owner, old.table, layout, shape), _noted(transaction, owner)
     drop(transaction, old.table)
-    return create(transaction, old.table, layout, late_key=False), None
+    return create(transaction, owner, old.table, layout, shape, late_key=False), None
 
 
 def _have_room(transaction: Transaction, old: Entry, layout: Layout) -> bool:
@@ -108,29 +160,26 @@ def refuse_dependents(
     Raises:
         StoreError: Something hangs on it; names it.
     """
-    view = view_name(entry.name)
-    found = {
-        dependent.what: f"table {entry.table}"
+    dependents = [
+        dependent.what
         for dependent in transaction.dependents(entry.table)
         if columns is None or dependent.column in columns
-    }
-    if entry.view is not None and found.pop(f"view {view}", ""):  # it would have to go
-        found |= {own.what: f"view {view}" for own in transaction.dependents(view)}
-    if found:
+    ]
+    if dependents:
         raise StoreError(
-            f"experiment {entry.name!r} cannot be {what}, as {', '.join(found)} depends on its "
-            f"{' and '.join(dict.fromkeys(found.values()))}; "
+            f"experiment {entry.name!r} cannot be {what}, as "
+            f"{', '.join(dict.fromkeys(dependents))} depends on its table {entry.table}; "
             "drop that first, and make it again afterwards"
         )
 
 
-def refuse_added(transaction: Transaction, entry: Entry) -> None:
+def refuse_added(transaction: Transaction, entry: Entry, shape: Shape) -> None:
     """Refuse to drop a table to which somebody has added columns.
 
     Raises:
         ForeignTable: It has such columns; names them.
     """
-    own = {"id_run", *(str(column.name) for column in entry.layout.values())}
+    own = {*shape.columns, *(str(column.name) for column in entry.layout.values())}
     added = sorted(transaction.columns(entry.table) - own)
     if added:
         raise ForeignTable(
@@ -158,11 +207,15 @@ def recover(transaction: Transaction, own: str, entry: Entry | None) -> Entry | 
         return entry
     if entry is not None and entry.is_staged:
         entry = settle(transaction, entry)
-    elif entry is not None and unfinished.is_noted(transaction, own):
-        entry = _with_view(transaction, entry, released=())
-    columns = {column.name for column in entry.layout.values() if column.name} if entry else set()
-    unfinished.undo(transaction, own, columns)
+    unfinished.undo(transaction, own, _columns_of(own, entry))
     return entry
+
+
+def _columns_of(own: str, entry: Entry | None) -> dict[str, set[str]]:
+    """Return which columns of fields, and of series, the tables of an experiment have."""
+    layouts = ({}, {}) if entry is None else (entry.layout, entry.series or {})
+    names = [{str(column.name) for column in layout.values()} for layout in layouts]
+    return dict(zip((own, series_of(own)), names, strict=True))
 
 
 def settle(transaction: Transaction, entry: Entry) -> Entry:
@@ -173,39 +226,46 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
     """
     own, quote = table_name(entry.name), transaction.quote
     if not entry.is_renamed:
-        moves = [(entry.table, own)]
-        if transaction.has_table(own):
-            if entry.retired is None and is_helper(entry.table):
-                refuse_foreign(transaction, own, entry.name)
-            # Format 1 did not write down what it was about to make.
-            moves.insert(0, (own, entry.retired or _noted(transaction, own)))
-            views.narrow(transaction, entry, transaction.columns(own))
+        moves = _moves(transaction, entry, entry.table, own, entry.retired)
+        series = (entry.series_table, series_of(own), entry.series_retired)
+        moves += _moves(transaction, entry, *series)
         names = [(quote(old), quote(new)) for old, new in moves]
         for statement in transaction.dialect.rename(names):
             transaction.run(statement)
-    return _with_view(transaction, replace(entry, table=own, retired=None, is_renamed=False))
+    settled = replace(entry, table=own, retired=None, is_renamed=False)
+    settled = replace(settled, series_table=series_of(own), series_retired=None)
+    experiments_table.update(transaction, settled)
+    return settled
 
 
-def _with_view(
-    transaction: Transaction, entry: Entry, released: Sequence[Right] | None = None
-) -> Entry:
-    """Make the view of an experiment as its entry says, and write down that it has it."""
-    entry.view = views.make(transaction, entry, released)
-    experiments_table.update(transaction, entry)
-    return entry
+def _moves(
+    transaction: Transaction, entry: Entry, now: str, own: str, retired: str | None
+) -> list[tuple[str, str]]:
+    """Return old and new names: those of a table that is staged, and of one that it replaces."""
+    if now == own:
+        return []
+    moves = [(now, own)]
+    if transaction.has_table(own):
+        if retired is None and is_helper(now):
+            refuse_foreign(transaction, own, entry.name)
+        # Format 1 did not write down what it was about to make.
+        moves.insert(0, (own, retired or _noted(transaction, table_name(entry.name))))
+    return moves
 
 
 def set_aside(transaction: Transaction, entry: Entry) -> None:
-    """Give the table of an experiment that is going to be deleted the name of a helper.
+    """Give the tables of an experiment that is going to be deleted the names of helpers.
 
     Whoever may not drop it may not rename it either: then nothing has been deleted.
     """
-    own = entry.table
-    aside = _noted(transaction, own)
-    experiments_table.update(transaction, replace(entry, table=aside, view=None))
-    views.drop(transaction, entry)
-    quote = transaction.quote
-    for statement in transaction.dialect.rename([(quote(own), quote(aside))]):
+    own, quote = entry.table, transaction.quote
+    aside = replace(entry, table=_noted(transaction, own))
+    moves = [(own, aside.table)]
+    if entry.series is not None:
+        aside.series_table = _noted(transaction, own)
+        moves.append((entry.series_table, aside.series_table))
+    experiments_table.update(transaction, aside)
+    for statement in transaction.dialect.rename([(quote(old), quote(new)) for old, new in moves]):
         transaction.run(statement)
 
 
@@ -213,22 +273,24 @@ def delete(transaction: Transaction, entry: Entry) -> None:
     """Delete an experiment, all of it.
 
     Raises:
-        StoreError: Something of a user's hangs on its table.
+        StoreError: Something of a user's hangs on its tables.
     """
-    refuse_dependents(transaction, entry, "deleted")
+    for one in (entry, entry.of_series())[: 1 if entry.series is None else 2]:
+        refuse_dependents(transaction, one, "deleted")
     own = entry.table
     if transaction.dialect.ddl_commits:
         set_aside(transaction, entry)
         clear(transaction, entry)
-        unfinished.undo(transaction, own, ())  # which commits first
+        unfinished.undo(transaction, own, {})  # which commits first
     else:
         clear(transaction, entry)
-        views.drop(transaction, entry)
         drop(transaction, own)
+        if entry.series is not None:
+            drop(transaction, entry.series_table)
 
 
 def clear(transaction: Transaction, entry: Entry) -> None:
-    """Delete everything of an experiment but the table of its runs."""
+    """Delete everything of an experiment but the tables of its runs and series."""
     for table in OF_EXPERIMENTS:
         transaction.run(f"DELETE FROM {table} WHERE id_experiment = ?", (entry.id_experiment,))
 
@@ -238,8 +300,16 @@ def empty(transaction: Transaction, table: str) -> None:
     transaction.run(f"DELETE FROM {transaction.quote(table)}")
 
 
-def reshape(transaction: Transaction, table: str, old: Layout, new: Layout) -> None:
-    """Add the columns that a layout has gained."""
+def reshape(transaction: Transaction, owner: str, table: str, old: Layout, new: Layout) -> None:
+    """Add the columns that a layout has gained.
+
+    Args:
+        transaction: Where.
+        owner: The name of the table of the experiment's runs.
+        table: The table.
+        old: Its layout.
+        new: The layout that it shall have.
+    """
     if old == new:
         return
     added = {
@@ -247,7 +317,7 @@ def reshape(transaction: Transaction, table: str, old: Layout, new: Layout) -> N
         for key, column in new.items()
         if column.name and key not in _keys_with_column(old)
     }
-    _make_room(transaction, table, [str(column.name) for column in added.values()])
+    _make_room(transaction, owner, table, [str(column.name) for column in added.values()])
     for column in added.values():
         _add(transaction, table, column)
 
@@ -257,7 +327,11 @@ def _keys_with_column(layout: Layout) -> set[str]:
 
 
 def _make_room(
-    transaction: Transaction, table: str, names: Sequence[str], going: Collection[str] = ()
+    transaction: Transaction,
+    owner: str,
+    table: str,
+    names: Sequence[str],
+    going: Collection[str] = (),
 ) -> None:
     """Refuse columns that somebody else has added; write down those that we are going to."""
     if not names:
@@ -270,7 +344,7 @@ def _make_room(
                 "mltraq_prefect; rename that column, or the field"
             )
     if transaction.dialect.ddl_commits:
-        unfinished.note(transaction, table, table, names)
+        unfinished.note(transaction, owner, table, names)
 
 
 def reform(transaction: Transaction, entry: Entry, new: Layout) -> None:
@@ -286,7 +360,8 @@ def reform(transaction: Transaction, entry: Entry, new: Layout) -> None:
     refuse_dependents(transaction, entry, "replaced by one with other columns", going)
     empty(transaction, table)
     changes = [f"DROP COLUMN {quote(name)}" for name in sorted(going)]
-    _make_room(transaction, table, [name for name in wanted if name not in old], going)
+    added = [name for name in wanted if name not in old]
+    _make_room(transaction, table_name(entry.name), table, added, going)
     changes += [
         f"ADD COLUMN {quote(name)} {transaction.dialect.types[column.kind].sql}"
         for name, column in wanted.items()

@@ -7,25 +7,33 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from mltraq_prefect.codecs import uncollected
-from mltraq_prefect.errors import ExperimentNotFound, QueryFailed, StorageUnavailable
+from mltraq_prefect.errors import ExperimentNotFound, StorageUnavailable
 from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.reports.numbers import Numbers
-from mltraq_prefect.storage import experiments_table, reader, run_steps, run_tables, tables
+from mltraq_prefect.storage import (
+    experiments_table,
+    reader,
+    run_steps,
+    run_tables,
+    series_tables,
+    tables,
+)
 from mltraq_prefect.storage.chunks import Chunk, Place, places_after
+from mltraq_prefect.storage.lazy_runs import Series
 from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
+from mltraq_prefect.storage.queries import Queries
 from mltraq_prefect.storage.records import Mode, Record, Written
-from mltraq_prefect.storage.sql import query, schema
+from mltraq_prefect.storage.sql import schema
 from mltraq_prefect.storage.sql.connections import (
     RECONNECT_SECONDS,
     Database,
-    DriverError,
     Transaction,
 )
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
-from mltraq_prefect.storage.sql.messages import without_values
 from mltraq_prefect.storage.sql.migrations import Migrations
-from mltraq_prefect.storage.values.names import check_name, table_name
+from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.write_job import Pickle
 from mltraq_prefect.storage.writer import Writer
 
@@ -149,7 +157,8 @@ class Store:
             CorruptData: Something stored is not what was written.
         """
         return self._making(
-            lambda t: reader.read(t, name, columns, pending, ids, self.executions), missing=name
+            lambda t: reader.read(t, name, columns, pending, ids, self.executions, self.series),
+            missing=name,
         )
 
     def chunk(
@@ -171,7 +180,8 @@ class Store:
             entry = reader.stored_entry(transaction, name)
             places = places_after(transaction, entry, after, count)
             ids = [place.id_run for place in places]
-            record = reader.read(transaction, name, columns, None, ids, self.executions)
+            parts = self.executions, self.series
+            record = reader.read(transaction, name, columns, None, ids, *parts)
             last = places[-1] if len(places) == count else None
             return lambda: Chunk(record(), last, tuple(entry.layout))
 
@@ -196,6 +206,18 @@ class Store:
             positions: Their positions.
         """
         return self._reading(lambda t: run_steps.read(t, id_experiment, positions))
+
+    def series(self, name: str, id_experiment: str | None, ids: Sequence[str]) -> Series:
+        """Return the rows that runs have logged, by `id_run`.
+
+        Args:
+            name: Name of their experiment.
+            id_experiment: Its id, if another one of this name is not meant.
+            ids: The runs.
+        """
+        if not self._exists():
+            return {}
+        return self._making(lambda t: series_tables.read_named(t, name, id_experiment, ids))
 
     def read_pickle(self, name: str) -> tuple[bytes, str]:
         """Return the sealed pickle of an experiment, not verified, and the experiment's id.
@@ -302,36 +324,32 @@ class Store:
         Raises:
             QueryFailed: The database refused the statement, or a param or placeholder is unknown.
         """
-        if self._database.is_missing():
-            raise QueryFailed(f"the database {self.url} is empty: nothing has been persisted")
-        known = {key: check_name(name, "experiment name") for key, name in (names or {}).items()}
-        return self._database.retry(lambda: self._query(sql, params or {}, known))
+        return Queries(self._database).rows(sql, params, names)
 
-    def _query(
-        self, sql: str, params: Mapping[str, Any], names: Mapping[str, str]
-    ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        now: dict[str, str] = {}
-        try:
-            with self._database.querying() as transaction:
-                now = {
-                    key: experiments_table.table_of(transaction, name)
-                    for key, name in names.items()
-                }
-                keys, rows = query.run(transaction, sql, params, now)
-        except DriverError as error:
-            if error.trouble in ("unavailable", "conflict"):
-                raise
-            if error.trouble == "moved" and self._have_moved(names, now):
-                raise
-            reason = self._database.scrub(without_values(error.whole, sql))
-            raise QueryFailed(f"the database {self.url} refused the statement: {reason}") from None
-        return keys, query.with_numbers(rows)
+    def query_columns(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
+        decoded: bool = False,
+    ) -> tuple[list[str], list[Sequence[Any]]]:
+        """Run a statement that reads; return the names of the columns and their values.
 
-    def _have_moved(self, names: Mapping[str, str], then: Mapping[str, str]) -> bool:
-        with self._database.reading() as transaction:
-            return any(
-                experiments_table.table_of(transaction, names[key]) != then[key] for key in then
-            )
+        Columns of experiments have truth values, dates, times and UUIDs, where the database gives
+        numbers or text.
+
+        Args:
+            sql: As for `query`.
+            params: As for `query`.
+            names: As for `query`.
+            decoded: Whether binary values and JSON of those columns are decoded.
+
+        Raises:
+            QueryFailed: As `query` does.
+            CorruptData: A binary value is not what was written.
+        """
+        return Queries(self._database).columns(sql, params, names, decoded=decoded)
 
     def table_of(self, name: str) -> str:
         """Return the name of the table that holds, or would hold, the runs of an experiment."""

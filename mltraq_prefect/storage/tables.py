@@ -11,7 +11,7 @@ from typing import Any
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.ledger import LEDGER_COLUMNS, kept
+from mltraq_prefect.storage.ledger import LEDGER_COLUMNS
 from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
 from mltraq_prefect.storage.sql.schema import STATES
@@ -169,8 +169,7 @@ def ledger(
         where: A further condition.
     """
     condition, values = where
-    columns = ", ".join(kept(dict.fromkeys(names), transaction.dialect))
-    sql = f"SELECT {columns} FROM experiment_runs WHERE id_experiment = ?{condition}"
+    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{condition}"
     makers = [LEDGER_COLUMNS[name].maker(transaction.dialect) for name in names]
     own = (entry.id_experiment, *values)
     return _selected(transaction, sql, "AND", own, _few(ids, entry), makers)
@@ -205,9 +204,11 @@ def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
     Their rows in the ledger are not counted. Without those that the database does not tell.
     """
     names = [entry.table for entry in entries]
-    known = transaction.dialect.sizes(transaction.connection, names)
+    series = [entry.series_table for entry in entries if entry.series is not None]
+    known = transaction.dialect.sizes(transaction.connection, names + series)
     return {
         entry.id_experiment: known[entry.table]
+        + known.get(entry.series_table, 0)
         + large_values.size(transaction, entry.id_experiment)
         for entry in entries
         if entry.table in known

@@ -7,7 +7,7 @@ rows that it is ours, and drops it. What is not written down is never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.kinds import KEY, Kind
@@ -26,30 +26,18 @@ def note(transaction: Transaction, owner: str, table: str, columns: Iterable[str
         )
 
 
-def is_noted(transaction: Transaction, owner: str, table: str | None = None) -> bool:
-    """Return whether something of this name is written down; anything, if it is None."""
-    sql = "SELECT 1 FROM experiment_unfinished WHERE owner = ?"
-    if table is None:
-        return bool(transaction.rows(f"{sql} LIMIT 1", (owner,)))
-    return bool(transaction.rows(f"{sql} AND table_name = ? LIMIT 1", (owner, table)))
+def forget(transaction: Transaction, owner: str) -> None:
+    """Forget the notes about an experiment: everything that they name belongs to it now."""
+    transaction.run("DELETE FROM experiment_unfinished WHERE owner = ?", (owner,))
 
 
-def forget(transaction: Transaction, owner: str, table: str | None = None) -> None:
-    """Forget the notes about an experiment, or one thing: what they name belongs to it now."""
-    sql = "DELETE FROM experiment_unfinished WHERE owner = ?"
-    if table is None:
-        transaction.run(sql, (owner,))
-    else:
-        transaction.run(f"{sql} AND table_name = ?", (owner, table))
-
-
-def undo(transaction: Transaction, owner: str, columns: Collection[str]) -> None:
+def undo(transaction: Transaction, owner: str, columns: Mapping[str, Collection[str]]) -> None:
     """Drop what a killed writer has left.
 
     Args:
         transaction: Where; it holds the lock of the experiment.
         owner: Name of the experiment's table.
-        columns: Names of the columns that the experiment has.
+        columns: Names of the columns that the experiment has, by table.
     """
     rows = transaction.rows(
         "SELECT table_name, column_name FROM experiment_unfinished WHERE owner = ?", (owner,)
@@ -60,8 +48,8 @@ def undo(transaction: Transaction, owner: str, columns: Collection[str]) -> None
     for table, column in rows:
         if not column and is_helper(table):
             transaction.run(f"DROP TABLE IF EXISTS {quote(table)}")
-        elif table == owner and column not in columns and _has(transaction, owner, column):
-            transaction.run(f"ALTER TABLE {quote(owner)} DROP COLUMN {quote(column)}")
+        elif column not in columns.get(table, (column,)) and _has(transaction, table, column):
+            transaction.run(f"ALTER TABLE {quote(table)} DROP COLUMN {quote(column)}")
     forget(transaction, owner)
 
 

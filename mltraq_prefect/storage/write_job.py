@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from mltraq_prefect.storage import fingerprints, own_fields
+from mltraq_prefect.model.names import check_name
+from mltraq_prefect.storage import fingerprints, own_fields, series_rows
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Part, Record, SeenRuns, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.sql.schema import PICKLES
-from mltraq_prefect.storage.values.names import check_name, table_name
+from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.values.projection import field_path
 from mltraq_prefect.storage.values.residuals import Exact
 from mltraq_prefect.storage.write_plan import Plan, check_row
@@ -97,6 +98,7 @@ class Job:
             columns: Keys of the fields that were written.
         """
         own, now = own_fields.marks_of(self.own), entry.revision
+        rows = series_rows.changes(self.record.runs)
         return Written(
             id_experiment=entry.id_experiment,
             table=entry.table,
@@ -105,7 +107,8 @@ class Job:
             columns=list(columns),
             steps=list(steps),
             changed=self.is_done(entry),
-            snapshot=Snapshot(entry.id_experiment, SeenRuns(part), own, since=now, revision=now),
+            snapshot=Snapshot(entry.id_experiment, SeenRuns(part), own, now, now, rows),
+            is_staged=entry.is_staged,
         )
 
     def all_written(self, entry: Entry, plan: Plan, positions: Sequence[int] = ()) -> Written:

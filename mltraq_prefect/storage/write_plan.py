@@ -11,16 +11,18 @@ from typing import Any
 
 from mltraq_prefect.codecs import encode
 from mltraq_prefect.errors import InvalidInput, InvalidName, StoreError, UnsupportedType
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import MISSING
 from mltraq_prefect.storage.ledger import ledger_marks
 from mltraq_prefect.storage.records import LedgerMark, Part, Record, Snapshot, field_keys
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.cells import MISSING, UNCHANGED, for_driver
+from mltraq_prefect.storage.values.cells import UNCHANGED, for_driver
 from mltraq_prefect.storage.values.change_marks import Mark, with_exact
 from mltraq_prefect.storage.values.differences import differs
-from mltraq_prefect.storage.values.layout import Column, Layout, Space
-from mltraq_prefect.storage.values.names import check_name
+from mltraq_prefect.storage.values.layout import Column, Layout
 from mltraq_prefect.storage.values.params import dump_params
+from mltraq_prefect.storage.values.placement import layout_for
 from mltraq_prefect.storage.values.projection import Projected, Projector, field_path, nothing_seen
 from mltraq_prefect.storage.values.residuals import Exact, Residual
 
@@ -131,7 +133,7 @@ def make_plan(
     projector = Projector(dialect, base, fixed, compressed)
     fields = _project(record, base, projector)
     ledger, params_exact = _ledger(record, dialect)
-    layout = _layout_for(fields, base, dialect, columns_left)
+    layout = layout_for(fields, base, dialect, columns_left)
     plan = Plan(record, base, layout, fields, ledger, params_exact)
     _move_overflow(plan)
     _check_sizes(plan, dialect, limit)
@@ -160,7 +162,7 @@ def moved(
         kind = None if now is None else (now.kind, now.type)
         if now != before and (before is not None or kind != (projected.kind, projected.type)):
             return None
-    layout = _layout_for(plan.fields, base, dialect, columns_left)
+    layout = layout_for(plan.fields, base, dialect, columns_left)
     if any((layout[key].name is None) != (plan.layout[key].name is None) for key in plan.fields):
         return None
     return replace(plan, base=base, layout=layout)
@@ -266,23 +268,6 @@ def _located_param(record: Record, dialect: Dialect) -> Exception:
         except InvalidName as error:
             return InvalidName(f"experiment {record.name!r}, run {run.describe()}: {error}")
     raise AssertionError("the error did not come back")
-
-
-def _layout_for(
-    fields: dict[str, Projected], base: Layout, dialect: Dialect, columns_left: int | None
-) -> Layout:
-    layout = dict(base)
-    most = dialect.max_columns
-    if columns_left is not None:  # some were dropped, and count nevertheless
-        has = 1 + sum(column.name is not None for column in base.values())
-        most = min(most, has + columns_left)
-    widths = {kind: type_.width for kind, type_ in dialect.types.items()}
-    space = Space(base, most, dialect.max_row, widths, fields)
-    for key, projected in fields.items():
-        known = base.get(key)
-        name = space.reserve(key, projected.kind) if known is None else known.name
-        layout[key] = Column(name, projected.kind, projected.type)
-    return layout
 
 
 def _move_overflow(plan: Plan) -> None:

@@ -117,7 +117,7 @@ class Writer:
     def _settled(self, written: Written) -> Written:
         """Give a staged table its own name; until then readers find it under the other."""
         own = self._job.table
-        if written.table == own:
+        if not written.is_staged:
             return written
         with self._database.writing(own) as transaction:
             current = experiments_table.find(transaction, self._job.record.name)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 
 from mltraq_prefect.storage.sql.dialects.base import Dialect
-from mltraq_prefect.storage.sql.dialects.declared import Columns, ColumnType, Trouble
+from mltraq_prefect.storage.sql.dialects.declarations import Columns, ColumnType, Trouble
 from mltraq_prefect.storage.values import kinds
 from mltraq_prefect.storage.values.kinds import Kind
 

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, TABLES
+from mltraq_prefect.storage.values.names import series_name
 
 
 def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
@@ -27,8 +28,10 @@ def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
     listed = store.ls()
     for row in listed:
         assert_whole(store, row)
+    sql = "SELECT name FROM experiments WHERE series_columns IS NOT NULL"
+    series = {series_name(name) for (name,) in store.query(sql)[1]}
     store.close()
-    tables = {row["table_name"] for row in listed}
+    tables = {row["table_name"] for row in listed} | series
     assert tables | set(TABLES) <= present
     if not leftovers:
         assert present == tables | set(TABLES)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from mltraq_prefect.errors import FailureGroup
-from mltraq_prefect.execution.batch import Batch, Outcome
+from mltraq_prefect.execution.batch import Batch, DeliverRows, Outcome
 from mltraq_prefect.execution.failures import grouped_failures
 from mltraq_prefect.execution.fanout.live_log import LiveLog, Logger
 from mltraq_prefect.execution.serialization import Chunk
@@ -25,11 +25,15 @@ class BatchAttempt:
     Args:
         execute: Executes the step on the runs of a chunk.
         deliver: Takes completed runs out of the batch as they arrive; if None, they stay in it.
+        deliver_rows: The same for the rows that runs log.
     """
 
-    def __init__(self, execute: Execute, deliver: Deliver | None) -> None:
+    def __init__(
+        self, execute: Execute, deliver: Deliver | None, deliver_rows: DeliverRows | None
+    ) -> None:
         self.execute = execute
         self._deliver = deliver
+        self._deliver_rows = deliver_rows
         self._logged: set[str] = set()
 
     def __call__(
@@ -51,6 +55,8 @@ class BatchAttempt:
         with closing(LiveLog(logger)) as live:
             for outcome in batch.attempt(self.execute):
                 live.show(outcome.records)
+                if outcome.rows:
+                    (self._deliver_rows or batch.rows.extend)(outcome.rows)
                 if self._deliver is not None and batch.done:
                     self._deliver(batch)
                 check()

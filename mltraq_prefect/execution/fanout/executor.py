@@ -15,6 +15,7 @@ from mltraq_prefect.execution.pool.parent import Workers
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import LoggedRows
 
 ExecuteJob = Callable[[Workers | None, Job, int, Chunk], Iterator[Outcome]]
 """Executes a job with a priority on a chunk, in these workers, or in those of its own process."""
@@ -22,6 +23,12 @@ ExecuteJob = Callable[[Workers | None, Job, int, Chunk], Iterator[Outcome]]
 
 class Collector(Protocol):
     """Receiver of the results, in the thread of the execution."""
+
+    def log(self, rows: Sequence[LoggedRows]) -> None:
+        """Take rows that runs have logged, before the runs themselves come.
+
+        Where steps run in this process, other threads call it, too.
+        """
 
     def collect(self, runs: list[Run]) -> None:
         """Take runs that have completed or failed, with their ledger entries."""

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import logging
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from functools import partial
 from math import ceil
 
 from mltraq_prefect.execution.attempt import return_warning
-from mltraq_prefect.execution.batch import Batch, execute_in_thread
+from mltraq_prefect.execution.batch import Batch, DeliverRows, execute_in_thread
 from mltraq_prefect.execution.batch_size import (
     BATCH_SECONDS,
     CHECKPOINTED_SECONDS,
@@ -42,8 +43,12 @@ from mltraq_prefect.execution.program_state import ProgramState
 from mltraq_prefect.execution.serialization import Chunk, consume_runs, freeze_runs, pickle_runs
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import LoggedRows
 
 POLL_SECONDS = 0.2
+
+ROWS_IN_FLIGHT = 8
+"""Messages with logged rows that are waiting; who has another one waits, and so does its worker."""
 
 
 def fan_out(
@@ -84,7 +89,8 @@ def fan_out(
         if has_processes:
             executions = _in_processes(executor, steps, options, workers)
         else:
-            executions = _in_threads(stack, executor, steps, options)
+            rows = fanout.log if executor.is_local else None
+            executions = _in_threads(stack, executor, steps, options, rows)
         executor.prepare(stack, steps, [*fanout.attempts(executions)])
         fanout.run(_batches(runs, sizer, pickled=has_processes))
     return fanout.cause
@@ -104,14 +110,18 @@ def _sizer(
 
 
 def _in_threads(
-    stack: ExitStack, executor: BatchExecutor, steps: Sequence[Step], options: ExecutionOptions
+    stack: ExitStack,
+    executor: BatchExecutor,
+    steps: Sequence[Step],
+    options: ExecutionOptions,
+    deliver: DeliverRows | None,
 ) -> Sequence[Execute]:
     """Return a function for each step that executes it in a thread; warn of shared state."""
     kwargs = frozen_kwargs(options.kwargs)
     if executor.is_local:
         warn = partial(executor.logger.warning, "%s")
         stack.enter_context(ProgramState(steps, kwargs, is_alone=False, warn=warn))
-    return [partial(execute_in_thread, step, kwargs) for step in steps]
+    return [partial(execute_in_thread, step, kwargs, deliver) for step in steps]
 
 
 def _in_processes(
@@ -174,6 +184,7 @@ class _Fanout:
         self._progress = progress
         self._is_draining = False
         self._arrived: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._room = threading.Semaphore(ROWS_IN_FLIGHT)
         self._steps = steps
         self.cause: BaseException | None = None
         self._numbers = itertools.count()
@@ -184,14 +195,26 @@ class _Fanout:
     def attempts(self, executions: Sequence[Execute]) -> Iterator[BatchAttempt]:
         """Yield a function for each step that attempts it on a batch."""
         deliver = self._deliver if self._executor.is_local else None
+        rows = self.log if self._executor.is_local else None
         *others, last = executions
-        yield from (BatchAttempt(execute, None) for execute in others)
-        yield BatchAttempt(last, deliver)
+        yield from (BatchAttempt(execute, None, rows) for execute in others)
+        yield BatchAttempt(last, deliver, rows)
 
     def _deliver(self, batch: Batch) -> None:
         """Take completed runs out of a batch; any thread may call it."""
         chunks, batch.done = batch.done, []
         self._arrived.put(partial(self._gather, batch.number, chunks))
+
+    def log(self, rows: list[LoggedRows]) -> None:
+        """Take rows that runs log; any thread may call it, and waits if too many have arrived."""
+        while not self._room.acquire(timeout=POLL_SECONDS):
+            if self._is_draining:
+                return
+        self._arrived.put(partial(self._log, rows))
+
+    def _log(self, rows: list[LoggedRows]) -> None:
+        self._room.release()
+        self._collector.log(rows)
 
     def run(self, batches: Iterator[Batch]) -> None:
         """Submit and collect until all runs have ended, or the limit of failures is reached."""
@@ -244,6 +267,8 @@ class _Fanout:
                 return
             raise batch
         self._warn_once(self._steps[stage.position].name, batch)
+        if batch.rows:
+            self._collector.log(batch.rows)
         self.cause, batch.exception = self.cause or batch.exception, None
         last = stage.position + 1 == len(self._steps)
         following = None if last or self._is_draining else batch.next()
@@ -251,7 +276,7 @@ class _Fanout:
             self._submit(stage.position + 1, following, after=stage)
         self._gather(number, batch.todo + (batch.done if last else []))
         # Prefect keeps the result of each task until the flow run ends: leave it empty.
-        batch.todo, batch.done = [], []
+        batch.todo, batch.done, batch.rows = [], [], []
 
     def _gather(self, number: int, chunks: list[Chunk]) -> None:
         runs = [run for chunk in chunks for run in consume_runs(chunk)]

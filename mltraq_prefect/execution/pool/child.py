@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from mltraq_prefect.execution.batch import execute_chunk
+from mltraq_prefect.execution.batch import Outcome, execute_chunk, outcome_of_rows
 from mltraq_prefect.execution.captured_state import step_factory
 from mltraq_prefect.execution.fingerprints import ModuleReads
 from mltraq_prefect.execution.frozen_values import FrozenValues, Pickled
@@ -23,9 +23,11 @@ from mltraq_prefect.execution.pool.crash_report import NO_RUN, Recorder
 from mltraq_prefect.execution.pool.output import set_level, start_output
 from mltraq_prefect.execution.pool.preparation import prepared, refusal
 from mltraq_prefect.execution.process_state import Inherited, ProcessState, inherit
+from mltraq_prefect.execution.row_buffer import ROWS_AT_ONCE
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
+from mltraq_prefect.model.series import LoggedRows
 
 IDLE_SECONDS = 120.0
 """A worker ends after being idle for this long: on a cluster nobody ends it."""
@@ -67,6 +69,37 @@ class Refusal(NamedTuple):
     message: str
 
 
+class Outbox:
+    """Sends outcomes to the parent; threads may use it.
+
+    Rows of attempts that have ended wait for the outcome of the next runs: most runs log little.
+
+    Args:
+        channel: The pipe to the parent.
+    """
+
+    def __init__(self, channel: Connection) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._rows: list[LoggedRows] = []
+        self._count = 0
+
+    def send(self, value: Any) -> None:
+        """Send an answer; an outcome takes along the rows that wait."""
+        with self._lock:
+            if isinstance(value, Outcome):
+                value.rows, self._rows, self._count = self._rows, [], 0
+            self._channel.send_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def hand_over(self, rows: LoggedRows, goes_on: bool) -> None:
+        """Take rows, and send them if their attempt goes on, or many wait."""
+        with self._lock:
+            self._rows.append(rows)
+            self._count += len(rows.rows)
+        if goes_on or self._count >= ROWS_AT_ONCE:
+            self.send(outcome_of_rows([]))
+
+
 def serve(channel: Connection, recorder: Recorder) -> None:
     """Execute the jobs that arrive through the channel.
 
@@ -75,6 +108,7 @@ def serve(channel: Connection, recorder: Recorder) -> None:
     """
     jobs: dict[str, PreparedJob] = {}
     kwargs_by_key: dict[str, FrozenValues] = {}
+    outbox = Outbox(channel)
     while channel.poll(IDLE_SECONDS):
         recorder.note(NO_RUN)
         try:
@@ -89,14 +123,14 @@ def serve(channel: Connection, recorder: Recorder) -> None:
                 jobs[job.key] = (job, make_step, kwargs_by_key[job.inputs], modules)
                 job = job.key
             with entered_lazily(lazy_context):
-                _execute(channel, recorder, jobs[job], chunk)
+                _execute(outbox, recorder, jobs[job], chunk)
         except (Exception, SystemExit):
             message = refusal()
-            _send(channel, Refusal(message) if message else traceback.format_exc())
+            outbox.send(Refusal(message) if message else traceback.format_exc())
 
 
 def _execute(
-    channel: Connection,
+    outbox: Outbox,
     recorder: Recorder,
     prepared_job: PreparedJob,
     chunk: Chunk,
@@ -116,13 +150,9 @@ def _execute(
             state.restore()
             changed.update(modules.restore())
 
-    for outcome in execute_chunk(make_step, kwargs, chunk, guard):
+    for outcome in execute_chunk(make_step, kwargs, chunk, guard, outbox.hand_over):
         outcome.changed, changed = changed, set()
-        _send(channel, outcome)
-
-
-def _send(channel: Connection, value: Any) -> None:
-    channel.send_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+        outbox.send(outcome)
 
 
 def main(channel: int, file: int, liveness: int) -> None:

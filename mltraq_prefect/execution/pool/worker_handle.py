@@ -131,11 +131,11 @@ class Worker:
                 if isinstance(answer, str):
                     raise WorkerDied(f"a worker process cannot read this run:\n{answer}", NO_RUN)
                 missing -= answer.count
-                answer.records += self._final_output()
+                answer.records += self._output_so_far(is_final=answer.count > 0)
                 yield answer
         except (EOFError, OSError):
             death = self._death(job)
-            yield outcome_of_records(self._final_output())
+            yield outcome_of_records(self._output_so_far(is_final=True))
             raise death from None
         self._idle_since = time.monotonic()
 
@@ -166,9 +166,9 @@ class Worker:
         self._output.receive()
         return ready
 
-    def _final_output(self) -> list[LogRecord]:
+    def _output_so_far(self, *, is_final: bool) -> list[LogRecord]:
         self._output.receive()
-        return self._output.take(last=True)
+        return self._output.take(last=is_final)
 
     def end(self) -> None:
         """End the process and all that its steps have started; any thread may call it."""
@@ -189,7 +189,7 @@ class Worker:
         ):
             pass
         self.end()
-        for record in self._final_output():
+        for record in self._output_so_far(is_final=True):
             logging.getLogger("mltraq_prefect").log(record.level, "%s", record.message)
         self._resources.close()
 

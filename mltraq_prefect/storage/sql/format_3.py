@@ -8,7 +8,6 @@ from __future__ import annotations
 from itertools import count
 
 from mltraq_prefect.storage import standings
-from mltraq_prefect.storage.sql import format_3_views
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.format_2 import Change
 from mltraq_prefect.storage.sql.schema import (
@@ -20,7 +19,7 @@ from mltraq_prefect.storage.sql.schema import (
     add_tables,
     create_fixed,
 )
-from mltraq_prefect.storage.values.kinds import INT, KEY, Kind
+from mltraq_prefect.storage.values.kinds import INT, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import helper_name
 
 
@@ -38,6 +37,10 @@ def _add_places(transaction: Transaction) -> None:
     add_columns(transaction, "experiment_runs", {"standing": KEY})
     add_columns(transaction, "experiment_run_steps", {"position": INT})
     add_columns(transaction, "experiments", dict.fromkeys(STATES, INT))
+
+
+def _add_series(transaction: Transaction) -> None:
+    add_columns(transaction, "experiments", {"series_columns": TEXT})
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ def _rebuild(transaction: Transaction, table: str) -> None:
         transaction.run(statement)
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_add_places, add_tables, *format_3_views.TABLE_CHANGES)
+TABLE_CHANGES: tuple[Change, ...] = (_add_places, _add_series, add_tables)
 VALUE_CHANGES: tuple[Change, ...] = (
     _number_runs,
     _place_steps,
@@ -124,5 +127,4 @@ VALUE_CHANGES: tuple[Change, ...] = (
     _count_states,
     _change_keys,
     add_indexes,
-    *format_3_views.VALUE_CHANGES,
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import decimal
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import QueryFailed
 from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Origins
 from mltraq_prefect.storage.sql.query_params import Binder
 
 _TOKEN = re.compile(
@@ -43,9 +44,31 @@ _READING_WORDS = (
 )
 
 
+Whole = Callable[[Collection[str]], Collection[str]]
+"""Returns those of some views whose columns are origins of a result, see `Dialect.origins`."""
+
+
+class Result(NamedTuple):
+    """What a statement gave.
+
+    Attributes:
+        keys: Names of the columns.
+        rows: The rows, for `with_numbers`.
+        origins: What each column is; nothing if that is not known, or was not asked for.
+    """
+
+    keys: list[str]
+    rows: Sequence[Sequence[Any]]
+    origins: Origins
+
+
 def run(
-    transaction: Transaction, sql: str, params: Mapping[str, Any], tables: Mapping[str, str]
-) -> tuple[list[str], Sequence[Sequence[Any]]]:
+    transaction: Transaction,
+    sql: str,
+    params: Mapping[str, Any],
+    tables: Mapping[str, str],
+    are_whole: Whole | None = None,
+) -> Result:
     """Run a statement that reads.
 
     Args:
@@ -54,9 +77,7 @@ def run(
             outside of literals and comments.
         params: Values of the params.
         tables: Physical table names of the placeholders.
-
-    Returns:
-        The names of the columns, and the rows, for `with_numbers`.
+        are_whole: Asks for the origins of the columns.
 
     Raises:
         QueryFailed: A placeholder or param is unknown, or the statement returns no rows.
@@ -76,12 +97,26 @@ def run(
         raise QueryFailed(
             "query() only reads, and this statement returns no rows; nothing was done"
         )
-    return list(result.keys()), result.all()
+    origins = () if are_whole is None else _origins(transaction, result, statement, are_whole)
+    return Result(list(result.keys()), result.all(), origins)
+
+
+def _origins(
+    transaction: Transaction, result: sa.CursorResult[Any], statement: sa.TextClause, whole: Whole
+) -> Origins:
+    nothing = dict.fromkeys(statement.compile().params)
+    connection = transaction.connection
+    text = statement.bindparams(**nothing).compile(
+        dialect=connection.dialect, compile_kwargs={"literal_binds": True}
+    )
+    bare = text.string.replace("%%", "%")
+    found = transaction.dialect.origins(connection, result.cursor, bare, whole)
+    return found if len(found) == len(result.keys()) else ()
 
 
 def with_numbers(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Return rows that a statement gave, with numbers as Python has them."""
-    return [tuple(map(_number, row)) for row in rows]
+    return [tuple(map(as_number, row)) for row in rows]
 
 
 def _check_reads(sql: str) -> None:
@@ -125,7 +160,7 @@ def _escaped(sql: str) -> str:
     return sql.replace("\\", "\\\\").replace(":", "\\:") if ":" in sql else sql
 
 
-def _number(value: Any) -> Any:
+def as_number(value: Any) -> Any:
     """Return a number of SQL's type NUMERIC, such as a sum of integers, as int or float."""
     if not isinstance(value, decimal.Decimal):
         return value

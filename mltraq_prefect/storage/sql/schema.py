@@ -9,8 +9,9 @@ from typing import NamedTuple
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
-from mltraq_prefect.storage.ledger import LEDGER, LEDGER_KEY, PARAMS_TEXT, kept
+from mltraq_prefect.storage.ledger import LEDGER, LEDGER_KEY
 from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
+from mltraq_prefect.storage.series_parts import PARTS, PARTS_KEY
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.sql.migrations import newest
 from mltraq_prefect.storage.standings import STANDING_INDEX
@@ -30,11 +31,11 @@ EXPERIMENTS: dict[str, Kind] = {
     "run_count": INT,
     **dict.fromkeys(STATES, INT),
     "run_columns": TEXT,
+    "series_columns": TEXT,
     "fields": JSON,
     "residual": BINARY,
     "properties": JSON,
     "revision": INT,
-    "param_columns": TEXT,
 }
 PICKLES: dict[str, Kind] = {"id_experiment": KEY, "pickle": BINARY}
 FORMATS: dict[str, Kind] = {"version": INT, "package": TEXT, "applied_at": DATETIME}
@@ -46,6 +47,7 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiment_steps": (STEPS, STEPS_KEY, ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
     "experiment_values": (VALUES, VALUES_KEY, ()),
+    "experiment_series": (PARTS, PARTS_KEY, ()),
     "experiment_unfinished": (UNFINISHED, tuple(UNFINISHED), ()),
     "experiment_format": (FORMATS, ("version",), ()),
 }
@@ -75,6 +77,9 @@ INDEXES: dict[str, Index] = {
 OF_EXPERIMENTS = tuple(name for name, (columns, *_) in TABLES.items() if "id_experiment" in columns)
 """Tables whose rows belong to an experiment, and go with it."""
 
+OF_RUNS = tuple(name for name in OF_EXPERIMENTS if "id_run" in TABLES[name][0])
+"""Tables whose rows belong to a run, and go with it."""
+
 LEDGERS = ("experiment_runs", "experiment_run_steps")
 """Tables with short rows, each written several times and read by experiment."""
 
@@ -88,6 +93,7 @@ def create_table(
     options: str = "",
     *,
     late_key: bool = False,
+    key_name: str = "",
 ) -> None:
     """Create a table with a primary key, and other columns whose values are unique.
 
@@ -99,6 +105,7 @@ def create_table(
         unique: Other columns whose values are unique.
         options: What ends the statement.
         late_key: Whether the key is made later, once there are rows.
+        key_name: Name of the key; the database's choice if empty.
     """
     dialect, quote = transaction.dialect, transaction.quote
     parts = [
@@ -106,7 +113,8 @@ def create_table(
         for name, kind in columns.items()
     ]
     if not late_key:
-        parts.append(f"PRIMARY KEY ({', '.join(map(quote, key))})")
+        named = f"CONSTRAINT {quote(key_name)} " if key_name else ""
+        parts.append(f"{named}PRIMARY KEY ({', '.join(map(quote, key))})")
     parts += [f"UNIQUE ({quote(name)})" for name in unique]
     sql = f"CREATE TABLE {quote(table)} ({', '.join(parts)}) {dialect.table_options} {options}"
     transaction.connection.exec_driver_sql(sql)
@@ -124,19 +132,7 @@ def create_fixed(transaction: Transaction, table: str, name: str) -> None:
     """Create a fixed table, perhaps under another name."""
     columns, key, unique = TABLES[table]
     options = transaction.dialect.ledger_options if table in LEDGERS else ""
-    kinds = kept(columns, transaction.dialect)
-    create_table(transaction, name, kinds, key, unique, options)
-    add_document(transaction, name, columns)
-
-
-def add_document(transaction: Transaction, table: str, columns: Mapping[str, Kind]) -> None:
-    """Add the column in which SQL sees the params of runs, where it is not that of their text."""
-    type_ = transaction.dialect.document
-    if PARAMS_TEXT in kept(columns, transaction.dialect) and type_:
-        transaction.run(
-            f"ALTER TABLE {table} ADD COLUMN params {type_} "
-            f"GENERATED ALWAYS AS (CAST({PARAMS_TEXT} AS {type_})) STORED"
-        )
+    create_table(transaction, name, columns, key, unique, options)
 
 
 def add_indexes(transaction: Transaction) -> None:

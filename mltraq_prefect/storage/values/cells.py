@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+from mltraq_prefect.model.series import MISSING
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant, column
 from mltraq_prefect.storage.values.kinds import Kind
@@ -15,12 +16,8 @@ from mltraq_prefect.storage.values.natives import REVIVE
 
 
 class _Sentinel(Enum):
-    MISSING = 1
-    UNCHANGED = 2
+    UNCHANGED = 1
 
-
-MISSING: Any = _Sentinel.MISSING
-"""Stands for a field that a run does not have."""
 
 UNCHANGED: Any = _Sentinel.UNCHANGED
 """Stands for the cell of a large value that is in the database already."""

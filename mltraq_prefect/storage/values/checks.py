@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mltraq_prefect.codecs import check
-from mltraq_prefect.storage.values.names import check_name
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage.values.natives import is_native
 from mltraq_prefect.storage.values.projection import field_path
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage.values.kinds import KEY, OF_FIELDS, Kind
-from mltraq_prefect.storage.values.names import check_name, column_name, is_column_of, readable
+from mltraq_prefect.model.names import check_name
+from mltraq_prefect.storage.values.kinds import OF_FIELDS, Kind
+from mltraq_prefect.storage.values.names import column_name, is_column_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,13 @@ def dump(layout: Layout) -> str:
     return json.dumps(columns, ensure_ascii=False)
 
 
-def parse(text: str, experiment: str) -> Layout:
+def parse(text: str, experiment: str, fixed: Collection[str] = ("id_run",)) -> Layout:
     """Return the layout that `dump` wrote.
+
+    Args:
+        text: What it wrote.
+        experiment: The experiment.
+        fixed: Columns that the table has in any case.
 
     Raises:
         CorruptData: The text is something else.
@@ -56,7 +62,7 @@ def parse(text: str, experiment: str) -> Layout:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptData(f"run_columns is no layout: {error}", experiment=experiment) from None
     layout = {key: _column(key, *item, experiment) for key, item in items.items()}
-    _check_names(layout, experiment)
+    _check_names(layout, experiment, fixed)
     return layout
 
 
@@ -66,9 +72,9 @@ def _column(key: str, name: Any, kind: Any, type_: Any, experiment: str) -> Colu
     return Column(name, OF_FIELDS[kind], type_)
 
 
-def _check_names(layout: Layout, experiment: str) -> None:
+def _check_names(layout: Layout, experiment: str, fixed: Collection[str]) -> None:
     """Refuse what `dump` cannot have written: names become part of statements."""
-    taken = {"id_run"}
+    taken = set(fixed)
     for key, column in layout.items():
         if column.name is None:
             continue
@@ -82,35 +88,34 @@ class Space:
     """The room for columns that a table has left.
 
     Args:
-        layout: The columns that it has already.
-        max_columns: How many a table of this backend can have, `id_run` included.
+        fixed: The kinds of columns that it has in any case, by name.
+        layout: The other columns that it has already.
+        max_columns: How many a table of this backend can have, those included.
         max_row: How many bytes the columns of one row can take inside its page.
         widths: Bytes that a column of a kind takes there at most.
-        keys: Keys of the fields that it is for: one of which is a name gets that name.
     """
 
     def __init__(
         self,
+        fixed: Mapping[str, Kind],
         layout: Layout,
         max_columns: int,
         max_row: int,
         widths: Mapping[Kind, int],
-        keys: Iterable[str] = (),
     ) -> None:
         placed = [column for column in layout.values() if column.name is not None]
-        self._taken = {"id_run"} | {str(column.name).lower() for column in placed}
-        self._wanted = {key.lower() for key in keys if readable(key) == key}
-        self._columns = max_columns - 1 - len(placed)
+        self._taken = {*fixed} | {str(column.name).lower() for column in placed}
+        self._columns = max_columns - len(fixed) - len(placed)
         self._widths = widths
-        self._bytes = max_row - widths[KEY] - sum(widths[column.kind] for column in placed)
+        kinds = (*fixed.values(), *(column.kind for column in placed))
+        self._bytes = max_row - sum(widths[kind] for kind in kinds)
 
     def reserve(self, key: str, kind: Kind) -> str | None:
         """Reserve a column for a field; return its name, or None if there is no room."""
         width = self._widths[kind]
         if self._columns < 1 or self._bytes < width:
             return None
-        own = readable(key) == key
-        name = column_name(key, self._taken if own else self._taken | self._wanted)
+        name = column_name(key, self._taken)
         self._taken.add(name.lower())
         self._columns -= 1
         self._bytes -= width

@@ -1,11 +1,10 @@
 """Physical names of tables and columns.
 
-A name is its own physical name wherever every backend carries it unchanged. The name of any other
-table is an ASCII slug and a hash of the exact name, so that no two names ever share a table. The
-name of a column is a slug alone if no other column of its table has that name.
+A name is its own physical name wherever every backend carries it unchanged. Any other becomes an
+ASCII slug and a hash of the exact name, so that no two names ever share a table or a column.
 
-Tables of runs begin with ``e_``, their views with ``v_``. Helper tables and keys begin with
-``mltraq_``, so that none of them can meet another.
+Tables of runs begin with ``e_``, those of their series with ``s_``. Helper tables and keys begin
+with ``mltraq_``, so that none can meet another.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import unicodedata
 import uuid
 from collections.abc import Collection
 
-from mltraq_prefect.errors import CorruptData, InvalidName
+from mltraq_prefect.errors import CorruptData
 
 MAX_PORTABLE = 50
 """Longest name, in characters, that is used as it is (PostgreSQL cuts at 63 bytes)."""
@@ -40,39 +39,28 @@ _RESERVED = {
 }
 
 
-def check_name(name: object, what: str) -> str:
-    """Return the name if every backend can carry it.
-
-    Args:
-        name: Name of an experiment, or key of a field or param.
-        what: Says which, in the error: ``experiment name``, ``field key``.
-
-    Raises:
-        InvalidName: It is no text, is empty, or holds a NUL or a lone surrogate.
-    """
-    if type(name) is not str:
-        raise InvalidName(f"{what} {name!r} is of type {type(name).__name__}, not a string")
-    if not name:
-        raise InvalidName(f"{what} is an empty string; give it at least one character")
-    if "\0" in name:
-        raise InvalidName(f"{what} {name!r} contains a NUL character, which no database can carry")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise InvalidName(
-            f"{what} {name!a} contains a lone surrogate, which is no Unicode text"
-        ) from None
-    return name
-
-
 def table_name(experiment: str) -> str:
     """Return the name of the table of an experiment's runs; injective, and the same everywhere.
 
     Upper case is not portable: PostgreSQL folds it in unquoted SQL, MySQL on some file systems.
     """
-    return "e_" + (
-        experiment if _is_portable(experiment, _TABLE) else _hashed(experiment.lower(), experiment)
-    )
+    return f"e_{_of_table(experiment)}"
+
+
+def series_name(experiment: str) -> str:
+    """Return the name of the table of an experiment's series, by the same rule."""
+    return f"s_{_of_table(experiment)}"
+
+
+def series_of(table: str) -> str:
+    """Return the name of the table of an experiment's series from that of its runs."""
+    return f"s_{table.removeprefix('e_')}"
+
+
+def _of_table(experiment: str) -> str:
+    if _is_portable(experiment, _TABLE):
+        return experiment
+    return _hashed(experiment.lower(), experiment)
 
 
 def is_table_of(table: object, experiment: str) -> bool:
@@ -82,11 +70,6 @@ def is_table_of(table: object, experiment: str) -> bool:
     """
     own = table_name(experiment)
     return table in (own, "new_" + own.removeprefix("e_")) or is_helper(table)
-
-
-def view_name(experiment: str) -> str:
-    """Return the name of the view of an experiment's runs; as injective as that of its table."""
-    return "v_" + table_name(experiment).removeprefix("e_")
 
 
 def helper_name() -> str:
@@ -115,29 +98,16 @@ def checked_identifier(name: object) -> str:
     return name
 
 
-def column_name(key: str, taken: Collection[str], prefix: str = "") -> str:
-    """Return the name of the column of a field, or of a param or fact of a run.
+def column_name(key: str, taken: Collection[str]) -> str:
+    """Return the name of the column of a field.
 
     Args:
-        key: Its key.
-        taken: Lower-case names that other columns have, or shall get.
-        prefix: What tells it from a column that has its name.
+        key: Key of the field.
+        taken: Lower-case names of the columns that the table has already.
     """
-    plain, hashed = _plain(key), _hashed(key, key)
-    for name in dict.fromkeys((plain, prefix + plain)):
-        if _can_be_column(name) and name.lower() not in taken:
-            return name
-    return prefix + hashed if hashed.lower() in taken else hashed
-
-
-def readable(key: str) -> str | None:
-    """Return the name that the column of a key gets if no other has it; None if it gets a hash."""
-    plain = _plain(key)
-    return plain if _can_be_column(plain) else None
-
-
-def _plain(key: str) -> str:
-    return key if _COLUMN.fullmatch(key) else _slug(key)
+    if _can_be_column(key) and key.lower() not in taken:
+        return key
+    return _hashed(key, key)
 
 
 def step_key(step: str) -> str:
@@ -147,11 +117,11 @@ def step_key(step: str) -> str:
 
 def is_column_of(name: object, key: str) -> bool:
     """Return whether `column_name` can have given a field a column of this name."""
-    return name in (readable(key), _hashed(key, key))
+    return (name == key and _can_be_column(key)) or name == _hashed(key, key)
 
 
-def _can_be_column(name: str) -> bool:
-    return _is_portable(name, _COLUMN) and name.lower() not in _RESERVED
+def _can_be_column(key: str) -> bool:
+    return _is_portable(key, _COLUMN) and key.lower() not in _RESERVED
 
 
 def _is_portable(name: str, pattern: re.Pattern[str]) -> bool:
@@ -163,12 +133,9 @@ def _is_portable(name: str, pattern: re.Pattern[str]) -> bool:
 
 
 def _hashed(text: str, exact: str) -> str:
-    digest = hashlib.blake2b(exact.encode(), digest_size=6).hexdigest()
-    return f"{_slug(text, 30) or 'n'}_x{digest}"
-
-
-def _slug(text: str, most: int | None = None) -> str:
-    """Return the ASCII letters and digits of a text, joined by ``_``; perhaps none."""
     letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^A-Za-z0-9]+", "_", letters).strip("_")[:most]
-    return f"n{slug}" if slug[:1].isdigit() else slug
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", letters).strip("_")[:30]
+    if not slug or slug[0].isdigit():
+        slug = f"n{slug}"
+    digest = hashlib.blake2b(exact.encode(), digest_size=6).hexdigest()
+    return f"{slug}_x{digest}"

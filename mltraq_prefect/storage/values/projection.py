@@ -12,8 +12,9 @@ from typing import Any
 
 from mltraq_prefect.codecs import encode, squeezed
 from mltraq_prefect.model.identity import as_python
+from mltraq_prefect.model.series import MISSING
 from mltraq_prefect.storage.sql.dialects import Dialect
-from mltraq_prefect.storage.values.cells import MISSING, UNCHANGED
+from mltraq_prefect.storage.values.cells import UNCHANGED
 from mltraq_prefect.storage.values.change_marks import Mark, exact_mark, with_exact
 from mltraq_prefect.storage.values.guesses import chosen, guessed, is_missing
 from mltraq_prefect.storage.values.kinds import Kind

@@ -3,12 +3,14 @@
 A further dialect is a further module and a line here; nothing outside this folder names a backend.
 """
 
-from mltraq_prefect.storage.sql.dialects.base import SCHEMA, Dialect
-from mltraq_prefect.storage.sql.dialects.declared import (
+from mltraq_prefect.storage.sql.dialects.base import Dialect
+from mltraq_prefect.storage.sql.dialects.declarations import (
+    SCHEMA,
     Columns,
     ColumnType,
     Dependent,
-    Right,
+    Origin,
+    Origins,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.mariadb import MariaDB
@@ -23,7 +25,8 @@ __all__ = [
     "Columns",
     "Dependent",
     "Dialect",
-    "Right",
+    "Origin",
+    "Origins",
     "Trouble",
 ]
 

@@ -6,28 +6,20 @@ written in bulk, how a transaction begins and what is locked in it, and what its
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.sql.dialects.declared import (
+from mltraq_prefect.storage.sql.dialects.declarations import (
     Columns,
     ColumnType,
     Dependent,
-    Right,
+    Origins,
     Trouble,
 )
 from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.names import checked_identifier
-
-SCHEMA = "mltraq schema"
-
-_PLAIN = re.compile(r"[A-Za-z0-9_ ./$\"-]*")
-
-LOCK_SECONDS = 60
-"""How long a writer waits for another one."""
 
 
 class Dialect:
@@ -51,9 +43,6 @@ class Dialect:
         savepoints: Whether a part of a transaction can be undone.
         ddl_commits: Whether a statement that changes a table commits the transaction.
         reconnects: Whether a lost connection is worth waiting for.
-        document: The type in which SQL sees the params of runs, if it does not keep their text; the
-            text is then kept beside.
-        has_views: Whether experiments get a view, for which `param` is needed.
         binds_lists: Whether a parameter can be a list, which SQL sees as an array.
         has_all_rows: Whether the driver keeps all rows of a query in memory, so that they can be
             fetched after the transaction has ended.
@@ -68,6 +57,7 @@ class Dialect:
         counts_updates: Whether the driver counts the rows that an update has found.
         ledger_options: Follows that for the ledger. Its rows are short, each is written several
             times, and they are read by experiment.
+        series_options: Follows them for tables of series, whose rows are read and replaced by run.
         steps_block: The steps of a run are padded with blanks to a multiple of so many characters,
             where a row that has grown costs more than one that is overwritten.
 
@@ -80,8 +70,7 @@ class Dialect:
         names: Names of tables to look for.
         name: A name: of a column or table to quote, or of a lock.
         column: Name of a column, quoted.
-        key: Names of the columns of a primary key, or the key of a param.
-        view: Name of a view, not quoted.
+        key: Names of the columns of a primary key.
         sql: A statement.
         write: Whether the transaction, or the connection, is going to write.
         kinds: The kinds of the columns, by name.
@@ -108,14 +97,13 @@ class Dialect:
     alters_keys: ClassVar[bool] = False
     counts_updates: ClassVar[bool] = False
     ledger_options: ClassVar[str] = ""
+    series_options: ClassVar[str] = ""
     steps_block: ClassVar[int] = 1
     nan: ClassVar[bool] = True
     infinity: ClassVar[bool] = True
     negative_zero: ClassVar[bool] = True
     nul: ClassVar[bool] = True
     savepoints: ClassVar[bool] = True
-    document: ClassVar[str] = ""
-    has_views: ClassVar[bool] = False
     binds_lists: ClassVar[bool] = False
     ddl_commits: ClassVar[bool] = False
     inline_bytes: ClassVar[int | None] = None
@@ -182,44 +170,6 @@ class Dialect:
         """
         return None
 
-    def literal(self, text: str) -> str:
-        """Return a text as a statement has it that may go through any driver and any other text.
-
-        It has no other characters than ASCII letters, digits and ``_ ./-$"``, unless encoded.
-        """
-        return f"'{text}'" if _PLAIN.fullmatch(text) else self._encoded(text)
-
-    def _encoded(self, text: str) -> str:
-        raise NotImplementedError
-
-    def param(self, key: str, kind: Kind) -> str:
-        """Return the expression for a param in the JSON text, or document, ``r.params``.
-
-        Its value is NULL where the param is missing, or a value of another kind.
-
-        Args:
-            key: Its key.
-            kind: One of `OF_PARAMS`.
-        """
-        raise NotImplementedError
-
-    def view_statements(self, view: str, select: str) -> Sequence[str]:
-        """Return statements that make a view, in the place of one that there is.
-
-        Args:
-            view: Its quoted name.
-            select: What it selects.
-        """
-        return (f"CREATE OR REPLACE VIEW {view} AS {select}",)
-
-    def view_rights(self, connection: sa.Connection, view: str) -> Sequence[Right]:
-        """Return the owner and the grants of a view, where they are lost when it is made anew."""
-        return ()
-
-    def view_columns(self, connection: sa.Connection, view: str) -> Sequence[str]:
-        """Return the columns of a view in their order, where what hangs on it holds them fast."""
-        return ()
-
     def same_text(self, column: str) -> str:
         """Return the condition that a text is a parameter, blanks at its end included."""
         return f"{column} = ?"
@@ -273,6 +223,24 @@ class Dialect:
         Raises:
             Exception: The driver's own; it would execute them all.
         """
+
+    def origins(
+        self,
+        connection: sa.Connection,
+        cursor: Any,
+        sql: str,
+        are_whole: Callable[[Collection[str]], Collection[str]],
+    ) -> Origins:
+        """Return what the columns of a result are; nothing where the database does not tell.
+
+        Args:
+            connection: SQLAlchemy's, in the transaction of the statement.
+            cursor: The driver's, which has the result.
+            sql: The statement, in which parameters are NULL.
+            are_whole: Returns those of some views whose columns are origins themselves. What
+                another view has of a column may have that as its origin, or none.
+        """
+        return ()
 
     def check_text(self, sql: str) -> None:
         """Refuse a user's text that would do what no transaction undoes, such as write a file.
@@ -373,8 +341,3 @@ class Dialect:
     def trouble(self, error: BaseException) -> Trouble:
         """Return what an error of the driver means."""
         raise NotImplementedError
-
-
-def as_texts(cells: Sequence[Any]) -> list[Any]:
-    """Return cells as `str` shows them; None as it is."""
-    return [None if cell is None else str(cell) for cell in cells]

@@ -8,12 +8,20 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-import orjson
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput, QueryFailed
-from mltraq_prefect.storage.sql.dialects.base import LOCK_SECONDS, Dialect, as_texts
-from mltraq_prefect.storage.sql.dialects.declared import Columns, ColumnType, Dependent, Trouble
+from mltraq_prefect.storage.sql.dialects.base import Dialect
+from mltraq_prefect.storage.sql.dialects.declarations import (
+    LOCK_SECONDS,
+    Columns,
+    ColumnType,
+    Dependent,
+    Origin,
+    Origins,
+    Trouble,
+    as_texts,
+)
 from mltraq_prefect.storage.values import kinds
 from mltraq_prefect.storage.values.kinds import Kind
 
@@ -35,16 +43,12 @@ _QUOTING = frozenset((1062, 1064, 1292, 1366, 1411, 1690))
 _WRITES_FILE = re.compile(r"\bINTO\b.*(OUT|DUMP)FILE\b", re.IGNORECASE | re.DOTALL)
 
 
+_SELECTS = re.compile(r"\b(?:SELECT|WITH|TABLE|VALUES)\b", re.IGNORECASE)
+_WORDS = re.compile(r"\w+")
+
+
 _MULTI_STATEMENTS = 1 << 16
 """The flag of the protocol."""
-
-
-_CASTS = {
-    kinds.INT: "SIGNED",
-    kinds.FLOAT: "DOUBLE",
-    kinds.DATE: "DATE",
-    kinds.DATETIME: "DATETIME(6)",
-}
 
 
 _ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
@@ -66,7 +70,6 @@ class MariaDB(Dialect):
 
     name = "mariadb"
     has_all_rows = True
-    has_views = True
     driver = "pymysql"
     driver_versions = ">=1.1"
     example = "mysql+pymysql://user@host/database"
@@ -130,30 +133,6 @@ class MariaDB(Dialect):
                 "/*!80000 , information_schema_stats_expiry = 0 */"
             )
 
-    def _encoded(self, text: str) -> str:
-        return f"CONVERT(x'{text.encode().hex()}' USING utf8mb4)"
-
-    def param(self, key: str, kind: Kind) -> str:
-        """Ask for type and text of the value."""
-        params, name = "r.params", orjson.dumps(key).decode()
-        if key.startswith("-"):  # MariaDB takes it for the sign of an index, escaped or not
-            other = f'"mltraq {name[1:]}'
-            params = f"REPLACE({params}, {self.literal(f'{name}:')}, {self.literal(f'{other}:')})"
-            name = other
-        found = f"JSON_EXTRACT({params}, {self.literal(f'$.{name}')})"
-        type_, text = f"JSON_TYPE({found})", f"JSON_UNQUOTE({found})"
-        if kind is kinds.JSON:
-            return f"CASE WHEN {type_} IN ('OBJECT', 'ARRAY') THEN {found} END"
-        if kind is kinds.TEXT:
-            return f"CASE {type_} WHEN 'STRING' THEN {text} END"
-        truth = f"WHEN 'BOOLEAN' THEN {text} = 'true'"
-        if kind is kinds.BOOL:
-            return f"CASE {type_} {truth} END"
-        cast = f"CAST({text} AS {_CASTS[kind]})"
-        if not kind.is_numeric:
-            return f"CASE {type_} WHEN 'STRING' THEN {cast} END"
-        return f"CASE {type_} WHEN 'INTEGER' THEN {cast} WHEN 'DOUBLE' THEN {cast} {truth} END"
-
     def same_text(self, column: str) -> str:
         """Compare bytes: texts are equal to others with more blanks at their end."""
         return f"CAST({column} AS BINARY) = ?"
@@ -194,6 +173,37 @@ class MariaDB(Dialect):
         mode = "READ COMMITTED, READ ONLY"
         connection.exec_driver_sql(f"SET SESSION TRANSACTION ISOLATION LEVEL {mode}")
         connection.exec_driver_sql("START TRANSACTION")
+
+    def origins(
+        self,
+        connection: sa.Connection,
+        cursor: Any,
+        sql: str,
+        are_whole: Callable[[Collection[str]], Collection[str]],
+    ) -> Origins:
+        """Read what the server says of each column, as far as that is right.
+
+        It calls tables of subqueries by their alias, and columns of views by theirs if it makes a
+        temporary table.
+        """
+        if len(_SELECTS.findall(sql)) != 1:
+            return ()
+        fields = getattr(getattr(cursor, "_result", None), "fields", None) or ()
+        marks = dict.fromkeys(_WORDS.findall(sql))
+        views = {
+            name
+            for (name,) in connection.exec_driver_sql(
+                "SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE() "
+                f"AND table_name IN ({', '.join(['%s'] * len(marks))})",
+                tuple(marks),
+            )
+        }
+        return [
+            Origin(field.org_table, field.org_name)
+            if field.org_table and field.db and (not views or field.org_table in views)
+            else None
+            for field in fields
+        ]
 
     def check_text(self, sql: str) -> None:
         """Refuse what writes a file of the server: a transaction that only reads allows it.

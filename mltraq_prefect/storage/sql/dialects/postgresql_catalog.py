@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage.sql.dialects.declared import Dependent, Right
+from mltraq_prefect.storage.sql.dialects.declarations import SCHEMA, Dependent, Origin
 
 _SCHEMA = """
 SELECT coalesce(
@@ -24,6 +24,13 @@ SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespac
 WHERE nspname = current_schema() AND relname = ANY(%s)
 """
 
+_ORIGINS = """
+SELECT attrelid, attnum, relname, attname
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %s AND attrelid = ANY(%s)
+"""
+
 _DEPENDENTS = """
 SELECT DISTINCT 'view ' || v.oid::regclass::text, a.attname::text
 FROM pg_depend AS d
@@ -35,25 +42,6 @@ UNION
 SELECT 'foreign key ' || conname || ' of table ' || conrelid::regclass::text, NULL
 FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s)
 ORDER BY 1, 2
-"""
-
-_RIGHTS = """
-SELECT NULL, 'ALTER VIEW ' || v.name || ' OWNER TO ' || quote_ident(pg_get_userbyid(relowner))
-FROM v WHERE pg_get_userbyid(relowner) <> current_user
-UNION ALL
-SELECT NULL, 'COMMENT ON VIEW ' || v.name || ' IS ' || quote_literal(obj_description(oid))
-FROM v WHERE obj_description(oid) IS NOT NULL
-UNION ALL
-SELECT a.attname,
-    'GRANT ' || privilege_type || coalesce(' (' || quote_ident(a.attname) || ')', '')
-    || ' ON ' || v.name || ' TO '
-    || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
-    || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-FROM v JOIN (
-    SELECT attrelid, attname, attacl FROM pg_attribute
-    UNION ALL SELECT oid, NULL, relacl FROM pg_class
-) AS a ON a.attrelid = v.oid, aclexplode(a.attacl)
-WHERE grantee <> relowner
 """
 
 
@@ -82,21 +70,6 @@ def dependents(connection: sa.Connection, table: str) -> list[Dependent]:
     return [Dependent(what, column) for what, column in rows]
 
 
-def view_columns(connection: sa.Connection, view: str) -> list[str]:
-    """Return the columns of a view, which is quoted, in their order; none if it is not there."""
-    sql = (
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
-        "ORDER BY attnum"
-    )
-    return list(connection.exec_driver_sql(sql, (view,)).scalars())
-
-
-def view_rights(connection: sa.Connection, view: str) -> list[Right]:
-    """Return what gives a view, which is quoted, the owner, comment and grants that it has."""
-    own = "WITH v AS (SELECT *, %s AS name FROM pg_class WHERE oid = to_regclass(%s))"
-    return [Right(*row) for row in connection.exec_driver_sql(own + _RIGHTS, (view, view))]
-
-
 def keys(connection: sa.Connection, table: str) -> list[str]:
     """Return the name of the primary key of a table, which is quoted; none if it has none."""
     sql = "SELECT conname FROM pg_constraint WHERE contype = 'p' AND conrelid = to_regclass(%s)"
@@ -116,3 +89,11 @@ def columns_used(connection: sa.Connection, table: str) -> int:
     """Return how many columns a table, which is quoted, has or has had."""
     sql = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
     return int(connection.exec_driver_sql(sql, (table,)).scalar_one())
+
+
+def origins(connection: sa.Connection, places: Sequence[tuple[int, int]]) -> list[Origin | None]:
+    """Return tables and views of our schema, and their columns, by the numbers of both."""
+    wanted = sorted({table for table, _ in places if table})
+    rows = connection.exec_driver_sql(_ORIGINS, (connection.info[SCHEMA], wanted)) if wanted else ()
+    known = {(table, number): Origin(name, column) for table, number, name, column in rows}
+    return [known.get(place) for place in places]

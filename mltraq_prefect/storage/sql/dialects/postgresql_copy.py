@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from mltraq_prefect.storage.sql.dialects.declared import ColumnType
+from mltraq_prefect.storage.sql.dialects.declarations import ColumnType
 from mltraq_prefect.storage.values.columns import Constant
 
 ROWS_A_CHUNK = 5_000

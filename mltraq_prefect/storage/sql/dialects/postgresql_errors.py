@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mltraq_prefect.storage.sql.dialects.declared import Trouble
+from mltraq_prefect.storage.sql.dialects.declarations import Trouble
 
 _SQLSTATES: dict[str, Trouble] = {
     "08": "unavailable",

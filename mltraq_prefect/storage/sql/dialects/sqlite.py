@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime
 import operator
 import os
-import re
 import sqlite3
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,8 +16,16 @@ import orjson
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage.sql.dialects.base import LOCK_SECONDS, Dialect, as_texts
-from mltraq_prefect.storage.sql.dialects.declared import Columns, ColumnType, Trouble
+from mltraq_prefect.storage.sql.dialects import sqlite_origins
+from mltraq_prefect.storage.sql.dialects.base import Dialect
+from mltraq_prefect.storage.sql.dialects.declarations import (
+    LOCK_SECONDS,
+    Columns,
+    ColumnType,
+    Origins,
+    Trouble,
+    as_texts,
+)
 from mltraq_prefect.storage.values import kinds
 from mltraq_prefect.storage.values.columns import Constant
 from mltraq_prefect.storage.values.kinds import Kind
@@ -33,10 +40,6 @@ _TROUBLES: dict[int, Trouble] = {
     sqlite3.SQLITE_IOERR_WRITE: "full",
     sqlite3.SQLITE_IOERR: "unavailable",
 }
-
-
-_ESCAPED = re.compile(r'[\x00-\x1f"\\]')
-"""Characters that JSON escapes."""
 
 
 ROWS_A_STATEMENT = 50
@@ -91,10 +94,10 @@ class SQLite(Dialect):
     placeholder = "?"
     reconnects = False
     counts_updates = True
-    has_views = True
     max_columns = 2000
     inline_bytes = 16_384
     ledger_options = "WITHOUT ROWID"  # one tree, by experiment and run, instead of two
+    series_options = "WITHOUT ROWID"
     nan = False
     negative_zero = False
     # SQLite lets any value into any column, so values are restored whatever their type is.
@@ -189,6 +192,20 @@ class SQLite(Dialect):
         self.begin(connection, write=False)
         connection.connection.driver_connection.set_authorizer(_reads)  # type: ignore[union-attr]
 
+    def origins(
+        self,
+        connection: sa.Connection,
+        cursor: Any,
+        sql: str,
+        are_whole: Callable[[Collection[str]], Collection[str]],
+    ) -> Origins:
+        """Ask another database, in memory, which is made for the statement."""
+        driver: Any = connection.connection.driver_connection
+        try:
+            return sqlite_origins.origins(driver, sql, are_whole)
+        finally:
+            driver.set_authorizer(_reads)
+
     def rekey(self, connection: sa.Connection, table: str) -> Sequence[str]:
         """Give the index that format 1 made another name: no primary key is added to a table."""
         sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND name = ?"
@@ -199,34 +216,6 @@ class SQLite(Dialect):
             f"DROP INDEX {self.quote(old)}",
             f'CREATE UNIQUE INDEX {self.quote(key_name(table))} ON {self.quote(table)} ("id_run")',
         )
-
-    def _encoded(self, text: str) -> str:
-        return f"CAST(x'{text.encode().hex()}' AS TEXT)"
-
-    def param(self, key: str, kind: Kind) -> str:
-        """Ask for type and value: JSON is parsed once. A path has no escapes for its key."""
-        if _ESCAPED.search(key):
-            found = "FROM json_each(r.params) WHERE key = " + self.literal(key)
-            type_, value = f"(SELECT type {found})", f"(SELECT atom {found})"
-            tree = f"(SELECT value {found})"
-        else:
-            path = self.literal(f'$."{key}"')
-            type_, value = f"json_type(r.params, {path})", f"json_extract(r.params, {path})"
-            tree = value
-        if kind is kinds.BOOL:
-            return f"CASE {type_} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"
-        if kind is kinds.INT:
-            return f"CASE WHEN {type_} IN ('integer', 'true', 'false') THEN {value} END"
-        if kind is kinds.FLOAT:
-            types = "'real', 'integer', 'true', 'false'"
-            return f"CASE WHEN {type_} IN ({types}) THEN CAST({value} AS REAL) END"
-        if kind is kinds.JSON:
-            return f"CASE WHEN {type_} IN ('object', 'array') THEN {tree} END"
-        return f"CASE {type_} WHEN 'text' THEN {value} END"
-
-    def view_statements(self, view: str, select: str) -> Sequence[str]:
-        """Make it anew: what hangs on it goes by its name."""
-        return (f"DROP VIEW IF EXISTS {view}", f"CREATE VIEW {view} AS {select}")
 
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Ask the schema: indexes share the tables' namespace."""

@@ -1,4 +1,4 @@
-"""What dialects declare and return, in their words."""
+"""What a dialect declares of its columns, and what it says of errors and of others' objects."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ there now: another process is changing it) a transaction is repeated.
 Columns = Sequence[Sequence[Any]]
 """The cells of many rows, a sequence a column."""
 
+SCHEMA = "mltraq schema"
+
+LOCK_SECONDS = 60
+"""How long a writer waits for another one."""
+
 
 class Dependent(NamedTuple):
     """Something of a user's that hangs on a table.
@@ -41,16 +46,20 @@ class Dependent(NamedTuple):
     column: str | None
 
 
-class Right(NamedTuple):
-    """What gives a view again what a user had given it.
+class Origin(NamedTuple):
+    """What a column of a result is: not what is computed of it.
 
     Attributes:
-        column: The column that it is about; None if it is the view.
-        statement: Does it.
+        relation: Name of the table or view.
+        column: Name of its column.
     """
 
-    column: str | None
-    statement: str
+    relation: str
+    column: str
+
+
+Origins = Sequence[Origin | None]
+"""The origin of each column of a result; None where it is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +77,8 @@ class ColumnType:
     width: int = 1
     adapt: Callable[[Sequence[Any]], list[Any]] | None = None
     restore: Callable[[Any], Any] | None = None
+
+
+def as_texts(cells: Sequence[Any]) -> list[Any]:
+    """Return cells as `str` shows them; None as it is."""
+    return [None if cell is None else str(cell) for cell in cells]

@@ -1,0 +1,198 @@
+"""Rows that an attempt logs, on their way out of it.
+
+They are collected in columns and handed over from time to time, so that a step can log often, and
+what it has logged is seen soon. Whoever takes them may be slow: then the step waits, and no more
+rows are collected.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import (
+    MISSING,
+    PLAIN,
+    LoggedRows,
+    Rows,
+    as_step,
+    check_key,
+    check_scalar,
+    packed,
+)
+
+HandOver = Callable[[LoggedRows, bool], None]
+"""Takes rows, and whether their attempt goes on, so that they shall be seen soon."""
+
+FLUSH_SECONDS = 0.3
+"""Rows are handed over after this time at most, in seconds."""
+
+ROWS_AT_ONCE = 10_000
+"""So many rows are handed over at once."""
+
+CHARACTERS_AT_ONCE = 1_000_000
+"""The same for the text in them."""
+
+
+class RowBuffer:
+    """The rows of one attempt; threads of the step may use it.
+
+    Args:
+        id_run: The run.
+        step: Name of the step.
+        hand_over: Takes the rows.
+    """
+
+    def __init__(self, id_run: str, step: str, hand_over: HandOver) -> None:
+        self._hand_over: Callable[[Rows, bool], None] = lambda rows, goes_on: hand_over(
+            LoggedRows(id_run, step, rows), goes_on
+        )
+        self._lock = threading.Lock()
+        self._order = threading.Lock()
+        self._is_open = True
+        self._pid = os.getpid()
+        self._first = 0
+        self._empty()
+
+    def _empty(self) -> None:
+        self._steps: list[int | None] = []
+        self._times: list[int] = []
+        self._columns: dict[str, list[Any]] = {}
+        self._characters = 0
+
+    def log(self, step: int | None, values: dict[str, Any]) -> None:
+        """Take a row.
+
+        Raises:
+            InvalidInput: It cannot be stored, or the attempt is over.
+        """
+        if step is not None:
+            step = as_step(step)
+        for key, value in values.items():
+            if type(value) not in PLAIN:
+                check_scalar(key, value)
+        with self._lock:
+            self._check_open()
+            self._append(step, values)
+            count = len(self._times)
+        if count >= ROWS_AT_ONCE or self._characters >= CHARACTERS_AT_ONCE:
+            self.flush()
+        elif count == 1:
+            _flusher.flush_soon(self)
+
+    def _check_open(self) -> None:
+        if not self._is_open or os.getpid() != self._pid:
+            raise InvalidInput(
+                "run.log: the step has ended, or this is another process than the step's; log in "
+                "the step itself, or in a thread that it waits for"
+            )
+
+    def _append(self, step: int | None, values: dict[str, Any]) -> None:
+        columns, count = self._columns, len(self._times)
+        if values.keys() != columns.keys():
+            for key in values.keys() - columns.keys():
+                check_key(key)
+            for key in values:
+                columns.setdefault(key, [MISSING] * count)
+            for key in columns.keys() - values.keys():
+                columns[key].append(MISSING)
+        for key, value in values.items():
+            columns[key].append(value)
+            if type(value) is str:
+                self._characters += len(value)
+        self._steps.append(step)
+        self._times.append(time.time_ns() // 1000)
+
+    def flush(self) -> None:
+        """Hand over what has been logged so far."""
+        with self._order:
+            if rows := self._taken():
+                self._hand_over(rows, True)
+
+    def close(self, *, is_retry: bool) -> None:
+        """Hand over the rest.
+
+        Args:
+            is_retry: Whether rows of an earlier attempt are to be replaced, even by none.
+        """
+        with self._order:
+            with self._lock:
+                self._is_open = False
+            if (rows := self._taken()) or (is_retry and not self._first):
+                self._hand_over(rows or Rows(0), False)
+
+    def _taken(self) -> Rows | None:
+        with self._lock:
+            if not self._times:
+                return None
+            steps, times, columns = self._steps, self._times, self._columns
+            first, self._first = self._first, self._first + len(times)
+            self._empty()
+        kept = {key: packed(values) for key, values in columns.items()}
+        return Rows(first, packed(steps), packed(times), kept)
+
+
+@contextmanager
+def logged_here(run: Run) -> Iterator[None]:
+    """Let the body of a ``with`` statement log rows of a run, which stay in memory."""
+
+    def keep(rows: LoggedRows, _goes_on: bool) -> None:
+        run.own_rows.put(rows.step, rows.rows)
+
+    rows = RowBuffer(run.id_run, "", keep)
+    _ = run.own_rows
+    run.log_to(rows)
+    try:
+        yield
+    finally:
+        run.log_to(None)
+        rows.close(is_retry=False)
+
+
+class _Flusher:
+    """The thread of a process that hands over what waits while a step is busy otherwise."""
+
+    def __init__(self) -> None:
+        self._waiting: list[RowBuffer] = []
+        self._lock = threading.Lock()
+        self._is_running = False
+
+    def flush_soon(self, buffer: RowBuffer) -> None:
+        """Flush a buffer within `FLUSH_SECONDS`."""
+        with self._lock:
+            self._waiting.append(buffer)
+            if self._is_running:
+                return
+            self._is_running = True
+        threading.Thread(target=self._run, name="mltraq row flusher", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(FLUSH_SECONDS)
+            with self._lock:
+                due, self._waiting = self._waiting, []
+                if not due:
+                    self._is_running = False
+                    return
+            for buffer in due:
+                with suppress(OSError):  # the parent has gone, and this worker is about to end
+                    buffer.flush()
+
+
+_flusher = _Flusher()
+
+
+def _forget() -> None:
+    """Start anew in a forked process, which does not have the thread."""
+    global _flusher
+    _flusher = _Flusher()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
