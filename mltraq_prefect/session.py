@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.checkpoints.selection import as_pending
 from mltraq_prefect.checkpoints.signing import signing_key
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.errors import InvalidInput, MltraqError
 from mltraq_prefect.experiment import Experiment, IfExists
 from mltraq_prefect.model.hints import no_attribute
+from mltraq_prefect.model.html import page
 from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.reports.session_page import session_page
 from mltraq_prefect.requirements import check_installed
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.frames import query_frame
@@ -71,6 +73,12 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({self._store.url!r})"
+
+    def _repr_html_(self) -> str:
+        try:
+            return session_page(self._store.url, self._store.ls())
+        except MltraqError as error:
+            return page(repr(self), str(error))
 
     if not TYPE_CHECKING:
 

@@ -31,6 +31,7 @@ class ReleasedFields:
     """
 
     parts = frozenset(("fields",))
+    reads = True
 
     def __init__(self, store: Store, experiment: str, runs: Runs, on_read: OnRead) -> None:
         self.lock = threading.Lock()

@@ -147,6 +147,7 @@ class _Copies:
     """
 
     parts = frozenset(("kwargs", "ledger"))
+    reads = False
 
     def __init__(self, before: FrozenRun, kwargs: FrozenValues) -> None:
         self.lock = threading.Lock()

@@ -18,7 +18,9 @@ from mltraq_prefect.experiment.stored import Stored
 from mltraq_prefect.model.definition import Definition
 from mltraq_prefect.model.grid import points
 from mltraq_prefect.model.hints import no_attribute
+from mltraq_prefect.model.html import note
 from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.notebook import runs_page
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.orchestration.current import inside_task
@@ -86,6 +88,13 @@ class Experiment(Stored):
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}, runs={len(self.runs)}, store={self._state.store.url!r})"
+
+    def _repr_html_(self) -> str:
+        url, revision = self._state.store.url, self._state.revision
+        stored = "not persisted yet" if revision is None else f"revision {revision}"
+        return runs_page(
+            f"Experiment {self.name}", self.runs.values(), note(f"{url}, {stored}"), self.fields
+        )
 
     # -- definition ------------------------------------------------------------------------------
 

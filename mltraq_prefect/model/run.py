@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import groupby, islice
-from operator import attrgetter
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -15,7 +13,9 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.description import describe
 from mltraq_prefect.model.frames import frame_of
 from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.logged_rows import all_logged
 from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.model.notebook import run_page
 from mltraq_prefect.model.series import OwnRows, Placed, RowLog, own_rows_of
 from mltraq_prefect.model.series_frames import frame_of_series
 from mltraq_prefect.model.source import Source
@@ -175,6 +175,15 @@ class Run:
             source: The source.
         """
         return self._source is source
+
+    def is_in_memory(self, part: str) -> bool:
+        """Return whether a part is there without reading the database.
+
+        Args:
+            part: Name of the part, such as ``fields``.
+        """
+        source = self._source
+        return source is None or not source.reads or part not in source.parts or self._has(part)
 
     def _has(self, part: str) -> bool:
         try:
@@ -346,6 +355,9 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.describe()}, fields={list(self.fields)}, state={self.ledger.state!r})"
 
+    def _repr_html_(self) -> str:
+        return run_page(self)
+
     def df(self, *, params: bool = False, ledger: bool = False) -> pd.DataFrame:
         """Return the fields of this run as a frame of one row; see `Runs.df`.
 
@@ -381,19 +393,3 @@ class Run:
         ) = state
         if rows:
             self._own_rows = OwnRows(rows[0])
-
-
-def all_logged(runs: Iterable[Run], at_once: int = 500) -> Iterator[tuple[str, list[Placed]]]:
-    """Yield id and series of runs; what is in a database is read for several at once.
-
-    Args:
-        runs: The runs.
-        at_once: For how many.
-    """
-    for source, same in groupby(runs, key=attrgetter("_source")):
-        while members := list(islice(same, at_once)):
-            ids = [run.id_run for run in members]
-            stored = {} if source is None else source.logged(ids)
-            for run in members:
-                own = OwnRows() if run._own_rows is None else run._own_rows
-                yield run.id_run, own.over(stored.get(run.id_run, ()))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.model.frames import frame_of
+from mltraq_prefect.model.notebook import runs_page
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.union import supersedes
 
@@ -119,3 +120,6 @@ class Runs(dict[str, Run]):
 
     def __repr__(self) -> str:
         return f"Runs({len(self)})"
+
+    def _repr_html_(self) -> str:
+        return runs_page(f"{len(self):,} runs", self.values())

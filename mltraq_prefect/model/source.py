@@ -17,9 +17,11 @@ class Source(Protocol):
 
     Attributes:
         parts: Names of the parts that it makes, such as ``fields``.
+        reads: Whether it reads the database for that.
     """
 
     parts: frozenset[str]
+    reads: bool
 
     @property
     def lock(self) -> AbstractContextManager[Any]:

@@ -42,6 +42,7 @@ class StoredRuns:
     """
 
     parts = frozenset(("params", "fields", "ledger"))
+    reads = False
 
     def __init__(
         self,

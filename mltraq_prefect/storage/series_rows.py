@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mltraq_prefect.model.run import Run, all_logged
+from mltraq_prefect.model.logged_rows import all_logged
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows, OwnRows, Rows, own_rows_of
 from mltraq_prefect.storage.records import Record, Snapshot
 

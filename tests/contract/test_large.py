@@ -116,6 +116,7 @@ class Elsewhere:
     """Would make fields again."""
 
     parts = frozenset(("fields",))
+    reads = False
 
 
 def test_a_loaded_value_is_kept_by_its_run_alone(store):
