@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mltraq_prefect.storage import (
@@ -12,12 +13,16 @@ from mltraq_prefect.storage import (
     run_tables,
     series_rows,
     series_tables,
+    unfinished,
+    views,
 )
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Written
 from mltraq_prefect.storage.series_plan import SeriesPlan
 from mltraq_prefect.storage.series_plan import make_plan as make_series_plan
 from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Right
+from mltraq_prefect.storage.values.param_columns import ParamColumns, extended
 from mltraq_prefect.storage.write_job import Job
 from mltraq_prefect.storage.write_plan import Plan, make_plan
 
@@ -28,6 +33,7 @@ class Creation:
 
     Attributes:
         plan: The runs.
+        params: The kinds of their params.
         rows: Their rows.
         series: What they have logged; None if nothing.
         own: Cells of the experiment's own fields.
@@ -35,6 +41,7 @@ class Creation:
     """
 
     plan: Plan
+    params: ParamColumns
     rows: rows.Rows | None
     series: SeriesPlan | None
     own: own_fields.Cells
@@ -49,9 +56,10 @@ def prepare(job: Job, limit: int) -> Creation:
     job.check_own(own, limit)
     sealed = job.sealed(record.id_experiment, limit)
     new = rows.rows_of(plan, range(len(record.runs)), job.dialect)
+    params = extended({}, [run.params for run in record.runs], job.dialect)
     logged = series_rows.of_record(record)
     series = make_series_plan(logged, None, job.dialect) if logged else None
-    return Creation(plan, new, series, own, sealed)
+    return Creation(plan, params, new, series, own, sealed)
 
 
 def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None) -> Written:
@@ -59,20 +67,35 @@ def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None
     entry = _entry(job, made, old)
     if old is None:
         run_tables.refuse_foreign(transaction, job.table, job.record.name)
+        views.refuse_foreign(transaction, job.record.name)
         entry = series_tables.begin(transaction, entry, made.series)
         entry.table = run_tables.create(transaction, job.table, job.table, made.plan.layout)
+        released = None
     else:
+        released = _released(transaction, old, entry)
         entry = series_tables.succeed(transaction, old, entry, made.series)
         entry.table, entry.retired = run_tables.succeed(transaction, old, made.plan.layout)
+        if job.dialect.ddl_commits and not entry.is_staged:
+            entry.view = views.make(transaction, entry)
+            unfinished.forget(transaction, job.table)
         _empty(transaction, old, entry)
     rows.insert(transaction, entry.id_experiment, entry.table, made.rows, first=0)
     if made.series is not None:
         series_tables.write(transaction, entry, made.series)
     if old is None or entry.table != job.table:
         run_tables.add_key(transaction, entry.table)
+    if not job.dialect.ddl_commits:
+        entry.view = views.make(transaction, entry, released)
     experiments_table.insert(transaction, entry, made.own)
     job.write_shared(transaction, entry.id_experiment, made.sealed)
     return job.all_written(entry, made.plan, range(entry.run_count))
+
+
+def _released(transaction: Transaction, old: Entry, entry: Entry) -> Sequence[Right] | None:
+    """Release the view of an experiment if the one that replaces it has another."""
+    if old.layout == entry.layout and views.mark(entry, transaction.dialect) == old.view:
+        return None
+    return views.release(transaction, old)
 
 
 def _empty(transaction: Transaction, old: Entry, entry: Entry) -> None:
@@ -93,6 +116,7 @@ def _entry(job: Job, made: Creation, old: Entry | None) -> Entry:
         run_count=len(job.record.runs),
         states=Counter(run.ledger.state for run in job.record.runs),
         layout=made.plan.layout,
+        params=made.params,
         properties={
             "created_at": now["updated_at"],
             **now,
@@ -100,4 +124,5 @@ def _entry(job: Job, made: Creation, old: Entry | None) -> Entry:
             "create": job.token,
         },
         revision=1 if old is None else old.revision + 1,
+        view=None if old is None else old.view,
     )

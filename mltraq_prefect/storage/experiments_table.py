@@ -17,6 +17,7 @@ from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
 from mltraq_prefect.storage.sql.schema import EXPERIMENTS, STATES, utc_now
 from mltraq_prefect.storage.values import layout as layouts
+from mltraq_prefect.storage.values import param_columns
 from mltraq_prefect.storage.values.layout import Layout
 from mltraq_prefect.storage.values.names import (
     is_helper,
@@ -24,6 +25,7 @@ from mltraq_prefect.storage.values.names import (
     series_name,
     table_name,
 )
+from mltraq_prefect.storage.values.param_columns import ParamColumns
 from mltraq_prefect.version import __version__
 
 
@@ -42,6 +44,8 @@ class Entry:
         series_retired: As `retired`, for the table of its series.
         is_renamed: Whether the table has got its own name since the index was written. A table
             that has the name that the index still gives is then an unfinished one.
+        params: The kinds of its params.
+        view: What its view was made of, see `views.mark`; None if it has none.
     """
 
     id_experiment: str
@@ -50,6 +54,7 @@ class Entry:
     run_count: int
     states: Mapping[str, int]
     layout: Layout
+    params: ParamColumns
     properties: dict[str, Any]
     revision: int
     retired: str | None = None
@@ -57,6 +62,7 @@ class Entry:
     series_table: str = ""
     series_retired: str | None = None
     is_renamed: bool = False
+    view: str | None = None
 
     def __post_init__(self) -> None:
         self.series_table = self.series_table or series_name(self.name)
@@ -121,12 +127,13 @@ def find_all(transaction: Transaction) -> list[Entry]:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    id_experiment, name, table, count, *more, properties, revision = row
+    id_experiment, name, table, count, *more, properties, revision, params = row
     *of_states, columns, series_columns = more
     try:
         known = json.loads(properties)
         is_ours = check_name(name, "experiment name") == name and table == table_name(name)
         now, retired = known.pop("table", table), known.pop("retired", None)
+        view = known.pop("view", None)
         series_table = known.pop("series_table", series_name(name))
         series_retired = known.pop("series_retired", None)
         is_ours = is_ours and is_table_of(now, name)
@@ -139,14 +146,25 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         reason = "its row in `experiments` is not as this package writes it"
         raise CorruptData(reason, experiment=name)
     _refuse_newer(known, name)
-    layout = layouts.parse(columns, name)
     states = dict(zip(STATES, of_states, strict=True))
     series = None
     if series_columns is not None:
         series = layouts.parse(series_columns, name, RESERVED)
     return Entry(
-        *(id_experiment, name, now, count, states, layout, known, revision, retired),
-        *(series, series_table, series_retired),
+        id_experiment,
+        name,
+        now,
+        count,
+        states,
+        layouts.parse(columns, name),
+        param_columns.parse(params, name),
+        known,
+        revision,
+        retired=retired,
+        series=series,
+        series_table=series_table,
+        series_retired=series_retired,
+        view=view,
     )
 
 
@@ -191,6 +209,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
     staged = {"table": entry.table, "retired": entry.retired} if entry.is_staged else {}
     if staged:
         staged |= {"series_table": entry.series_table, "series_retired": entry.series_retired}
+    own = {"view": entry.view, **staged}
     return (
         entry.id_experiment,
         entry.name,
@@ -199,6 +218,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         *(entry.states.get(state, 0) for state in STATES),
         layouts.dump(entry.layout),
         None if entry.series is None else layouts.dump(entry.series),
-        json.dumps(entry.properties | staged, ensure_ascii=False),
+        json.dumps(entry.properties | own, ensure_ascii=False),
         entry.revision,
+        param_columns.dump(entry.params),
     )

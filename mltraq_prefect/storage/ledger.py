@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, STEP_COLUMNS, LedgerEntry
 from mltraq_prefect.storage import standings
@@ -12,6 +12,8 @@ from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import column
 from mltraq_prefect.storage.values.kinds import BINARY, INT, JSON, KEY, Kind
+
+T = TypeVar("T")
 
 _RUN_COLUMNS = columns_of(LedgerEntry, RUN_COLUMNS)
 _MARKED = {name: _RUN_COLUMNS[name] for name in LedgerMark._fields if name in _RUN_COLUMNS}
@@ -36,7 +38,21 @@ LEDGER_COLUMNS: dict[str, LedgerColumn] = {
 }
 """Columns of `experiment_runs`, in their order."""
 
+PARAMS_TEXT = "params_text"
+"""Where the text of `params` is kept, if that is of a type that does not keep it."""
+
 LEDGER: dict[str, Kind] = {name: own.kind for name, own in LEDGER_COLUMNS.items()}
+
+
+def kept(columns: Mapping[str, T], dialect: Dialect) -> dict[str, T]:
+    """Return columns of the ledger by the names under which their cells are kept.
+
+    Where SQL sees the params as a document, their text is in a column beside it.
+    """
+    if not dialect.document or "params" not in columns:
+        return dict(columns)
+    return {PARAMS_TEXT if name == "params" else name: own for name, own in columns.items()}
+
 
 STATE: dict[str, Kind] = {name: kind for name, kind in LEDGER.items() if name not in KEYS}
 """The columns that change: those of a `LedgerMark`, the others of an entry, residual, standing."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mltraq_prefect.storage import rows, run_steps, tables
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.ledger import KEYS, STATE, ledger_columns
+from mltraq_prefect.storage.ledger import KEYS, STATE, kept, ledger_columns
 from mltraq_prefect.storage.merge_diff import Changes
 from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
@@ -164,7 +164,9 @@ def write(transaction: Transaction, updates: Updates, entry: Entry) -> None:
     for kinds, ids, columns in updates.ledger:
         positions = [updates.positions[id_run] for id_run in ids]
         keys = [Constant(entry.id_experiment, len(ids)), ids, positions]
-        found = transaction.update("experiment_runs", kinds, KEYS, [*columns, *keys])
+        found = transaction.update(
+            "experiment_runs", kept(kinds, transaction.dialect), KEYS, [*columns, *keys]
+        )
         if found is not None and found != len(ids):
             raise DriverError("moved", f"rows of {entry.name!r} in experiment_runs are gone")
     run_steps.insert(transaction, entry.id_experiment, updates.steps)

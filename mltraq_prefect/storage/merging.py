@@ -23,6 +23,7 @@ from mltraq_prefect.storage import (
     stored_runs,
     tables,
     unfinished,
+    views,
 )
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merge_diff import Changes, find_changes
@@ -31,9 +32,11 @@ from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
 from mltraq_prefect.storage.series_plan import SeriesPlan
 from mltraq_prefect.storage.series_plan import make_plan as make_series_plan
 from mltraq_prefect.storage.sql.connections import Database, Transaction
+from mltraq_prefect.storage.sql.dialects import Right
 from mltraq_prefect.storage.stored_runs import States, StoredCells
 from mltraq_prefect.storage.values.cells import UNCHANGED
 from mltraq_prefect.storage.values.layout import Layout
+from mltraq_prefect.storage.values.param_columns import ParamColumns, extended
 from mltraq_prefect.storage.write_job import Job
 from mltraq_prefect.storage.write_plan import Plan, make_plan, moved
 
@@ -95,6 +98,7 @@ class Merger:
         return Merge(
             basis=basis,
             plan=plan,
+            params=uncollected(self._params, plan, changes, base),
             changes=changes,
             new=uncollected(self._rows, plan, changes.new),
             updates=uncollected(
@@ -202,6 +206,11 @@ class Merger:
             return None
         return make_series_plan(logged, base.series, self._job.dialect, self._fixed_series)
 
+    def _params(self, plan: Plan, changes: Changes, base: Entry) -> ParamColumns:
+        """Return the kinds of params, with those of the runs that are written."""
+        written = [plan.record.runs[index].params for index in (*changes.new, *changes.indexes())]
+        return extended(base.params, written, self._job.dialect)
+
     def _rows(self, plan: Plan, indexes: list[int]) -> rows.Rows | None:
         """Encode the rows of new runs, unless that was done before."""
         if self._new is None or self._new[0] is not plan or self._new[1] != indexes:
@@ -240,7 +249,8 @@ class Merger:
         is_same = not indexes and entry == current and merge.own is None and merge.series is None
         if is_same and merge.sealed is None:
             return self._job.written(current, merge.part(None), 0, [], list(plan.fields))
-        if self._is_fixed(transaction, plan, current):
+        is_fixed, released = self._retyped(transaction, plan, current)
+        if is_fixed:
             return None
         if merge.series is not None:
             extended = series_tables.extend(transaction, entry, merge.series)
@@ -250,6 +260,7 @@ class Merger:
             entry = extended
         own = current.table
         run_tables.reshape(transaction, own, own, current.layout, plan.layout)
+        entry.view = views.make(transaction, entry, released)
         first = None
         if changes.new:
             first = 1 + tables.last_position(transaction, current.id_experiment)
@@ -291,14 +302,23 @@ class Merger:
             and stored_runs.is_same(transaction, current, basis.unread)
         )
 
-    def _is_fixed(self, transaction: Transaction, plan: Plan, current: Entry) -> bool:
-        """Change the kinds of columns; return whether some cannot be changed, and none was."""
+    def _retyped(
+        self, transaction: Transaction, plan: Plan, current: Entry
+    ) -> tuple[bool, Sequence[Right] | None]:
+        """Change the kinds of columns.
+
+        Returns:
+            Whether some cannot be changed, and none was; and what was released of the view.
+        """
         retyped = plan.retyped()
         fixed = tables.fixed(transaction, current.table, retyped)
-        if not fixed:
+        released = views.release(transaction, current) if retyped and not fixed else None
+        if retyped and not fixed:
             fixed = tables.retype(transaction, current.table, retyped, plan.layout)
+        if fixed and released is not None:
+            views.make(transaction, current, released)
         self._fixed |= fixed
-        return bool(fixed)
+        return bool(fixed), released
 
     def _entry(self, merge: Merge, current: Entry) -> Entry:
         changes = merge.changes
@@ -307,6 +327,7 @@ class Merger:
             run_count=current.run_count + len(changes.new),
             states=merge.states_after(current),
             layout=merge.plan.layout if changes.new or changes.cells else current.layout,
+            params=merge.params,
         )
 
 
@@ -319,9 +340,9 @@ def _states(
     return lambda: (made(), left)
 
 
-def _shape(entry: Entry) -> tuple[str, str, Layout]:
+def _shape(entry: Entry) -> tuple[str, str, Layout, ParamColumns]:
     """Return what statements about an experiment's runs are made of."""
-    return entry.id_experiment, entry.table, entry.layout
+    return entry.id_experiment, entry.table, entry.layout, entry.params
 
 
 def _made(value: bytes | None) -> Callable[[], OwnFields]:

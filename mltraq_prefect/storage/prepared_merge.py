@@ -13,6 +13,7 @@ from mltraq_prefect.storage.merge_rows import Updates
 from mltraq_prefect.storage.records import Part
 from mltraq_prefect.storage.series_plan import SeriesPlan
 from mltraq_prefect.storage.stored_runs import States, StoredCells
+from mltraq_prefect.storage.values.param_columns import ParamColumns
 from mltraq_prefect.storage.write_plan import Plan
 
 OwnFields = tuple[bytes | None] | None
@@ -51,6 +52,7 @@ class Merge:
     Attributes:
         basis: What it was compared with.
         plan: The runs.
+        params: The kinds of all params that the experiment will have.
         changes: What of them is to be written.
         new: Rows of the new ones.
         updates: New cells of the others.
@@ -61,6 +63,7 @@ class Merge:
 
     basis: Basis
     plan: Plan
+    params: ParamColumns
     changes: Changes
     new: rows.Rows | None
     updates: Updates

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.storage import large_values, run_steps
-from mltraq_prefect.storage.ledger import LEDGER, ledger_columns
+from mltraq_prefect.storage.ledger import LEDGER, kept, ledger_columns
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant, column, picked
@@ -77,7 +77,8 @@ def insert(
     transaction.insert(table, {"id_run": KEY, **rows.kinds}, [rows.ids, *cells])
     count = len(rows.ids)
     key = [Constant(id_experiment, count), rows.ids, [*range(first, first + count)]]
-    transaction.insert("experiment_runs", LEDGER, [*key, *rows.ledger])
+    kinds = kept(LEDGER, transaction.dialect)
+    transaction.insert("experiment_runs", kinds, [*key, *rows.ledger])
     run_steps.insert(transaction, id_experiment, _from(first, rows.steps))
 
 

@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mltraq_prefect.errors import ForeignTable, StoreError
-from mltraq_prefect.storage import experiments_table, unfinished
+from mltraq_prefect.storage import experiments_table, unfinished, views
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.dialects import Right
 from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, create_table
 from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.layout import Column, Layout
@@ -23,6 +24,7 @@ from mltraq_prefect.storage.values.names import (
     key_name,
     series_of,
     table_name,
+    view_name,
 )
 from mltraq_prefect.storage.values.placement import OF_RUNS
 
@@ -160,15 +162,18 @@ def refuse_dependents(
     Raises:
         StoreError: Something hangs on it; names it.
     """
-    dependents = [
-        dependent.what
+    view = view_name(entry.name)
+    found = {
+        dependent.what: f"table {entry.table}"
         for dependent in transaction.dependents(entry.table)
         if columns is None or dependent.column in columns
-    ]
-    if dependents:
+    }
+    if entry.view is not None and found.pop(f"view {view}", ""):  # it would have to go
+        found |= {own.what: f"view {view}" for own in transaction.dependents(view)}
+    if found:
         raise StoreError(
-            f"experiment {entry.name!r} cannot be {what}, as "
-            f"{', '.join(dict.fromkeys(dependents))} depends on its table {entry.table}; "
+            f"experiment {entry.name!r} cannot be {what}, as {', '.join(found)} depends on its "
+            f"{' and '.join(dict.fromkeys(found.values()))}; "
             "drop that first, and make it again afterwards"
         )
 
@@ -207,6 +212,8 @@ def recover(transaction: Transaction, own: str, entry: Entry | None) -> Entry | 
         return entry
     if entry is not None and entry.is_staged:
         entry = settle(transaction, entry)
+    elif entry is not None and unfinished.is_noted(transaction, own):
+        entry = _with_view(transaction, entry, released=())
     unfinished.undo(transaction, own, _columns_of(own, entry))
     return entry
 
@@ -227,6 +234,8 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
     own, quote = table_name(entry.name), transaction.quote
     if not entry.is_renamed:
         moves = _moves(transaction, entry, entry.table, own, entry.retired)
+        if len(moves) > 1:
+            views.narrow(transaction, entry, transaction.columns(own))
         series = (entry.series_table, series_of(own), entry.series_retired)
         moves += _moves(transaction, entry, *series)
         names = [(quote(old), quote(new)) for old, new in moves]
@@ -234,8 +243,16 @@ def settle(transaction: Transaction, entry: Entry) -> Entry:
             transaction.run(statement)
     settled = replace(entry, table=own, retired=None, is_renamed=False)
     settled = replace(settled, series_table=series_of(own), series_retired=None)
-    experiments_table.update(transaction, settled)
-    return settled
+    return _with_view(transaction, settled)
+
+
+def _with_view(
+    transaction: Transaction, entry: Entry, released: Sequence[Right] | None = None
+) -> Entry:
+    """Make the view of an experiment as its entry says, and write down that it has it."""
+    entry.view = views.make(transaction, entry, released)
+    experiments_table.update(transaction, entry)
+    return entry
 
 
 def _moves(
@@ -259,12 +276,13 @@ def set_aside(transaction: Transaction, entry: Entry) -> None:
     Whoever may not drop it may not rename it either: then nothing has been deleted.
     """
     own, quote = entry.table, transaction.quote
-    aside = replace(entry, table=_noted(transaction, own))
+    aside = replace(entry, table=_noted(transaction, own), view=None)
     moves = [(own, aside.table)]
     if entry.series is not None:
         aside.series_table = _noted(transaction, own)
         moves.append((entry.series_table, aside.series_table))
     experiments_table.update(transaction, aside)
+    views.drop(transaction, entry)
     for statement in transaction.dialect.rename([(quote(old), quote(new)) for old, new in moves]):
         transaction.run(statement)
 
@@ -284,6 +302,7 @@ def delete(transaction: Transaction, entry: Entry) -> None:
         unfinished.undo(transaction, own, {})  # which commits first
     else:
         clear(transaction, entry)
+        views.drop(transaction, entry)
         drop(transaction, own)
         if entry.series is not None:
             drop(transaction, entry.series_table)

@@ -11,7 +11,7 @@ from typing import Any
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.ledger import LEDGER_COLUMNS
+from mltraq_prefect.storage.ledger import LEDGER_COLUMNS, kept
 from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
 from mltraq_prefect.storage.sql.schema import STATES
@@ -169,7 +169,8 @@ def ledger(
         where: A further condition.
     """
     condition, values = where
-    sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?{condition}"
+    columns = ", ".join(kept(dict.fromkeys(names), transaction.dialect))
+    sql = f"SELECT {columns} FROM experiment_runs WHERE id_experiment = ?{condition}"
     makers = [LEDGER_COLUMNS[name].maker(transaction.dialect) for name in names]
     own = (entry.id_experiment, *values)
     return _selected(transaction, sql, "AND", own, _few(ids, entry), makers)

@@ -26,9 +26,21 @@ def note(transaction: Transaction, owner: str, table: str, columns: Iterable[str
         )
 
 
-def forget(transaction: Transaction, owner: str) -> None:
-    """Forget the notes about an experiment: everything that they name belongs to it now."""
-    transaction.run("DELETE FROM experiment_unfinished WHERE owner = ?", (owner,))
+def is_noted(transaction: Transaction, owner: str, table: str | None = None) -> bool:
+    """Return whether something of this name is written down; anything, if it is None."""
+    sql = "SELECT 1 FROM experiment_unfinished WHERE owner = ?"
+    if table is None:
+        return bool(transaction.rows(f"{sql} LIMIT 1", (owner,)))
+    return bool(transaction.rows(f"{sql} AND table_name = ? LIMIT 1", (owner, table)))
+
+
+def forget(transaction: Transaction, owner: str, table: str | None = None) -> None:
+    """Forget the notes about an experiment, or one thing: what they name belongs to it now."""
+    sql = "DELETE FROM experiment_unfinished WHERE owner = ?"
+    if table is None:
+        transaction.run(sql, (owner,))
+    else:
+        transaction.run(f"{sql} AND table_name = ?", (owner, table))
 
 
 def undo(transaction: Transaction, owner: str, columns: Mapping[str, Collection[str]]) -> None:

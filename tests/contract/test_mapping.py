@@ -54,7 +54,8 @@ def test_rule_of_mixed_fields(store, values, kind, type_, cells):
 
 
 def test_names():
-    assert re.fullmatch(r"a_b_x[0-9a-f]{12}", column_name("a b", set()))
+    assert re.fullmatch(r"a_b_x[0-9a-f]{12}", column_name("a b", {"a_b"}))
+    assert column_name("val/accuracy", set()) == "val_accuracy"
 
 
 def test_json_functions(store):

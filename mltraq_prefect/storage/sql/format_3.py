@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import count
 
 from mltraq_prefect.storage import standings
+from mltraq_prefect.storage.sql import format_3_views
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.format_2 import Change
 from mltraq_prefect.storage.sql.schema import (
@@ -119,7 +120,12 @@ def _rebuild(transaction: Transaction, table: str) -> None:
         transaction.run(statement)
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_add_places, _add_series, add_tables)
+TABLE_CHANGES: tuple[Change, ...] = (
+    _add_places,
+    _add_series,
+    add_tables,
+    *format_3_views.TABLE_CHANGES,
+)
 VALUE_CHANGES: tuple[Change, ...] = (
     _number_runs,
     _place_steps,
@@ -127,4 +133,5 @@ VALUE_CHANGES: tuple[Change, ...] = (
     _count_states,
     _change_keys,
     add_indexes,
+    *format_3_views.VALUE_CHANGES,
 )

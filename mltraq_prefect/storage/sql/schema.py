@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
-from mltraq_prefect.storage.ledger import LEDGER, LEDGER_KEY
+from mltraq_prefect.storage.ledger import LEDGER, LEDGER_KEY, PARAMS_TEXT, kept
 from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
 from mltraq_prefect.storage.series_parts import PARTS, PARTS_KEY
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
@@ -36,6 +36,7 @@ EXPERIMENTS: dict[str, Kind] = {
     "residual": BINARY,
     "properties": JSON,
     "revision": INT,
+    "param_columns": TEXT,
 }
 PICKLES: dict[str, Kind] = {"id_experiment": KEY, "pickle": BINARY}
 FORMATS: dict[str, Kind] = {"version": INT, "package": TEXT, "applied_at": DATETIME}
@@ -132,7 +133,19 @@ def create_fixed(transaction: Transaction, table: str, name: str) -> None:
     """Create a fixed table, perhaps under another name."""
     columns, key, unique = TABLES[table]
     options = transaction.dialect.ledger_options if table in LEDGERS else ""
-    create_table(transaction, name, columns, key, unique, options)
+    kinds = kept(columns, transaction.dialect)
+    create_table(transaction, name, kinds, key, unique, options)
+    add_document(transaction, name, columns)
+
+
+def add_document(transaction: Transaction, table: str, columns: Mapping[str, Kind]) -> None:
+    """Add the column in which SQL sees the params of runs, where it is not that of their text."""
+    type_ = transaction.dialect.document
+    if PARAMS_TEXT in kept(columns, transaction.dialect) and type_:
+        transaction.run(
+            f"ALTER TABLE {table} ADD COLUMN params {type_} "
+            f"GENERATED ALWAYS AS (CAST({PARAMS_TEXT} AS {type_})) STORED"
+        )
 
 
 def add_indexes(transaction: Transaction) -> None:

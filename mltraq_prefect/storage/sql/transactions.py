@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -140,6 +140,19 @@ class Transaction:
                     attempt.rollback()
         except sa.exc.DBAPIError as error:
             if self.dialect.trouble(error.orig or error) != "other":
+                raise
+            return False
+        return True
+
+    def permits(self, statements: Sequence[str]) -> bool:
+        """Run statements that define something, or none of them if this user may not."""
+        has_savepoint = self.dialect.savepoints and not self.dialect.ddl_commits
+        try:
+            with self.connection.begin_nested() if has_savepoint else nullcontext():
+                for statement in statements:
+                    self.run(statement)
+        except sa.exc.DBAPIError as error:
+            if self.dialect.trouble(error.orig or error) != "read-only":
                 raise
             return False
         return True

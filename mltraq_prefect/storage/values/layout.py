@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage.values.kinds import OF_FIELDS, Kind
-from mltraq_prefect.storage.values.names import column_name, is_column_of
+from mltraq_prefect.storage.values.names import column_name, is_column_of, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ class Space:
         max_columns: How many a table of this backend can have, those included.
         max_row: How many bytes the columns of one row can take inside its page.
         widths: Bytes that a column of a kind takes there at most.
+        keys: Keys of the fields that it is for: one of which is a name gets that name.
     """
 
     def __init__(
@@ -102,10 +103,12 @@ class Space:
         max_columns: int,
         max_row: int,
         widths: Mapping[Kind, int],
+        keys: Iterable[str] = (),
     ) -> None:
         placed = [column for column in layout.values() if column.name is not None]
         self._taken = {*fixed} | {str(column.name).lower() for column in placed}
         self._columns = max_columns - len(fixed) - len(placed)
+        self._wanted = {key.lower() for key in keys if readable(key) == key}
         self._widths = widths
         kinds = (*fixed.values(), *(column.kind for column in placed))
         self._bytes = max_row - sum(widths[kind] for kind in kinds)
@@ -115,7 +118,8 @@ class Space:
         width = self._widths[kind]
         if self._columns < 1 or self._bytes < width:
             return None
-        name = column_name(key, self._taken)
+        own = readable(key) == key
+        name = column_name(key, self._taken if own else self._taken | self._wanted)
         self._taken.add(name.lower())
         self._columns -= 1
         self._bytes -= width

@@ -1,10 +1,11 @@
 """Physical names of tables and columns.
 
-A name is its own physical name wherever every backend carries it unchanged. Any other becomes an
-ASCII slug and a hash of the exact name, so that no two names ever share a table or a column.
+A name is its own physical name wherever every backend carries it unchanged. The name of any other
+table is an ASCII slug and a hash of the exact name, so that no two names ever share a table. The
+name of a column is a slug alone if no other column of its table has that name.
 
-Tables of runs begin with ``e_``, those of their series with ``s_``. Helper tables and keys begin
-with ``mltraq_``, so that none can meet another.
+Tables of runs begin with ``e_``, their views with ``v_``, the tables of their series with ``s_``.
+Helper tables and keys begin with ``mltraq_``, so that none can meet another.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ def is_table_of(table: object, experiment: str) -> bool:
     return table in (own, "new_" + own.removeprefix("e_")) or is_helper(table)
 
 
+def view_name(experiment: str) -> str:
+    """Return the name of the view of an experiment's runs; as injective as that of its table."""
+    return "v_" + table_name(experiment).removeprefix("e_")
+
+
 def helper_name() -> str:
     """Return a new, unique name for a temporary table."""
     return f"mltraq_{uuid.uuid4().hex}"
@@ -98,16 +104,29 @@ def checked_identifier(name: object) -> str:
     return name
 
 
-def column_name(key: str, taken: Collection[str]) -> str:
-    """Return the name of the column of a field.
+def column_name(key: str, taken: Collection[str], prefix: str = "") -> str:
+    """Return the name of the column of a field, or of a param or fact of a run.
 
     Args:
-        key: Key of the field.
-        taken: Lower-case names of the columns that the table has already.
+        key: Its key.
+        taken: Lower-case names that other columns have, or shall get.
+        prefix: What tells it from a column that has its name.
     """
-    if _can_be_column(key) and key.lower() not in taken:
-        return key
-    return _hashed(key, key)
+    plain, hashed = _plain(key), _hashed(key, key)
+    for name in dict.fromkeys((plain, prefix + plain)):
+        if _can_be_column(name) and name.lower() not in taken:
+            return name
+    return prefix + hashed if hashed.lower() in taken else hashed
+
+
+def readable(key: str) -> str | None:
+    """Return the name that the column of a key gets if no other has it; None if it gets a hash."""
+    plain = _plain(key)
+    return plain if _can_be_column(plain) else None
+
+
+def _plain(key: str) -> str:
+    return key if _COLUMN.fullmatch(key) else _slug(key)
 
 
 def step_key(step: str) -> str:
@@ -117,11 +136,11 @@ def step_key(step: str) -> str:
 
 def is_column_of(name: object, key: str) -> bool:
     """Return whether `column_name` can have given a field a column of this name."""
-    return (name == key and _can_be_column(key)) or name == _hashed(key, key)
+    return name in (readable(key), _hashed(key, key))
 
 
-def _can_be_column(key: str) -> bool:
-    return _is_portable(key, _COLUMN) and key.lower() not in _RESERVED
+def _can_be_column(name: str) -> bool:
+    return _is_portable(name, _COLUMN) and name.lower() not in _RESERVED
 
 
 def _is_portable(name: str, pattern: re.Pattern[str]) -> bool:
@@ -133,9 +152,12 @@ def _is_portable(name: str, pattern: re.Pattern[str]) -> bool:
 
 
 def _hashed(text: str, exact: str) -> str:
-    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^A-Za-z0-9]+", "_", letters).strip("_")[:30]
-    if not slug or slug[0].isdigit():
-        slug = f"n{slug}"
     digest = hashlib.blake2b(exact.encode(), digest_size=6).hexdigest()
-    return f"{slug}_x{digest}"
+    return f"{_slug(text, 30) or 'n'}_x{digest}"
+
+
+def _slug(text: str, most: int | None = None) -> str:
+    """Return the ASCII letters and digits of a text, joined by ``_``; perhaps none."""
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", letters).strip("_")[:most]
+    return f"n{slug}" if slug[:1].isdigit() else slug

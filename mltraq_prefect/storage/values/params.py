@@ -13,6 +13,8 @@ from mltraq_prefect.errors import CorruptData, UnsupportedType
 from mltraq_prefect.model.identity import canonical, reference
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.values.guesses import guessed
+from mltraq_prefect.storage.values.kinds import BINARY, BYTES, JSON
 from mltraq_prefect.storage.values.kinds.texts import clean
 from mltraq_prefect.storage.values.residuals import Exact
 
@@ -79,13 +81,15 @@ def _object(parts: Mapping[str, str]) -> str:
 
 
 def _shown(value: Any, size: int, dialect: Dialect) -> str:
-    """Return JSON that is close to a value, given the size of its envelope in bytes."""
+    """Return JSON of what SQL sees of a value, given the size of its envelope in bytes."""
     if size > MOST_BYTES:
         return _text(f"<{size:,} bytes>", dialect)
-    projected = project_json([value])
-    if projected is None or (not dialect.nul and "\\u0000" in projected):
-        return _text(_str(value), dialect)
-    return projected[1:-1]
+    guess = guessed(value, dialect)
+    if guess.kind is None or guess.kind is JSON:
+        return guess.cell or "null"
+    shown = _str(value) if guess.kind in (BINARY, BYTES) else guess.cell
+    projected = project_json([shown])
+    return _text(_str(shown), dialect) if projected is None else projected[1:-1]
 
 
 def _text(text: str, dialect: Dialect) -> str:

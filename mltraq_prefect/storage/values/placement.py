@@ -35,7 +35,7 @@ def layout_for(
         has = len(fixed) + sum(column.name is not None for column in base.values())
         most = min(most, has + columns_left)
     widths = {kind: type_.width for kind, type_ in dialect.types.items()}
-    space = Space(fixed, base, most, dialect.max_row, widths)
+    space = Space(fixed, base, most, dialect.max_row, widths, fields)
     for key, projected in fields.items():
         known = base.get(key)
         name = space.reserve(key, projected.kind) if known is None else known.name

@@ -11,6 +11,7 @@ from mltraq_prefect.storage.sql.dialects.declarations import (
     Dependent,
     Origin,
     Origins,
+    Right,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.mariadb import MariaDB
@@ -27,6 +28,7 @@ __all__ = [
     "Dialect",
     "Origin",
     "Origins",
+    "Right",
     "Trouble",
 ]
 

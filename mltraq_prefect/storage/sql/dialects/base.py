@@ -6,6 +6,7 @@ written in bulk, how a transaction begins and what is locked in it, and what its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,10 +17,13 @@ from mltraq_prefect.storage.sql.dialects.declarations import (
     ColumnType,
     Dependent,
     Origins,
+    Right,
     Trouble,
 )
 from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.names import checked_identifier
+
+_PLAIN = re.compile(r"[A-Za-z0-9_ ./$\"-]*")
 
 
 class Dialect:
@@ -43,6 +47,9 @@ class Dialect:
         savepoints: Whether a part of a transaction can be undone.
         ddl_commits: Whether a statement that changes a table commits the transaction.
         reconnects: Whether a lost connection is worth waiting for.
+        document: The type in which SQL sees the params of runs, if it does not keep their text; the
+            text is then kept beside.
+        has_views: Whether experiments get a view, for which `param` is needed.
         binds_lists: Whether a parameter can be a list, which SQL sees as an array.
         has_all_rows: Whether the driver keeps all rows of a query in memory, so that they can be
             fetched after the transaction has ended.
@@ -70,7 +77,8 @@ class Dialect:
         names: Names of tables to look for.
         name: A name: of a column or table to quote, or of a lock.
         column: Name of a column, quoted.
-        key: Names of the columns of a primary key.
+        key: Names of the columns of a primary key, or the key of a param.
+        view: Name of a view, not quoted.
         sql: A statement.
         write: Whether the transaction, or the connection, is going to write.
         kinds: The kinds of the columns, by name.
@@ -104,6 +112,8 @@ class Dialect:
     negative_zero: ClassVar[bool] = True
     nul: ClassVar[bool] = True
     savepoints: ClassVar[bool] = True
+    document: ClassVar[str] = ""
+    has_views: ClassVar[bool] = False
     binds_lists: ClassVar[bool] = False
     ddl_commits: ClassVar[bool] = False
     inline_bytes: ClassVar[int | None] = None
@@ -169,6 +179,44 @@ class Dialect:
         Transactions find it in the ``info`` of their connection, by the key `SCHEMA`.
         """
         return None
+
+    def literal(self, text: str) -> str:
+        """Return a text as a statement has it that may go through any driver and any other text.
+
+        It has no other characters than ASCII letters, digits and ``_ ./-$"``, unless encoded.
+        """
+        return f"'{text}'" if _PLAIN.fullmatch(text) else self._encoded(text)
+
+    def _encoded(self, text: str) -> str:
+        raise NotImplementedError
+
+    def param(self, key: str, kind: Kind) -> str:
+        """Return the expression for a param in the JSON text, or document, ``r.params``.
+
+        Its value is NULL where the param is missing, or a value of another kind.
+
+        Args:
+            key: Its key.
+            kind: One of `OF_PARAMS`.
+        """
+        raise NotImplementedError
+
+    def view_statements(self, view: str, select: str) -> Sequence[str]:
+        """Return statements that make a view, in the place of one that there is.
+
+        Args:
+            view: Its quoted name.
+            select: What it selects.
+        """
+        return (f"CREATE OR REPLACE VIEW {view} AS {select}",)
+
+    def view_rights(self, connection: sa.Connection, view: str) -> Sequence[Right]:
+        """Return the owner and the grants of a view, where they are lost when it is made anew."""
+        return ()
+
+    def view_columns(self, connection: sa.Connection, view: str) -> Sequence[str]:
+        """Return the columns of a view in their order, where what hangs on it holds them fast."""
+        return ()
 
     def same_text(self, column: str) -> str:
         """Return the condition that a text is a parameter, blanks at its end included."""

@@ -46,6 +46,18 @@ class Dependent(NamedTuple):
     column: str | None
 
 
+class Right(NamedTuple):
+    """What gives a view again what a user had given it.
+
+    Attributes:
+        column: The column that it is about; None if it is the view.
+        statement: Does it.
+    """
+
+    column: str | None
+    statement: str
+
+
 class Origin(NamedTuple):
     """What a column of a result is: not what is computed of it.
 

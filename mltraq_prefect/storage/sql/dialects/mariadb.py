@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
+import orjson
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput, QueryFailed
@@ -51,6 +52,14 @@ _MULTI_STATEMENTS = 1 << 16
 """The flag of the protocol."""
 
 
+_CASTS = {
+    kinds.INT: "SIGNED",
+    kinds.FLOAT: "DOUBLE",
+    kinds.DATE: "DATE",
+    kinds.DATETIME: "DATETIME(6)",
+}
+
+
 _ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
 
 _OUTSIDE = 42
@@ -70,6 +79,7 @@ class MariaDB(Dialect):
 
     name = "mariadb"
     has_all_rows = True
+    has_views = True
     driver = "pymysql"
     driver_versions = ">=1.1"
     example = "mysql+pymysql://user@host/database"
@@ -132,6 +142,30 @@ class MariaDB(Dialect):
                 f"least(@@innodb_lock_wait_timeout, {LOCK_SECONDS}) "
                 "/*!80000 , information_schema_stats_expiry = 0 */"
             )
+
+    def _encoded(self, text: str) -> str:
+        return f"CONVERT(x'{text.encode().hex()}' USING utf8mb4)"
+
+    def param(self, key: str, kind: Kind) -> str:
+        """Ask for type and text of the value."""
+        params, name = "r.params", orjson.dumps(key).decode()
+        if key.startswith("-"):  # MariaDB takes it for the sign of an index, escaped or not
+            other = f'"mltraq {name[1:]}'
+            params = f"REPLACE({params}, {self.literal(f'{name}:')}, {self.literal(f'{other}:')})"
+            name = other
+        found = f"JSON_EXTRACT({params}, {self.literal(f'$.{name}')})"
+        type_, text = f"JSON_TYPE({found})", f"JSON_UNQUOTE({found})"
+        if kind is kinds.JSON:
+            return f"CASE WHEN {type_} IN ('OBJECT', 'ARRAY') THEN {found} END"
+        if kind is kinds.TEXT:
+            return f"CASE {type_} WHEN 'STRING' THEN {text} END"
+        truth = f"WHEN 'BOOLEAN' THEN {text} = 'true'"
+        if kind is kinds.BOOL:
+            return f"CASE {type_} {truth} END"
+        cast = f"CAST({text} AS {_CASTS[kind]})"
+        if not kind.is_numeric:
+            return f"CASE {type_} WHEN 'STRING' THEN {cast} END"
+        return f"CASE {type_} WHEN 'INTEGER' THEN {cast} WHEN 'DOUBLE' THEN {cast} {truth} END"
 
     def same_text(self, column: str) -> str:
         """Compare bytes: texts are equal to others with more blanks at their end."""

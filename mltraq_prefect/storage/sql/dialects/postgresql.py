@@ -16,6 +16,7 @@ from mltraq_prefect.storage.sql.dialects.declarations import (
     Columns,
     Dependent,
     Origins,
+    Right,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.postgresql_copy import (
@@ -59,6 +60,8 @@ class PostgreSQL(Dialect):
     alters_keys = True
     counts_updates = True
     binds_lists = True
+    has_views = True
+    document = "JSONB"  # JSON has no equality
     argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "prepare_threshold": lambda text: None if text.lower() in ("", "none") else int(text)
     }
@@ -89,11 +92,21 @@ class PostgreSQL(Dialect):
         return {"client_encoding": "utf8", "autocommit": False, **super().connect_args(url)}
 
     def prepare(self, connection: Any) -> None:
-        """Read JSON as the text that was written."""
+        """Read JSON as text."""
         from psycopg.types.string import TextBinaryLoader, TextLoader
 
-        connection.adapters.register_loader("json", TextLoader)
-        connection.adapters.register_loader("json", TextBinaryLoader)
+        class Document(TextBinaryLoader):
+            """A document: a byte says of which version its text is."""
+
+            def load(self, data: Any) -> Any:
+                return super().load(data[1:])
+
+        for name, loaders in (
+            ("json", (TextLoader, TextBinaryLoader)),
+            ("jsonb", (TextLoader, Document)),
+        ):
+            for loader in loaders:
+                connection.adapters.register_loader(name, loader)
 
     def cursor(self, connection: Any) -> Any:
         """Let the server send cells as it has them: its text of them takes longer to read."""
@@ -102,6 +115,33 @@ class PostgreSQL(Dialect):
     def schema(self, connection: sa.Connection) -> str | None:
         """Follow the search path once."""
         return postgresql_catalog.schema(connection)
+
+    def _encoded(self, text: str) -> str:
+        codes = map(ord, text)
+        return "E'" + "".join(f"\\u{c:04x}" if c < 1 << 16 else f"\\U{c:08x}" for c in codes) + "'"
+
+    def param(self, key: str, kind: Kind) -> str:
+        """Ask for the type first: a cast of anything else would be an error."""
+        name = self.literal(key)
+        found, text = f"(r.params -> {name})", f"(r.params ->> {name})"
+        type_, sql = f"jsonb_typeof{found}", self.types[kind].sql
+        if kind is kinds.BOOL:
+            return f"CASE {type_} WHEN 'boolean' THEN {found}::boolean END"
+        if kind.is_numeric:
+            truth = f"{found}::boolean::integer::{sql}"
+            return f"CASE {type_} WHEN 'number' THEN {found}::{sql} WHEN 'boolean' THEN {truth} END"
+        if kind is kinds.JSON:
+            return f"CASE WHEN {type_} IN ('object', 'array') THEN {found} END"
+        cast = "" if kind is kinds.TEXT else f"::{sql}"
+        return f"CASE {type_} WHEN 'string' THEN {text}{cast} END"
+
+    def view_rights(self, connection: sa.Connection, view: str) -> Sequence[Right]:
+        """Read them from the catalogue."""
+        return postgresql_catalog.view_rights(connection, self.quote(view))
+
+    def view_columns(self, connection: sa.Connection, view: str) -> Sequence[str]:
+        """Read them from the catalogue."""
+        return postgresql_catalog.view_columns(connection, self.quote(view))
 
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Ask the catalogue: indexes share the tables' namespace."""

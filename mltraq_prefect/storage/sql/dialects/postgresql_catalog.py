@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage.sql.dialects.declarations import SCHEMA, Dependent, Origin
+from mltraq_prefect.storage.sql.dialects.declarations import SCHEMA, Dependent, Origin, Right
 
 _SCHEMA = """
 SELECT coalesce(
@@ -44,6 +44,25 @@ FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s)
 ORDER BY 1, 2
 """
 
+_RIGHTS = """
+SELECT NULL, 'ALTER VIEW ' || v.name || ' OWNER TO ' || quote_ident(pg_get_userbyid(relowner))
+FROM v WHERE pg_get_userbyid(relowner) <> current_user
+UNION ALL
+SELECT NULL, 'COMMENT ON VIEW ' || v.name || ' IS ' || quote_literal(obj_description(oid))
+FROM v WHERE obj_description(oid) IS NOT NULL
+UNION ALL
+SELECT a.attname,
+    'GRANT ' || privilege_type || coalesce(' (' || quote_ident(a.attname) || ')', '')
+    || ' ON ' || v.name || ' TO '
+    || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
+    || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+FROM v JOIN (
+    SELECT attrelid, attname, attacl FROM pg_attribute
+    UNION ALL SELECT oid, NULL, relacl FROM pg_class
+) AS a ON a.attrelid = v.oid, aclexplode(a.attacl)
+WHERE grantee <> relowner
+"""
+
 
 def schema(connection: sa.Connection) -> str:
     """Return the first schema of the search path that has our tables, else the first of all.
@@ -68,6 +87,21 @@ def dependents(connection: sa.Connection, table: str) -> list[Dependent]:
     """Return the views and foreign keys that hang on a table, which is quoted."""
     rows = connection.exec_driver_sql(_DEPENDENTS, (table, table))
     return [Dependent(what, column) for what, column in rows]
+
+
+def view_columns(connection: sa.Connection, view: str) -> list[str]:
+    """Return the columns of a view, which is quoted, in their order; none if it is not there."""
+    sql = (
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
+        "ORDER BY attnum"
+    )
+    return list(connection.exec_driver_sql(sql, (view,)).scalars())
+
+
+def view_rights(connection: sa.Connection, view: str) -> list[Right]:
+    """Return what gives a view, which is quoted, the owner, comment and grants that it has."""
+    own = "WITH v AS (SELECT *, %s AS name FROM pg_class WHERE oid = to_regclass(%s))"
+    return [Right(*row) for row in connection.exec_driver_sql(own + _RIGHTS, (view, view))]
 
 
 def keys(connection: sa.Connection, table: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import operator
 import os
+import re
 import sqlite3
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -40,6 +41,10 @@ _TROUBLES: dict[int, Trouble] = {
     sqlite3.SQLITE_IOERR_WRITE: "full",
     sqlite3.SQLITE_IOERR: "unavailable",
 }
+
+
+_ESCAPED = re.compile(r'[\x00-\x1f"\\]')
+"""Characters that JSON escapes."""
 
 
 ROWS_A_STATEMENT = 50
@@ -94,6 +99,7 @@ class SQLite(Dialect):
     placeholder = "?"
     reconnects = False
     counts_updates = True
+    has_views = True
     max_columns = 2000
     inline_bytes = 16_384
     ledger_options = "WITHOUT ROWID"  # one tree, by experiment and run, instead of two
@@ -216,6 +222,34 @@ class SQLite(Dialect):
             f"DROP INDEX {self.quote(old)}",
             f'CREATE UNIQUE INDEX {self.quote(key_name(table))} ON {self.quote(table)} ("id_run")',
         )
+
+    def _encoded(self, text: str) -> str:
+        return f"CAST(x'{text.encode().hex()}' AS TEXT)"
+
+    def param(self, key: str, kind: Kind) -> str:
+        """Ask for type and value: JSON is parsed once. A path has no escapes for its key."""
+        if _ESCAPED.search(key):
+            found = "FROM json_each(r.params) WHERE key = " + self.literal(key)
+            type_, value = f"(SELECT type {found})", f"(SELECT atom {found})"
+            tree = f"(SELECT value {found})"
+        else:
+            path = self.literal(f'$."{key}"')
+            type_, value = f"json_type(r.params, {path})", f"json_extract(r.params, {path})"
+            tree = value
+        if kind is kinds.BOOL:
+            return f"CASE {type_} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"
+        if kind is kinds.INT:
+            return f"CASE WHEN {type_} IN ('integer', 'true', 'false') THEN {value} END"
+        if kind is kinds.FLOAT:
+            types = "'real', 'integer', 'true', 'false'"
+            return f"CASE WHEN {type_} IN ({types}) THEN CAST({value} AS REAL) END"
+        if kind is kinds.JSON:
+            return f"CASE WHEN {type_} IN ('object', 'array') THEN {tree} END"
+        return f"CASE {type_} WHEN 'text' THEN {value} END"
+
+    def view_statements(self, view: str, select: str) -> Sequence[str]:
+        """Make it anew: what hangs on it goes by its name."""
+        return (f"DROP VIEW IF EXISTS {view}", f"CREATE VIEW {view} AS {select}")
 
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Ask the schema: indexes share the tables' namespace."""
