@@ -1,0 +1,127 @@
+"""The database of another tracker: read only, by SQL alone."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import InvalidInput, StorageUnavailable
+from mltraq_prefect.storage.sql import urls
+
+ROWS_AT_ONCE = 10_000
+
+
+class Foreign:
+    """An open database; `opened` makes it.
+
+    Attributes:
+        url: Its URL without secrets.
+        file: Its file, if it is one.
+        tables: Names of the columns of each table, with their types in upper case.
+    """
+
+    def __init__(self, connection: sa.Connection, url: str, file: Path | None) -> None:
+        self._connection = connection
+        self.url = url
+        self.file = file
+        inspector = sa.inspect(connection)
+        self.tables: dict[str, dict[str, str]] = {
+            table: {own["name"]: own["type"].__visit_name__ for own in inspector.get_columns(table)}
+            for table in inspector.get_table_names()
+        }
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Return whether there is a table with some columns."""
+        return table in self.tables and set(columns) <= self.tables[table].keys()
+
+    def rows(
+        self,
+        table: str,
+        columns: Sequence[str],
+        where: tuple[str, Any] | None = None,
+        order: Sequence[str] = (),
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield rows of a table; a column that it does not have is None.
+
+        Args:
+            table: Its name; if there is none, there are no rows.
+            columns: The columns to read.
+            where: A column, and the value that it has in these rows; a list of values.
+            order: The columns that say their order.
+        """
+        if table not in self.tables:
+            return
+        there = self.tables[table]
+        wanted = [sa.column(c) if c in there else sa.null().label(c) for c in columns]
+        select = sa.select(*wanted).select_from(sa.table(table))
+        if where is not None:
+            name, value = where
+            is_list = isinstance(value, list)
+            select = select.where(
+                sa.column(name).in_(value) if is_list else sa.column(name) == value
+            )
+        select = select.order_by(*[sa.column(name) for name in order])
+        for row in self._connection.execute(select).yield_per(ROWS_AT_ONCE):
+            yield tuple(row)
+
+    def count(self, table: str) -> int:
+        """Return the number of rows of a table; 0 if there is none."""
+        if table not in self.tables:
+            return 0
+        select = sa.select(sa.func.count()).select_from(sa.table(table))
+        return int(self._connection.execute(select).scalar_one())
+
+
+@contextmanager
+def opened(source: str) -> Iterator[Foreign]:
+    """Open the database of another tracker; close it at the end.
+
+    Args:
+        source: Its URL, or the path of a SQLite file.
+
+    Raises:
+        InvalidInput: It is no database, or no such file.
+        StorageUnavailable: It cannot be reached, or read.
+    """
+    url, file = _url(source)
+    masked = urls.masked(source) if file is None else str(file)
+    secrets = urls.secrets_of(url)
+    engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.pool.NullPool)
+    if file is not None:
+        sa.event.listen(engine, "connect", _lenient)
+    options = {"postgresql_readonly": True} if url.get_backend_name() == "postgresql" else {}
+    try:
+        with engine.connect() as plain, plain.execution_options(**options) as connection:
+            yield Foreign(connection, masked, file)
+    except sa.exc.DBAPIError as error:
+        reason = next(iter(str(error.orig).strip().splitlines()), "no reason given")
+        for secret in secrets:
+            reason = reason.replace(secret, "***")
+        raise StorageUnavailable(f"the database {masked} cannot be read: {reason}") from None
+    finally:
+        engine.dispose()
+
+
+def _url(source: str) -> tuple[sa.URL, Path | None]:
+    """Return the URL to open, and the file, if it is one."""
+    if "://" not in source:
+        file: Path | None = Path(source)
+    else:
+        url, _ = urls.parsed(source)
+        if url.get_backend_name() != "sqlite":
+            return url, None
+        file = Path(url.database or "")
+    if file is None or not file.is_file():
+        raise InvalidInput(f"there is no file {file}; name the database of the other tracker")
+    path = urllib.parse.quote(str(file.absolute()))
+    return sa.make_url(f"sqlite:///file:{path}?mode=ro&uri=true"), file
+
+
+def _lenient(connection: Any, _record: Any) -> None:
+    """Let SQLite give text that is no UTF-8 as text with surrogates, which we keep."""
+    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
