@@ -107,10 +107,12 @@ class Execution:
             prints.follow(run.params)
         state.fingerprints |= parts_of_params(prints)
         self._steps = [step.with_reads(prints.reads) for step in self._steps]
-        results = Results(self._experiment.runs, prints)
+        runs = self._experiment.runs
+        have_logged = state.has_series or any(run.row_changes() for run in runs.values())
+        results = Results(runs, self._names, prints, have_logged=have_logged)
         if self._options.checkpoint:
-            results = CheckpointedResults(self._experiment.runs, self._steps, prints, state)
-        if self._experiment.runs:
+            results = CheckpointedResults(runs, self._steps, prints, state)
+        if runs:
             self._execute_runs(selection, results, failures)
 
     def _begin(self, prints: RunFingerprints) -> Selection:

@@ -8,9 +8,12 @@ failed run keeps the fields that it started with, so that the next attempt start
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 
+from mltraq_prefect.checkpoints.series import WaitingRows
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
@@ -18,6 +21,7 @@ from mltraq_prefect.execution.results import Results
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.storage import Record
 from mltraq_prefect.storage.records import FingerprintParts
 
@@ -116,17 +120,36 @@ class CheckpointedResults(Results):
         prints: RunFingerprints,
         state: StoredState,
     ) -> None:
-        super().__init__(runs, prints)
+        names = [step.name for step in steps]
+        super().__init__(runs, names, prints, have_logged=state.has_series)
         self._steps = steps
-        self._names = [step.name for step in steps]
         self._state = state
+        self._lock = threading.RLock()
+        self._rows = WaitingRows(state)
         self._waiting: list[Run] = []
         self._waiting_since = 0.0
         self._is_refused = False
         self._at_once = FEWEST_RUNS
 
+    def log(self, rows: Sequence[LoggedRows]) -> None:
+        """Take rows, which are written soon; any thread may call it.
+
+        What the database says is raised when runs are collected: a step is not to blame.
+        """
+        with self._lock:
+            for logged in rows:
+                self._logging.setdefault(logged.id_run, set()).add(logged.step)
+            self._rows.put(rows)
+            with suppress(StoreError):
+                self._rows.tick()
+
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have ended; they are written within `FLUSH_SECONDS`."""
+        with self._lock:
+            self._take(results)
+            self.tick()
+
+    def _take(self, results: Iterable[Run]) -> None:
         if not self._waiting:
             self._waiting_since = time.monotonic()
         for result in results:
@@ -138,16 +161,27 @@ class CheckpointedResults(Results):
                 run.ledger.discard(self._names)
             else:
                 run.fields = result.fields
+            self._rows.put(self.silent(result))
             self._waiting.append(run)
-        self.tick()
 
     def tick(self) -> None:
-        """Write results that have waited for `FLUSH_SECONDS`."""
-        if self._waiting and time.monotonic() - self._waiting_since >= FLUSH_SECONDS:
-            self.flush()
+        """Write results that have waited for `FLUSH_SECONDS`, and rows sooner."""
+        with self._lock:
+            self._rows.tick()
+            if self._waiting and time.monotonic() - self._waiting_since >= FLUSH_SECONDS:
+                self.flush()
 
     def flush(self) -> None:
-        """Write the waiting results, unless the database has refused once already."""
+        """Write the waiting results, unless the database has refused once already.
+
+        The rows that runs have logged come first: a run that is there has all of them.
+        """
+        with self._lock:
+            if not self._is_refused:
+                self._rows.flush()
+            self._flush_runs()
+
+    def _flush_runs(self) -> None:
         while self._waiting and not self._is_refused:
             chunk = self._waiting[: self._at_once]
             start = time.monotonic()

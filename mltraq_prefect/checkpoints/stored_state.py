@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,8 +12,10 @@ from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.storage import Mode, Record, Seen, Snapshot, Store, Written
 from mltraq_prefect.storage.pickles import seal_record
+from mltraq_prefect.storage.series_writer import SeriesWriter
 
 
 class Content(Protocol):
@@ -46,6 +48,7 @@ class StoredState:
         revision: How often the experiment had been written when it was read; None if never.
         content: The experiment in memory.
         fingerprints: Parts of the fingerprints of its runs, by digest.
+        has_series: Whether the database may have rows that its runs have logged.
     """
 
     def __init__(self, store: Store, record: Record, content: Content) -> None:
@@ -53,6 +56,8 @@ class StoredState:
         self.id_experiment = record.id_experiment
         self.revision = record.revision
         self.fingerprints = dict(record.fingerprints)
+        self.has_series = record.has_series
+        self._series: SeriesWriter | None = None
         self.content = content
         self._snapshot = record.snapshot
         self._not_loaded = NotLoaded(record.missing_fields, record.missing_runs)
@@ -106,6 +111,7 @@ class StoredState:
             missing_fields=self._not_loaded.fields,
             missing_runs=self._not_loaded.runs,
             fingerprints=self.fingerprints,
+            has_series=self.has_series,
         )
 
     # -- reading ---------------------------------------------------------------------------------
@@ -120,6 +126,7 @@ class StoredState:
     def adopt_stored(self, stored: Record) -> None:
         """Adopt the id, the revision and the ledger of a stored experiment."""
         self.id_experiment, self.revision = stored.id_experiment, stored.revision
+        self.has_series = stored.has_series
         self.adopt({run.id_run: run.ledger for run in stored.runs})
 
     def find_added(self) -> None:
@@ -199,6 +206,7 @@ class StoredState:
         """Update this state after a write of the experiment."""
         self.id_experiment = written.id_experiment
         self.revision, self._snapshot = written.revision, written.snapshot
+        self.has_series |= bool(written.snapshot.rows)
         if mode != "merge":
             self._not_loaded = NotLoaded((), 0)
 
@@ -217,6 +225,12 @@ class StoredState:
             if digest not in self._kept_fingerprints
         }
         self._note(self.store.write(record, "merge"), runs)
+
+    def log(self, rows: Sequence[LoggedRows]) -> None:
+        """Write rows that runs have logged, while these are executed."""
+        if self._series is None:
+            self._series = self.store.series_writer(self.content.name)
+        self._series.write(rows)
 
     def replace(self) -> None:
         """Replace the stored experiment by the one in memory."""

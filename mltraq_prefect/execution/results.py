@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mltraq_prefect.errors import RunsMissing
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
-from mltraq_prefect.model.series import LoggedRows
+from mltraq_prefect.model.series import LoggedRows, Rows
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import RunFingerprints, Step
@@ -51,17 +51,37 @@ class Results:
 
     Args:
         runs: The runs of the experiment.
+        steps: Names of the steps.
         prints: Fingerprints of the steps in each run.
+        have_logged: Whether runs may have rows of earlier executions.
     """
 
-    def __init__(self, runs: Runs, prints: RunFingerprints) -> None:
+    def __init__(
+        self, runs: Runs, steps: Sequence[str], prints: RunFingerprints, *, have_logged: bool
+    ) -> None:
         self._runs = runs
+        self._names = steps
         self._prints = prints
+        self._have_logged = have_logged
+        self._logging: dict[str, set[str]] = {}
 
-    def log(self, rows: Iterable[LoggedRows]) -> None:
+    def log(self, rows: Sequence[LoggedRows]) -> None:
         """Take rows that runs have logged."""
         for logged in rows:
+            self._logging.setdefault(logged.id_run, set()).add(logged.step)
             self._runs[logged.id_run].own_rows.put(logged.step, logged.rows)
+
+    def silent(self, result: Run) -> list[LoggedRows]:
+        """Return what replaces rows of earlier executions, by steps that have logged none now.
+
+        Args:
+            result: A run that has ended.
+        """
+        logging = self._logging.pop(result.id_run, ())
+        if not self._have_logged:
+            return []
+        silent = [name for name in self._names if name in result.ledger.executed]
+        return [LoggedRows(result.id_run, name, Rows(0)) for name in silent if name not in logging]
 
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have completed or failed."""
@@ -70,6 +90,8 @@ class Results:
             result.ledger.stored = run.ledger.stored
             run.fields, run.locals, run.ledger = result.fields, result.locals, result.ledger
             self._prints.stamp(run.ledger, run.params)
+            for logged in self.silent(result):
+                run.own_rows.put(logged.step, logged.rows)
 
     def tick(self) -> None:
         """Do periodic work; called several times a second."""

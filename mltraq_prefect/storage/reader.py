@@ -110,6 +110,7 @@ def _record(
         snapshot=snapshot,
         missing_fields=[key for key in entry.layout if key not in keys],
         missing_runs=entry.run_count - len(runs),
+        has_series=entry.series is not None,
     )
 
 

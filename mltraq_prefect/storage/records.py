@@ -260,6 +260,7 @@ class Record:
         missing_fields: Fields of its runs that the database has and that were not read.
         missing_runs: Number of runs that the database has and that were not read.
         fingerprints: What fingerprints of its runs were made of, by the digests in them.
+        has_series: Whether the database has rows that runs of the experiment have logged.
     """
 
     name: str
@@ -271,6 +272,7 @@ class Record:
     missing_fields: Sequence[str] = ()
     missing_runs: int = 0
     fingerprints: dict[str, FingerprintParts] = field(default_factory=dict)
+    has_series: bool = False
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         """Take a pickled state: one of format 1 knows less, and its snapshot is of other marks.

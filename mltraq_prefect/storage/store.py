@@ -25,6 +25,7 @@ from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.queries import Queries
 from mltraq_prefect.storage.records import Mode, Record, Written
+from mltraq_prefect.storage.series_writer import SeriesWriter
 from mltraq_prefect.storage.sql import schema
 from mltraq_prefect.storage.sql.connections import (
     RECONNECT_SECONDS,
@@ -206,6 +207,10 @@ class Store:
             positions: Their positions.
         """
         return self._reading(lambda t: run_steps.read(t, id_experiment, positions))
+
+    def series_writer(self, name: str) -> SeriesWriter:
+        """Return what writes the series of a stored experiment while its runs are executed."""
+        return SeriesWriter(self._database, name)
 
     def series(self, name: str, id_experiment: str | None, ids: Sequence[str]) -> Series:
         """Return the rows that runs have logged, by `id_run`.

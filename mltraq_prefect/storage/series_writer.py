@@ -1,0 +1,79 @@
+"""Writing rows of series while their runs are executed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mltraq_prefect.codecs import uncollected
+from mltraq_prefect.errors import ExperimentNotFound
+from mltraq_prefect.model.series import LoggedRows
+from mltraq_prefect.storage import experiments_table, run_tables, series_tables, unfinished
+from mltraq_prefect.storage.series_plan import SeriesPlan, make_plan
+from mltraq_prefect.storage.sql.connections import Database, Transaction
+from mltraq_prefect.storage.sql.schema import check_version
+from mltraq_prefect.storage.values.layout import Layout
+from mltraq_prefect.storage.values.names import table_name
+
+
+class SeriesWriter:
+    """Writes rows of the series of one experiment, some at a time, each time in a transaction.
+
+    It keeps what it knows of the table, so that rows are encoded without reading that first.
+
+    Args:
+        database: Where to.
+        name: Name of the experiment.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._own = table_name(name)
+        self._base: Layout | None = None
+        self._fixed: set[str] = set()
+
+    def write(self, logged: Sequence[LoggedRows]) -> None:
+        """Write rows; what has been written before is written again without harm.
+
+        Raises:
+            ExperimentNotFound: Somebody has deleted the experiment.
+            StoreError: The database refuses.
+        """
+        self._database.retry(lambda: self._write(logged))
+
+    def _write(self, logged: Sequence[LoggedRows]) -> None:
+        is_done = is_staged = False
+        while not is_done:
+            dialect = self._database.dialect
+            plan = uncollected(make_plan, logged, self._base, dialect, self._fixed)
+            with self._database.writing(self._own) as transaction:
+                is_done, is_staged = self._written(transaction, plan)
+        if is_staged:
+            with self._database.writing(self._own) as transaction:
+                entry = experiments_table.find(transaction, self._name)
+                run_tables.recover(transaction, self._own, entry)
+
+    def _written(self, transaction: Transaction, plan: SeriesPlan) -> tuple[bool, bool]:
+        """Write rows if they fit the table as it is; return that, and whether it is staged."""
+        check_version(transaction, self._database)
+        current = experiments_table.find(transaction, self._name)
+        current = run_tables.recover(transaction, self._own, current)
+        if current is None:
+            raise ExperimentNotFound(
+                f"experiment {self._name!r} has been deleted while it is executed, so that what "
+                "its runs log cannot be written"
+            )
+        self._base = current.series
+        if plan.base != current.series:
+            return False, False
+        entry = series_tables.extend(transaction, current, plan)
+        if isinstance(entry, set):
+            self._fixed |= entry
+            return False, False
+        series_tables.write(transaction, entry, plan)
+        if entry != current:
+            experiments_table.update(transaction, entry)
+            if transaction.dialect.ddl_commits and not entry.is_staged:
+                unfinished.forget(transaction, self._own)
+        self._base = entry.series
+        return True, entry.is_staged
