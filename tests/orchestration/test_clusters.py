@@ -63,6 +63,7 @@ def draw(run):
     run.fields.numpy = np.random.uniform()
     run.fields.ppid = os.getppid()
     run.locals.array = np.full(3, run.params.N)
+    run.log(N=run.params.N)
 
 
 def total(run):
@@ -97,6 +98,7 @@ def test_a_cluster_gives_the_same_results_and_the_same_failures(executed, sessio
         assert [run.fields[key] for key in DRAWN] == [expected.fields[key] for key in DRAWN]
     assert [r.fields.get("total") for r in there] == [0, 3, 6, None, 12, None, *range(18, 36, 3)]
     assert os.getpid() not in {run.fields.ppid for run in there}
+    assert [run.series["N"].tolist() for run in there] == [[n] for n in range(12)]
     assert there[3].ledger.error.endswith("ValueError: three is bad")
     assert there[5].ledger.error.startswith("exceeded timeout_seconds=2")
     records = logs(there[0].ledger.flow_run_id, lambda found: "drawing 11" in found)
