@@ -17,7 +17,7 @@ from mltraq_prefect.model.html import page
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.reports.session_page import session_page
 from mltraq_prefect.requirements import check_installed
-from mltraq_prefect.storage import Store
+from mltraq_prefect.storage import Store, listing
 from mltraq_prefect.storage.frames import query_frame
 from mltraq_prefect.storage.pickles import unseal
 from mltraq_prefect.storage.records import LISTED, new_record
@@ -119,7 +119,9 @@ class Session:
         """
         self._store.check()
         name = f"experiment_{uuid.uuid4().hex[:12]}" if name is None else name
-        return Experiment(self._store, new_record(name, fields))
+        record = new_record(name, fields)
+        record.original_name = self._store.original_name(name)
+        return Experiment(self._store, record)
 
     def load(
         self,
@@ -167,7 +169,10 @@ class Session:
             raise InvalidInput("a pickle is loaded whole: leave out columns and pending")
         if pickle:
             sealed, id_experiment = self._store.read_pickle(name)
-            record = unseal(sealed, signing_key(), (name, id_experiment))
+            original_name = self._store.original_name(name)
+            identity = (original_name or name, id_experiment)
+            record = unseal(sealed, signing_key(), identity)
+            record.name, record.original_name = name, original_name
         else:
             record = self._store.read(name, columns=columns, pending=chosen)
         return Experiment(self._store, record)
@@ -198,11 +203,21 @@ class Session:
         return written
 
     def ls(
-        self, *, pending: str | StepFunction | None = None, failed: bool = False
+        self,
+        *,
+        where: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        pending: str | StepFunction | None = None,
+        failed: bool = False,
     ) -> pd.DataFrame:
         """List the experiments of the database.
 
         Args:
+            where: A condition about the columns below, in the SQL of SQLite whatever the database
+                is; `tags` is JSON there. ``:x`` stands for the param `x`.
+            params: Values of the params, by name.
+            tags: Only experiments that have all of these tags.
             pending: A step, or its name: lists only experiments with runs that `load` returns for
                 the same `pending`.
             failed: Whether runs that have failed in the step `pending` count as well.
@@ -216,22 +231,25 @@ class Session:
             - `fields` (int): number of fields of its runs;
             - `revision` (int): how often it was written;
             - `created_at`, `updated_at` (datetime, UTC): first and last write;
+            - `tags` (dict), `note` (text): what people say of it;
             - `bytes` (int or None): size of its table and of its large values. MariaDB
               estimates it, and some builds of SQLite cannot tell.
 
         Raises:
             InvalidInput: The arguments exclude each other.
+            QueryFailed: `where` is no condition, or about a column that is not there.
             StorageUnavailable: The database cannot be reached.
 
         Example:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
-            >>> session.ls()[["name", "runs", "pending"]].values.tolist()
+            >>> session.ls(where="runs > 1")[["name", "runs", "pending"]].values.tolist()
             [['squares', 2, 2]]
         """
         import pandas as pd
 
         rows = self._store.ls(pending=as_pending(pending, failed))
+        rows = listing.chosen(rows, where, params, tags)
         return pd.DataFrame(rows, columns=list(LISTED))
 
     def export(
@@ -325,6 +343,30 @@ class Session:
             run = experiment.add_run(**row.params)
             run.fields, run.ledger = Namespace(row.fields), row.ledger
         return experiment
+
+    def tag(
+        self, name: str, tags: Mapping[str, str | None] | None = None, note: str | None = None
+    ) -> None:
+        """Change tags and note of a stored experiment, without loading it.
+
+        Args:
+            name: Name of the experiment.
+            tags: New tags by name; None removes one. Others stay.
+            note: The new note, or an empty text; None leaves it.
+
+        Raises:
+            ExperimentNotFound: The database has no experiment of this name.
+            InvalidInput: A tag or the note is no text, or too long; nothing was changed.
+            StoreError: The database cannot be written; it is as it was before.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").persist()
+            >>> session.tag("squares", {"team": "maths"})
+            >>> session.ls(tags={"team": "maths"})["name"].tolist()
+            ['squares']
+        """
+        self._store.annotate(name, tags or {}, note)
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, *, decode: bool = False

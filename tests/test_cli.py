@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -157,9 +158,9 @@ def test_programs_get_json_and_csv(stored, capsys):
 
 
 def in_terminal(command, environment):
-    """Return what a program prints to a terminal of 100 columns."""
+    """Return what a program prints to a terminal of 140 columns."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, **environment, "COLUMNS": "100", "TERM": "xterm"}
+    environment = {**os.environ, **environment, "COLUMNS": "140", "TERM": "xterm"}
     done = subprocess.Popen(
         [sys.executable, "-m", "mltraq_prefect", *command],
         stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
@@ -235,3 +236,45 @@ def test_help_and_ls_start_fast_and_need_no_prefect(stored):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.endswith("[]\n"), arguments
         assert "ls" in done.stdout or "one" in done.stdout
+
+
+def doctor(capsys, *options):
+    status = main(["doctor", "--json", *options])
+    return status, {row.pop("what"): row for row in json.loads(capsys.readouterr().out)}
+
+
+def test_the_doctor_says_what_is_in_use_and_changes_nothing(stored, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    status, found = doctor(capsys)
+    assert (status, found["database"]["state"]) == (0, "note")
+    assert found["key of pickles"]["found"] == "none"
+    status, found = doctor(capsys, "--database", f"sqlite:///{tmp_path}/none.db")
+    assert (status, found["file"]["found"]) == (0, "missing")
+    assert not {"none.db", "config"} & {path.name for path in tmp_path.iterdir()}
+    status, found = doctor(capsys, "--database", stored)
+    assert (status, found["experiments"]["found"]) == (0, "1")
+    assert (found["writing"]["found"], found["numpy"]["state"]) == ("yes", "ok")
+
+
+def test_the_doctor_says_what_is_wrong(tmp_path, capsys, monkeypatch):
+    key = tmp_path / "mltraq" / "pickle.key"
+    key.parent.mkdir()
+    key.write_text("x" * 64)
+    key.chmod(0o644)
+    (tmp_path / "broken.db").write_text("no database at all, and long enough to be one" * 100)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("MLTRAQ_DATABSE_URL", "sqlite://")
+    status, found = doctor(capsys)
+    assert status == 1
+    assert "do you mean MLTRAQ_DATABASE_URL" in found["environment"]["what to do"]
+    assert "run chmod 600" in found["key of pickles"]["what to do"]
+    monkeypatch.delenv("MLTRAQ_DATABSE_URL")
+    status, found = doctor(capsys, "--database", f"sqlite:///{tmp_path}/broken.db")
+    assert status == 1
+    assert "not a database" in found["database"]["what to do"]
+    shutil.copy(ROOT / "tests" / "assets" / "format-1.db", tmp_path / "old.db")
+    _, found = doctor(capsys, "--database", f"sqlite:///{tmp_path}/old.db")
+    assert found["format"]["found"] == "1"
+    assert "when it is opened" in found["format"]["what to do"]
+    _, again = doctor(capsys, "--database", f"sqlite:///{tmp_path}/old.db")
+    assert again["format"] == found["format"]

@@ -54,6 +54,10 @@ class ReleasedFields:
                 run.locals = Namespace()
             run.release_rows()
 
+    def rename(self, experiment: str) -> None:
+        """Read from the database by another name of the experiment."""
+        self._experiment = experiment
+
     def has(self, run: Run) -> bool:
         """Return whether the fields of a run are only in the database."""
         return run.awaits("fields", self)

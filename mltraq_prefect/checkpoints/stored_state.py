@@ -13,7 +13,7 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows
-from mltraq_prefect.storage import Mode, Record, Seen, Snapshot, Store, Written
+from mltraq_prefect.storage import Annotations, Mode, Record, Seen, Snapshot, Store, Written
 from mltraq_prefect.storage.pickles import seal_record
 from mltraq_prefect.storage.series_writer import SeriesWriter
 
@@ -24,10 +24,14 @@ class Content(Protocol):
     Attributes:
         fields: What is tracked of the experiment as a whole.
         runs: Its runs.
+        tags: Texts that people have given it, by name.
+        note: A text that tells people of it.
     """
 
     fields: Namespace
     runs: Runs
+    tags: dict[str, str]
+    note: str
 
     @property
     def name(self) -> str:
@@ -49,6 +53,7 @@ class StoredState:
         content: The experiment in memory.
         fingerprints: Parts of the fingerprints of its runs, by digest.
         has_series: Whether the database may have rows that its runs have logged.
+        original_name: The name of which the ids of its runs are made, if it is another one.
     """
 
     def __init__(self, store: Store, record: Record, content: Content) -> None:
@@ -58,6 +63,7 @@ class StoredState:
         self.fingerprints = dict(record.fingerprints)
         self.has_series = record.has_series
         self._series: SeriesWriter | None = None
+        self.original_name = record.original_name
         self.content = content
         self._snapshot = record.snapshot
         self._not_loaded = NotLoaded(record.missing_fields, record.missing_runs)
@@ -112,6 +118,8 @@ class StoredState:
             missing_runs=self._not_loaded.runs,
             fingerprints=self.fingerprints,
             has_series=self.has_series,
+            annotations=Annotations(self.content.tags, self.content.note),
+            original_name=self.original_name,
         )
 
     # -- reading ---------------------------------------------------------------------------------
@@ -252,6 +260,7 @@ class StoredState:
         snapshot.fields = written.snapshot.fields
         snapshot.note_written(written.revision)
         snapshot.rows |= written.snapshot.rows
+        snapshot.annotations = written.snapshot.annotations
         for run in runs:
             if are_released:
                 snapshot.runs.drop(run.id_run)
@@ -262,6 +271,17 @@ class StoredState:
         """Return what a write did, including checkpoints that were not announced yet."""
         told, self._unannounced = joined(self._unannounced, written), None
         return told
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename the stored experiment, if it is stored; its runs keep their ids.
+
+        Raises:
+            InvalidName, StoreError: See `Store.rename`.
+        """
+        if self.revision is not None:
+            self.store.rename(name, new, id_experiment=self.id_experiment)
+        self.original_name = self.original_name or name
+        self._released.rename(new)
 
     def delete(self) -> None:
         """Delete the experiment from the database; memory keeps its runs.

@@ -10,7 +10,9 @@ import typer
 
 from mltraq_prefect.cli.asking import YES, confirm
 from mltraq_prefect.cli.commands import add
+from mltraq_prefect.cli.output import Table
 from mltraq_prefect.cli.progress import progress
+from mltraq_prefect.cli.reading import split
 from mltraq_prefect.cli.target import Target
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
 
@@ -30,6 +32,8 @@ class IfExists(StrEnum):
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
+    add(app, "rename", _rename, "rename digits digits-2026")
+    add(app, "tag", _tag, "tag digits team=vision", "tag digits --remove team --note 'lr too high'")
     add(app, "delete", _delete, "delete digits", "delete digits --yes")
     add(
         app,
@@ -39,6 +43,39 @@ def add_commands(app: typer.Typer) -> None:
         "copy --to-block team",
         "copy sqlite:///backup.db digits --if-exists merge",
     )
+
+
+def _rename(
+    target: Target,
+    name: NAME,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The name that it gets.")],
+) -> str:
+    """Rename an experiment, and its table with it; runs keep their ids."""
+    with target.store() as store:
+        store.rename(name, new)
+        return f"renamed experiment {name!r} to {new!r}; its table is {store.table_of(new)}"
+
+
+def _tag(
+    target: Target,
+    name: NAME,
+    tags: Annotated[
+        list[str] | None, typer.Argument(metavar="TAG=TEXT...", help="Tags to set.")
+    ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="A tag to remove; may be given several times."),
+    ] = None,
+    note: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The new note; an empty text removes it.")
+    ] = None,
+) -> Table:
+    """Change tags and note of an experiment, and print what it has then."""
+    changes = {**dict.fromkeys(remove or ()), **split(tags or ())}
+    with target.store() as store:
+        said = store.annotate(name, changes, note)
+    rows = [*sorted(said.tags.items()), *([("note", said.note)] if said.note else [])]
+    return Table(["tag", "text"], rows)
 
 
 def _delete(target: Target, name: NAME, yes: YES = False) -> str:

@@ -21,13 +21,20 @@ PARAMS = Annotated[
     ),
 ]
 
-_SHOWN = ("name", "runs", "completed", "failed", "pending", "fields", "updated_at")
+_SHOWN = ("name", "runs", "completed", "failed", "pending", "updated_at", "tags")
 """Columns of the list of experiments that a terminal has room for."""
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    add(app, "ls", _ls, "--database sqlite:///mltraq.db ls", "ls --pending train --json")
+    add(
+        app,
+        "ls",
+        _ls,
+        "--database sqlite:///mltraq.db ls",
+        "ls --pending train --json",
+        "ls --tag team=vision --where 'failed > 0'",
+    )
     add(
         app,
         "query",
@@ -44,16 +51,33 @@ def _ls(
         typer.Option(metavar="STEP", help="Only experiments on which this step can be tried."),
     ] = None,
     failed: Annotated[
-        bool, typer.Option(help="Count runs that have failed in that step as well.")
+        bool, typer.Option("--failed", help="Count runs that have failed in that step as well.")
     ] = False,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=TEXT",
+            help="Only experiments with this tag; may be given several times.",
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="SQL", help="Only experiments of this condition about the columns."),
+    ] = None,
+    param: PARAMS = None,
 ) -> Table:
-    """List the experiments."""
+    """List the experiments.
+
+    The condition is in the SQL of SQLite, whatever the database is.
+    """
     from mltraq_prefect.checkpoints.selection import as_pending
+    from mltraq_prefect.storage import listing
     from mltraq_prefect.storage.records import LISTED
 
-    chosen = as_pending(pending, failed)
+    chosen, tags, params = as_pending(pending, failed), split(tag or ()), parsed(param or ())
     with target.store() as store:
-        return of_dicts(LISTED, store.ls(pending=chosen), shown=_SHOWN)
+        rows = listing.chosen(store.ls(pending=chosen), where, params, tags)
+    return of_dicts(LISTED, rows, shown=_SHOWN)
 
 
 def _query(
@@ -75,13 +99,24 @@ def parsed(given: Sequence[str]) -> dict[str, Any]:
     Raises:
         typer.BadParameter: One is not of the form NAME=VALUE.
     """
-    params = {}
-    for text in given:
-        name, equals, value = text.partition("=")
+    return {name: _parsed(value) for name, value in split(given).items()}
+
+
+def _parsed(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def split(given: Sequence[str]) -> dict[str, str]:
+    """Return texts of the form NAME=VALUE as names with values.
+
+    Raises:
+        typer.BadParameter: One is of another form.
+    """
+    parts = [(text, *text.partition("=")) for text in given]
+    for text, name, equals, _ in parts:
         if not name or not equals:
             raise typer.BadParameter(f"{text!r} is not of the form NAME=VALUE")
-        try:
-            params[name] = json.loads(value)
-        except ValueError:
-            params[name] = value
-    return params
+    return {name: value for _, name, _, value in parts}

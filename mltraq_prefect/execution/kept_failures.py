@@ -26,6 +26,10 @@ class KeptFailures:
         self._experiment = experiment
         self._unraised: dict[str, Run] = {}
 
+    def rename(self, experiment: str) -> None:
+        """Tell of failures by another name of the experiment."""
+        self._experiment = experiment
+
     def settle(
         self, runs: Sequence[Run], options: ExecutionOptions, cause: BaseException | None
     ) -> None:

@@ -24,7 +24,7 @@ from mltraq_prefect.model.notebook import runs_page
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.orchestration.current import inside_task
-from mltraq_prefect.storage import Record, Store
+from mltraq_prefect.storage import Annotations, Record, Store
 from mltraq_prefect.storage.records import new_record
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ class Experiment(Stored):
             the id of that one.
         fields (Namespace): Values that are tracked of the experiment as a whole.
         runs (Runs): The runs by `id_run`, in the order in which they were added.
+        tags (dict[str, str]): What people say of the experiment, such as ``{"team": "vision"}``;
+            stored by `persist`, shown by `Session.ls`, and filterable there.
+        note (str): A text that tells people of the experiment; stored and shown likewise.
 
     Example:
         >>> def square(run):
@@ -75,9 +78,10 @@ class Experiment(Stored):
     def __init__(self, store: Store, record: Record) -> None:
         self._name = record.name
         self.fields = Namespace(record.fields)
+        self.tags, self.note = dict(record.annotations.tags), record.annotations.note
         self.runs = Runs(record.runs)
         self._state = StoredState(store, record, self)
-        self._definition = Definition(record.name, self.runs, self._state.has, buffers)
+        self._definition = Definition(record.ids_name, self.runs, self._state.has, buffers)
         self._failures = KeptFailures(record.name)
 
     if not TYPE_CHECKING:
@@ -183,6 +187,8 @@ class Experiment(Stored):
         if name == self.name:  # what was not loaded is not in the copy either
             here = self._state.record([])
             record.missing_fields, record.missing_runs = here.missing_fields, here.missing_runs
+            record.original_name = here.original_name
+        record.annotations = Annotations(self.tags, self.note)
         twin = Experiment(self._state.store, record)
         twin._state.fingerprints = dict(self._state.fingerprints)
         copies = twin._definition.add_all(

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mltraq_prefect.checkpoints.stored_state import StoredState
+from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.orchestration.links import page_url
 from mltraq_prefect.reports.overview import info_of, links_of, own_fields_of
+from mltraq_prefect.storage import check_name
 from mltraq_prefect.storage.frames import query_frame
 
 if TYPE_CHECKING:
@@ -23,17 +25,19 @@ class Stored:
     runs: Runs
     _state: StoredState
     _name: str
+    _failures: KeptFailures
 
     @property
     def name(self) -> str:
-        """Name that identifies the experiment in its database; read-only, see `copy`."""
+        """Name that identifies the experiment in its database; read-only, see `rename`."""
         return self._name
 
     @name.setter
     def name(self, value: object) -> NoReturn:
         raise AttributeError(
-            f"experiment {self._name!r} cannot be renamed: its name identifies it, and the ids of "
-            f"its runs depend on it; experiment.copy({value!r}) makes another experiment of it"
+            f"experiment {self._name!r} is not renamed by an assignment, as its name identifies it "
+            f"in its database; experiment.rename({value!r}) renames it there too, and "
+            f"experiment.copy({value!r}) makes another experiment of it"
         )
 
     @property
@@ -47,6 +51,26 @@ class Stored:
             f"experiment {self._name!r}: id_experiment cannot be set to {value!r}: it identifies "
             "the experiment in its database"
         )
+
+    def rename(self, name: str) -> None:
+        """Give the experiment another name, in the database too if it is stored there.
+
+        Its table gets the name that goes with it; runs keep their ids, and new runs get the ids
+        that they would have had: they are made of the name that the experiment had first.
+
+        Args:
+            name: The new name.
+
+        Raises:
+            InvalidName: The name is not text, or is empty; nothing was changed.
+            ExperimentExists: The database has an experiment of this name; nothing was changed.
+            StoreError: The database refused, or something of a user's that goes by the name of
+                the table would not follow, which the message names; nothing was changed.
+        """
+        check_name(name, "experiment name")
+        self._state.rename(self._name, name)
+        self._failures.rename(name)
+        self._name = name
 
     def delete(self) -> None:
         """Delete the experiment from the database; this object keeps its runs in memory.

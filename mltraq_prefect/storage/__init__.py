@@ -3,7 +3,9 @@
 Only this package writes SQL. It imports neither pandas nor pyarrow nor Prefect.
 """
 
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage.records import Mode, Record, Seen, Snapshot, Written
 from mltraq_prefect.storage.store import Store
+from mltraq_prefect.storage.tagging import Annotations
 
-__all__ = ["Mode", "Record", "Seen", "Snapshot", "Store", "Written"]
+__all__ = ["Annotations", "Mode", "Record", "Seen", "Snapshot", "Store", "Written", "check_name"]

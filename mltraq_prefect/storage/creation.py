@@ -122,7 +122,14 @@ def _entry(job: Job, made: Creation, old: Entry | None) -> Entry:
             **now,
             "write": job.token,
             "create": job.token,
+            **_original_name(job),
         },
         revision=1 if old is None else old.revision + 1,
         view=None if old is None else old.view,
+        annotations=job.annotations,
     )
+
+
+def _original_name(job: Job) -> dict[str, str]:
+    name = job.record.ids_name
+    return {} if name == job.record.name else {"original_name": name}

@@ -11,11 +11,13 @@ from typing import Any
 from mltraq_prefect.errors import CorruptData, NewerFormat
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.model.series import RESERVED
+from mltraq_prefect.storage import tagging
 from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, store_large
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
 from mltraq_prefect.storage.sql.schema import EXPERIMENTS, STATES, utc_now
+from mltraq_prefect.storage.tagging import NOTHING, Annotations
 from mltraq_prefect.storage.values import layout as layouts
 from mltraq_prefect.storage.values import param_columns
 from mltraq_prefect.storage.values.layout import Layout
@@ -37,7 +39,9 @@ class Entry:
         table: The table that holds its runs now.
         states: How many runs are in each state.
         properties: Format, versions and times; `write` is the last write,
-            and `create` the one that made the experiment.
+            `create` the one that made the experiment, and `original_name` its name at that time,
+            of which the ids of its runs are made, if it has another one now.
+        annotations: Its tags and note.
         retired: The name that the table before gets, while another is taking its place.
         series: The columns of the table of its series; None if it has none.
         series_table: The table that holds its series now, if it has one.
@@ -57,6 +61,7 @@ class Entry:
     params: ParamColumns
     properties: dict[str, Any]
     revision: int
+    annotations: Annotations = NOTHING
     retired: str | None = None
     series: Layout | None = None
     series_table: str = ""
@@ -66,6 +71,11 @@ class Entry:
 
     def __post_init__(self) -> None:
         self.series_table = self.series_table or series_name(self.name)
+
+    @property
+    def original_name(self) -> str:
+        """The name of which the ids of its runs are made."""
+        return str(self.properties.get("original_name", self.name))
 
     @property
     def is_staged(self) -> bool:
@@ -127,8 +137,8 @@ def find_all(transaction: Transaction) -> list[Entry]:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    id_experiment, name, table, count, *more, properties, revision, params = row
-    *of_states, columns, series_columns = more
+    cells = dict(zip(_COLUMN_KINDS, row, strict=True))
+    name, table, properties = cells["name"], cells["table_name"], cells["properties"]
     try:
         known = json.loads(properties)
         is_ours = check_name(name, "experiment name") == name and table == table_name(name)
@@ -140,28 +150,27 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         is_ours = is_ours and (series_table == series_name(name) or is_helper(series_table))
         is_ours = is_ours and (retired is None or is_helper(retired))
         is_ours = is_ours and (series_retired is None or is_helper(series_retired))
+        is_ours = is_ours and type(known.get("original_name", "")) is str
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptData(f"its row in `experiments`: {error}", experiment=str(name)) from None
     if not is_ours:
         reason = "its row in `experiments` is not as this package writes it"
         raise CorruptData(reason, experiment=name)
     _refuse_newer(known, name)
-    states = dict(zip(STATES, of_states, strict=True))
-    series = None
-    if series_columns is not None:
-        series = layouts.parse(series_columns, name, RESERVED)
+    series = cells["series_columns"]
     return Entry(
-        id_experiment,
+        cells["id_experiment"],
         name,
         now,
-        count,
-        states,
-        layouts.parse(columns, name),
-        param_columns.parse(params, name),
+        cells["run_count"],
+        {state: cells[state] for state in STATES},
+        layouts.parse(cells["run_columns"], name),
+        param_columns.parse(cells["param_columns"], name),
         known,
-        revision,
+        cells["revision"],
+        tagging.parse(cells["tags"], cells["note"], name),
         retired=retired,
-        series=series,
+        series=None if series is None else layouts.parse(series, name, RESERVED),
         series_table=series_table,
         series_retired=series_retired,
         view=view,
@@ -221,4 +230,6 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         json.dumps(entry.properties | own, ensure_ascii=False),
         entry.revision,
         param_columns.dump(entry.params),
+        tagging.dump(entry.annotations.tags),
+        entry.annotations.note or None,
     )

@@ -22,6 +22,7 @@ from mltraq_prefect.storage import (
     series_tables,
     stored_runs,
     tables,
+    tagging,
     unfinished,
     views,
 )
@@ -321,9 +322,11 @@ class Merger:
         return bool(fixed), released
 
     def _entry(self, merge: Merge, current: Entry) -> Entry:
-        changes = merge.changes
+        changes, said = merge.changes, self._snapshot_of(current)
+        seen = None if said is None else said.annotations
         return replace(
             current,
+            annotations=tagging.changes(self._job.annotations, seen).applied(current.annotations),
             run_count=current.run_count + len(changes.new),
             states=merge.states_after(current),
             layout=merge.plan.layout if changes.new or changes.cells else current.layout,

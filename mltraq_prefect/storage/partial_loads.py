@@ -1,4 +1,4 @@
-"""Writing an experiment that was read without some of its fields."""
+"""Writing an experiment that is another one in the database than the one that was read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection
 from mltraq_prefect.errors import StoreError
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Record
+from mltraq_prefect.storage.sql.connections import Transaction
 
 
 def refuse_other(record: Record, current: Entry | None) -> None:
@@ -25,6 +26,39 @@ def refuse_other(record: Record, current: Entry | None) -> None:
             f"experiment {record.name!r} has been {'deleted' if current is None else 'replaced'} "
             f"since it was loaded without {_named(record.missing_fields)}, so nothing was written; "
             "load it again"
+        )
+
+
+def refuse_other_ids(record: Record, current: Entry) -> None:
+    """Refuse to merge runs into an experiment whose ids of runs are made of another name.
+
+    Equal params would become runs twice.
+
+    Raises:
+        StoreError: They are.
+    """
+    if record.ids_name != current.original_name:
+        raise StoreError(
+            f"experiment {record.name!r} cannot be merged into the one of this name in the "
+            f"database, which was defined as {current.original_name!r} and renamed: ids of its "
+            f"runs are made of that name, and those here of {record.ids_name!r}; load it, or "
+            "define it by add_experiment of a session on this database"
+        )
+
+
+def refuse_renamed(transaction: Transaction, record: Record) -> None:
+    """Refuse to write an experiment anew that has got another name since it was read.
+
+    Raises:
+        StoreError: It has.
+    """
+    if record.revision is None:
+        return
+    sql = "SELECT name FROM experiments WHERE id_experiment = ?"
+    for (name,) in transaction.rows(sql, (record.id_experiment,)):
+        raise StoreError(
+            f"experiment {record.name!r} has been renamed to {name!r} since it was read, so "
+            "nothing was written; load it by that name"
         )
 
 

@@ -141,7 +141,7 @@ def user_key(shared: Callable[[], str | None] = lambda: None) -> bytes:
         if len(text) < _LEAST_KEY:
             raise InvalidInput(f"{source} is shorter than {_LEAST_KEY} characters")
         return text.encode()
-    path = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mltraq/pickle.key"
+    path = key_path()
     try:
         if not path.exists():
             _make_key(path)
@@ -151,6 +151,22 @@ def user_key(shared: Callable[[], str | None] = lambda: None) -> bytes:
             f"the key that signs pickles cannot be kept in {path}: {error.strerror}; set "
             f"{PICKLE_KEY} to a secret of your own"
         ) from None
+
+
+def key_path() -> Path:
+    """Return where the file with the user's key is, or would be."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mltraq/pickle.key"
+
+
+def trouble_of_key() -> str | None:
+    """Return what is wrong with the key that signs pickles; None if nothing is. Makes no file."""
+    if os.environ.get(PICKLE_KEY) is None and not key_path().exists():
+        return None
+    try:
+        user_key()
+    except (InvalidInput, StoreError) as error:
+        return str(error)
+    return None
 
 
 def _make_key(path: Path) -> None:

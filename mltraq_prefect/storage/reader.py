@@ -111,6 +111,8 @@ def _record(
         missing_fields=[key for key in entry.layout if key not in keys],
         missing_runs=entry.run_count - len(runs),
         has_series=entry.series is not None,
+        annotations=entry.annotations,
+        original_name=entry.properties.get("original_name"),
     )
 
 
@@ -199,6 +201,7 @@ def _runs(
     )
     now = entry.revision
     snapshot = Snapshot(entry.id_experiment, SeenRuns(part), since=now, revision=now)
+    snapshot.annotations = entry.annotations
     positions = np.array(ledger["position"], dtype=np.int64)[np.array(indexes, dtype=np.intp)]
     if (np.diff(positions) < 0).any():
         runs = [runs[index] for index in np.argsort(positions).tolist()]
@@ -319,4 +322,6 @@ def _summary(entry: Entry) -> dict[str, Any]:
     counts = [entry.states.get(state, 0) for state in STATES]
     own = (entry.name, entry.id_experiment, entry.table, entry.run_count, *counts)
     times = (known.get("created_at"), known.get("updated_at"))
-    return dict(zip(LISTED, (*own, len(entry.layout), entry.revision, *times), strict=False))
+    said = (dict(entry.annotations.tags), entry.annotations.note)
+    cells = (*own, len(entry.layout), entry.revision, *times, *said)
+    return dict(zip(LISTED, cells, strict=False))

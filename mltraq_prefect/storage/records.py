@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from mltraq_prefect.errors import InvalidName
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.storage.tagging import NOTHING, Annotations
 from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.columns import picked
 
@@ -18,7 +19,7 @@ Mode = Literal["fail", "replace", "merge"]
 
 LISTED = (
     *("name", "id_experiment", "table_name", "runs", "completed", "failed", "pending"),
-    *("fields", "revision", "created_at", "updated_at", "bytes"),
+    *("fields", "revision", "created_at", "updated_at", "tags", "note", "bytes"),
 )
 """Columns of the list of experiments."""
 
@@ -189,11 +190,13 @@ class Snapshot:
             somebody has.
         revision: The last revision of which that is known.
         rows: The state of logged rows in memory that it has, by `id_run`; see `OwnRows.changes`.
+        annotations: Its tags and note; None if they were not seen.
     """
 
     id_experiment: str
     runs: SeenRuns = field(default_factory=SeenRuns)
     fields: Mapping[str, Mark] | None = None
+    annotations: Annotations | None = None
     since: int | None = None
     revision: int | None = None
     rows: dict[str, int] = field(default_factory=dict)
@@ -217,8 +220,8 @@ class Snapshot:
             self.since = None
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
-        """Take a pickled state: one of format 2 knows no rows."""
-        self.rows, self.since, self.revision = {}, None, None
+        """Take a pickled state; an older one knows less."""
+        self.__init__(state[1]["id_experiment"])  # type: ignore[misc]
         for name, value in state[1].items():
             setattr(self, name, value)
 
@@ -261,6 +264,8 @@ class Record:
         missing_runs: Number of runs that the database has and that were not read.
         fingerprints: What fingerprints of its runs were made of, by the digests in them.
         has_series: Whether the database has rows that runs of the experiment have logged.
+        annotations: Its tags and note.
+        original_name: The name of which the ids of its runs are made, if it is another one.
     """
 
     name: str
@@ -273,6 +278,13 @@ class Record:
     missing_runs: int = 0
     fingerprints: dict[str, FingerprintParts] = field(default_factory=dict)
     has_series: bool = False
+    annotations: Annotations = NOTHING
+    original_name: str | None = None
+
+    @property
+    def ids_name(self) -> str:
+        """The name of which the ids of its runs are made."""
+        return self.original_name or self.name
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         """Take a pickled state: one of format 1 knows less, and its snapshot is of other marks.

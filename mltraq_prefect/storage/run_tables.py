@@ -178,6 +178,28 @@ def refuse_dependents(
         )
 
 
+def refuse_named(transaction: Transaction, entry: Entry) -> None:
+    """Refuse to rename an experiment if something of a user's goes by names of its tables.
+
+    Raises:
+        StoreError: There is such a thing, which would be lost; names it.
+    """
+    view = view_name(entry.name)
+    names = [entry.table, view, *([entry.series_table] if entry.series is not None else [])]
+    found = dict.fromkeys(
+        what
+        for name in names
+        for what in transaction.dialect.named(transaction.connection, name)
+        if what != f"view {view}"
+    )
+    if found:
+        raise StoreError(
+            f"experiment {entry.name!r} cannot be renamed: {', '.join(found)} would not follow, as "
+            f"it goes by the name of {', '.join(names)}; drop or revoke that first, and make it "
+            "again afterwards"
+        )
+
+
 def refuse_added(transaction: Transaction, entry: Entry, shape: Shape) -> None:
     """Refuse to drop a table to which somebody has added columns.
 
@@ -270,10 +292,13 @@ def _moves(
     return moves
 
 
-def set_aside(transaction: Transaction, entry: Entry) -> None:
-    """Give the tables of an experiment that is going to be deleted the names of helpers.
+def set_aside(transaction: Transaction, entry: Entry) -> Entry:
+    """Give the tables of an experiment that is going to be deleted, or renamed, helpers' names.
 
     Whoever may not drop it may not rename it either: then nothing has been deleted.
+
+    Returns:
+        The entry, which leads to them.
     """
     own, quote = entry.table, transaction.quote
     aside = replace(entry, table=_noted(transaction, own), view=None)
@@ -285,6 +310,7 @@ def set_aside(transaction: Transaction, entry: Entry) -> None:
     views.drop(transaction, entry)
     for statement in transaction.dialect.rename([(quote(old), quote(new)) for old, new in moves]):
         transaction.run(statement)
+    return aside
 
 
 def delete(transaction: Transaction, entry: Entry) -> None:

@@ -34,6 +34,7 @@ from mltraq_prefect.storage.sql.connections import (
 )
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import Migrations
+from mltraq_prefect.storage.upkeep import Upkeep
 from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.write_job import Pickle
 from mltraq_prefect.storage.writer import Writer
@@ -41,7 +42,7 @@ from mltraq_prefect.storage.writer import Writer
 T = TypeVar("T")
 
 
-class Store:
+class Store(Upkeep):
     """A database of experiments.
 
     Safe to use from several threads and after a fork. It owns its connections: they are opened
@@ -279,6 +280,13 @@ class Store:
     def keys(self, name: str) -> list[str]:
         """Return the keys of the fields of an experiment's runs; none if it is not stored."""
         return self._reading(lambda t: reader.keys(t, name))
+
+    def original_name(self, name: str) -> str | None:
+        """Return the name of which ids of an experiment's runs are made, if it was renamed."""
+        if not self._exists():
+            return None
+        entry = self._reading(lambda t: experiments_table.find(t, name))
+        return None if entry is None else entry.properties.get("original_name")
 
     def exists(self, name: str) -> bool:
         """Return whether there is an experiment of this name."""

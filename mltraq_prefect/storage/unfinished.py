@@ -34,6 +34,12 @@ def is_noted(transaction: Transaction, owner: str, table: str | None = None) -> 
     return bool(transaction.rows(f"{sql} AND table_name = ? LIMIT 1", (owner, table)))
 
 
+def move(transaction: Transaction, owner: str, to: str) -> None:
+    """Write the notes about an experiment down for another name."""
+    sql = "UPDATE experiment_unfinished SET owner = ? WHERE owner = ?"
+    transaction.run(sql, (to, owner))
+
+
 def forget(transaction: Transaction, owner: str, table: str | None = None) -> None:
     """Forget the notes about an experiment, or one thing: what they name belongs to it now."""
     sql = "DELETE FROM experiment_unfinished WHERE owner = ?"

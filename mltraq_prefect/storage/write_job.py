@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from mltraq_prefect.model.names import check_name
-from mltraq_prefect.storage import fingerprints, own_fields, series_rows
+from mltraq_prefect.storage import fingerprints, own_fields, series_rows, tagging
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Part, Record, SeenRuns, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.sql.schema import PICKLES
+from mltraq_prefect.storage.tagging import Annotations
 from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.values.projection import field_path
 from mltraq_prefect.storage.values.residuals import Exact
@@ -34,6 +35,7 @@ class Job:
         compressed: Keys of fields whose binary values are compressed, or whether all are.
         table: The name that the table of its runs has in the end.
         own: Envelopes of its own fields.
+        annotations: Its tags and note.
     """
 
     dialect: Dialect
@@ -43,11 +45,14 @@ class Job:
     compressed: Collection[str] | bool
     table: str = field(init=False)
     own: Exact = field(init=False)
+    annotations: Annotations = field(init=False)
     _sealed: dict[str, bytes] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.table = table_name(check_name(self.record.name, "experiment name"))
         self.own = own_fields.encoded(self.record)
+        said = self.record.annotations
+        self.annotations = tagging.checked(said.tags, said.note, self.record.name)
 
     def is_done(self, current: Entry | None) -> bool:
         """Return whether this write was done before, and its acknowledgement lost."""
@@ -107,7 +112,9 @@ class Job:
             columns=list(columns),
             steps=list(steps),
             changed=self.is_done(entry),
-            snapshot=Snapshot(entry.id_experiment, SeenRuns(part), own, now, now, rows),
+            snapshot=Snapshot(
+                entry.id_experiment, SeenRuns(part), own, self.annotations, now, now, rows
+            ),
             is_staged=entry.is_staged,
         )
 

@@ -72,6 +72,8 @@ class Writer:
         self._refuse_existing(base)
         if self._mode != "replace":
             partial_loads.refuse_other(self._job.record, base)
+        if self._mode == "merge" and base is not None:
+            partial_loads.refuse_other_ids(self._job.record, base)
         return self._prepare(base, limit)
 
     def _written(self, prepared: Merge | Creation) -> Written | None:
@@ -99,6 +101,8 @@ class Writer:
         if current is not None and self._job.is_done(current):
             return self._job.all_written(current, prepared.plan)
         self._refuse_existing(current)
+        if current is None:
+            partial_loads.refuse_renamed(transaction, self._job.record)
         if isinstance(prepared, Merge):
             return self._merger.merge(transaction, prepared, current)
         if self._mode == "merge" and current is not None:

@@ -217,16 +217,16 @@ def write_unprivileged(go, report, url, record):
 
 def add_notes(transaction):
     """Add a column and fill it, as a migration to a later format might."""
-    if "note" not in transaction.columns("experiments"):
-        transaction.run("ALTER TABLE experiments ADD COLUMN note VARCHAR(99)")
-    transaction.run("UPDATE experiments SET note = name")
+    if "remark" not in transaction.columns("experiments"):
+        transaction.run("ALTER TABLE experiments ADD COLUMN remark VARCHAR(99)")
+    transaction.run("UPDATE experiments SET remark = name")
 
 
 def add_to_notes(transaction):
     """Change values in a way that may happen once only."""
-    rows = transaction.rows("SELECT id_experiment, note FROM experiments")
+    rows = transaction.rows("SELECT id_experiment, remark FROM experiments")
     for id_experiment, note in rows:
-        sql = "UPDATE experiments SET note = ? WHERE id_experiment = ?"
+        sql = "UPDATE experiments SET remark = ? WHERE id_experiment = ?"
         transaction.run(sql, (f"{note}, twice", id_experiment))
 
 

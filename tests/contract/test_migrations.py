@@ -30,7 +30,7 @@ def versions(store):
 
 
 def notes(store):
-    return store.query("SELECT note FROM experiments")[1]
+    return store.query("SELECT remark FROM experiments")[1]
 
 
 def test_the_register_leads_from_each_version_to_the_next():

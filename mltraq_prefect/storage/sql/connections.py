@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
@@ -76,7 +76,7 @@ class Database:
         Args:
             table: The table of runs that it reads, if it reads one.
         """
-        with self._transaction(None) as transaction:
+        with self._transaction([]) as transaction:
             if table is not None and not self.dialect.hold(transaction.connection, table):
                 transaction.absent = table
             yield transaction
@@ -84,13 +84,13 @@ class Database:
     @contextmanager
     def querying(self) -> Iterator[Transaction]:
         """A transaction for one statement of a user; what the statement changes is undone."""
-        with self._transaction(None, begin=self.dialect.begin_query) as transaction:
+        with self._transaction([], begin=self.dialect.begin_query) as transaction:
             yield transaction
 
     @contextmanager
-    def writing(self, lock: str) -> Iterator[Transaction]:
-        """A transaction that no other with the same lock overlaps; commits unless it raises."""
-        with self._transaction(lock) as transaction:
+    def writing(self, *locks: str) -> Iterator[Transaction]:
+        """A transaction that no other with one of its locks overlaps; commits unless it raises."""
+        with self._transaction(sorted(locks)) as transaction:
             yield transaction
 
     def retry(self, operation: Callable[[], T]) -> T:
@@ -110,17 +110,17 @@ class Database:
 
     @contextmanager
     def _transaction(
-        self, lock: str | None, begin: Callable[[sa.Connection], None] | None = None
+        self, locks: Sequence[str], begin: Callable[[sa.Connection], None] | None = None
     ) -> Iterator[Transaction]:
         self._after_fork()
-        with self._turn, self._translated(is_reading=lock is None):
-            self.dialect.before_connect(self._parsed, write=lock is not None)
+        with self._turn, self._translated(is_reading=not locks):
+            self.dialect.before_connect(self._parsed, write=bool(locks))
             with self._connect() as connection:
                 self._was_reached = True
                 self._fix_schema(connection)
                 transaction = Transaction(connection, self.dialect)
                 try:
-                    yield from self._within(transaction, lock, begin or self._begin_reading)
+                    yield from self._within(transaction, locks, begin or self._begin_reading)
                 except self._driver_errors as error:
                     if self._trouble(error) == "unavailable":
                         idle = transaction.idle()
@@ -165,11 +165,11 @@ class Database:
     def _within(
         self,
         transaction: Transaction,
-        lock: str | None,
+        locks: Sequence[str],
         begin: Callable[[sa.Connection], None],
     ) -> Iterator[Transaction]:
         connection = transaction.connection
-        if lock is None:
+        if not locks:
             with connection.begin() as outer:
                 begin(connection)
                 yield transaction
@@ -178,10 +178,12 @@ class Database:
         try:
             with connection.begin():
                 self.dialect.begin(connection, write=True)
-                self.dialect.lock(connection, lock)
+                for lock in locks:  # in the same order in each process
+                    self.dialect.lock(connection, lock)
                 yield transaction
         finally:
-            self._unlock(connection, lock)
+            for lock in locks:
+                self._unlock(connection, lock)
 
     def _unlock(self, connection: sa.Connection, lock: str) -> None:
         try:

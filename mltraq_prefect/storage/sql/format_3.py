@@ -20,7 +20,7 @@ from mltraq_prefect.storage.sql.schema import (
     add_tables,
     create_fixed,
 )
-from mltraq_prefect.storage.values.kinds import INT, KEY, TEXT, Kind
+from mltraq_prefect.storage.values.kinds import INT, JSON, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import helper_name
 
 
@@ -42,6 +42,11 @@ def _add_places(transaction: Transaction) -> None:
 
 def _add_series(transaction: Transaction) -> None:
     add_columns(transaction, "experiments", {"series_columns": TEXT})
+
+
+def _annotate(transaction: Transaction) -> None:
+    """Experiments get tags and a note."""
+    add_columns(transaction, "experiments", {"tags": JSON, "note": TEXT})
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -123,6 +128,7 @@ def _rebuild(transaction: Transaction, table: str) -> None:
 TABLE_CHANGES: tuple[Change, ...] = (
     _add_places,
     _add_series,
+    _annotate,
     add_tables,
     *format_3_views.TABLE_CHANGES,
 )

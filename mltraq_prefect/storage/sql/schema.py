@@ -15,6 +15,7 @@ from mltraq_prefect.storage.series_parts import PARTS, PARTS_KEY
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.sql.migrations import newest
 from mltraq_prefect.storage.standings import STANDING_INDEX
+from mltraq_prefect.storage.tagging import ANNOTATIONS
 from mltraq_prefect.storage.unfinished import UNFINISHED
 from mltraq_prefect.storage.values.kinds import BINARY, DATETIME, INT, JSON, KEY, TEXT, Kind
 from mltraq_prefect.version import __version__
@@ -37,6 +38,7 @@ EXPERIMENTS: dict[str, Kind] = {
     "properties": JSON,
     "revision": INT,
     "param_columns": TEXT,
+    **ANNOTATIONS,
 }
 PICKLES: dict[str, Kind] = {"id_experiment": KEY, "pickle": BINARY}
 FORMATS: dict[str, Kind] = {"version": INT, "package": TEXT, "applied_at": DATETIME}
@@ -200,6 +202,14 @@ def create(database: Database) -> None:
         add_indexes(transaction)
         if not _recorded(transaction):
             _record(transaction, newest(database.migrations))
+
+
+def version(transaction: Transaction) -> int | None:
+    """Return the format of our tables; None if there are none."""
+    if not transaction.has_table("experiment_format"):
+        return None
+    recorded = _recorded(transaction)
+    return recorded[0] if recorded else None
 
 
 def check_version(transaction: Transaction, database: Database) -> None:

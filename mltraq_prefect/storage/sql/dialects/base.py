@@ -248,6 +248,10 @@ class Dialect:
         """Return what would be lost with a table, or would keep it from being dropped."""
         return []
 
+    def named(self, connection: sa.Connection, table: str) -> list[str]:
+        """Return what of a user's goes by the name of a table, and not with it to another name."""
+        return []
+
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Start a transaction in which all statements see one state of the database."""
 

@@ -194,6 +194,21 @@ class MariaDB(Dialect):
         rows = connection.exec_driver_sql(sql, (table,))
         return [Dependent(f"foreign key {name} of table {other}", None) for name, other in rows]
 
+    def named(self, connection: sa.Connection, table: str) -> list[str]:
+        """Find views and rights; the server shows those that concern this user."""
+        views = (
+            "SELECT DISTINCT concat('view ', table_name) FROM information_schema.views "
+            "WHERE table_schema = DATABASE() "
+            "AND instr(view_definition, concat('`', DATABASE(), '`.', %s))"
+        )
+        rights = (
+            "SELECT DISTINCT concat('the right of ', grantee) "
+            "FROM information_schema.table_privileges "
+            "WHERE table_schema = DATABASE() AND table_name = %s"
+        )
+        found = connection.exec_driver_sql(views, (self.quote(table),)).scalars().all()
+        return [*found, *connection.exec_driver_sql(rights, (table,)).scalars()]
+
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Writers, who hold a lock, see each commit; readers see one state."""
         # Not for the transaction alone: a statement that commits would be free to change tables.

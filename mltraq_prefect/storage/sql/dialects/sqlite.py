@@ -257,6 +257,16 @@ class SQLite(Dialect):
         sql = f"SELECT name FROM sqlite_schema WHERE name IN ({marks})"
         return set(connection.exec_driver_sql(sql, tuple(names)).scalars())
 
+    def named(self, connection: sa.Connection, table: str) -> list[str]:
+        """Find what mentions a view, which is made anew; who uses a table follows it."""
+        sql = "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger')"
+        rows = connection.exec_driver_sql(sql).all()
+        if table not in {name for type_, name, _ in rows if type_ == "view"}:
+            return []
+        word = re.compile(rf"\b{re.escape(table)}\b", re.IGNORECASE)
+        found = [(type_, name) for type_, name, text in rows if word.search(text or "")]
+        return [f"{type_} {name}" for type_, name in found if name != table]
+
     def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
         """Count pages by dbstat, if it is compiled in; it reads the tables, not large values.
 

@@ -1,0 +1,36 @@
+"""Which Prefect server is in use, and whether it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """Which server is in use.
+
+    Attributes:
+        url: Its address; None if none is configured.
+        version: Its version, if it answers.
+        trouble: Why it does not answer; empty if it does.
+    """
+
+    url: str | None
+    version: str | None = None
+    trouble: str = ""
+
+
+def server_status() -> ServerStatus:
+    """Ask the configured server for its version; start none."""
+    url = PREFECT_API_URL.value()
+    if not url:
+        return ServerStatus(None)
+    try:
+        with get_client(sync_client=True) as client:
+            return ServerStatus(url, str(client.api_version()))
+    except Exception as error:  # whatever its client raises is what a person has to know
+        text = next(iter(str(error).splitlines()), "") or type(error).__name__
+        return ServerStatus(url, trouble=text)
