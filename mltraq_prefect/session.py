@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.catalogue import Catalogue
 from mltraq_prefect.checkpoints.selection import as_pending
 from mltraq_prefect.checkpoints.signing import signing_key
 from mltraq_prefect.errors import InvalidInput, MltraqError
@@ -17,10 +18,10 @@ from mltraq_prefect.model.html import page
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.reports.session_page import session_page
 from mltraq_prefect.requirements import check_installed
-from mltraq_prefect.storage import Store, listing
+from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.frames import query_frame
 from mltraq_prefect.storage.pickles import unseal
-from mltraq_prefect.storage.records import LISTED, new_record
+from mltraq_prefect.storage.records import new_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ _INSTEAD = {
 """Names of other libraries for our methods, and what to write instead."""
 
 
-class Session:
+class Session(Catalogue):
     """A database and the experiments in it; made by `create_session`.
 
     Several threads may use one session. It owns its connections: `close` it, or use it in a
@@ -202,56 +203,6 @@ class Session:
         experiment.tell_kept_failures()
         return written
 
-    def ls(
-        self,
-        *,
-        where: str | None = None,
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, str] | None = None,
-        pending: str | StepFunction | None = None,
-        failed: bool = False,
-    ) -> pd.DataFrame:
-        """List the experiments of the database.
-
-        Args:
-            where: A condition about the columns below, in the SQL of SQLite whatever the database
-                is; `tags` is JSON there. ``:x`` stands for the param `x`.
-            params: Values of the params, by name.
-            tags: Only experiments that have all of these tags.
-            pending: A step, or its name: lists only experiments with runs that `load` returns for
-                the same `pending`.
-            failed: Whether runs that have failed in the step `pending` count as well.
-
-        Returns:
-            A frame with one row an experiment, by name. Columns:
-
-            - `name`, `id_experiment` (text): identify the experiment;
-            - `table_name` (text): the table of its runs;
-            - `runs`, `completed`, `failed`, `pending` (int): number of runs, in all and by state;
-            - `fields` (int): number of fields of its runs;
-            - `revision` (int): how often it was written;
-            - `created_at`, `updated_at` (datetime, UTC): first and last write;
-            - `tags` (dict), `note` (text): what people say of it;
-            - `bytes` (int or None): size of its table and of its large values. MariaDB
-              estimates it, and some builds of SQLite cannot tell.
-
-        Raises:
-            InvalidInput: The arguments exclude each other.
-            QueryFailed: `where` is no condition, or about a column that is not there.
-            StorageUnavailable: The database cannot be reached.
-
-        Example:
-            >>> session = create_session("sqlite://")
-            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
-            >>> session.ls(where="runs > 1")[["name", "runs", "pending"]].values.tolist()
-            [['squares', 2, 2]]
-        """
-        import pandas as pd
-
-        rows = self._store.ls(pending=as_pending(pending, failed))
-        rows = listing.chosen(rows, where, params, tags)
-        return pd.DataFrame(rows, columns=list(LISTED))
-
     def export(
         self,
         name: str | None,
@@ -343,30 +294,6 @@ class Session:
             run = experiment.add_run(**row.params)
             run.fields, run.ledger = Namespace(row.fields), row.ledger
         return experiment
-
-    def tag(
-        self, name: str, tags: Mapping[str, str | None] | None = None, note: str | None = None
-    ) -> None:
-        """Change tags and note of a stored experiment, without loading it.
-
-        Args:
-            name: Name of the experiment.
-            tags: New tags by name; None removes one. Others stay.
-            note: The new note, or an empty text; None leaves it.
-
-        Raises:
-            ExperimentNotFound: The database has no experiment of this name.
-            InvalidInput: A tag or the note is no text, or too long; nothing was changed.
-            StoreError: The database cannot be written; it is as it was before.
-
-        Example:
-            >>> session = create_session("sqlite://")
-            >>> _ = session.add_experiment("squares").persist()
-            >>> session.tag("squares", {"team": "maths"})
-            >>> session.ls(tags={"team": "maths"})["name"].tolist()
-            ['squares']
-        """
-        self._store.annotate(name, tags or {}, note)
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, *, decode: bool = False

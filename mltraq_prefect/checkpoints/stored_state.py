@@ -282,6 +282,7 @@ class StoredState:
             self.store.rename(name, new, id_experiment=self.id_experiment)
         self.original_name = self.original_name or name
         self._released.rename(new)
+        self._series = None
 
     def delete(self) -> None:
         """Delete the experiment from the database; memory keeps its runs.

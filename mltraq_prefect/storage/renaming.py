@@ -13,7 +13,14 @@ from typing import Any
 
 from mltraq_prefect.errors import ExperimentExists, StoreError
 from mltraq_prefect.model.names import check_name
-from mltraq_prefect.storage import experiments_table, reader, run_tables, unfinished, views
+from mltraq_prefect.storage import (
+    attachments,
+    experiments_table,
+    reader,
+    run_tables,
+    unfinished,
+    views,
+)
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.sql.schema import check_version
@@ -75,7 +82,7 @@ def _refuse(transaction: Transaction, entry: Entry, new: str) -> None:
     if entry.series is not None:
         run_tables.refuse_foreign(transaction, series_name(new), new)
     views.refuse_foreign(transaction, new)
-    run_tables.refuse_named(transaction, entry)
+    attachments.refuse_named(transaction, entry)
 
 
 def _properties(entry: Entry, new: str) -> dict[str, Any]:

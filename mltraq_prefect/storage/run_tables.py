@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mltraq_prefect.errors import ForeignTable, StoreError
-from mltraq_prefect.storage import experiments_table, unfinished, views
+from mltraq_prefect.errors import ForeignTable
+from mltraq_prefect.storage import attachments, experiments_table, unfinished, views
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Right
@@ -24,7 +24,6 @@ from mltraq_prefect.storage.values.names import (
     key_name,
     series_of,
     table_name,
-    view_name,
 )
 from mltraq_prefect.storage.values.placement import OF_RUNS
 
@@ -119,8 +118,8 @@ def succeed(
     if dialect.keeps_attached and _have_room(transaction, old, layout):
         reform(transaction, old, layout)
         return old.table, None
-    refuse_dependents(transaction, old, "replaced by one with other columns")
-    refuse_added(transaction, old, shape)
+    attachments.refuse_dependents(transaction, old, "replaced by one with other columns")
+    attachments.refuse_added(transaction, old, shape.columns)
     owner = table_name(old.name)
     if dialect.ddl_commits:
         return create(transaction, owner, old.table, layout, shape), _noted(transaction, owner)
@@ -145,74 +144,6 @@ def refuse_foreign(transaction: Transaction, own: str, experiment: str) -> None:
         raise ForeignTable(
             f"experiment {experiment!r} cannot be written: there is a table {own}, which is not "
             "from mltraq_prefect; rename that table, or give the experiment another name"
-        )
-
-
-def refuse_dependents(
-    transaction: Transaction, entry: Entry, what: str, columns: Collection[str] | None = None
-) -> None:
-    """Refuse to take from users what hangs on a table of runs.
-
-    Args:
-        transaction: Where.
-        entry: The experiment.
-        what: What cannot be done with it.
-        columns: The columns that would go; the whole table if None.
-
-    Raises:
-        StoreError: Something hangs on it; names it.
-    """
-    view = view_name(entry.name)
-    found = {
-        dependent.what: f"table {entry.table}"
-        for dependent in transaction.dependents(entry.table)
-        if columns is None or dependent.column in columns
-    }
-    if entry.view is not None and found.pop(f"view {view}", ""):  # it would have to go
-        found |= {own.what: f"view {view}" for own in transaction.dependents(view)}
-    if found:
-        raise StoreError(
-            f"experiment {entry.name!r} cannot be {what}, as {', '.join(found)} depends on its "
-            f"{' and '.join(dict.fromkeys(found.values()))}; "
-            "drop that first, and make it again afterwards"
-        )
-
-
-def refuse_named(transaction: Transaction, entry: Entry) -> None:
-    """Refuse to rename an experiment if something of a user's goes by names of its tables.
-
-    Raises:
-        StoreError: There is such a thing, which would be lost; names it.
-    """
-    view = view_name(entry.name)
-    names = [entry.table, view, *([entry.series_table] if entry.series is not None else [])]
-    found = dict.fromkeys(
-        what
-        for name in names
-        for what in transaction.dialect.named(transaction.connection, name)
-        if what != f"view {view}"
-    )
-    if found:
-        raise StoreError(
-            f"experiment {entry.name!r} cannot be renamed: {', '.join(found)} would not follow, as "
-            f"it goes by the name of {', '.join(names)}; drop or revoke that first, and make it "
-            "again afterwards"
-        )
-
-
-def refuse_added(transaction: Transaction, entry: Entry, shape: Shape) -> None:
-    """Refuse to drop a table to which somebody has added columns.
-
-    Raises:
-        ForeignTable: It has such columns; names them.
-    """
-    own = {*shape.columns, *(str(column.name) for column in entry.layout.values())}
-    added = sorted(transaction.columns(entry.table) - own)
-    if added:
-        raise ForeignTable(
-            f"experiment {entry.name!r} cannot be replaced by one with other columns: its table "
-            f"{entry.table} would lose what is not from mltraq_prefect, {', '.join(added)}; drop "
-            "that first, or delete the experiment"
         )
 
 
@@ -320,7 +251,7 @@ def delete(transaction: Transaction, entry: Entry) -> None:
         StoreError: Something of a user's hangs on its tables.
     """
     for one in (entry, entry.of_series())[: 1 if entry.series is None else 2]:
-        refuse_dependents(transaction, one, "deleted")
+        attachments.refuse_dependents(transaction, one, "deleted")
     own = entry.table
     if transaction.dialect.ddl_commits:
         set_aside(transaction, entry)
@@ -402,7 +333,7 @@ def reform(transaction: Transaction, entry: Entry, new: Layout) -> None:
     old = {str(column.name): column for column in entry.layout.values() if column.name}
     wanted = {str(column.name): column for column in new.values() if column.name}
     going = {name for name in old if name not in wanted or wanted[name].kind != old[name].kind}
-    refuse_dependents(transaction, entry, "replaced by one with other columns", going)
+    attachments.refuse_dependents(transaction, entry, "replaced by one with other columns", going)
     empty(transaction, table)
     changes = [f"DROP COLUMN {quote(name)}" for name in sorted(going)]
     added = [name for name in wanted if name not in old]

@@ -15,7 +15,6 @@ from mltraq_prefect.storage import (
     experiments_table,
     reader,
     run_steps,
-    run_tables,
     series_tables,
     tables,
 )
@@ -293,28 +292,6 @@ class Store(Upkeep):
         return self._exists() and self._reading(
             lambda t: experiments_table.find(t, name) is not None
         )
-
-    def delete(self, name: str) -> None:
-        """Delete an experiment with its runs and its pickle.
-
-        Raises:
-            ExperimentNotFound: There is none of this name.
-        """
-        self.check()
-        deleted: list[str] = []
-        self._database.retry(lambda: self._delete(name, deleted))
-
-    def _delete(self, name: str, deleted: list[str]) -> None:
-        """Delete an experiment; `deleted` tells a repetition which one it was."""
-        with self._database.writing(table_name(name)) as transaction:
-            schema.check_version(transaction, self._database)
-            entry = experiments_table.find(transaction, name)
-            entry = run_tables.recover(transaction, table_name(name), entry)
-            if deleted and (entry is None or entry.id_experiment not in deleted):
-                return  # the commit was done, and its acknowledgement lost
-            entry = entry or reader.stored_entry(transaction, name)
-            deleted.append(entry.id_experiment)
-            run_tables.delete(transaction, entry)
 
     def query(
         self,

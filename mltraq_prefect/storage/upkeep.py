@@ -26,6 +26,28 @@ class Upkeep:
         """Find out what the database is like, without changing anything in it."""
         return examine(self._database)
 
+    def delete(self, name: str) -> None:
+        """Delete an experiment with its runs and its pickle.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+        """
+        self.check()
+        deleted: list[str] = []
+        self._database.retry(lambda: self._delete(name, deleted))
+
+    def _delete(self, name: str, deleted: list[str]) -> None:
+        """Delete an experiment; `deleted` tells a repetition which one it was."""
+        with self._database.writing(table_name(name)) as transaction:
+            check_version(transaction, self._database)
+            entry = experiments_table.find(transaction, name)
+            entry = run_tables.recover(transaction, table_name(name), entry)
+            if deleted and (entry is None or entry.id_experiment not in deleted):
+                return  # the commit was done, and its acknowledgement lost
+            entry = entry or reader.stored_entry(transaction, name)
+            deleted.append(entry.id_experiment)
+            run_tables.delete(transaction, entry)
+
     def rename(self, name: str, new: str, *, id_experiment: str | None = None) -> None:
         """Give an experiment, and its table, another name; ids of runs stay.
 

@@ -1,0 +1,95 @@
+"""What a session lists and keeps in order of what is stored, without loading it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mltraq_prefect.checkpoints.selection import as_pending
+from mltraq_prefect.storage import Store, listing
+from mltraq_prefect.storage.records import LISTED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mltraq_prefect.execution.steps import StepFunction
+
+
+class Catalogue:
+    """The part of `Session` that is about experiments as a whole."""
+
+    _store: Store
+
+    def ls(
+        self,
+        *,
+        where: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        pending: str | StepFunction | None = None,
+        failed: bool = False,
+    ) -> pd.DataFrame:
+        """List the experiments of the database.
+
+        Args:
+            where: A condition about the columns below, in the SQL of SQLite whatever the database
+                is; `tags` is JSON there. ``:x`` stands for the param `x`.
+            params: Values of the params, by name.
+            tags: Only experiments that have all of these tags.
+            pending: A step, or its name: lists only experiments with runs that `load` returns for
+                the same `pending`.
+            failed: Whether runs that have failed in the step `pending` count as well.
+
+        Returns:
+            A frame with one row an experiment, by name. Columns:
+
+            - `name`, `id_experiment` (text): identify the experiment;
+            - `table_name` (text): the table of its runs;
+            - `runs`, `completed`, `failed`, `pending` (int): number of runs, in all and by state;
+            - `fields` (int): number of fields of its runs;
+            - `revision` (int): how often it was written;
+            - `created_at`, `updated_at` (datetime, UTC): first and last write;
+            - `tags` (dict), `note` (text): what people say of it;
+            - `bytes` (int or None): size of its table and of its large values. MariaDB
+              estimates it, and some builds of SQLite cannot tell.
+
+        Raises:
+            InvalidInput: The arguments exclude each other.
+            QueryFailed: `where` is no condition, or about a column that is not there.
+            StorageUnavailable: The database cannot be reached.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
+            >>> session.ls(where="runs > 1")[["name", "runs", "pending"]].values.tolist()
+            [['squares', 2, 2]]
+        """
+        import pandas as pd
+
+        rows = self._store.ls(pending=as_pending(pending, failed))
+        rows = listing.chosen(rows, where, params, tags)
+        return pd.DataFrame(rows, columns=list(LISTED))
+
+    def tag(
+        self, name: str, tags: Mapping[str, str | None] | None = None, note: str | None = None
+    ) -> None:
+        """Change tags and note of a stored experiment, without loading it.
+
+        Args:
+            name: Name of the experiment.
+            tags: New tags by name; None removes one. Others stay.
+            note: The new note, or an empty text; None leaves it.
+
+        Raises:
+            ExperimentNotFound: The database has no experiment of this name.
+            InvalidInput: A tag or the note is no text, or too long; nothing was changed.
+            StoreError: The database cannot be written; it is as it was before.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").persist()
+            >>> session.tag("squares", {"team": "maths"})
+            >>> session.ls(tags={"team": "maths"})["name"].tolist()
+            ['squares']
+        """
+        self._store.annotate(name, tags or {}, note)
