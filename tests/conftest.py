@@ -14,8 +14,6 @@ import pytest
 
 import mltraq_prefect as mltraq
 from tests import homes, session_servers
-from tests.deployed import deployed as deployed
-from tests.deployed import tossed as tossed
 
 # A shell's background jobs ignore Ctrl-C, and so would the programs that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

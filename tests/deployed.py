@@ -132,7 +132,7 @@ def commands():
     return block.splitlines()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(prefect_tables, tmp_path_factory):
     """What is there after the commands of the documentation, in a folder that was empty."""
     home = homes.furnish(tmp_path_factory.mktemp("prefect"), prefect_tables)
@@ -152,7 +152,7 @@ def deployed(prefect_tables, tmp_path_factory):
         yield Deployed(prefect, home, database, "".join(output))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tossed(deployed):
     """The flow run of `toss`, started by hand, and that of `evaluate`, started by its event."""
     deployed.start("toss")
