@@ -49,14 +49,21 @@ class Installed:
 
 
 @pytest.fixture(scope="session")
-def sdist(tmp_path_factory):
-    """The source distribution, unpacked."""
+def archive(tmp_path_factory):
+    """The source distribution."""
     folder = tmp_path_factory.mktemp("sdist")
     _build(ROOT, "sdist", folder)
-    (archive,) = folder.iterdir()
+    (path,) = folder.iterdir()
+    return path
+
+
+@pytest.fixture(scope="session")
+def sdist(archive, tmp_path_factory):
+    """The source distribution, unpacked."""
+    folder = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(archive) as tar:
-        tar.extractall(folder / "unpacked", filter="data")
-    (root,) = (folder / "unpacked").iterdir()
+        tar.extractall(folder, filter="data")
+    (root,) = folder.iterdir()
     return root
 
 

@@ -1,7 +1,10 @@
 """What is in the package, and that it works where nothing else is."""
 
 import email
+import os
 import re
+import subprocess
+import sys
 import tomllib
 import zipfile
 
@@ -12,6 +15,8 @@ from tests.packaging.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 (PROGRAM,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+PLAIN = {"NO_COLOR": "1", "COLUMNS": "500"}
 
 TEMPLATES = ("flows/coin_toss.py", "deployments/prefect.yaml", "deployments/serve.py")
 
@@ -45,6 +50,13 @@ def test_the_wheel_has_the_package_and_what_init_copies(wheel):
     assert "mltraq_prefect/py.typed" in names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"mltraq_prefect"}
     assert [name for name in names if "licenses/LICENSE" in name]
+
+
+def test_package_indexes_accept_both(archive, wheel):
+    check = [sys.executable, "-m", "twine", "check", "--strict", archive, wheel]
+    done = subprocess.run(check, capture_output=True, text=True, env=os.environ | PLAIN)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 2
 
 
 def test_the_metadata_say_who_may_use_it_and_where_to_ask(wheel):
