@@ -1,7 +1,7 @@
 """Deploy coin_toss on this machine, start it once, and leave the UI open.
 
-Everything is in build/deploy-demo: the database of Prefect's server, the logs, and mltraq.db unless
-MLTRAQ_DATABASE_URL says otherwise.
+Everything is in build/deploy-demo, or the folder that --home names: the database of Prefect's
+server, the logs, and mltraq.db unless MLTRAQ_DATABASE_URL says otherwise.
 """
 
 import argparse
@@ -39,12 +39,13 @@ def main() -> int:
     if not _is_free(options.port):
         print(f"Port {options.port} is in use; choose another one with --port.", file=sys.stderr)
         return 1
+    home = options.home.absolute()
     os.chdir(ROOT)
-    HOME.mkdir(parents=True, exist_ok=True)
-    url = os.environ.setdefault("MLTRAQ_DATABASE_URL", f"sqlite:///{HOME}/mltraq.db")
+    home.mkdir(parents=True, exist_ok=True)
+    url = os.environ.setdefault("MLTRAQ_DATABASE_URL", f"sqlite:///{home}/mltraq.db")
     print("Starting a Prefect server ...")
     try:
-        with LocalPrefect(HOME, options.port) as prefect:
+        with LocalPrefect(home, options.port) as prefect:
             _deploy(prefect)
             _toss_and_evaluate(prefect, url)
             if not options.once:
@@ -108,6 +109,7 @@ def _is_free(port: int) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=4200, help="port of the UI; default: 4200")
+    parser.add_argument("--home", type=Path, default=HOME, help="folder for data and logs")
     parser.add_argument("--once", action="store_true", help="stop when the coins are evaluated")
     return parser
 

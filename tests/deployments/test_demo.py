@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from deployments.local import free_port
+from tests import homes
 from tests.deployed import ROOT
 
 SECONDS = 300
@@ -22,10 +23,11 @@ SECONDS = 300
         ("Press Ctrl-C to stop it all", signal.SIGTERM),
     ],
 )
-def test_server_and_worker_end_with_the_demo(after, sign, url):
-    port = free_port()
+def test_server_and_worker_end_with_the_demo(after, sign, url, prefect_tables, tmp_path):
+    port, home = free_port(), homes.furnish(tmp_path / "home", prefect_tables)
+    options = ["--port", str(port), "--home", home]
     demo = subprocess.Popen(
-        [sys.executable, "-u", ROOT / "deployments" / "demo.py", "--port", str(port)],
+        [sys.executable, "-u", ROOT / "deployments" / "demo.py", *options],
         env=os.environ | {"MLTRAQ_DATABASE_URL": url},
         stdout=subprocess.PIPE,
         text=True,
