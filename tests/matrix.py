@@ -45,11 +45,11 @@ def run(*command: str, settings: Mapping[str, str], folder: Path = ROOT) -> str:
     return done.stdout
 
 
-def readme(folder: Path, settings: Mapping[str, str]) -> None:
-    """Run README's program."""
+def readme(folder: Path, settings: Mapping[str, str], options: str = "") -> None:
+    """Run README's program, with more options of `execute`."""
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     folder.mkdir()
-    (folder / "tosses.py").write_text(program)
+    (folder / "tosses.py").write_text(program.replace("execute(", f"execute({options}"))
     printed = run("tosses.py", settings=settings, folder=folder)
     rows = [line.split() for line in printed.splitlines()[-4:]]
     if [row[1] for row in rows] != ["1", "25", "50", "100"]:
@@ -57,8 +57,10 @@ def readme(folder: Path, settings: Mapping[str, str]) -> None:
 
 
 def script(folder: Path) -> None:
-    """README's program where no server is configured."""
-    readme(folder / "script", {"PREFECT_HOME": str(folder / "home")})
+    """README's program where no server is configured: without Prefect, and with its own server."""
+    settings = {"PREFECT_HOME": str(folder / "home"), "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}
+    readme(folder / "plain", settings)
+    readme(folder / "temporary", settings, 'backend="prefect", ')
 
 
 def server(folder: Path) -> None:

@@ -11,11 +11,11 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
+from tests.polling import poll
 
 VARIABLE = "MLTRAQ_TEST_SESSION"
 """Names the folder of the session to all of its processes."""
@@ -28,7 +28,7 @@ class Server(NamedTuple):
 
     Attributes:
         url: How it is reached.
-        pid: Its process, whose children are of the server, too.
+        pid: Its process, which ends those that it has started.
         stop: The signal on which it ends.
     """
 
@@ -77,13 +77,20 @@ def shared(name: str, start: Callable[[], Server]) -> str:
 
 
 def _stop(server: Server) -> None:
-    """Stop a server, which need not be a child of this process, and what it has started."""
+    """Stop a server, which need not be a child of this process."""
+    with suppress(ProcessLookupError):
+        os.kill(server.pid, server.stop)
+    if not poll(lambda: _has_ended(server.pid), bool, STOP_SECONDS):
+        os.kill(server.pid, signal.SIGKILL)
+
+
+def _has_ended(pid: int) -> bool:
     try:
-        process = psutil.Process(server.pid)
-        processes = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    process.send_signal(server.stop)
-    _, left = psutil.wait_procs(processes, STOP_SECONDS)
-    for one in left:
-        one.kill()
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except ChildProcessError:  # a worker has started it
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
