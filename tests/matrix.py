@@ -29,7 +29,9 @@ QUIET = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
-CODECS = [f"tests/codecs/test_{name}.py" for name in ("stacks", "roundtrip", "many", "json")]
+CODECS = [
+    f"tests/codecs/test_{name}.py" for name in ("stacks", "roundtrip", "many", "json", "hostile")
+]
 CONTRACT = [f"tests/contract/test_{name}.py" for name in ("values", "modes", "merging", "params")]
 
 

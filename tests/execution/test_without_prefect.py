@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -136,13 +137,17 @@ def test_what_a_step_logs_and_prints_is_in_the_programs_log(experiment, caplog):
     }
 
 
-def test_each_distinct_error_is_logged_once_with_its_frames(experiment, caplog):
-    with pytest.raises(mltraq.RunsFailed):
-        experiment.execute(lambda run: 1 / 0, n_jobs=1, runs_per_task=1)
+@pytest.mark.parametrize(("on_error", "with_frames"), [("keep", 1), ("raise", 0)])
+def test_frames_of_errors_are_shown_once(experiment, caplog, on_error, with_frames):
+    """In the log if failures are kept; otherwise what is raised at the end has them."""
+    with nullcontext() if with_frames else pytest.raises(mltraq.RunsFailed) as raised:
+        experiment.execute(lambda run: 1 / 0, n_jobs=1, runs_per_task=1, on_error=on_error)
     errors = [record.getMessage() for record in caplog.records if record.levelno >= 40]
     assert len(errors) == 4
-    assert sum("return" in message or "Traceback" in message for message in errors) == 1
-    assert sum("division by zero (test_without_prefect.py:" in message for message in errors) == 3
+    assert sum("Traceback" in message for message in errors) == with_frames
+    short = "division by zero (test_without_prefect.py:"
+    assert sum(short in message for message in errors) == 4 - with_frames
+    assert with_frames or raised.value.details.count("Traceback") == 1
 
 
 def test_what_the_program_has_configured_decides_what_is_logged(experiment, caplog):
@@ -357,7 +362,8 @@ def test_a_failing_sweep_shows_the_users_frames_and_fits_on_a_screen(tmp_path):
     done = run_program(tmp_path, FAILING)
     assert done.returncode == 1
     log, _, shown = done.stderr.partition("ZeroDivisionError: division by zero\n\nThe above")
-    assert len([line for line in log.splitlines() if LINE.match(line)]) < 50
+    assert all(LINE.match(line) for line in log.splitlines())
+    assert len(log.splitlines()) < 50
     frames = re.findall(r'File "(.*?)", line \d+, in (\S+)', shown)
     program = [(Path(file).name, function) for file, function in frames]
     assert program == [

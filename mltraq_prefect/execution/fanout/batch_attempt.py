@@ -42,6 +42,7 @@ class BatchAttempt:
         logger: Logger,
         *,
         is_last: bool,
+        with_frames: bool = True,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """Execute the runs that have not completed the step; runs that fail stay in `todo`.
@@ -50,6 +51,8 @@ class BatchAttempt:
             batch: The runs.
             logger: Receives the output of the step, and its failures.
             is_last: Whether there are no more retries.
+            with_frames: Whether errors are logged with their frames; the error that the execution
+                raises at its end has them.
             check: Called after each outcome; raises if the execution was interrupted.
         """
         with closing(LiveLog(logger)) as live:
@@ -61,10 +64,10 @@ class BatchAttempt:
                     self._deliver(batch)
                 check()
         if batch.failures:
-            self._log_failures(logger, batch, is_last)
+            self._log_failures(logger, batch, is_last, with_frames)
 
-    def _log_failures(self, logger: Logger, batch: Batch, is_last: bool) -> None:
-        """Log a line for each distinct error; with its frames the first time."""
+    def _log_failures(self, logger: Logger, batch: Batch, is_last: bool, with_frames: bool) -> None:
+        """Log a line for each distinct error; with its frames the first time, if at all."""
         groups = grouped_failures(batch.failures)
         for group in groups[:ERRORS_LOGGED]:
             if not is_last:
@@ -73,7 +76,7 @@ class BatchAttempt:
                 logger.error("%s", group.line)
             else:
                 self._logged.add(f"{group.error_type} {group.place}")
-                logger.error("%s%s", _wholly(batch, group), group)
+                logger.error("%s%s", _wholly(batch, group), group if with_frames else group.line)
         if left := groups[ERRORS_LOGGED:]:
             count = sum(group.count for group in left)
             logger.error("%s other errors in %s other runs", len(left), count)

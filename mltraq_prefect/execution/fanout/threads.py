@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
@@ -123,9 +124,11 @@ class ThreadExecutor:
         """Attempt a batch until no run fails, or there are no more retries."""
         subject = f"{self._steps[position].name} {batch.label}"
         logger = logging.LoggerAdapter(self.logger, {SUBJECT: subject})
+        with_frames = self._options.on_error == "keep"  # or else the program ends with them
+        attempt = partial(self._attempts[position], with_frames=with_frames, check=self._check_open)
         for left in range(self._options.retries, -1, -1):
             try:
-                self._attempts[position](batch, logger, is_last=not left, check=self._check_open)
+                attempt(batch, logger, is_last=not left)
             except InvalidInput:  # would be refused again
                 raise
             except Exception as error:
