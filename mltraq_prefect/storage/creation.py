@@ -72,6 +72,7 @@ def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None
         entry.table = run_tables.create(transaction, job.table, job.table, made.plan.layout)
         released = None
     else:
+        views.refuse_readers(transaction, old, entry)
         released = _released(transaction, old, entry)
         entry = series_tables.succeed(transaction, old, entry, made.series)
         entry.table, entry.retired = run_tables.succeed(transaction, old, made.plan.layout)

@@ -123,8 +123,14 @@ def succeed(
     owner = table_name(old.name)
     if dialect.ddl_commits:
         return create(transaction, owner, old.table, layout, shape), _noted(transaction, owner)
+    rights = dialect.rights(transaction.connection, old.table)
     drop(transaction, old.table)
-    return create(transaction, owner, old.table, layout, shape, late_key=False), None
+    create(transaction, owner, old.table, layout, shape, late_key=False)
+    left = {*shape.columns, *(column.name for column in layout.values())}
+    for right in rights:
+        if right.column is None or right.column in left:
+            transaction.define(right.statement)
+    return old.table, None
 
 
 def _have_room(transaction: Transaction, old: Entry, layout: Layout) -> bool:

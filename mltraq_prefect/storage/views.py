@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -144,6 +145,51 @@ def refuse_foreign(transaction: Transaction, experiment: str) -> None:
         )
 
 
+def refuse_readers(transaction: Transaction, old: Viewed, new: Viewed) -> None:
+    """Refuse to replace an experiment whose columns somebody's views name, if these would go.
+
+    For databases that do not know on which columns a view hangs: they would let it break.
+
+    Raises:
+        StoreError: There is such a view; names it.
+    """
+    gone = {
+        table_name(old.name): _gone(_placed(old), _placed(new)),
+        view_name(old.name): _gone(_names(transaction, old), _names(transaction, new)),
+    }
+    read = {relation: names for relation, names in gone.items() if names}
+    texts = transaction.dialect.view_texts(transaction.connection) if read else {}
+    for name, text in texts.items():
+        for relation, names in read.items():
+            if name != view_name(old.name) and _names_one(text, [relation]):
+                lost = [column for column in names if _names_one(text, [column])]
+                if lost:
+                    raise StoreError(
+                        f"experiment {old.name!r} cannot be replaced by one with other columns, as "
+                        f"view {name} reads {', '.join(lost)} from {relation}; drop that first, "
+                        "and make it again afterwards"
+                    )
+
+
+def _placed(entry: Viewed) -> list[str]:
+    return [column.name for column in entry.layout.values() if column.name is not None]
+
+
+def _names(transaction: Transaction, entry: Viewed) -> list[str]:
+    if entry.view is None:
+        return []
+    return [own.name for own in columns(entry, transaction.dialect)]
+
+
+def _gone(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    left = {name.lower() for name in now}
+    return [name for name in before if name.lower() not in left]
+
+
+def _names_one(text: str, names: Iterable[str]) -> bool:
+    return re.search(rf"\b({'|'.join(names)})\b", text, re.IGNORECASE) is not None
+
+
 def release(transaction: Transaction, entry: Viewed) -> Sequence[Right] | None:
     """Drop a view that would keep its table from being changed, if it may be dropped.
 
@@ -153,7 +199,7 @@ def release(transaction: Transaction, entry: Viewed) -> Sequence[Right] | None:
     dialect, view = transaction.dialect, view_name(entry.name)
     if dialect.ddl_commits or entry.view is None or transaction.dependents(view):
         return None
-    rights = dialect.view_rights(transaction.connection, view)
+    rights = dialect.rights(transaction.connection, view)
     dropped = transaction.permits([f"DROP VIEW IF EXISTS {transaction.quote(view)}"])
     return rights if dropped else None
 
@@ -194,7 +240,7 @@ def make(
     elif kept := dialect.view_columns(transaction.connection, view):
         return _extended(transaction, entry, shown, kept, wanted)
     statements = [*_statements(transaction, entry.name, shown), *_regranted(shown, released or ())]
-    return wanted if _made(transaction, entry.name, statements) else None
+    return wanted if _made(transaction, entry.name, statements) else entry.view
 
 
 def _is_free(transaction: Transaction, experiment: str, view: str) -> bool:

@@ -2,10 +2,10 @@
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage import Store
+from mltraq_prefect.storage import Store, experiments_table, views
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, TABLES
-from mltraq_prefect.storage.values.names import series_name
+from mltraq_prefect.storage.values.names import series_name, view_name
 
 
 def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
@@ -27,7 +27,7 @@ def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
             assert _experiments_in(connection, part) <= known, f"orphans in {part}"
     listed = store.ls()
     for row in listed:
-        assert_whole(store, row)
+        assert_whole(store, row, leftovers=leftovers)
     sql = "SELECT name FROM experiments WHERE series_columns IS NOT NULL"
     series = {series_name(name) for (name,) in store.query(sql)[1]}
     store.close()
@@ -37,14 +37,35 @@ def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
         assert present == tables | set(TABLES)
 
 
-def assert_whole(store, row):
+def assert_whole(store, row, *, leftovers=False):
     """Fail unless the table of an experiment, its ledger and the index say the same."""
     (ids,) = zip(*store.query(f"SELECT id_run FROM {row['table_name']}")[1], strict=True) or ((),)
+    assert_viewed(store, row, leftovers=leftovers)
     sql = "SELECT id_run, position FROM experiment_runs WHERE id_experiment = :id"
     ledger = store.query(sql, {"id": row["id_experiment"]})[1]
     assert len(ids) == len(ledger) == row["runs"]
     assert set(ids) == {id_run for id_run, _ in ledger}
     assert sorted(position for _, position in ledger) == list(range(row["runs"]))
+
+
+def assert_viewed(store, row, *, leftovers=False):
+    """Fail unless the view of an experiment can be read, and has what it should have.
+
+    A killed writer may have left columns that nobody needs; if it has not given the table of a new
+    experiment its name, it has not made its view.
+    """
+    view = view_name(row["name"])
+    with store._database.reading() as transaction:
+        entry = experiments_table.find(transaction, row["name"])
+        is_missing = not transaction.has_table(view)
+    if not store._database.dialect.has_views or (is_missing and entry.is_staged and leftovers):
+        return
+    names, rows = store.query(f"SELECT * FROM {view}")
+    if entry.is_staged and leftovers:
+        return
+    expected = {own.name for own in views.columns(entry, store._database.dialect)}
+    assert set(names) == expected or (leftovers and set(names) > expected)
+    assert len(rows) == row["runs"]
 
 
 def _experiments_in(connection, table):

@@ -214,6 +214,75 @@ def test_views_survive_every_mode(session, shared_url):
     assert rows(shared_url, "SELECT x FROM best") == [(3,), (3,)]
 
 
+def test_views_on_the_view_survive_every_mode(session, shared_url):
+    """Also grants, where there are any: on PostgreSQL columns are added at the end then."""
+    define(session, "a").persist()
+    change(shared_url, "CREATE VIEW best AS SELECT id_run, i, x, state FROM v_a")
+    more = session.add_experiment("a").add_runs(i=[7], new=["text"])
+    more.runs.first().fields.update(x=2, y="new")
+    more.persist("merge")
+    assert rows(shared_url, "SELECT new, y FROM v_a WHERE i = 7") == [("text", "new")]
+    assert len(rows(shared_url, "SELECT x FROM best")) == 4
+    define(session, "a", 2, n=2).persist("replace" if "postgresql" not in shared_url else "merge")
+    more.persist("replace")
+    assert rows(shared_url, "SELECT i, x, state FROM best") == [(7, 2, "pending")]
+    refused = r"'a' cannot be .* view .*best "
+    for other in (
+        lambda: define(session, "a", key="other").persist("replace"),
+        lambda: session.add_experiment("a").add_runs(other=[1]).persist("replace"),
+    ):
+        with pytest.raises(mltraq.StoreError, match=refused):
+            other()
+        assert rows(shared_url, "SELECT i, x, state FROM best") == [(7, 2, "pending")]
+        assert len(session.load("a").runs) == 1
+    change(shared_url, "DROP VIEW best")
+    define(session, "a", key="other").persist("replace")
+    assert len(rows(shared_url, "SELECT other FROM v_a")) == 3
+
+
+def test_a_kind_that_a_view_holds_fast(two_schemas):
+    """A field keeps its kind; a param cannot, as it is of no other kind anywhere."""
+    _, url, _ = two_schemas
+    with mltraq.create_session(url) as session:
+        define(session, "a").persist()
+        change(url, "CREATE VIEW best AS SELECT i, x FROM v_a")
+        define(session, "a", 0.5, n=4).persist("merge")
+        assert session.load("a").runs.first().fields.x == 0.5
+        assert rows(url, "SELECT count(x), max(x) FROM best") == [(0, None)]
+        with pytest.raises(mltraq.StoreError, match=r"another type, and view .*best depends on it"):
+            session.add_experiment("a").add_runs(i=[0.5]).persist("merge")
+        assert len(session.load("a").runs) == 4
+        change(url, "DROP VIEW best")
+        session.add_experiment("a").add_runs(i=[0.5]).persist("merge")
+        assert rows(url, "SELECT max(i), min(i) FROM v_a") == [(3.0, 0.0)]
+
+
+def test_rights_on_a_view_survive_every_mode(two_schemas):
+    _, url, _ = two_schemas
+    with mltraq.create_session(url) as session:
+        define(session, "a").persist()
+        change(
+            url,
+            "GRANT SELECT ON v_a TO PUBLIC",
+            "GRANT UPDATE (x) ON v_a TO PUBLIC",
+            "COMMENT ON VIEW v_a IS 'what %% of ? it''s'",
+        )
+        sql = (
+            "SELECT (SELECT array_agg(grantee::int) FROM aclexplode(relacl)), "
+            "obj_description(oid, 'pg_class') FROM pg_class WHERE oid = 'v_a'::regclass"
+        )
+        for mode, key, value in (
+            ("merge", "y", "text"),
+            ("merge", "x", 1.5),
+            ("replace", "x", "text"),
+            ("replace", "y", 1),
+        ):
+            define(session, "a", value, key=key).persist(mode)
+            assert len(rows(url, f"SELECT {key} FROM v_a")) == 3
+            [(grantees, comment)] = rows(url, sql)
+            assert (0 in grantees, comment) == (True, "what % of ? it's"), (mode, key)
+
+
 def test_a_view_that_would_lose_its_table_or_column_is_named(two_schemas):
     _, url, _ = two_schemas
     with mltraq.create_session(url) as session:
@@ -274,28 +343,63 @@ def test_a_foreign_key_keeps_an_experiment(session, shared_url):
     assert_sound(shared_url)
 
 
+@contextlib.contextmanager
+def mariadb_user(url, *grants):
+    """Yield the URL of a user who has some rights on a database of MariaDB, and no others."""
+    known = sa.make_url(url)
+    user = f"u{known.database[:20]}"
+    users = [f"{user}@'{host}'" for host in ("localhost", "%%")]
+    for one in users:
+        change(url, f"CREATE USER {one} IDENTIFIED BY '{user}'")
+        change(url, *(f"GRANT {right} TO {one}" for right in grants))
+    try:
+        yield known.set(username=user, password=user).render_as_string(hide_password=False)
+    finally:
+        change(url, f"DROP USER {', '.join(users)}")
+
+
 @pytest.mark.parametrize("shared_url", ["mariadb"], indirect=True)
 def test_who_may_not_drop_deletes_nothing(session, shared_url):
     define(session, "a").persist()
-    url = sa.make_url(shared_url)
-    user = f"u{url.database[:20]}"
-    users = [f"{user}@'{host}'" for host in ("localhost", "%%")]
-    rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER"
-    for one in users:
-        change(shared_url, f"CREATE USER {one} IDENTIFIED BY '{user}'")
-        change(shared_url, f"GRANT {rights} ON {url.database}.* TO {one}")
-    try:
-        limited = url.set(username=user, password=user).render_as_string(hide_password=False)
-        with mltraq.create_session(limited) as other:
-            with pytest.raises(mltraq.StoreError):
-                other.load("a").delete()
-            assert len(other.load("a").runs) == 3
-        assert len(session.load("a").runs) == 3
-        session.load("a").delete()
-        assert session.ls().empty
-    finally:
-        change(shared_url, f"DROP USER {', '.join(users)}")
+    database = sa.make_url(shared_url).database
+    rights = f"SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER ON {database}.*"
+    with mariadb_user(shared_url, rights) as limited, mltraq.create_session(limited) as other:
+        with pytest.raises(mltraq.StoreError):
+            other.load("a").delete()
+        assert len(other.load("a").runs) == 3
+    assert len(session.load("a").runs) == 3
+    session.load("a").delete()
+    assert session.ls().empty
     assert_sound(shared_url)
+
+
+@pytest.mark.parametrize("shared_url", ["mariadb"], indirect=True)
+def test_who_may_make_no_view_writes_without(session, shared_url, caplog):
+    database = sa.make_url(shared_url).database
+    tables = f"SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP ON {database}.*"
+    define(session, "old").persist()
+    with mariadb_user(shared_url, tables) as limited, mltraq.create_session(limited) as other:
+        define(other, "a").persist()
+        define(other, "old", key="y").persist("merge")
+        assert "make the view v_a of experiment 'a'" in caplog.text
+        assert rows(shared_url, "SELECT count(*) FROM v_old") == [(3,)]
+    for name in ("a", "old"):
+        define(session, name, n=4).persist("merge")
+        assert rows(shared_url, f"SELECT count(x) FROM v_{name}")[0][0] >= 1
+    assert rows(shared_url, "SELECT count(y) FROM v_old") == [(3,)]
+    assert_sound(shared_url)
+
+
+@pytest.mark.parametrize("shared_url", ["mariadb"], indirect=True)
+def test_grants_of_a_reader_survive(session, shared_url):
+    define(session, "a").persist()
+    database = sa.make_url(shared_url).database
+    grants = [f"SELECT ON {database}.{name}" for name in ("e_a", "v_a")]
+    with mariadb_user(shared_url, *grants) as reader:
+        for mode, key, value in (("merge", "y", "text"), ("replace", "x", "text")):
+            define(session, "a", value, key=key).persist(mode)
+            for name in ("e_a", "v_a"):
+                assert rows(reader, f"SELECT {key} FROM {name}") == [(value,)] * 3
 
 
 # -- names -----------------------------------------------------------------------------------------

@@ -144,13 +144,19 @@ class Transaction:
             return False
         return True
 
+    def define(self, statement: str) -> None:
+        """Run a statement that has no parameters, whatever characters names in it have."""
+        with self._executing():
+            options = {"no_parameters": True}
+            self.connection.exec_driver_sql(statement, execution_options=options)
+
     def permits(self, statements: Sequence[str]) -> bool:
         """Run statements that define something, or none of them if this user may not."""
         has_savepoint = self.dialect.savepoints and not self.dialect.ddl_commits
         try:
             with self.connection.begin_nested() if has_savepoint else nullcontext():
                 for statement in statements:
-                    self.run(statement)
+                    self.define(statement)
         except sa.exc.DBAPIError as error:
             if self.dialect.trouble(error.orig or error) != "read-only":
                 raise

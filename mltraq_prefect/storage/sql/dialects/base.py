@@ -210,13 +210,17 @@ class Dialect:
         """
         return (f"CREATE OR REPLACE VIEW {view} AS {select}",)
 
-    def view_rights(self, connection: sa.Connection, view: str) -> Sequence[Right]:
-        """Return the owner and the grants of a view, where they are lost when it is made anew."""
+    def rights(self, connection: sa.Connection, table: str) -> Sequence[Right]:
+        """Return what a table or view has of owner, comment and grants, if it loses them anew."""
         return ()
 
     def view_columns(self, connection: sa.Connection, view: str) -> Sequence[str]:
         """Return the columns of a view in their order, where what hangs on it holds them fast."""
         return ()
+
+    def view_texts(self, connection: sa.Connection) -> Mapping[str, str]:
+        """Return the texts of all views by name, where what they read can be taken from them."""
+        return {}
 
     def same_text(self, column: str) -> str:
         """Return the condition that a text is a parameter, blanks at its end included."""

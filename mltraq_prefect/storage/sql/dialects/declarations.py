@@ -47,10 +47,10 @@ class Dependent(NamedTuple):
 
 
 class Right(NamedTuple):
-    """What gives a view again what a user had given it.
+    """What gives a table or view again what a user had given it.
 
     Attributes:
-        column: The column that it is about; None if it is the view.
+        column: The column that it is about; None if it is the whole.
         statement: Does it.
     """
 

@@ -167,6 +167,14 @@ class MariaDB(Dialect):
             return f"CASE {type_} WHEN 'STRING' THEN {cast} END"
         return f"CASE {type_} WHEN 'INTEGER' THEN {cast} WHEN 'DOUBLE' THEN {cast} {truth} END"
 
+    def view_texts(self, connection: sa.Connection) -> Mapping[str, str]:
+        """Return those that this user may see."""
+        sql = (
+            "SELECT table_name, view_definition FROM information_schema.views "
+            "WHERE table_schema = DATABASE()"
+        )
+        return dict(row._tuple() for row in connection.exec_driver_sql(sql))
+
     def same_text(self, column: str) -> str:
         """Compare bytes: texts are equal to others with more blanks at their end."""
         return f"CAST({column} AS BINARY) = ?"

@@ -135,9 +135,9 @@ class PostgreSQL(Dialect):
         cast = "" if kind is kinds.TEXT else f"::{sql}"
         return f"CASE {type_} WHEN 'string' THEN {text}{cast} END"
 
-    def view_rights(self, connection: sa.Connection, view: str) -> Sequence[Right]:
+    def rights(self, connection: sa.Connection, table: str) -> Sequence[Right]:
         """Read them from the catalogue."""
-        return postgresql_catalog.view_rights(connection, self.quote(view))
+        return postgresql_catalog.rights(connection, self.quote(table))
 
     def view_columns(self, connection: sa.Connection, view: str) -> Sequence[str]:
         """Read them from the catalogue."""

@@ -45,23 +45,25 @@ ORDER BY 1, 2
 """
 
 _RIGHTS = """
-SELECT NULL, 'ALTER VIEW ' || v.name || ' OWNER TO ' || quote_ident(pg_get_userbyid(relowner))
-FROM v WHERE pg_get_userbyid(relowner) <> current_user
-UNION ALL
-SELECT NULL, 'COMMENT ON VIEW ' || v.name || ' IS ' || quote_literal(obj_description(oid))
-FROM v WHERE obj_description(oid) IS NOT NULL
+SELECT NULL, 'COMMENT ON ' || CASE relkind WHEN 'v' THEN 'VIEW ' ELSE 'TABLE ' END || t.name
+    || ' IS ' || quote_literal(obj_description(oid, 'pg_class'))
+FROM t WHERE obj_description(oid, 'pg_class') IS NOT NULL
 UNION ALL
 SELECT a.attname,
     'GRANT ' || privilege_type || coalesce(' (' || quote_ident(a.attname) || ')', '')
-    || ' ON ' || v.name || ' TO '
+    || ' ON ' || t.name || ' TO '
     || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
     || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-FROM v JOIN (
+FROM t JOIN (
     SELECT attrelid, attname, attacl FROM pg_attribute
     UNION ALL SELECT oid, NULL, relacl FROM pg_class
-) AS a ON a.attrelid = v.oid, aclexplode(a.attacl)
+) AS a ON a.attrelid = t.oid, aclexplode(a.attacl)
 WHERE grantee <> relowner
+UNION ALL
+SELECT NULL, 'ALTER TABLE ' || t.name || ' OWNER TO ' || quote_ident(pg_get_userbyid(relowner))
+FROM t WHERE pg_get_userbyid(relowner) <> current_user
 """
+"""Whoever gives it to another one may do nothing more."""
 
 
 def schema(connection: sa.Connection) -> str:
@@ -98,10 +100,10 @@ def view_columns(connection: sa.Connection, view: str) -> list[str]:
     return list(connection.exec_driver_sql(sql, (view,)).scalars())
 
 
-def view_rights(connection: sa.Connection, view: str) -> list[Right]:
-    """Return what gives a view, which is quoted, the owner, comment and grants that it has."""
-    own = "WITH v AS (SELECT *, %s AS name FROM pg_class WHERE oid = to_regclass(%s))"
-    return [Right(*row) for row in connection.exec_driver_sql(own + _RIGHTS, (view, view))]
+def rights(connection: sa.Connection, table: str) -> list[Right]:
+    """Return what gives a table or view, which is quoted, its owner, comment and grants."""
+    own = "WITH t AS (SELECT *, %s AS name FROM pg_class WHERE oid = to_regclass(%s))"
+    return [Right(*row) for row in connection.exec_driver_sql(own + _RIGHTS, (table, table))]
 
 
 def keys(connection: sa.Connection, table: str) -> list[str]:

@@ -251,6 +251,11 @@ class SQLite(Dialect):
         """Make it anew: what hangs on it goes by its name."""
         return (f"DROP VIEW IF EXISTS {view}", f"CREATE VIEW {view} AS {select}")
 
+    def view_texts(self, connection: sa.Connection) -> Mapping[str, str]:
+        """Return them from the schema, as they were written."""
+        sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'view'"
+        return dict(row._tuple() for row in connection.exec_driver_sql(sql))
+
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Ask the schema: indexes share the tables' namespace."""
         marks = ", ".join("?" * len(names))
