@@ -39,6 +39,7 @@ from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.opening import create_session
 from mltraq_prefect.reports.comparison.compare import compare
 from mltraq_prefect.session import Session
+from mltraq_prefect.stop import StopRun
 from mltraq_prefect.version import __version__ as __version__
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "RunsMissing",
     "Session",
     "StepEntry",
+    "StopRun",
     "StorageFull",
     "StorageUnavailable",
     "StoreError",

@@ -45,7 +45,8 @@ class Catalogue:
 
             - `name`, `id_experiment` (text): identify the experiment;
             - `table_name` (text): the table of its runs;
-            - `runs`, `completed`, `failed`, `pending` (int): number of runs, in all and by state;
+            - `runs`, `completed`, `failed`, `stopped`, `pending` (int): number of runs, in all and
+              by state;
             - `fields` (int): number of fields of its runs;
             - `revision` (int): how often it was written;
             - `created_at`, `updated_at` (datetime, UTC): first and last write;

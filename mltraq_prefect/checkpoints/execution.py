@@ -10,7 +10,7 @@ from mltraq_prefect.checkpoints.resume import (
     parts_of,
     parts_of_params,
 )
-from mltraq_prefect.checkpoints.selection import Selection, select
+from mltraq_prefect.checkpoints.selection import Selection, due_steps, select
 from mltraq_prefect.checkpoints.stored_state import Content, StoredState
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import RunsFailed
@@ -124,7 +124,8 @@ class Execution:
 
         def is_complete(run: Run) -> bool:
             done, params = run.ledger.steps, run.params
-            is_same = all(prints.is_same(name, params, done.get(name)) for name in self._names)
+            due = due_steps(run.ledger, self._names)
+            is_same = all(prints.is_same(name, params, done.get(name)) for name in due)
             return is_same and not is_rerun and state.has(run)
 
         selection = select(self._experiment.runs.values(), self._names, is_complete)

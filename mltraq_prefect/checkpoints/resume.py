@@ -13,11 +13,13 @@ import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 
+from mltraq_prefect.checkpoints.selection import due_steps
 from mltraq_prefect.checkpoints.series import WaitingRows
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
 from mltraq_prefect.execution.results import Results
+from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
@@ -56,9 +58,14 @@ class ResumePlan:
         """Return whether the run has completed all steps of the execution."""
         entry = self.entries.get(run.id_run)
         done = {} if entry is None else entry.steps
+        due = self._due(entry)
         if self._accept:
-            return done.keys() >= set(self._steps)
-        return all(self._is_same(name, run, done) for name in self._steps)
+            return done.keys() >= set(due)
+        return all(self._is_same(name, run, done) for name in due)
+
+    def _due(self, entry: LedgerEntry | None) -> Sequence[str]:
+        """Return the steps that a run is to complete: none follows one that has stopped it."""
+        return self._steps if entry is None else due_steps(entry, self._steps)
 
     def check(self, experiment: str, runs: Iterable[Run]) -> None:
         """Refuse to mix results of different steps, kwargs or seeds.

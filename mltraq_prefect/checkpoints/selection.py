@@ -10,6 +10,7 @@ from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import as_steps, has_other_code
 from mltraq_prefect.execution.steps import StepFunction
+from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.pending import Pending
 
@@ -49,6 +50,16 @@ class Selection(NamedTuple):
                 run.describe(),
                 run.ledger.state,
             )
+
+
+def due_steps(entry: LedgerEntry, steps: Sequence[str]) -> Sequence[str]:
+    """Return those of some steps that a run has completed when it is done.
+
+    Args:
+        entry: Its ledger entry; no step follows one that has stopped the run.
+        steps: Names of the steps.
+    """
+    return [name for name in steps if name in entry.steps] if entry.state == "stopped" else steps
 
 
 def select(

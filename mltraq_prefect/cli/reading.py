@@ -21,7 +21,7 @@ PARAMS = Annotated[
     ),
 ]
 
-_SHOWN = ("name", "runs", "completed", "failed", "pending", "updated_at", "tags")
+_SHOWN = ("name", "runs", "completed", "failed", "stopped", "pending", "updated_at", "tags")
 """Columns of the list of experiments that a terminal has room for."""
 
 

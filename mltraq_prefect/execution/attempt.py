@@ -23,6 +23,7 @@ from mltraq_prefect.execution.tracebacks import describe_error, type_name
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import Placed
+from mltraq_prefect.stop import StopRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,14 @@ class Attempt(NamedTuple):
         error: Traceback, or the reason of the failure; None if the step completed.
         exception: The exception that the step raised, or None.
         returned: Name of the type that the step returned; None if it returned None, as it should.
+        is_stopped: Whether the step has stopped the run: no other step follows.
     """
 
     run: FrozenRun
     error: str | None = None
     exception: BaseException | None = None
     returned: str | None = None
+    is_stopped: bool = False
 
 
 class _Refused(Exception):
@@ -92,7 +95,7 @@ def attempt(
         rows.close(is_retry=attempts > 1)
     entry.spend(step.name, duration_s=time.perf_counter() - start)
     if result.error is None:
-        entry.complete(step.name, step.fingerprint)
+        entry.complete(step.name, step.fingerprint, early=result.is_stopped)
     else:
         entry.error, entry.error_type = result.error, type_name(result.exception or Exception())
         entry.fail(step.name, step.fingerprint)
@@ -114,7 +117,11 @@ def _attempt(
         if isolation.is_alone:
             _seed_globals(run)
         params = run.params, dict(run.params)
-        value = in_own_context(step.function, run)
+        value, is_stopped = None, False
+        try:
+            value = in_own_context(step.function, run)
+        except StopRun:
+            is_stopped = True
         _refuse_unexecuted(value)
         _refuse_changed_params(params, run)
         after = _frozen_results(step, before, run, isolation)
@@ -127,7 +134,8 @@ def _attempt(
         if not isolation.is_own_process and _is_interruption(error):
             raise
         return Attempt(before, describe_error(step.name, error), error)
-    return Attempt(after, returned=None if value is None else type(value).__name__)
+    returned = None if value is None else type(value).__name__
+    return Attempt(after, returned=returned, is_stopped=is_stopped)
 
 
 def _is_interruption(error: BaseException) -> bool:

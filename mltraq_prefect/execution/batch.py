@@ -36,6 +36,7 @@ class Outcome:
         count: Number of these runs.
         done: The runs that completed the step, or None.
         failed: The runs that failed, as they were before the step, or None.
+        stopped: The runs that were stopped, or None: they have ended.
         failures: Description and traceback of each failed run.
         records: What the step logged and printed.
         returned: Name of the type of a value that the step returned, or None.
@@ -53,6 +54,7 @@ class Outcome:
     exception: BaseException | None = None
     changed: set[str] = field(default_factory=set)
     rows: list[LoggedRows] = field(default_factory=list)
+    stopped: Chunk | None = None
 
 
 def outcome_of_rows(rows: list[LoggedRows]) -> Outcome:
@@ -73,6 +75,7 @@ class Batch:
         size: Number of runs.
         todo: Chunks of the runs that have not completed the step.
         done: Chunks of the runs that have, unless they were delivered already.
+        stopped: Chunks of the runs that were stopped in it, unless they were delivered already.
         failures: Description and traceback of each run that failed in the last attempt.
         returned: Name of the type of a value that the step returned, or None.
         exception: The exception of the first run that failed in the last attempt, or None.
@@ -83,7 +86,7 @@ class Batch:
 
     __slots__ = (
         *("changed", "done", "exception", "failures"),
-        *("label", "number", "returned", "rows", "size", "todo"),
+        *("label", "number", "returned", "rows", "size", "stopped", "todo"),
     )
 
     def __init__(self, label: str, size: int, todo: list[Chunk]) -> None:
@@ -91,6 +94,7 @@ class Batch:
         self.size = size
         self.todo = todo
         self.done: list[Chunk] = []
+        self.stopped: list[Chunk] = []
         self.failures: list[tuple[str, str]] = []
         self.returned: str | None = None
         self.exception: BaseException | None = None
@@ -126,6 +130,8 @@ class Batch:
     def _note(self, outcome: Outcome, failed: list[Chunk]) -> None:
         if outcome.done is not None:
             self.done.append(outcome.done)
+        if outcome.stopped is not None:
+            self.stopped.append(outcome.stopped)
         if outcome.failed is not None:
             failed.append(outcome.failed)
         self.failures += outcome.failures
@@ -137,7 +143,7 @@ class Batch:
         """Return the batch for the next step: the runs that completed this one, or None."""
         if not self.done:
             return None
-        return Batch(self.label, self.size - len(self.failures), self.done)
+        return Batch(self.label, sum(map(len, self.done)), self.done)
 
     def __repr__(self) -> str:
         return f"<runs {self.label}>"
@@ -218,13 +224,15 @@ def execute_in_thread(
 def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
     """Return the outcome of attempts at consecutive runs of a chunk."""
     failed = [each for each in attempts if each.error is not None]
+    done = [each for each in attempts if each.error is None]
     return Outcome(
         len(attempts),
-        [each.run for each in attempts if each.error is None] or None,
+        [each.run for each in done if not each.is_stopped] or None,
         [each.run for each in failed] or None,
         [(each.run.describe(), each.error or "") for each in failed],
         returned=next((each.returned for each in attempts if each.returned), None),
         exception=failed[0].exception if failed else None,
+        stopped=[each.run for each in done if each.is_stopped] or None,
     )
 
 

@@ -60,7 +60,7 @@ def execute_serially(
                 frozen, first = result.run, first or result.exception
                 if result.returned is not None:
                     returned.setdefault(step.name, result.returned)
-                if result.error is not None:
+                if result.error is not None or result.is_stopped:
                     break
             ended = consume_runs([frozen])
             limit.note(ended)

@@ -24,6 +24,7 @@ from mltraq_prefect.model.notebook import runs_page
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.orchestration.current import inside_task
+from mltraq_prefect.stop import StopRun
 from mltraq_prefect.storage import Annotations, Record, Store
 from mltraq_prefect.storage.records import new_record
 
@@ -164,6 +165,9 @@ class Experiment(Stored):
         try:
             with logged_here(run):
                 yield run
+        except StopRun:
+            run.ledger.state = "stopped"
+            return
         except BaseException as error:
             run.ledger.state, run.ledger.error = "failed", repr(error)
             run.ledger.error_type = type(error).__name__

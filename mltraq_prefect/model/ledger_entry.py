@@ -7,8 +7,11 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-State = Literal["pending", "completed", "failed"]
+State = Literal["pending", "completed", "failed", "stopped"]
 
+
+DONE = frozenset(("completed", "stopped"))
+"""States of a step whose results count."""
 
 EARLIEST, SUM, LARGEST = ({"joined": function} for function in (min, sum, max))
 """How the values that several attempts, or several steps, have for a fact become one."""
@@ -68,7 +71,8 @@ class StepEntry(Facts, _StepOutcome):
     """State of one run in one step, and the `Facts` of it.
 
     Attributes:
-        state: ``completed``, ``failed``, or ``pending`` if the result no longer counts.
+        state: ``completed``, ``failed``, ``stopped`` (ended early by `StopRun`, with its results),
+            or ``pending`` if the result no longer counts.
         fingerprint: Fingerprint of step, kwargs and seed; None if unknown.
         error: Traceback of the failure, or None.
         error_type: Type of the error that was raised, such as ``ValueError``, or None.
@@ -99,8 +103,10 @@ class LedgerEntry(Facts, _RunOutcome):
     """State of one run: a summary with the `Facts` of its steps, and an entry for each step.
 
     Attributes:
-        state: ``pending``, ``completed`` or ``failed``.
-        steps: Completed steps by name, each with the fingerprint of what was executed.
+        state: ``pending``, ``completed``, ``failed`` or ``stopped``; no step follows the one in
+            which a run was stopped.
+        steps: Completed steps, and the one in which the run was stopped, by name, each with the
+            fingerprint of what was executed.
         error: Traceback of the last failure, or None.
         position: Position in the order of the experiment, from 0; None until it is stored.
         step: The step to be tried next: the one that has failed, or the next that an execution has
@@ -151,16 +157,17 @@ class LedgerEntry(Facts, _RunOutcome):
             for total in (entry, self):
                 setattr(total, fact, _joined(fact, (getattr(total, fact), value)))
 
-    def complete(self, step: str, fingerprint: str) -> None:
+    def complete(self, step: str, fingerprint: str, *, early: bool = False) -> None:
         """Record that a step has completed.
 
         Args:
             step: Name of the step.
             fingerprint: Its fingerprint.
+            early: Whether it has stopped the run.
         """
         entry = self.executed[step]
-        entry.state, entry.error, entry.error_type = "completed", None, None
-        self.state, self.error, self.error_type, self.step = "completed", None, None, None
+        entry.state = self.state = "stopped" if early else "completed"
+        entry.error = entry.error_type = self.error = self.error_type = self.step = None
         self.steps[step] = fingerprint
 
     def fail(self, step: str, fingerprint: str) -> None:
@@ -204,7 +211,8 @@ class LedgerEntry(Facts, _RunOutcome):
 
     def _outdate(self, steps: Sequence[str]) -> None:
         for step in steps:
-            if (entry := self.executed.get(step)) is not None and entry.state == "completed":
+            entry = self.executed.get(step)
+            if entry is not None and entry.state in DONE:
                 entry.state = "pending"
             self.steps.pop(step, None)
 

@@ -9,7 +9,7 @@ from mltraq_prefect.model import html
 
 MOST_EXPERIMENTS = 12
 _HEADINGS = ("experiment", "runs", "", "fields", "written (UTC)")
-_STATES = ("completed", "failed", "pending")
+_STATES = ("completed", "failed", "stopped", "pending")
 
 
 def session_page(url: str, listed: Sequence[Mapping[str, Any]]) -> str:

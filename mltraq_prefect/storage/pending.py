@@ -88,7 +88,8 @@ def pending_runs(
     able: list[Standing] = []
     failed: list[Standing] = []
     for standing in standings.find(transaction, id_experiment):
-        if pending.step in standing.steps or standing.step not in (None, pending.step):
+        is_over = pending.step in standing.steps or standing.state == "stopped"
+        if is_over or standing.step not in (None, pending.step):
             continue
         has_failed = standing.state == "failed" and not pending.failed
         (failed if has_failed else able).append(standing)
@@ -123,7 +124,7 @@ def _changed(
     failures = (
         "FROM experiment_runs AS r JOIN experiment_run_steps AS s "
         "ON s.id_experiment = r.id_experiment AND s.step_key = ? AND s.position = r.position "
-        f"AND s.id_run = r.id_run WHERE {_are(failed)} AND s.state <> 'completed'"
+        f"AND s.id_run = r.id_run WHERE {_are(failed)} AND s.state = 'failed'"
     )
     sql = f"SELECT DISTINCT s.fingerprint {failures} AND s.fingerprint IS NOT NULL"
     known = [fingerprint for (fingerprint,) in transaction.rows(sql, values)]

@@ -18,7 +18,7 @@ Mode = Literal["fail", "replace", "merge"]
 
 
 LISTED = (
-    *("name", "id_experiment", "table_name", "runs", "completed", "failed", "pending"),
+    *("name", "id_experiment", "table_name", "runs", "completed", "failed", "stopped", "pending"),
     *("fields", "revision", "created_at", "updated_at", "tags", "note", "bytes"),
 )
 """Columns of the list of experiments."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mltraq_prefect.model.ledger_entry import STEP_COLUMNS, StepEntry
+from mltraq_prefect.model.ledger_entry import DONE, STEP_COLUMNS, StepEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.ledger_columns import LedgerColumn, cells_of, columns_of, sent_of
 from mltraq_prefect.storage.sql.connections import Transaction
@@ -95,7 +95,7 @@ def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
     ledger = run.ledger
     for step, fingerprint in ledger.steps.items():
         entry = ledger.executed.get(step)
-        if entry is None or (entry.state, entry.fingerprint) != ("completed", fingerprint):
+        if entry is None or entry.state not in DONE or entry.fingerprint != fingerprint:
             entry = StepEntry("completed", fingerprint)
         yield step, entry
     for step, entry in ledger.executed.items():

@@ -60,7 +60,7 @@ class BatchAttempt:
                 live.show(outcome.records)
                 if outcome.rows:
                     (self._deliver_rows or batch.rows.extend)(outcome.rows)
-                if self._deliver is not None and batch.done:
+                if self._deliver is not None and (batch.done or batch.stopped):
                     self._deliver(batch)
                 check()
         if batch.failures:

@@ -202,7 +202,7 @@ class _Fanout:
 
     def _deliver(self, batch: Batch) -> None:
         """Take completed runs out of a batch; any thread may call it."""
-        chunks, batch.done = batch.done, []
+        chunks, batch.done, batch.stopped = batch.done + batch.stopped, [], []
         self._arrived.put(partial(self._gather, batch.number, chunks))
 
     def log(self, rows: list[LoggedRows]) -> None:
@@ -274,9 +274,9 @@ class _Fanout:
         following = None if last or self._is_draining else batch.next()
         if following is not None:
             self._submit(stage.position + 1, following, after=stage)
-        self._gather(number, batch.todo + (batch.done if last else []))
+        self._gather(number, batch.todo + batch.stopped + (batch.done if last else []))
         # Prefect keeps the result of each task until the flow run ends: leave it empty.
-        batch.todo, batch.done, batch.rows = [], [], []
+        batch.todo, batch.done, batch.stopped, batch.rows = [], [], [], []
 
     def _gather(self, number: int, chunks: list[Chunk]) -> None:
         runs = [run for chunk in chunks for run in consume_runs(chunk)]

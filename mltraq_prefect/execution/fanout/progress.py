@@ -6,6 +6,7 @@ Both are throttled, and neither can fail or delay an execution.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -39,6 +40,7 @@ class ProgressDisplay:
         self._resumed = resumed
         self._completed = 0
         self._failed = 0
+        self._stopped = 0
         self._bar: Bar | None = None
         self._reporter: ProgressReporter | None = None
         self._bar_due = time.monotonic()
@@ -71,9 +73,10 @@ class ProgressDisplay:
 
     def add(self, runs: list[Run]) -> None:
         """Count runs that have ended."""
-        failed = sum(run.ledger.state == "failed" for run in runs)
-        self._failed += failed
-        self._completed += len(runs) - failed
+        states = Counter(run.ledger.state for run in runs)
+        self._failed += states["failed"]
+        self._stopped += states["stopped"]
+        self._completed += len(runs) - states["failed"] - states["stopped"]
 
     def tick(self) -> None:
         """Update the display if it is due.
@@ -97,6 +100,8 @@ class ProgressDisplay:
         parts = [f"{self._completed + self._resumed:,} of {self._total:,} runs completed"]
         if self._failed:
             parts.append(f"{self._failed:,} failed")
+        if self._stopped:
+            parts.append(f"{self._stopped:,} stopped")
         if self._resumed:
             parts.append(f"{self._resumed:,} resumed")
         return ", ".join(parts)
@@ -106,7 +111,7 @@ class ProgressDisplay:
             self._bar(self._ended(), self._counts())
 
     def _ended(self) -> int:
-        return self._completed + self._failed + self._resumed
+        return self._completed + self._failed + self._stopped + self._resumed
 
 
 class LogReporter:

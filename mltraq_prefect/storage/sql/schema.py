@@ -22,7 +22,7 @@ from mltraq_prefect.version import __version__
 
 SCHEMA_LOCK = "mltraq schema"
 
-STATES = ("completed", "failed", "pending")
+STATES = ("completed", "failed", "stopped", "pending")
 """States of runs, which an experiment counts in columns of these names."""
 
 EXPERIMENTS: dict[str, Kind] = {
