@@ -1,15 +1,18 @@
 """The command line: what it prints, what it refuses, and how it ends."""
 
+import contextlib
 import csv
 import io
 import json
 import os
 import pty
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mltraq_prefect as mltraq
@@ -278,3 +281,85 @@ def test_the_doctor_says_what_is_wrong(tmp_path, capsys, monkeypatch):
     assert "when it is opened" in found["format"]["what to do"]
     _, again = doctor(capsys, "--database", f"sqlite:///{tmp_path}/old.db")
     assert again["format"] == found["format"]
+
+
+def out_of(capsys, *arguments):
+    assert main([*arguments]) == 0
+    return capsys.readouterr().out
+
+
+def error_of(capsys, *arguments):
+    assert main([*arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_an_experiment_and_a_run_are_shown(stored, capsys):
+    with mltraq.create_session(stored) as session:
+        experiment = session.load("one")
+        run = experiment.runs.first()
+        run.fields.grid = np.zeros((3, 4))
+        experiment.tags["team"] = "vision"
+        experiment.persist("merge")
+    rows = json.loads(out_of(capsys, "--database", stored, "show", "one", "--json"))
+    told = {(row["what"], row["name"]): row["value"] for row in rows}
+    assert told["experiment", "runs"] == 3
+    assert told["tag", "team"] == "vision"
+    assert told["param", "n"] == "int, column param_n"
+    rows = json.loads(out_of(capsys, "--database", stored, "show", "one", run.id_run[:9], "--json"))
+    told = {(row["what"], row["name"]): row["value"] for row in rows}
+    assert told["run", "id_run"] == run.id_run
+    assert told["field", "grid"] == "ndarray 3 x 4 float64"
+    assert "has no run whose id" in error_of(capsys, "--database", stored, "show", "one", "zz")
+    assert "several runs" in error_of(capsys, "--database", stored, "show", "one", "")
+    assert "no experiment 'two'" in error_of(capsys, "--database", stored, "show", "two")
+    assert "no experiment 'two'" in error_of(capsys, "--database", stored, "show", "two", "a")
+
+
+def test_experiments_are_exported_and_imported(stored, tmp_path, capsys):
+    path = str(tmp_path / "one.csv")
+    out_of(capsys, "--database", stored, "export", "one", path, "--column", "n")
+    with open(path) as file:
+        assert [row["n"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert "exists" in error_of(capsys, "--database", stored, "export", "one", path)
+    out_of(capsys, "--database", stored, "export", "one", path, "--overwrite")
+    out_of(capsys, "--database", stored, "export", "--all", str(tmp_path / "all"))
+    assert (tmp_path / "all" / "e_one.parquet").exists()
+    with pytest.raises(SystemExit):
+        main(["--database", stored, "export", "one"])
+    foreign = tmp_path / "optuna.db"
+    with contextlib.closing(sqlite3.connect(foreign)) as database:
+        dump = next((ROOT / "tests" / "exchange" / "assets").glob("optuna*.sql"))
+        database.executescript(dump.read_text())
+    new = f"sqlite:///{tmp_path}/new.db"
+    found = out_of(capsys, "--database", new, "import", "optuna", str(foreign), "--csv")
+    assert found.startswith("experiment,found,before,now\n")
+    assert "nothing imports from 'excel'" in error_of(
+        capsys, "--database", new, "import", "excel", str(foreign)
+    )
+
+
+def test_groups_are_compared(stored, capsys):
+    with mltraq.create_session(stored) as session:
+        experiment = session.add_experiment("two").add_runs(model=["a", "b"], seed=range(5))
+        for run in experiment.runs.values():
+            run.fields.y = run.params.seed * (1 + (run.params.model == "b") / 9)
+        experiment.persist()
+    options = ("compare", "y", "-e", "two", "--by", "model", "--pair-on", "seed", "--json")
+    (row,) = json.loads(out_of(capsys, "--database", stored, *options))
+    assert (row["group"], row["baseline"], row["n"]) == ("b", "a", 5)
+    assert "'z'" in error_of(capsys, "--database", stored, "compare", "y", "-e", "two", "--by", "z")
+
+
+def test_experiments_are_renamed_and_tagged(stored, capsys):
+    out_of(capsys, "--database", stored, "rename", "one", "1 b")
+    out_of(capsys, "--database", stored, "tag", "1 b", "team=vision", "x=y=z", "--note", "é")
+    rows = json.loads(out_of(capsys, "--database", stored, "tag", "1 b", "--remove", "x", "--json"))
+    assert rows == [{"tag": "team", "text": "vision"}, {"tag": "note", "text": "é"}]
+    out = out_of(
+        capsys, "--database", stored, "ls", "--tag", "team=vision", "--where", "runs > :n",
+        "--param", "n=2", "--json",
+    )  # fmt: skip
+    assert [row["name"] for row in json.loads(out)] == ["1 b"]
+    assert "no such column" in error_of(capsys, "--database", stored, "ls", "--where", "x > 1")
+    assert "no experiment 'one'" in error_of(capsys, "--database", stored, "rename", "one", "x")

@@ -7,12 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from mltraq_prefect.cli import doctor, organising, reading, templates
+from mltraq_prefect.cli import (
+    comparing,
+    doctor,
+    exchanging,
+    organising,
+    reading,
+    showing,
+    templates,
+)
 from mltraq_prefect.cli.commands import PROGRAM, group
 from mltraq_prefect.cli.target import BLOCK, DATABASE, Target
 from mltraq_prefect.version import __version__
 
-GROUPS = (reading, organising, doctor, templates)
+GROUPS = (reading, showing, comparing, exchanging, organising, doctor, templates)
 """Modules whose `add_commands` adds commands."""
 
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]

@@ -73,11 +73,15 @@ class Target:
         return found
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """Open a session on it; a file that is not there is refused, and not made."""
+    def session(self, *, create: bool = False) -> Iterator[Session]:
+        """Open a session on it.
+
+        Args:
+            create: Whether a file that is not there is made by the first write, and not refused.
+        """
         from mltraq_prefect.opening import create_session
 
-        with create_session(self.url(), create=False) as session:
+        with create_session(self.url(), create=create) as session:
             yield session
 
     @contextmanager

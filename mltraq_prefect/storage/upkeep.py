@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from mltraq_prefect.model.names import check_name
-from mltraq_prefect.storage import experiments_table, reader, renaming, run_tables, tagging
+from mltraq_prefect.storage import experiments_table, reader, renaming, run_tables, tagging, views
 from mltraq_prefect.storage.health import Health, examine
-from mltraq_prefect.storage.sql.connections import Database
+from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.sql.schema import check_version
 from mltraq_prefect.storage.values.names import table_name
+from mltraq_prefect.storage.views import ViewColumn
+
+T = TypeVar("T")
 
 
 class Upkeep:
@@ -47,6 +51,41 @@ class Upkeep:
             entry = entry or reader.stored_entry(transaction, name)
             deleted.append(entry.id_experiment)
             run_tables.delete(transaction, entry)
+
+    def columns(self, name: str) -> list[ViewColumn]:
+        """Return what SQL sees of the runs of an experiment: the columns of its view.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+        """
+        entry = self._read(lambda t: reader.stored_entry(t, name))
+        return views.columns(entry, self._database.dialect)
+
+    def find_runs(self, name: str, beginning: str, most: int = 2) -> list[str]:
+        """Return the first ids of an experiment's runs that begin with some letters.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+        """
+
+        def read(transaction: Transaction) -> list[str]:
+            entry = reader.stored_entry(transaction, name)
+            sql = (
+                "SELECT id_run FROM experiment_runs WHERE id_experiment = ? "
+                f"AND id_run BETWEEN ? AND ? ORDER BY id_run LIMIT {most:d}"
+            )
+            last = f"{beginning}~"  # which no letter of an id follows
+            rows = transaction.rows(sql, (entry.id_experiment, beginning, last))
+            return [id_run for (id_run,) in rows]
+
+        return self._read(read)
+
+    def _read(self, read: Callable[[Transaction], T]) -> T:
+        def once() -> T:
+            with self._database.reading() as transaction:
+                return read(transaction)
+
+        return self._database.retry(once)
 
     def rename(self, name: str, new: str, *, id_experiment: str | None = None) -> None:
         """Give an experiment, and its table, another name; ids of runs stay.
