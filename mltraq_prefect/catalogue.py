@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.checkpoints.selection import as_pending
-from mltraq_prefect.storage import Store, listing
+from mltraq_prefect.storage import Store, listing, retention
 from mltraq_prefect.storage.records import LISTED
 
 if TYPE_CHECKING:
@@ -94,3 +95,47 @@ class Catalogue:
             ['squares']
         """
         self._store.annotate(name, tags or {}, note)
+
+    def prune(
+        self,
+        name: str,
+        keep: str | datetime.timedelta | None = None,
+        *,
+        slots: int | None = None,
+        slot: str = "slot",
+        where: str | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Delete old runs of an experiment, with all that belongs to them.
+
+        Some runs go in each transaction, so that writers do not wait long; killed in between, the
+        rest stays. Runs that have not begun yet, or are pending again, are not old.
+
+        Args:
+            name: Name of the experiment.
+            keep: How long runs are kept after they began: ``"30 days"``, in minutes, hours, days
+                or weeks; or a timedelta.
+            slots: How many of the latest values of the param `slot` are kept instead, or as well.
+            slot: Name of the param that tells slots of a schedule apart.
+            where: A condition in SQL that runs must meet as well, as for
+                `Experiment.delete_runs`.
+            params: Values of the params of the condition, by name.
+
+        Returns:
+            How many runs were deleted.
+
+        Raises:
+            ExperimentNotFound: The database has no experiment of this name.
+            FieldNotFound: Its runs have no param `slot`.
+            InvalidInput: Nothing says what is kept, or something else than can be said.
+            QueryFailed: The database does not understand the condition; nothing was deleted.
+            StoreError: The database cannot be written.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("tosses").add_runs(slot=range(10)).persist()
+            >>> session.prune("tosses", slots=4)
+            6
+        """
+        old = retention.old(keep, slots, slot, where, params)
+        return self._store.prune(name, old, lambda _done, _total: None)

@@ -363,3 +363,16 @@ def test_experiments_are_renamed_and_tagged(stored, capsys):
     assert [row["name"] for row in json.loads(out)] == ["1 b"]
     assert "no such column" in error_of(capsys, "--database", stored, "ls", "--where", "x > 1")
     assert "no experiment 'one'" in error_of(capsys, "--database", stored, "rename", "one", "x")
+
+
+def test_runs_are_deleted_and_pruned(stored, capsys):
+    options = ("--database", stored, "delete", "one", "--where", "n > :n", "--param", "n=2")
+    assert "delete 1 runs of experiment 'one'; give --yes" in error_of(capsys, *options)
+    assert "columns are id_run" in error_of(capsys, *options[:-3], "m > 3", "--yes")
+    assert out_of(capsys, *options, "--yes") == "deleted 1 runs of experiment 'one'\n"
+    options = ("--database", stored, "prune", "one", "--slots", "1", "--slot", "n")
+    assert "delete 1 old runs" in error_of(capsys, *options)
+    assert out_of(capsys, *options, "--yes") == "deleted 1 runs of experiment 'one'\n"
+    assert "prune needs keep" in error_of(capsys, "--database", stored, "prune", "one", "--yes")
+    with mltraq.create_session(stored) as session:
+        assert [run.params.n for run in session.load("one").runs.values()] == [2]

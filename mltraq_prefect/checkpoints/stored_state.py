@@ -14,6 +14,7 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.storage import Annotations, Mode, Record, Seen, Snapshot, Store, Written
+from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.pickles import seal_record
 from mltraq_prefect.storage.series_writer import SeriesWriter
 
@@ -271,6 +272,21 @@ class StoredState:
         """Return what a write did, including checkpoints that were not announced yet."""
         told, self._unannounced = joined(self._unannounced, written), None
         return told
+
+    def delete_runs(self, condition: Condition) -> list[str]:
+        """Delete runs of the stored experiment; return their ids.
+
+        Raises:
+            ExperimentNotFound: The database does not have the experiment, or another one by now.
+            QueryFailed: The database does not understand the condition.
+        """
+        name, stored = self.content.name, self.revision is not None
+        known = self.id_experiment if stored else None
+        gone = self.store.delete_runs(name, condition, id_experiment=known)
+        if self._snapshot is not None:
+            for id_run in gone:
+                self._snapshot.runs.drop(id_run)
+        return gone
 
     def rename(self, name: str, new: str) -> None:
         """Rename the stored experiment, if it is stored; its runs keep their ids.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from mltraq_prefect.cli.asking import YES, confirm
 from mltraq_prefect.cli.commands import add
 from mltraq_prefect.cli.output import Table
 from mltraq_prefect.cli.progress import progress
-from mltraq_prefect.cli.reading import split
+from mltraq_prefect.cli.reading import PARAMS, parsed, split
 from mltraq_prefect.cli.target import Target
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from mltraq_prefect.session import Session
 
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment.")]
+
+WHERE = Annotated[
+    str | None,
+    typer.Option(metavar="SQL", help="Only runs of this condition about the view's columns."),
+]
 
 
 class IfExists(StrEnum):
@@ -34,7 +39,14 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     add(app, "rename", _rename, "rename digits digits-2026")
     add(app, "tag", _tag, "tag digits team=vision", "tag digits --remove team --note 'lr too high'")
-    add(app, "delete", _delete, "delete digits", "delete digits --yes")
+    add(app, "delete", _delete, "delete digits", "delete digits --where 'lr > :lr' --param lr=1")
+    add(
+        app,
+        "prune",
+        _prune,
+        "prune tosses --keep '30 days'",
+        "prune tosses --slots 100 --where \"state = 'completed'\" --yes",
+    )
     add(
         app,
         "copy",
@@ -78,8 +90,14 @@ def _tag(
     return Table(["tag", "text"], rows)
 
 
-def _delete(target: Target, name: NAME, yes: YES = False) -> str:
-    """Delete an experiment with all of its runs."""
+def _delete(
+    target: Target, name: NAME, where: WHERE = None, param: PARAMS = None, yes: YES = False
+) -> str:
+    """Delete an experiment with all of its runs, or only some of its runs."""
+    if where is not None:
+        return _delete_runs(target, name, where, parsed(param or ()), yes=yes)
+    if param:
+        raise typer.BadParameter("--param is of no use without --where")
     with target.store() as store:
         found = {row["name"]: row for row in store.ls()}
         if name not in found:
@@ -88,6 +106,49 @@ def _delete(target: Target, name: NAME, yes: YES = False) -> str:
         confirm(f"delete experiment {name!r} with its {runs}", yes=yes)
         store.delete(name)
     return f"deleted experiment {name!r} with its {runs}"
+
+
+def _delete_runs(
+    target: Target, name: str, where: str, params: Mapping[str, Any], *, yes: bool
+) -> str:
+    from mltraq_prefect.storage.deleting import Condition
+
+    condition = Condition(where, params)
+    with target.store() as store:
+        runs = f"{store.count_runs(name, condition):,} runs"
+        confirm(f"delete {runs} of experiment {name!r}", yes=yes)
+        gone = store.delete_runs(name, condition)
+    return f"deleted {len(gone):,} runs of experiment {name!r}"
+
+
+def _prune(
+    target: Target,
+    name: NAME,
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long runs are kept after they began: '30 days'."),
+    ] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="How many of the latest slots are kept."),
+    ] = None,
+    slot: Annotated[
+        str, typer.Option(metavar="PARAM", help="Name of the param that tells slots apart.")
+    ] = "slot",
+    where: WHERE = None,
+    param: PARAMS = None,
+    yes: YES = False,
+) -> str:
+    """Delete old runs of an experiment; runs that are pending stay."""
+    from mltraq_prefect.storage import retention
+
+    old = retention.old(keep, slots, slot, where, parsed(param or ()))
+    with target.store() as store:
+        found = store.count_old(name, old)
+        confirm(f"delete {found:,} old runs of experiment {name!r}", yes=yes)
+        with progress(f"prune {name}") as advance:
+            gone = store.prune(name, old, advance)
+    return f"deleted {gone:,} runs of experiment {name!r}"
 
 
 def _copy(

@@ -12,6 +12,7 @@ from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.orchestration.links import page_url
 from mltraq_prefect.reports.overview import info_of, links_of, own_fields_of
 from mltraq_prefect.storage import check_name
+from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.frames import query_frame
 
 if TYPE_CHECKING:
@@ -71,6 +72,28 @@ class Stored:
         self._state.rename(self._name, name)
         self._failures.rename(name)
         self._name = name
+
+    def delete_runs(self, where: str, params: Mapping[str, Any] | None = None) -> int:
+        """Delete runs from the database and from this object, with all that belongs to them.
+
+        Args:
+            where: Which runs: a condition in SQL about the columns of the experiment's view, such
+                as ``lr > :lr AND state = 'failed'``. ``:x`` stands for the param `x`.
+            params: Values of the params of the condition, by name.
+
+        Returns:
+            How many runs were deleted.
+
+        Raises:
+            ExperimentNotFound: The database does not have the experiment.
+            InvalidInput: `where` is no text, or empty.
+            QueryFailed: The database does not understand the condition; nothing was deleted.
+            StoreError: The database cannot be written; it is as it was before.
+        """
+        gone = self._state.delete_runs(Condition(where, params or {}))
+        for id_run in gone:
+            self.runs.pop(id_run, None)
+        return len(gone)
 
     def delete(self) -> None:
         """Delete the experiment from the database; this object keeps its runs in memory.

@@ -90,6 +90,12 @@ def insert(transaction: Transaction, id_experiment: str, steps: Sequence[StepRow
         transaction.insert("experiment_run_steps", RUN_STEPS, cells)
 
 
+def delete(transaction: Transaction, id_experiment: str, positions: Sequence[int]) -> None:
+    """Delete the rows of all steps of runs, given by their positions, in order."""
+    for key in list(step_keys(transaction, id_experiment)) if positions else ():
+        _delete(transaction, id_experiment, key, positions)
+
+
 def entries(run: Run) -> Iterator[tuple[str, StepEntry]]:
     """Yield the entry of each step of a run that is in memory; at least what its summary says."""
     ledger = run.ledger

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+from mltraq_prefect.errors import ExperimentNotFound
 from mltraq_prefect.model.names import check_name
-from mltraq_prefect.storage import experiments_table, reader, renaming, run_tables, tagging, views
+from mltraq_prefect.storage import (
+    deleting,
+    experiments_table,
+    reader,
+    renaming,
+    run_tables,
+    tagging,
+    views,
+)
+from mltraq_prefect.storage.deleting import Condition
+from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.health import Health, examine
+from mltraq_prefect.storage.retention import Old
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.sql.schema import check_version
 from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.views import ViewColumn
 
 T = TypeVar("T")
+
+PRUNED_AT_ONCE = 1_000
+"""Old runs that one transaction deletes: others wait for it no longer than that takes."""
 
 
 class Upkeep:
@@ -25,6 +41,120 @@ class Upkeep:
     def check(self) -> None:
         """Connect, and see to it that the tables are there."""
         raise NotImplementedError
+
+    def delete_runs(
+        self, name: str, condition: Condition, *, id_experiment: str | None = None
+    ) -> list[str]:
+        """Delete runs with all that belongs to them, in one transaction.
+
+        Args:
+            name: Name of the experiment.
+            condition: Which runs.
+            id_experiment: Its id, if only that experiment is meant.
+
+        Returns:
+            Their ids.
+
+        Raises:
+            ExperimentNotFound: There is none of this name, or it is another one now.
+            QueryFailed: The database does not understand the condition; nothing was deleted.
+        """
+        gone: dict[str, None] = {}  # also by an attempt whose acknowledgement was lost
+
+        def delete() -> None:
+            with self._locked(name, id_experiment) as (transaction, entry):
+                ids = deleting.chosen(transaction, entry, condition)
+                gone.update(dict.fromkeys(ids))
+                deleting.delete(transaction, entry, ids)
+
+        self.check()
+        self._database.retry(delete)
+        return list(gone)
+
+    def count_runs(self, name: str, condition: Condition) -> int:
+        """Return how many runs `delete_runs` would delete."""
+
+        def count() -> int:
+            with self._database.querying() as transaction:
+                return deleting.count(
+                    transaction, reader.stored_entry(transaction, name), condition
+                )
+
+        self.check()
+        return self._database.retry(count)
+
+    def prune(self, name: str, old: Old, advance: Callable[[int, int], None]) -> int:
+        """Delete old runs, some in each transaction; see `Session.prune`.
+
+        Args:
+            name: Name of the experiment.
+            old: Which runs.
+            advance: Gets how many are deleted, of how many.
+
+        Returns:
+            How many runs were deleted.
+        """
+        total, done = self.count_old(name, old), 0
+        advance(0, total)
+        while number := self._database.retry(lambda: self._prune(name, old)):
+            done += number
+            advance(done, max(done, total))
+        self.repair(name)
+        return done
+
+    def _prune(self, name: str, old: Old) -> int:
+        with self._locked(name) as (transaction, entry):
+            condition = old.condition(transaction, entry)
+            if condition is None:
+                return 0
+            ids = deleting.chosen(transaction, entry, condition, PRUNED_AT_ONCE)
+            if ids:
+                deleting.delete(transaction, entry, ids)
+            return len(ids)
+
+    def count_old(self, name: str, old: Old) -> int:
+        """Return how many runs `prune` would delete."""
+
+        def count() -> int:
+            with self._database.querying() as transaction:
+                entry = reader.stored_entry(transaction, name)
+                condition = old.condition(transaction, entry)
+                return 0 if condition is None else deleting.count(transaction, entry, condition)
+
+        self.check()
+        return self._database.retry(count)
+
+    def repair(self, name: str) -> bool:
+        """Count the runs of an experiment anew; return whether its row said something else.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+        """
+
+        def repair() -> bool:
+            with self._locked(name) as (transaction, entry):
+                states = deleting.counted(transaction, entry)
+                now = deleting.noted(transaction, entry, sum(states.values()), states)
+                return now is not entry
+
+        self.check()
+        return self._database.retry(repair)
+
+    @contextmanager
+    def _locked(
+        self, name: str, id_experiment: str | None = None
+    ) -> Iterator[tuple[Transaction, Entry]]:
+        """A transaction in which nobody else writes the experiment, and the experiment."""
+        with self._database.writing(table_name(name)) as transaction:
+            check_version(transaction, self._database)
+            found = experiments_table.find(transaction, name)
+            entry = run_tables.recover(transaction, table_name(name), found)
+            entry = entry or reader.stored_entry(transaction, name)
+            if id_experiment not in (None, entry.id_experiment):
+                raise ExperimentNotFound(
+                    f"experiment {name!r} has been replaced since it was loaded; load it again"
+                )
+            yield transaction, entry
 
     def examine(self) -> Health:
         """Find out what the database is like, without changing anything in it."""
@@ -133,11 +263,7 @@ class Upkeep:
         return self._database.retry(lambda: self._annotate(name, changes))
 
     def _annotate(self, name: str, changes: tagging.Changes) -> tagging.Annotations:
-        with self._database.writing(table_name(name)) as transaction:
-            check_version(transaction, self._database)
-            found = experiments_table.find(transaction, name)
-            entry = run_tables.recover(transaction, table_name(name), found)
-            entry = entry or reader.stored_entry(transaction, name)
+        with self._locked(name) as (transaction, entry):
             said = changes.applied(entry.annotations)
             tagging.checked(said.tags, said.note, name)
             if said != entry.annotations:

@@ -45,7 +45,7 @@ def assert_whole(store, row, *, leftovers=False):
     ledger = store.query(sql, {"id": row["id_experiment"]})[1]
     assert len(ids) == len(ledger) == row["runs"]
     assert set(ids) == {id_run for id_run, _ in ledger}
-    assert sorted(position for _, position in ledger) == list(range(row["runs"]))
+    assert len({position for _, position in ledger}) == row["runs"]
 
 
 def assert_viewed(store, row, *, leftovers=False):

@@ -1,0 +1,151 @@
+"""Deleting runs: their rows, and all that belongs to them in other tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from mltraq_prefect.errors import InvalidInput, QueryFailed
+from mltraq_prefect.storage import experiments_table, run_steps, standings, views
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.sql import query
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.messages import without_values
+from mltraq_prefect.storage.sql.schema import OF_RUNS, STATES
+
+CHUNK = 500
+"""Runs that one statement deletes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which runs are meant.
+
+    Attributes:
+        where: A condition in SQL about the columns of the experiment's view.
+        params: Values of the params in it.
+    """
+
+    where: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.where, str) or not self.where.strip():
+            raise InvalidInput(
+                f"where is {self.where!r}; give a condition in SQL, such as \"state = 'failed'\""
+            )
+
+
+def chosen(
+    transaction: Transaction, entry: Entry, condition: Condition, most: int | None = None
+) -> list[str]:
+    """Return the ids of runs that are meant.
+
+    Args:
+        transaction: Where.
+        entry: The experiment.
+        condition: Which runs.
+        most: How many are enough; all if None.
+
+    Raises:
+        QueryFailed: The database does not understand the condition.
+    """
+    limit = "" if most is None else f" LIMIT {most:d}"
+    rows = _selected(transaction, entry, "v.id_run", condition, limit)
+    return [id_run for (id_run,) in rows]
+
+
+def count(transaction: Transaction, entry: Entry, condition: Condition) -> int:
+    """Return how many runs are meant.
+
+    Raises:
+        QueryFailed: The database does not understand the condition.
+    """
+    ((number,),) = _selected(transaction, entry, "count(*)", condition, "")
+    return int(number)
+
+
+def _selected(
+    transaction: Transaction, entry: Entry, what: str, condition: Condition, limit: str
+) -> Sequence[Sequence[Any]]:
+    dialect = transaction.dialect
+    shown = views.columns(entry, dialect)
+    view = views.selection(shown, entry.name, entry.table, dialect)
+    sql = f"SELECT {what} FROM ({view}) AS v WHERE (\n{condition.where}\n){limit}"
+    try:
+        return query.run(transaction, sql, condition.params, {}).rows
+    except (sa.exc.DBAPIError, transaction.connection.dialect.loaded_dbapi.Error) as error:
+        own = getattr(error, "orig", None) or error
+        if dialect.trouble(own) not in ("other", "moved"):
+            raise
+        message = without_values(dialect.message(own).strip().splitlines()[0], sql)
+        names = ", ".join(column.name for column in shown)
+        raise QueryFailed(
+            f"experiment {entry.name!r}: the database refused the condition: {message}; the "
+            f"columns are {names}"
+        ) from None
+
+
+def delete(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> Entry:
+    """Delete runs, and note how many are left.
+
+    Args:
+        transaction: Where; it holds the lock of the experiment.
+        entry: The experiment.
+        ids: Its runs.
+
+    Returns:
+        The entry as it is then.
+    """
+    gone: Counter[str] = Counter()
+    for chunk in _chunks(ids):
+        gone += _delete(transaction, entry, chunk)
+    states = {state: max(0, entry.states.get(state, 0) - gone[state]) for state in STATES}
+    left = max(0, entry.run_count - gone.total())
+    return noted(transaction, entry, left, states)
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
+
+
+def _delete(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> Counter[str]:
+    """Delete some runs; return how many the ledger had in each state."""
+    quote, marks = transaction.quote, ", ".join("?" * len(ids))
+    own = (entry.id_experiment, *ids)
+    where = f"WHERE id_experiment = ? AND id_run IN ({marks})"
+    rows = transaction.rows(f"SELECT position, state FROM experiment_runs {where}", own)
+    run_steps.delete(transaction, entry.id_experiment, sorted(place for place, _ in rows))
+    for table in OF_RUNS:
+        if table != "experiment_run_steps":  # whose rows are found by position
+            transaction.run(f"DELETE FROM {table} {where}", own)
+    tables = [entry.table, *([entry.series_table] if entry.series is not None else [])]
+    for table in tables:
+        transaction.run(f"DELETE FROM {quote(table)} WHERE id_run IN ({marks})", ids)
+    return Counter(state for _, state in rows)
+
+
+def counted(transaction: Transaction, entry: Entry) -> dict[str, int]:
+    """Count the runs of an experiment by state, in an index."""
+    counts = dict.fromkeys(STATES, 0)
+    sql = "SELECT count(*) FROM experiment_runs WHERE id_experiment = ? AND standing = ?"
+    for standing in standings.find(transaction, entry.id_experiment):
+        ((number,),) = transaction.rows(sql, (entry.id_experiment, standing.key))
+        counts[standing.state] = counts.get(standing.state, 0) + number
+    return counts
+
+
+def noted(transaction: Transaction, entry: Entry, runs: int, states: Mapping[str, int]) -> Entry:
+    """Note how many runs an experiment has, if that is not what its row says."""
+    if (entry.run_count, dict(entry.states)) == (runs, dict(states)):
+        return entry
+    now = {**entry.properties, **experiments_table.origin()}
+    changed = replace(
+        entry, run_count=runs, states=states, properties=now, revision=entry.revision + 1
+    )
+    experiments_table.update(transaction, changed)
+    return changed
