@@ -1,4 +1,4 @@
-"""Grids and frames: from a grid to runs, beside writing them.
+"""Grids and frames: from a grid to runs, beside writing them; and stored runs as frames.
 
 Run as ``python -m benchmarks frames``.
 """

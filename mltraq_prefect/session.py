@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.asking import Asking
 from mltraq_prefect.catalogue import Catalogue
 from mltraq_prefect.checkpoints.selection import as_pending
 from mltraq_prefect.checkpoints.signing import signing_key
@@ -19,13 +20,11 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.reports.session_page import session_page
 from mltraq_prefect.requirements import check_installed
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.frames import query_frame
 from mltraq_prefect.storage.pickles import unseal
 from mltraq_prefect.storage.records import new_record
+from mltraq_prefect.storage.selections import selection
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mltraq_prefect.execution.steps import StepFunction
 
 _INSTEAD = {
@@ -39,7 +38,7 @@ _INSTEAD = {
 """Names of other libraries for our methods, and what to write instead."""
 
 
-class Session(Catalogue):
+class Session(Asking, Catalogue):
     """A database and the experiments in it; made by `create_session`.
 
     Several threads may use one session. It owns its connections: `close` it, or use it in a
@@ -131,6 +130,8 @@ class Session(Catalogue):
         columns: Sequence[str] | None = None,
         pending: str | StepFunction | None = None,
         failed: bool = False,
+        where: str | None = None,
+        params: Mapping[str, Any] | None = None,
         pickle: bool = False,
     ) -> Experiment:
         """Read an experiment from the database.
@@ -143,6 +144,8 @@ class Session(Catalogue):
                 which have not failed in it. If the step itself is given, runs that failed in
                 another version of its code are read too.
             failed: Whether to read the runs that have failed in the step `pending` as well.
+            where: A condition in SQL, as for `frame`; only runs of which it is true are read.
+            params: Values of the params in it, by name.
             pickle: Whether to read the signed pickle that ``persist(store_pickle=True)`` has
                 stored, instead of the tables: with locals, and as the experiment was then.
 
@@ -152,9 +155,10 @@ class Session(Catalogue):
         Raises:
             ExperimentNotFound: The database has no experiment of this name; or, with `pickle`, no
                 pickle of it.
-            FieldNotFound: No run has one of the `columns`.
+            FieldNotFound: No run has one of the `columns`, or `where` names no column.
             InvalidInput: The arguments exclude each other, or `pending` is nearly the name of
-                another step.
+                another step, or `where` is no condition.
+            QueryFailed: The database does not understand `where`.
             CorruptData: Something in the tables is not what was written.
             UntrustedPickle: The pickle was not signed with this user's key.
             StorageUnavailable: The database cannot be reached.
@@ -165,9 +169,9 @@ class Session(Catalogue):
             >>> [run.params.x for run in session.load("squares").runs.values()]
             [1, 2]
         """
-        chosen = as_pending(pending, failed)
-        if pickle and (columns is not None or pending is not None):
-            raise InvalidInput("a pickle is loaded whole: leave out columns and pending")
+        chosen, some = as_pending(pending, failed), selection(where, params)
+        if pickle and not (columns is pending is where is None):
+            raise InvalidInput("a pickle is loaded whole: leave out columns, pending and where")
         if pickle:
             sealed, id_experiment = self._store.read_pickle(name)
             original_name = self._store.original_name(name)
@@ -175,7 +179,8 @@ class Session(Catalogue):
             record = unseal(sealed, signing_key(), identity)
             record.name, record.original_name = name, original_name
         else:
-            record = self._store.read(name, columns=columns, pending=chosen)
+            chosen_runs = None if where is None else some
+            record = self._store.read(name, columns=columns, pending=chosen, where=chosen_runs)
         return Experiment(self._store, record)
 
     def persist(self, experiment: Experiment, if_exists: IfExists = "fail") -> Experiment:
@@ -294,35 +299,3 @@ class Session(Catalogue):
             run = experiment.add_run(**row.params)
             run.fields, run.ledger = Namespace(row.fields), row.ledger
         return experiment
-
-    def query(
-        self, sql: str, params: Mapping[str, Any] | None = None, *, decode: bool = False
-    ) -> pd.DataFrame:
-        """Return the rows of an SQL statement.
-
-        Args:
-            sql: One statement that only reads; ``:x`` stands for the param `x`. A list, tuple, set
-                or array is expanded after ``IN``.
-            params: Values of the params, by name.
-            decode: Whether columns of experiments that are binary or JSON are decoded: arrays,
-                frames and trees instead of bytes and text.
-
-        Returns:
-            A frame with the columns and rows of the result; dtypes are those of `Runs.df`. A column
-            that is one of an experiment's has its truth values, dates, times and UUIDs, where the
-            database gives numbers or text; docs/queries.md says which columns that are.
-
-        Raises:
-            QueryFailed: The statement is refused: it does not read, the database does not
-                understand it, or a param is missing or of a type that SQL does not have.
-            CorruptData: With `decode`, a binary value is not what was written.
-            StorageUnavailable: The database cannot be reached.
-
-        Example:
-            >>> session = create_session("sqlite://")
-            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2, 3]).persist()
-            >>> sql = "SELECT count(*) AS n FROM e_squares WHERE id_run <> :id_run"
-            >>> session.query(sql, {"id_run": "none"})["n"].tolist()
-            [3]
-        """
-        return query_frame(self._store, sql, params, {}, decode=decode)

@@ -17,16 +17,18 @@ _FLOATS: frozenset[type] = frozenset((float, np.float16, np.float32, np.float64)
 _TEXTS: frozenset[type] = frozenset((str, np.str_))
 _LONGEST = datetime.timedelta(days=106_751_990)
 """Microseconds of more days have more than 64 bits."""
+_TEXT = pd.Series(["text"]).dtype
 _UNITS = frozenset(("s", "ms", "us", "ns"))
 
 
-def typed(values: Sequence[Any]) -> pd.Series[Any]:
+def typed(values: Sequence[Any], without: str = "object") -> pd.Series[Any]:
     """Return values as a column of a frame, whose dtype holds each of them exactly.
 
     Missing are None, `pandas.NA` and `pandas.NaT`.
 
     Args:
         values: The values.
+        without: The dtype if all are missing.
 
     Returns:
         A series of dtype ``bool``, ``int64``, ``float64``, ``datetime64``, ``timedelta64`` or, in
@@ -40,6 +42,9 @@ def typed(values: Sequence[Any]) -> pd.Series[Any]:
     """
     types = set(map(type, values))
     present = types - _MISSING
+    if not present and without != "object":
+        dtype = _TEXT if without == "str" else without
+        return pd.Series([None] * len(values), dtype=dtype)
     make = _maker(present) if present else None
     made = None if make is None else make(values, len(present) < len(types))
     if made is not None:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 LEDGER_SHOWN = ("state", "duration_s", "started_at", "error")
 """What frames and views show of the ledger."""
 
+_WITHOUT_VALUES = dict(
+    zip(LEDGER_SHOWN, ("str", "float64", "datetime64[us, UTC]", "str"), strict=True)
+)
+"""Dtypes of those columns if they have no value."""
+
 
 def frame_of(runs: Iterable[Run], *, params: bool = False, ledger: bool = False) -> pd.DataFrame:
     """Return a frame with `id_run` and the fields, one row a run; see `Runs.df`."""
@@ -28,9 +33,14 @@ def frame_of(runs: Iterable[Run], *, params: bool = False, ledger: bool = False)
     columns |= _named(own, "param_", ["id_run", *fields]) | fields
     if ledger:
         entries = [run.ledger for run in runs]
-        shown = {name: [getattr(entry, name) for entry in entries] for name in LEDGER_SHOWN}
-        columns |= _named(shown, "run_", columns)
-    return pd.DataFrame({name: typed(values) for name, values in columns.items()})
+        facts = {name: [getattr(entry, name) for entry in entries] for name in LEDGER_SHOWN}
+        shown = _named(facts, "run_", columns)
+        columns |= shown
+    made = {name: typed(values) for name, values in columns.items()}
+    if ledger:
+        named = zip(LEDGER_SHOWN, shown, strict=True)
+        made |= {name: typed(columns[name], _WITHOUT_VALUES[fact]) for fact, name in named}
+    return pd.DataFrame(made)
 
 
 def _columns(dicts: list[dict[str, Any]]) -> dict[str, list[Any]]:

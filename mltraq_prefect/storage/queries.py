@@ -44,7 +44,21 @@ class Queries:
         *,
         decoded: bool,
     ) -> tuple[list[str], list[Sequence[Any]]]:
-        """Return the names of the columns, and their values; see `Store.query_columns`."""
+        """Return the names of the columns, and their values.
+
+        Columns of experiments have truth values, dates, times and UUIDs, where the database gives
+        numbers or text.
+
+        Args:
+            sql: As for `Store.query`.
+            params: As for `Store.query`.
+            names: As for `Store.query`.
+            decoded: Whether binary values and JSON of those columns are decoded.
+
+        Raises:
+            QueryFailed: As `Store.query` does.
+            CorruptData: A binary value is not what was written.
+        """
         make = partial(query_results.select, decoded=decoded)
         dialect = self._database.dialect
         asks = decoded or any(dialect.types[kind].restore for kind in query_results.RESTORED)

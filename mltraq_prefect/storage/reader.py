@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import repeat
@@ -13,7 +12,14 @@ import numpy as np
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.storage import experiments_table, fingerprints, own_fields, tables
+from mltraq_prefect.storage import (
+    experiments_table,
+    fingerprints,
+    own_fields,
+    selections,
+    stored_values,
+    tables,
+)
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.lazy_runs import ReadSeries, Series, StoredRuns
 from mltraq_prefect.storage.ledger import LEDGER
@@ -21,14 +27,12 @@ from mltraq_prefect.storage.ledger_columns import parse_steps
 from mltraq_prefect.storage.pending import Pending, check_name, pending_runs
 from mltraq_prefect.storage.records import LISTED, LedgerMark, Part, Record, SeenRuns, Snapshot
 from mltraq_prefect.storage.run_steps import Executions
+from mltraq_prefect.storage.selections import Selection
 from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.sql.schema import STATES
-from mltraq_prefect.storage.values.cells import revive
 from mltraq_prefect.storage.values.change_marks import with_exact
-from mltraq_prefect.storage.values.columns import column, picked
-from mltraq_prefect.storage.values.params import parse_params
-from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
+from mltraq_prefect.storage.values.columns import column
 
 _LEDGER = tuple(name for name in LEDGER if name not in ("id_experiment", "standing"))
 
@@ -38,10 +42,7 @@ ReadExecutions = Callable[[str, Sequence[int]], Executions]
 Sources = tuple[Callable[[Sequence[int]], Executions], ReadSeries]
 """Read the entries of the steps of runs, and their series, which few ask for."""
 
-Ledger = dict[str, Sequence[Any]]
-"""Cells by column of the ledger, as `LedgerColumn.maker` keeps them."""
-
-LedgerPart = tuple[Ledger, dict[str, dict[str, str]]]
+LedgerPart = tuple[stored_values.Ledger, dict[str, dict[str, str]]]
 """A part of the ledger, and the steps of each distinct text of its column `steps`."""
 
 
@@ -53,6 +54,7 @@ def read(
     ids: Sequence[str] | None,
     executions: ReadExecutions,
     series: Callable[[str, str, Sequence[str]], Series],
+    where: Selection | None = None,
 ) -> Callable[[], Record]:
     """Select an experiment; return what makes it when the transaction has ended.
 
@@ -63,6 +65,9 @@ def read(
     check_name(transaction, pending, entry)
     if pending is not None:
         ids = pending_runs(transaction, pending, entry.id_experiment)
+    if where is not None:
+        found = selections.ids(transaction, entry, where)
+        ids = found if ids is None else [*frozenset(ids).intersection(found)]
     selected = tables.ledger(transaction, entry, _LEDGER, ids)
     ledger: Callable[[], LedgerPart] = cache(lambda: _ledger(selected(), ids))
     cells = tables.cells(transaction, entry, keys, ids)
@@ -120,15 +125,7 @@ def _ledger(columns: Sequence[Sequence[Any]], ids: Sequence[str] | None) -> Ledg
     """Return the ledger of the runs that are asked for, and what its texts of steps mean."""
     ledger = dict(zip(_LEDGER, columns, strict=True))
     steps = parse_steps(ledger["steps"])
-    if ids is not None:
-        wanted = frozenset(ids)
-        ledger = _rows(ledger, [id_run in wanted for id_run in ledger["id_run"]])
-    return ledger, steps
-
-
-def _rows(ledger: Ledger, are_wanted: Sequence[bool]) -> Ledger:
-    indexes = [index for index, is_wanted in enumerate(are_wanted) if is_wanted]
-    return dict(zip(ledger, picked([*ledger.values()], indexes), strict=True))
+    return stored_values.wanted(ledger, ids), steps
 
 
 def stored_entry(transaction: Transaction, name: str) -> Entry:
@@ -178,12 +175,12 @@ def _runs(
 ) -> tuple[list[Run], Snapshot]:
     ledger, steps = listed
     executed, logged = partial(sources[0], ledger["position"]), sources[1]
-    ids, cells, indexes = _matched(entry, ledger, *stored)
-    residuals = _residuals(ledger, entry)
-    exact = {key: _exact(entry, key, ids, cells[key], residuals) for key in keys}
+    ids, cells, indexes = stored_values.matched(entry, ledger, *stored)
+    residuals = stored_values.residuals_of(ledger, entry)
+    exact = {key: stored_values.exact_of(entry, key, ids, cells[key], residuals) for key in keys}
     marks = [_marks(entry, key, cells[key], exact[key]) for key in keys]
-    fields = {key: _values(entry, key, ids, cells[key], exact[key]) for key in keys}
-    params = partial(_params, entry, ledger, residuals)
+    fields = {key: stored_values.values_of(entry, key, ids, cells[key], exact[key]) for key in keys}
+    params = partial(stored_values.params_of, entry, ledger, residuals)
     large = [key for key, marked in zip(keys, marks, strict=True) if fields[key] is not marked]
     source = StoredRuns(dialect, fields, large, params, ledger, steps, indexes, executed, logged)
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
@@ -208,100 +205,9 @@ def _runs(
     return runs, snapshot
 
 
-def _matched(
-    entry: Entry, ledger: Ledger, stored: Sequence[str], cells: dict[str, Sequence[Any]]
-) -> tuple[Sequence[str], dict[str, Sequence[Any]], Sequence[int]]:
-    """Return the runs of the ledger as they are stored, their cells, and their ledger rows.
-
-    A ledger whose runs have no rows is refused: the table was replaced while it was read.
-    PostgreSQL shows a table that was made, or rewritten, after the snapshot as an empty one.
-    """
-    ids = list(ledger["id_run"])
-    in_order = np.argsort(np.array(ledger["position"], dtype=np.int64))
-    if list(stored) == np.array(ids, dtype=object)[in_order].tolist():  # as written, mostly
-        return stored, cells, array("q", in_order.tobytes())
-    known = dict(zip(ids, range(len(ids)), strict=True))
-    rows: Sequence[Any] = list(map(known.get, stored))
-    if None in rows:
-        wanted = [index for index, row in enumerate(rows) if row is not None]
-        cells = dict(zip(cells, picked([*cells.values()], wanted), strict=True))
-        stored, rows = picked([stored, rows], wanted)
-    if len(rows) != len(ids):
-        there = set(stored)
-        raise tables.missing(entry, [id_run for id_run in ids if id_run not in there])
-    return stored, cells, rows
-
-
-def _residuals(ledger: Ledger, entry: Entry) -> dict[str, Residual]:
-    parsed = {}
-    for id_run, data in zip(ledger["id_run"], ledger["residual"], strict=True):
-        if data is not None:
-            try:
-                parsed[id_run] = parse_residual(data)
-            except CorruptData as error:
-                raise error.within(entry.name, id_run, "residual") from None
-    return parsed
-
-
-def _exact(
-    entry: Entry,
-    key: str,
-    ids: Sequence[str],
-    cells: Sequence[Any],
-    residuals: dict[str, Residual],
-) -> dict[int, bytes]:
-    with tables.of_kind(entry, key):
-        return exact_values(key, entry.layout[key].kind, ids, cells, residuals)
-
-
 def _marks(entry: Entry, key: str, cells: Sequence[Any], exact: dict[int, bytes]) -> Sequence[Any]:
     with tables.of_kind(entry, key):
         return with_exact(entry.layout[key].kind.marks(cells), exact)
-
-
-def _values(
-    entry: Entry, key: str, ids: Sequence[str], cells: Sequence[Any], exact: dict[int, bytes]
-) -> Sequence[Any]:
-    """Return the values of a field; what the residual has counts, not its cell."""
-    column = entry.layout[key]
-    try:
-        with tables.of_kind(entry, key):
-            if not exact:
-                return revive(column, cells)
-            values = list(revive(column, [None if i in exact else c for i, c in enumerate(cells)]))
-        for index, data in exact.items():
-            values[index] = decode(data)
-    except CorruptData:
-        raise _located(entry, key, ids, cells, exact) from None
-    return values
-
-
-def _located(
-    entry: Entry, key: str, ids: Sequence[str], cells: Sequence[Any], exact: dict[int, bytes]
-) -> CorruptData:
-    """Find the run whose value cannot be read; only errors pay for it."""
-    column = entry.layout[key]
-    for index, (id_run, cell) in enumerate(zip(ids, cells, strict=True)):
-        try:
-            with tables.of_kind(entry, key):
-                revive(column, [cell])
-            if index in exact:
-                decode(exact[index])
-        except CorruptData as error:
-            return error.within(entry.name, id_run, key)
-    raise AssertionError("the error did not come back")
-
-
-def _params(entry: Entry, ledger: Ledger, residuals: dict[str, Residual]) -> list[dict[str, Any]]:
-    """Return the params of each run."""
-    try:
-        params = parse_params(ledger["params"])
-        for id_run, own in zip(ledger["id_run"], params, strict=True) if residuals else ():
-            if id_run in residuals:
-                own |= {key: decode(data) for key, data in residuals[id_run].params.items()}
-    except CorruptData as error:
-        raise error.within(entry.name, field="params") from None
-    return params
 
 
 def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]]:

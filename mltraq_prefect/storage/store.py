@@ -24,6 +24,7 @@ from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.queries import Queries
 from mltraq_prefect.storage.records import Mode, Record, Written
+from mltraq_prefect.storage.selections import Selection
 from mltraq_prefect.storage.series_writer import SeriesWriter
 from mltraq_prefect.storage.sql import schema
 from mltraq_prefect.storage.sql.connections import (
@@ -57,6 +58,7 @@ class Store(Upkeep):
 
     Attributes:
         url: The URL without its secrets.
+        queries: Runs statements of users.
 
     Raises:
         InvalidInput: The URL cannot be parsed, or is of another kind of database.
@@ -75,6 +77,7 @@ class Store(Upkeep):
         self._compress = compress if isinstance(compress, bool) else frozenset(compress)
         self._is_ready = False
         self.url = self._database.url
+        self.queries = Queries(self._database)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -142,6 +145,7 @@ class Store(Upkeep):
         *,
         columns: Sequence[str] | None = None,
         pending: Pending | None = None,
+        where: Selection | None = None,
         ids: Sequence[str] | None = None,
     ) -> Record:
         """Read an experiment.
@@ -150,6 +154,7 @@ class Store(Upkeep):
             name: Its name.
             columns: Only these fields of its runs; all if None.
             pending: Only runs on which this step can be tried.
+            where: Only runs of which this is true.
             ids: Only the runs with these `id_run`.
 
         Raises:
@@ -157,8 +162,10 @@ class Store(Upkeep):
             FieldNotFound: No run has one of the `columns`.
             CorruptData: Something stored is not what was written.
         """
-        return self._making(
-            lambda t: reader.read(t, name, columns, pending, ids, self.executions, self.series),
+        return self.making(
+            lambda t: reader.read(
+                t, name, columns, pending, ids, self.executions, self.series, where
+            ),
             missing=name,
         )
 
@@ -186,7 +193,7 @@ class Store(Upkeep):
             last = places[-1] if len(places) == count else None
             return lambda: Chunk(record(), last, tuple(entry.layout))
 
-        return self._making(select, missing=name)
+        return self.making(select, missing=name)
 
     def entries(self, name: str, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return what the ledger says of runs, by `id_run`, without those that it does not list.
@@ -222,7 +229,7 @@ class Store(Upkeep):
         """
         if not self._exists():
             return {}
-        return self._making(lambda t: series_tables.read_named(t, name, id_experiment, ids))
+        return self.making(lambda t: series_tables.read_named(t, name, id_experiment, ids))
 
     def read_pickle(self, name: str) -> tuple[bytes, str]:
         """Return the sealed pickle of an experiment, not verified, and the experiment's id.
@@ -274,7 +281,7 @@ class Store(Upkeep):
         Raises:
             ExperimentNotFound: There is none of this name.
         """
-        return self._making(lambda t: read_numbers(t, name, most_runs), missing=name)
+        return self.making(lambda t: read_numbers(t, name, most_runs), missing=name)
 
     def keys(self, name: str) -> list[str]:
         """Return the keys of the fields of an experiment's runs; none if it is not stored."""
@@ -314,32 +321,7 @@ class Store(Upkeep):
         Raises:
             QueryFailed: The database refused the statement, or a param or placeholder is unknown.
         """
-        return Queries(self._database).rows(sql, params, names)
-
-    def query_columns(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        names: Mapping[str, str] | None = None,
-        decoded: bool = False,
-    ) -> tuple[list[str], list[Sequence[Any]]]:
-        """Run a statement that reads; return the names of the columns and their values.
-
-        Columns of experiments have truth values, dates, times and UUIDs, where the database gives
-        numbers or text.
-
-        Args:
-            sql: As for `query`.
-            params: As for `query`.
-            names: As for `query`.
-            decoded: Whether binary values and JSON of those columns are decoded.
-
-        Raises:
-            QueryFailed: As `query` does.
-            CorruptData: A binary value is not what was written.
-        """
-        return Queries(self._database).columns(sql, params, names, decoded=decoded)
+        return self.queries.rows(sql, params, names)
 
     def table_of(self, name: str) -> str:
         """Return the name of the table that holds, or would hold, the runs of an experiment."""
@@ -355,9 +337,9 @@ class Store(Upkeep):
         return self._is_ready
 
     def _reading(self, read: Callable[[Transaction], T], missing: str | None = None) -> T:
-        return self._making(lambda transaction: _done(read(transaction)), missing)
+        return self.making(lambda transaction: _done(read(transaction)), missing)
 
-    def _making(
+    def making(
         self, select: Callable[[Transaction], Callable[[], T]], missing: str | None = None
     ) -> T:
         """Select in a transaction, and make what is asked for when that has ended.

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mltraq_prefect.errors import ForeignTable, StoreError
+from mltraq_prefect.model.frames import LEDGER_SHOWN
 from mltraq_prefect.storage import unfinished
 from mltraq_prefect.storage.ledger import LEDGER
 from mltraq_prefect.storage.sql.connections import Transaction
@@ -28,9 +29,6 @@ from mltraq_prefect.storage.values.names import column_name, table_name, view_na
 from mltraq_prefect.storage.values.param_columns import ParamColumns
 
 _logger = logging.getLogger("mltraq_prefect")
-
-OF_LEDGER = ("state", "duration_s", "started_at", "error")
-"""What the view has of the ledger, after params and fields."""
 
 ORDER = "r.position"
 """What rows are in order by: the expression is no column of the view."""
@@ -87,7 +85,7 @@ def columns(entry: Viewed, dialect: Dialect) -> list[ViewColumn]:
     for key, column in fields.items():
         name = str(column.name)
         found.append(ViewColumn(name, key, "field", column.kind, f"e.{dialect.quote(name)}"))
-    for own in OF_LEDGER:
+    for own in LEDGER_SHOWN:
         name, sql = _named(own, taken, "run_"), f"r.{dialect.quote(own)}"
         found.append(ViewColumn(name, own, "ledger", LEDGER[own], sql))
     return found

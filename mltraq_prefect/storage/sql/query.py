@@ -119,6 +119,24 @@ def with_numbers(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     return [tuple(map(as_number, row)) for row in rows]
 
 
+def without_literals(sql: str) -> tuple[str, bool]:
+    """Return a text with blanks for literals and quoted names, and whether it has comments."""
+    skipped = [match for match in _TOKEN.finditer(sql) if match["skip"]]
+    comments = any(match["skip"].startswith(("--", "/*")) for match in skipped)
+    return _TOKEN.sub(lambda match: " " if match["skip"] else match[0], sql), comments
+
+
+def quoted_names(sql: str, mark: str) -> list[str]:
+    """Return the names that are in quotes.
+
+    Args:
+        sql: The text.
+        mark: The character that encloses a name.
+    """
+    texts = [match["skip"] for match in _TOKEN.finditer(sql) if match["skip"]]
+    return [text[1:-1].replace(mark * 2, mark) for text in texts if text.startswith(mark)]
+
+
 def _check_reads(sql: str) -> None:
     """Refuse what changes the session or transaction; what changes data the database refuses."""
     word = _FIRST.match(sql)

@@ -41,6 +41,7 @@ class Dialect:
         argument_types: Functions that convert the text of a URL's arguments for the driver.
         max_columns: The number of columns that a table can have.
         max_row: Bytes that the columns of a row can take in its page.
+        unknown_column: Matches what the database says of a column that no table has, with its name.
         limit_advice: Ends the message about a row that is too large: how to raise the limit.
         keeps_attached: Whether views and grants belong to a table and not to its name. A table
             that needs another shape is then altered, not created again.
@@ -121,6 +122,7 @@ class Dialect:
     reconnects: ClassVar[bool] = True
     has_all_rows: ClassVar[bool] = False
     limit_advice: ClassVar[str] = ""
+    unknown_column: ClassVar[str] = ""
 
     def resolved(self, url: sa.URL) -> sa.URL:
         """Return a URL as it is used, whatever becomes of the process's working directory.
@@ -293,8 +295,7 @@ class Dialect:
             connection: SQLAlchemy's, in the transaction of the statement.
             cursor: The driver's, which has the result.
             sql: The statement, in which parameters are NULL.
-            are_whole: Returns those of some views whose columns are origins themselves. What
-                another view has of a column may have that as its origin, or none.
+            are_whole: Returns those of some views whose columns are origins themselves.
         """
         return ()
 

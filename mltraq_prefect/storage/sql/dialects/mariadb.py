@@ -78,6 +78,7 @@ class MariaDB(Dialect):
     """
 
     name = "mariadb"
+    unknown_column = r"Unknown column '(?:v\.)?(.+?)'"
     has_all_rows = True
     has_views = True
     driver = "pymysql"

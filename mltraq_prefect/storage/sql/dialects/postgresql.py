@@ -52,6 +52,7 @@ class PostgreSQL(Dialect):
     """PostgreSQL by psycopg 3."""
 
     name = "postgresql"
+    unknown_column = r'column "?(?:v\.)?(.+?)"? does not exist'
     has_all_rows = True
     driver = "psycopg"
     driver_versions = ">=3.2"

@@ -94,6 +94,7 @@ class SQLite(Dialect):
     """
 
     name = "sqlite"
+    unknown_column = r"no such column: (?:v\.)?(.+)"
     driver = "pysqlite"
     example = "sqlite:///file.db"
     placeholder = "?"
