@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mltraq_prefect.errors import InvalidInput, StorageUnavailable
+from mltraq_prefect.errors import StorageUnavailable
 from mltraq_prefect.storage.sql import urls
+from mltraq_prefect.storage.sql.dialects.others import other
 
 ROWS_AT_ONCE = 10_000
 
@@ -88,40 +88,18 @@ def opened(source: str) -> Iterator[Foreign]:
         InvalidInput: It is no database, or no such file.
         StorageUnavailable: It cannot be reached, or read.
     """
-    url, file = _url(source)
-    masked = urls.masked(source) if file is None else str(file)
-    secrets = urls.secrets_of(url)
-    engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.pool.NullPool)
-    if file is not None:
-        sa.event.listen(engine, "connect", _lenient)
-    options = {"postgresql_readonly": True} if url.get_backend_name() == "postgresql" else {}
+    found = other(source)
+    secrets = urls.secrets_of(found.url)
+    engine = sa.create_engine(found.url, hide_parameters=True, poolclass=sa.pool.NullPool)
+    sa.event.listen(engine, "connect", lambda connection, _record: found.prepare(connection))
     try:
-        with engine.connect() as plain, plain.execution_options(**options) as connection:
-            yield Foreign(connection, masked, file)
+        with engine.connect() as plain:
+            connection = plain.execution_options(**found.options)
+            yield Foreign(connection, found.shown, found.file)
     except sa.exc.DBAPIError as error:
         reason = next(iter(str(error.orig).strip().splitlines()), "no reason given")
         for secret in secrets:
             reason = reason.replace(secret, "***")
-        raise StorageUnavailable(f"the database {masked} cannot be read: {reason}") from None
+        raise StorageUnavailable(f"the database {found.shown} cannot be read: {reason}") from None
     finally:
         engine.dispose()
-
-
-def _url(source: str) -> tuple[sa.URL, Path | None]:
-    """Return the URL to open, and the file, if it is one."""
-    if "://" not in source:
-        file: Path | None = Path(source)
-    else:
-        url, _ = urls.parsed(source)
-        if url.get_backend_name() != "sqlite":
-            return url, None
-        file = Path(url.database or "")
-    if file is None or not file.is_file():
-        raise InvalidInput(f"there is no file {file}; name the database of the other tracker")
-    path = urllib.parse.quote(str(file.absolute()))
-    return sa.make_url(f"sqlite:///file:{path}?mode=ro&uri=true"), file
-
-
-def _lenient(connection: Any, _record: Any) -> None:
-    """Let SQLite give text that is no UTF-8 as text with surrogates, which we keep."""
-    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")

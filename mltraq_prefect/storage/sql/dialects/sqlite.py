@@ -8,7 +8,8 @@ import os
 import re
 import sqlite3
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,6 +51,12 @@ _ESCAPED = re.compile(r'[\x00-\x1f"\\]')
 ROWS_A_STATEMENT = 50
 """A step of SQLite's machine costs as much as some cells, whatever it inserts."""
 
+BYTES_A_STATEMENT = 2**20
+"""Of binary values: the driver copies what it is given, so a larger one has its own statement."""
+
+CACHE_SIZE = "PRAGMA cache_size = -65536"
+"""Lets the index of the key stay in memory while a table is filled: up to 64 MiB."""
+
 
 _READING_ACTIONS = frozenset(
     (
@@ -83,6 +90,25 @@ def _moments(cells: Sequence[datetime.datetime | None]) -> list[str | None]:
     """Return times without zone as `str` shows them."""
     texts: list[str | None] = orjson.loads(orjson.dumps(cells).replace(b"T", b" "))
     return texts
+
+
+def _largest(kinds: Mapping[str, Kind], columns: Columns) -> int:
+    """Return about how many bytes the binary values of a row have at most; those of one value."""
+    return sum(
+        max((len(cell) for cell in cells if cell is not None), default=0)
+        for kind, cells in zip(kinds.values(), columns, strict=True)
+        if kind.is_envelope and not isinstance(cells, Constant)
+    )
+
+
+@contextmanager
+def _passing_through(cursor: Any) -> Iterator[None]:
+    """Let pages leave memory soon: nothing reads large values again, and new memory costs most."""
+    cursor.execute("PRAGMA cache_size = -2048")
+    try:
+        yield
+    finally:
+        cursor.execute(CACHE_SIZE)
 
 
 class SQLite(Dialect):
@@ -182,8 +208,8 @@ class SQLite(Dialect):
         return None
 
     def prepare(self, connection: Any) -> None:
-        """Let the index of the key stay in memory while a table is filled: up to 64 MiB."""
-        connection.execute("PRAGMA cache_size = -65536")
+        """Give the connection memory; see `CACHE_SIZE`."""
+        connection.execute(CACHE_SIZE)
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
         """Wait for other processes; leave transactions to this module."""
@@ -314,14 +340,17 @@ class SQLite(Dialect):
         varying = [cells for cells in columns if not isinstance(cells, Constant)]
         total, width = len(columns[0]), len(varying)
         variables = cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-        size = max(1, min(ROWS_A_STATEMENT, (variables - len(constants)) // max(1, width)))
+        largest = _largest(kinds, columns)
+        fitting = (variables - len(constants)) // max(1, width)
+        size = max(1, min(ROWS_A_STATEMENT, BYTES_A_STATEMENT // max(1, largest), fitting))
         shared = tuple(constants.values())
         cells = chain.from_iterable(zip(*varying, strict=True))
-        for rows, times in ((size, total // size), (total % size, 1)):
-            if rows and times:
-                own = (tuple(islice(cells, rows * width)) for _ in range(times))
-                sql = self._insertion(table, kinds, list(constants), rows)
-                cursor.executemany(sql, map(shared.__add__, own))
+        with _passing_through(cursor) if largest > BYTES_A_STATEMENT else nullcontext():
+            for rows, times in ((size, total // size), (total % size, 1)):
+                if rows and times:
+                    own = (tuple(islice(cells, rows * width)) for _ in range(times))
+                    sql = self._insertion(table, kinds, list(constants), rows)
+                    cursor.executemany(sql, map(shared.__add__, own))
 
     def _insertion(
         self, table: str, kinds: Mapping[str, Kind], constants: Sequence[int], rows: int
