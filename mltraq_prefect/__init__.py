@@ -6,6 +6,7 @@
 >>> runs = experiment.add_runs(x=[1, 2, 3])
 """
 
+from mltraq_prefect import stop as stop
 from mltraq_prefect.errors import (
     CorruptData,
     ExperimentExists,

@@ -15,8 +15,9 @@ import numpy as np
 
 from mltraq_prefect.errors import InvalidStep, MltraqError
 from mltraq_prefect.execution.frozen_values import FrozenValues, freeze, freeze_pickled, thaw
+from mltraq_prefect.execution.judge import Attempted
 from mltraq_prefect.execution.process_state import in_own_context
-from mltraq_prefect.execution.row_buffer import HandOver, RowBuffer
+from mltraq_prefect.execution.row_buffer import RowBuffer, RowChannel
 from mltraq_prefect.execution.serialization import Freeze, FrozenRun, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
@@ -74,7 +75,7 @@ def attempt(
     before: FrozenRun,
     kwargs: FrozenValues,
     isolation: Isolation,
-    hand_over: HandOver,
+    channel: RowChannel,
 ) -> Attempt:
     """Execute a step on a copy of a run, and record the outcome in its ledger entry.
 
@@ -83,11 +84,11 @@ def attempt(
         before: The run; it is not changed.
         kwargs: Kwargs of the execution; the step gets a copy when it uses them.
         isolation: How far the step is isolated.
-        hand_over: Takes the rows that the step logs.
+        channel: Takes the rows that the step logs.
     """
     entry = before.ledger()
     attempts = entry.begin(step.name, step.fingerprint).attempts
-    rows = RowBuffer(before.id_run, step.name, hand_over)
+    rows = RowBuffer(Attempted(before.id_run, step.name, attempts), channel)
     start = time.perf_counter()
     try:
         result = _attempt(step, before, kwargs, isolation, rows)

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 
 from mltraq_prefect.execution.attempt import THREAD, WORKER, Attempt, attempt
 from mltraq_prefect.execution.frozen_values import FrozenValues
+from mltraq_prefect.execution.judge import Reply, SharedVerdicts
 from mltraq_prefect.execution.logs import LogRecord
-from mltraq_prefect.execution.row_buffer import HandOver
+from mltraq_prefect.execution.row_buffer import RowChannel
 from mltraq_prefect.execution.serialization import Chunk, remaining
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.model.series import LoggedRows
 
 Guard = Callable[[int], AbstractContextManager[None]]
-DeliverRows = Callable[[list[LoggedRows]], None]
+DeliverRows = Callable[[list[LoggedRows], Reply | None], None]
+"""Takes rows, and what sends a decision on their attempts back."""
 
 EXCEPTION_BYTES = 100_000
 """Larger pickles of exceptions are not sent: an exception may refer to anything."""
@@ -43,6 +45,7 @@ class Outcome:
         exception: The exception of the first failed run, if it can be pickled.
         changed: Globals that the step changed, and that were restored.
         rows: What the step has added to the series of runs, in the order of time.
+        reply: Sends a decision on their attempts to the worker; None if there is no way.
     """
 
     count: int
@@ -55,6 +58,7 @@ class Outcome:
     changed: set[str] = field(default_factory=set)
     rows: list[LoggedRows] = field(default_factory=list)
     stopped: Chunk | None = None
+    reply: Reply | None = None
 
 
 def outcome_of_rows(rows: list[LoggedRows]) -> Outcome:
@@ -154,7 +158,7 @@ def execute_chunk(
     kwargs: FrozenValues,
     chunk: Chunk,
     guard: Guard,
-    hand_over: HandOver,
+    channel: RowChannel,
 ) -> Iterator[Outcome]:
     """Execute a step on the runs of a chunk, in a worker process.
 
@@ -163,14 +167,14 @@ def execute_chunk(
         kwargs: Kwargs of the execution; each run gets a copy.
         chunk: The runs.
         guard: Makes the context for the run of an index.
-        hand_over: Takes the rows that the step logs.
+        channel: Takes the rows that the step logs.
 
     Yields:
         Outcomes from time to time; their counts add up to the number of runs.
     """
     start = 0
     while start < len(chunk):
-        attempts = _attempt_some(make_step, kwargs, chunk, start, guard, hand_over)
+        attempts = _attempt_some(make_step, kwargs, chunk, start, guard, channel)
         outcome = outcome_of(attempts)
         outcome.exception = _picklable(outcome.exception)
         yield outcome
@@ -183,7 +187,7 @@ def _attempt_some(
     chunk: Chunk,
     start: int,
     guard: Guard,
-    hand_over: HandOver,
+    channel: RowChannel,
 ) -> list[Attempt]:
     """Attempt runs until it is time to send the outcome."""
     attempts: list[Attempt] = []
@@ -193,7 +197,7 @@ def _attempt_some(
         if attempts and time.monotonic() >= until:
             break
         with guard(index):
-            result = attempt(make_step(), chunk[index], kwargs, WORKER, hand_over)
+            result = attempt(make_step(), chunk[index], kwargs, WORKER, channel)
         if result.exception is not None and has_exception:
             result = result._replace(exception=None)  # it keeps alive what its frames refer to
         has_exception = has_exception or result.exception is not None
@@ -202,7 +206,11 @@ def _attempt_some(
 
 
 def execute_in_thread(
-    step: Step, kwargs: FrozenValues, deliver: DeliverRows | None, chunk: Chunk
+    step: Step,
+    kwargs: FrozenValues,
+    deliver: DeliverRows | None,
+    verdicts: SharedVerdicts | None,
+    chunk: Chunk,
 ) -> Iterator[Outcome]:
     """Execute a step on runs in this thread, without seeding the global generators.
 
@@ -210,14 +218,21 @@ def execute_in_thread(
         step: The step.
         kwargs: Kwargs of the execution.
         deliver: Takes the rows that the step logs, as they come; None leaves them to the outcome.
+        verdicts: Decisions on whether runs are stopped; None if nobody decides.
         chunk: The runs.
     """
+    rows: list[LoggedRows] = []
+    reply = None if verdicts is None else verdicts.note
+
+    def take(own: LoggedRows, _goes_on: bool) -> None:
+        if deliver is None:
+            rows.append(own)
+        else:
+            deliver([own], reply)
+
     for frozen in chunk:
-        rows: list[LoggedRows] = []
-        take = rows.extend if deliver is None else deliver
-        result = attempt(step, frozen, kwargs, THREAD, lambda own, _, take=take: take([own]))  # type: ignore[misc]
-        outcome = outcome_of([result])
-        outcome.rows = rows
+        outcome = outcome_of([attempt(step, frozen, kwargs, THREAD, RowChannel(take, verdicts))])
+        outcome.rows, rows = rows, []
         yield outcome
 
 

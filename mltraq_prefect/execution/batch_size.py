@@ -45,6 +45,7 @@ class BatchSizer:
         seconds: Target duration of a batch of short runs.
         fixed: Size of every batch; None derives it from durations.
         starts_small: Whether only few batches are in flight at first.
+        in_lockstep: Whether none waits for a worker, because those at work may wait for it.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class BatchSizer:
         fixed: int | None = None,
         *,
         starts_small: bool = False,
+        in_lockstep: bool = False,
     ) -> None:
+        self._in_lockstep = in_lockstep
         self._starts_small = starts_small
         self._total = total
         self._workers = workers
@@ -75,6 +78,8 @@ class BatchSizer:
 
     def max_in_flight(self) -> int:
         """Return how many batches may be in flight: at first, enough to measure durations."""
+        if self._in_lockstep:
+            return self._workers
         most = self._workers + min((BATCHES_IN_FLIGHT - 1) * self._workers, self._ended // 2)
         if not self._starts_small:
             return most

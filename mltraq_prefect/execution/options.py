@@ -10,12 +10,13 @@ import math
 import operator
 import reprlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.pool.preparation import has_processes, warn_of_threads
+from mltraq_prefect.stop import Rule
 
 Backend = Literal["processes", "threads", "local", "prefect"]
 Checkpoint = bool | Literal["accept", "replace"]
@@ -47,6 +48,8 @@ class ExecutionOptions:
         checkpoint: Whether runs are written as they complete, and what counts as completed.
         seed: Seed of `run.rng`.
         rerun: Whether stored runs that have completed the steps are executed again.
+        stop: Rules any of which may stop a run early.
+        synchronous: Whether steps wait for the decision on each row that they log.
         inside_task: Whether `execute` was called in a task, where steps run in this process.
 
     Raises:
@@ -67,6 +70,8 @@ class ExecutionOptions:
     seed: int = 0
     rerun: bool = False
     inside_task: bool = False
+    stop: Rule | Sequence[Rule] | None = ()  # rules are kept as a tuple
+    synchronous: bool = False
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -75,6 +80,10 @@ class ExecutionOptions:
             raise InvalidInput(
                 "rerun=True and checkpoint exclude each other: a checkpoint goes on with what is "
                 'there; to execute all runs again use checkpoint="replace"'
+            )
+        if self.synchronous and not self.stop:
+            raise InvalidInput(
+                "synchronous=True is about early stops: give stop=..., or leave it out"
             )
         if self.has_workers and self.backend is None and not has_processes():
             object.__setattr__(self, "backend", "threads")
@@ -88,6 +97,11 @@ class ExecutionOptions:
     def is_serial(self) -> bool:
         """Whether runs are executed one after the other in this process, without task runs."""
         return self.backend == "local" or self.inside_task
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """Rules any of which may stop a run early."""
+        return self.stop if isinstance(self.stop, Sequence) else ()
 
     @property
     def failure_limit(self) -> int | None:
@@ -259,6 +273,14 @@ def _check_flag(name: str, value: object) -> object:
     return value
 
 
+def _check_stop(name: str, value: object) -> tuple[Rule, ...]:
+    rules = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+    for rule in rules:
+        if not callable(rule):
+            raise _refused(name, rule, "a rule, such as mltraq.stop.median(after=5), or a function")
+    return tuple(rules)
+
+
 def _is_one_of(value: object, *choices: str) -> bool:
     return isinstance(value, str) and value in choices
 
@@ -276,4 +298,6 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "checkpoint": _check_checkpoint,
     "seed": _check_seed,
     "rerun": _check_flag,
+    "stop": _check_stop,
+    "synchronous": _check_flag,
 }

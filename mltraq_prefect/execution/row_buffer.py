@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution.judge import Attempted, Verdicts
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import (
     MISSING,
@@ -26,6 +27,7 @@ from mltraq_prefect.model.series import (
     check_scalar,
     packed,
 )
+from mltraq_prefect.stop import StopRun
 
 HandOver = Callable[[LoggedRows, bool], None]
 """Takes rows, and whether their attempt goes on, so that they shall be seen soon."""
@@ -40,19 +42,29 @@ CHARACTERS_AT_ONCE = 1_000_000
 """The same for the text in them."""
 
 
+class RowChannel(NamedTuple):
+    """The way of rows to the process of the execution, and that of its decisions back.
+
+    Attributes:
+        hand_over: Takes rows.
+        verdicts: Decisions on whether attempts are stopped; None if nobody decides.
+    """
+
+    hand_over: HandOver
+    verdicts: Verdicts | None = None
+
+
 class RowBuffer:
     """The rows of one attempt; threads of the step may use it.
 
     Args:
-        id_run: The run.
-        step: Name of the step.
-        hand_over: Takes the rows.
+        attempt: The attempt.
+        channel: Takes the rows.
     """
 
-    def __init__(self, id_run: str, step: str, hand_over: HandOver) -> None:
-        self._hand_over: Callable[[Rows, bool], None] = lambda rows, goes_on: hand_over(
-            LoggedRows(id_run, step, rows), goes_on
-        )
+    def __init__(self, attempt: Attempted, channel: RowChannel) -> None:
+        self._attempt = attempt
+        self._channel = channel
         self._lock = threading.Lock()
         self._order = threading.Lock()
         self._is_open = True
@@ -81,10 +93,15 @@ class RowBuffer:
             self._check_open()
             self._append(step, values)
             count = len(self._times)
-        if count >= ROWS_AT_ONCE or self._characters >= CHARACTERS_AT_ONCE:
+            total = self._first + count
+        verdicts = self._channel.verdicts
+        is_awaited = verdicts is not None and verdicts.are_awaited
+        if is_awaited or count >= ROWS_AT_ONCE or self._characters >= CHARACTERS_AT_ONCE:
             self.flush()
         elif count == 1:
             _flusher.flush_soon(self)
+        if verdicts is not None and verdicts.stops(self._attempt, total):
+            raise StopRun("what the run has logged is a reason to stop it")
 
     def _check_open(self) -> None:
         if not self._is_open or os.getpid() != self._pid:
@@ -113,7 +130,11 @@ class RowBuffer:
         """Hand over what has been logged so far."""
         with self._order:
             if rows := self._taken():
-                self._hand_over(rows, True)
+                self._hand_over(rows, goes_on=True)
+
+    def _hand_over(self, rows: Rows, *, goes_on: bool) -> None:
+        id_run, step, number = self._attempt
+        self._channel.hand_over(LoggedRows(id_run, step, rows, attempt=number), goes_on)
 
     def close(self, *, is_retry: bool) -> None:
         """Hand over the rest.
@@ -125,7 +146,7 @@ class RowBuffer:
             with self._lock:
                 self._is_open = False
             if (rows := self._taken()) or (is_retry and not self._first):
-                self._hand_over(rows or Rows(0), False)
+                self._hand_over(rows or Rows(0), goes_on=False)
 
     def _taken(self) -> Rows | None:
         with self._lock:
@@ -145,7 +166,7 @@ def logged_here(run: Run) -> Iterator[None]:
     def keep(rows: LoggedRows, _goes_on: bool) -> None:
         run.own_rows.put(rows.step, rows.rows)
 
-    rows = RowBuffer(run.id_run, "", keep)
+    rows = RowBuffer(Attempted(run.id_run, "", 1), RowChannel(keep))
     _ = run.own_rows
     run.log_to(rows)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -17,12 +18,15 @@ from mltraq_prefect.execution.failures import FailureLimit
 from mltraq_prefect.execution.fanout.executor import Collector
 from mltraq_prefect.execution.frozen_values import FrozenValues
 from mltraq_prefect.execution.inputs import frozen_kwargs
+from mltraq_prefect.execution.judge import Judge, SharedVerdicts, judge_of
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.process_state import ProcessState
 from mltraq_prefect.execution.program_state import ProgramState
+from mltraq_prefect.execution.row_buffer import RowChannel
 from mltraq_prefect.execution.serialization import FrozenRun, consume_runs, freeze_runs
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import LoggedRows
 
 
 def execute_serially(
@@ -43,6 +47,9 @@ def execute_serially(
     Returns:
         The exception of the first run that failed, or None.
     """
+    runs = list(runs)
+    judge = judge_of(options, runs, steps)
+    channel = _channel(collector, judge, options)
     returned: dict[str, str] = {}
     limit = FailureLimit(options.failure_limit)
     kwargs, first, process = frozen_kwargs(options.kwargs), None, ProcessState()
@@ -56,13 +63,15 @@ def execute_serially(
             (frozen,) = freeze_runs([run])
             program.watch_code(frozen.params)
             for step in steps:
-                result = _attempt_with_retries(step, frozen, kwargs, options, collector, restore)
+                result = _attempt_with_retries(step, frozen, kwargs, options, channel, restore)
                 frozen, first = result.run, first or result.exception
                 if result.returned is not None:
                     returned.setdefault(step.name, result.returned)
                 if result.error is not None or result.is_stopped:
                     break
             ended = consume_runs([frozen])
+            if judge is not None:
+                judge.end([run.id_run])
             limit.note(ended)
             collector.collect(ended)
             if limit.is_reached:
@@ -72,19 +81,33 @@ def execute_serially(
     return first
 
 
+def _channel(collector: Collector, judge: Judge | None, options: ExecutionOptions) -> RowChannel:
+    """Return what takes rows, in the thread of a step and in that which flushes them."""
+    if judge is None:
+        return RowChannel(lambda rows, _: collector.log([rows]))
+    verdicts, lock = SharedVerdicts(are_awaited=options.synchronous), threading.Lock()
+
+    def hand_over(rows: LoggedRows, _goes_on: bool) -> None:
+        collector.log([rows])
+        with lock:
+            judge.take([rows], verdicts.note)
+
+    return RowChannel(hand_over, verdicts)
+
+
 def _attempt_with_retries(
     step: Step,
     frozen: FrozenRun,
     kwargs: FrozenValues,
     options: ExecutionOptions,
-    collector: Collector,
+    channel: RowChannel,
     restore: Callable[[str], None],
 ) -> Attempt:
     for number in range(options.retries + 1):
         if number:
             time.sleep(options.retry_delay_seconds)
         try:
-            result = attempt(step, frozen, kwargs, SERIAL, lambda rows, _: collector.log([rows]))
+            result = attempt(step, frozen, kwargs, SERIAL, channel)
         finally:
             restore(step.name)
         frozen = result.run

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
     from mltraq_prefect.execution.options import Backend, Checkpoint, OnError
+    from mltraq_prefect.stop import Rule
 
 IfExists = Literal["fail", "replace", "merge"]
 
@@ -225,6 +226,8 @@ class Experiment(Stored):
         checkpoint: Checkpoint = False,
         seed: int = 0,
         rerun: bool = False,
+        stop: Rule | Sequence[Rule] | None = None,
+        synchronous: bool = False,
     ) -> Experiment:
         """Execute steps, as task runs if a flow or server is there; return the experiment.
 
@@ -246,6 +249,9 @@ class Experiment(Stored):
                 ``"accept"`` keeps them, ``"replace"`` discards them, and True refuses.
             seed: Seed of `run.rng`, with the run's id and the step's name; 0 to 2**128 - 1.
             rerun: Whether to execute stored runs again that have completed equal steps.
+            stop: A rule, or several, that stop runs early by what they log; see docs/series.md.
+            synchronous: Whether steps wait for the decision on each row, which then does not
+                depend on timing.
 
         Raises:
             InvalidInput: An option or a step cannot be used; nothing was changed.
@@ -257,7 +263,7 @@ class Experiment(Stored):
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
             retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
-            inside_task(),
+            inside_task(), stop, synchronous,
         )  # fmt: skip
         execution = Execution(self, self._state, steps, options)
         if not self.runs and self._state.revision is None:

@@ -70,12 +70,14 @@ class LoggedRows(NamedTuple):
         rows: The rows.
         start: Sequence number of the first row of the attempt; None if it follows from what
             there is.
+        attempt: Number of the attempt, from 1; 0 if it is not known.
     """
 
     id_run: str
     step: str
     rows: Rows
     start: int | None = None
+    attempt: int = 0
 
 
 class Placed(NamedTuple):

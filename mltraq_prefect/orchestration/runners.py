@@ -32,6 +32,11 @@ def check_runner(options: ExecutionOptions) -> None:
     if runs_in_threads(options) and options.timeout_seconds is not None:
         raise InvalidInput(timeout_in_threads())
     runner = given or _flow_runner()
+    if options.stop and runner is not None and not isinstance(runner, ThreadPoolTaskRunner):
+        raise InvalidInput(
+            f"stop=... needs workers of this machine: {type(runner).__name__} gives what runs log "
+            "only when they have ended; leave out the task runner, or raise mltraq.StopRun in steps"
+        )
     if options.n_jobs == -1 or runner is None:
         return
     name = type(runner).__name__

@@ -155,7 +155,7 @@ def _parts(
 ) -> list[NewPart]:
     parts = []
     start = 0
-    for id_run, step, rows, first in attempts:
+    for id_run, step, rows, first, _ in attempts:
         for offset in range(0, len(rows) or 1, ROWS_A_PART):
             count = min(ROWS_A_PART, len(rows) - offset)
             residual = _residual(projected, layout, range(start, start + count))

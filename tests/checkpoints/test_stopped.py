@@ -1,8 +1,11 @@
 """Runs that end early: their results count, and no step follows."""
 
+import time
+
 import pytest
 
 import mltraq_prefect as mltraq
+from mltraq_prefect.model.series import Rows
 
 BACKENDS = ("local", "threads", "processes")
 
@@ -62,3 +65,96 @@ def test_the_body_of_a_run_may_stop_it(session):
     assert run.ledger.state == "stopped"
     experiment.persist()
     assert states(session.load("x")) == ["stopped"]
+
+
+def descend(run):
+    """Log a curve that is the worse the larger n is; sleep where timing shall differ."""
+    for number in range(12):
+        time.sleep(run.kwargs.get("pause", 0.0) * (run.params.n % 3))
+        run.log(number, note="x", loss=run.params.n + 1 / (number + 1))
+    run.fields.end = number
+
+
+def stopped_by(session, rule, backend, **options):
+    """Return what became of each run, and how many rows it has logged."""
+    experiment = session.add_experiment("x").add_runs(n=[1, 2, 3, 0, 4, 0])
+    experiment.execute(descend, backend=backend, stop=rule, **options)
+    return [(run.ledger.state, len(run.series)) for run in experiment.runs.values()]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_who_waits_for_decisions_gets_the_same_ones_in_each_backend(session, backend):
+    workers = {} if backend == "local" else {"n_jobs": 2}
+    rule = mltraq.stop.median("loss", after=5)
+    found = stopped_by(session, rule, backend, synchronous=True, kwargs={"pause": 0.001}, **workers)
+    done, early = ("completed", 12), ("stopped", 6)
+    assert found == [done, done, early, done, early, done]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_is_stopped_soon_by_any_function_of_curves(session, backend):
+    def rule(curve, others):
+        assert curve.keys == ["loss"]
+        assert all(other.id_run != curve.id_run for other in others)
+        return curve.params.n == 4 and curve.values("loss")[-1] < 10
+
+    experiment = session.add_experiment("x").add_runs(n=[1, 4])
+    experiment.execute(endless, backend=backend, stop=[rule], checkpoint=True)
+    assert states(experiment) == ["completed", "stopped"]
+    assert len(session.load("x").runs.first().series) == 3
+
+
+def endless(run):
+    number = 0
+    while number < 3 or run.params.n == 4:
+        run.log(number, loss=1.0)
+        number += 1
+        time.sleep(0.001)
+
+
+def test_rules_see_what_is_worse(session):
+    stop = mltraq.stop
+
+    def decide(rule, values, *others):
+        curves = [stop.Curve(str(index), {}) for index in range(1 + len(others))]
+        for curve, own in zip(curves, (values, *others), strict=True):
+            curve.take(Rows(0, [None] * len(own), [0] * len(own), {"loss": own}))
+        return rule(curves[0], curves[1:])
+
+    nan = float("nan")
+    assert decide(stop.median(), [3.0], [1.0], [2.0, 9.0])
+    assert not decide(stop.median(), [3.0], [1.0, 1.0])
+    assert not decide(stop.median(after=1), [3.0], [1.0], [2.0])
+    assert not decide(stop.median(mode="max"), [3.0], [1.0], [2.0])
+    assert decide(stop.median(), [nan], [1.0], [2.0])
+    assert not decide(stop.median("other"), [3.0], [1.0], [2.0])
+    assert decide(stop.patience(2), [1.0, 1.0, 2.0])
+    assert not decide(stop.patience(2), [1.0, 2.0, 0.5])
+    assert decide(stop.patience(2, delta=1.0), [1.0, 2.0, 0.5])
+    assert decide(stop.patience(1, mode="max"), [1, 1])
+    assert decide(stop.bound(above=5), [1, 6, 1])
+    assert decide(stop.bound(below=0), [nan])
+    assert not decide(stop.bound(above=5, below=1), [1, 5])
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"stop": 3}, "stop is 3; use a rule"),
+        ({"stop": [len, "median"]}, "stop is 'median'"),
+        ({"synchronous": True}, "synchronous=True is about early stops"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(session, options, match):
+    with pytest.raises(mltraq.InvalidInput, match=match):
+        session.add_experiment("x").add_runs(n=[1]).execute(descend, backend="local", **options)
+    for wrong in (
+        lambda: mltraq.stop.median(5),
+        lambda: mltraq.stop.median(after=-1),
+        lambda: mltraq.stop.median(mode="least"),
+        lambda: mltraq.stop.patience(0),
+        lambda: mltraq.stop.bound("loss"),
+        lambda: mltraq.stop.bound(above="x"),
+    ):
+        with pytest.raises(mltraq.InvalidInput, match=r"^stop\."):
+            wrong()

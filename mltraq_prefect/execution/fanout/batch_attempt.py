@@ -58,8 +58,10 @@ class BatchAttempt:
         with closing(LiveLog(logger)) as live:
             for outcome in batch.attempt(self.execute):
                 live.show(outcome.records)
-                if outcome.rows:
-                    (self._deliver_rows or batch.rows.extend)(outcome.rows)
+                if outcome.rows and self._deliver_rows is None:
+                    batch.rows += outcome.rows
+                elif outcome.rows and self._deliver_rows is not None:
+                    self._deliver_rows(outcome.rows, outcome.reply)
                 if self._deliver is not None and (batch.done or batch.stopped):
                     self._deliver(batch)
                 check()

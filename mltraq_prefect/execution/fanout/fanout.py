@@ -34,6 +34,7 @@ from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt, Execute
 from mltraq_prefect.execution.fanout.executor import BatchExecutor, Collector, Submission
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
 from mltraq_prefect.execution.inputs import Inputs, frozen_kwargs, pickled_kwargs
+from mltraq_prefect.execution.judge import Judge, Reply, SharedVerdicts, judge_of
 from mltraq_prefect.execution.module_state import restored_warning
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.pool.child import Job
@@ -85,7 +86,8 @@ def fan_out(
             workers = stack.enter_context(Workers(worker_count(options.n_jobs)))
         stack.enter_context(progress.shown(executor.reporter))
         sizer = _sizer(executor, options, workers is not None, len(runs))
-        fanout = _Fanout(executor, collector, progress, sizer, steps, options)
+        judge = judge_of(options, runs, steps)
+        fanout = _Fanout(executor, collector, progress, sizer, steps, options, judge)
         if has_processes:
             executions = _in_processes(executor, steps, options, workers)
         else:
@@ -106,7 +108,16 @@ def _sizer(
     seconds = CHECKPOINTED_SECONDS if options.checkpoint else BATCH_SECONDS
     at_once = worker_count(options.n_jobs) if has_own else executor.concurrency
     starts_small = options.failure_limit is not None
-    return BatchSizer(total, at_once, seconds, fixed, starts_small=starts_small)
+    if options.synchronous:  # who waits for others must not keep them from a worker
+        at_once, fixed = min(at_once, executor.concurrency), 1
+    return BatchSizer(
+        total,
+        at_once,
+        seconds,
+        fixed,
+        starts_small=starts_small,
+        in_lockstep=options.synchronous,
+    )
 
 
 def _in_threads(
@@ -118,10 +129,14 @@ def _in_threads(
 ) -> Sequence[Execute]:
     """Return a function for each step that executes it in a thread; warn of shared state."""
     kwargs = frozen_kwargs(options.kwargs)
+    verdicts = None
+    if options.stop:
+        verdicts = SharedVerdicts(are_awaited=options.synchronous)
+        stack.callback(verdicts.close)
     if executor.is_local:
         warn = partial(executor.logger.warning, "%s")
         stack.enter_context(ProgramState(steps, kwargs, is_alone=False, warn=warn))
-    return [partial(execute_in_thread, step, kwargs, deliver) for step in steps]
+    return [partial(execute_in_thread, step, kwargs, deliver, verdicts) for step in steps]
 
 
 def _in_processes(
@@ -141,7 +156,8 @@ def _in_processes(
 
 def _job(step: Step, inputs: Inputs, options: ExecutionOptions) -> Job:
     level = min(logging.INFO, logging.getLogger().level or logging.INFO)
-    return make_job(step, inputs, level, options.timeout_seconds)
+    awaited = options.synchronous if options.stop else None
+    return make_job(step, inputs, level, options.timeout_seconds, awaited)
 
 
 def _batches(runs: Sequence[Run], sizer: BatchSizer, *, pickled: bool) -> Iterator[Batch]:
@@ -176,8 +192,10 @@ class _Fanout:
         sizer: BatchSizer,
         steps: Sequence[Step],
         options: ExecutionOptions,
+        judge: Judge | None,
     ) -> None:
         self._executor = executor
+        self._judge = judge
         self._limit = FailureLimit(options.failure_limit)
         self._sizer = sizer
         self._collector = collector
@@ -205,16 +223,18 @@ class _Fanout:
         chunks, batch.done, batch.stopped = batch.done + batch.stopped, [], []
         self._arrived.put(partial(self._gather, batch.number, chunks))
 
-    def log(self, rows: list[LoggedRows]) -> None:
+    def log(self, rows: list[LoggedRows], reply: Reply | None) -> None:
         """Take rows that runs log; any thread may call it, and waits if too many have arrived."""
         while not self._room.acquire(timeout=POLL_SECONDS):
             if self._is_draining:
                 return
-        self._arrived.put(partial(self._log, rows))
+        self._arrived.put(partial(self._log, rows, reply))
 
-    def _log(self, rows: list[LoggedRows]) -> None:
+    def _log(self, rows: list[LoggedRows], reply: Reply | None) -> None:
         self._room.release()
         self._collector.log(rows)
+        if self._judge is not None:
+            self._judge.take(rows, reply)
 
     def run(self, batches: Iterator[Batch]) -> None:
         """Submit and collect until all runs have ended, or the limit of failures is reached."""
@@ -272,6 +292,9 @@ class _Fanout:
         self.cause, batch.exception = self.cause or batch.exception, None
         last = stage.position + 1 == len(self._steps)
         following = None if last or self._is_draining else batch.next()
+        if self._judge is not None:
+            ids = [frozen.id_run for chunk in batch.done for frozen in chunk]
+            self._judge.end(ids, [self._steps[stage.position].name])
         if following is not None:
             self._submit(stage.position + 1, following, after=stage)
         self._gather(number, batch.todo + batch.stopped + (batch.done if last else []))
@@ -283,6 +306,8 @@ class _Fanout:
         task_runs = self._stages[number].task_runs
         for run in runs:
             self._note(run, task_runs)
+        if runs and self._judge is not None:
+            self._judge.end([run.id_run for run in runs])
         if runs:
             self._sizer.observe(runs)
             self._limit.note(runs)

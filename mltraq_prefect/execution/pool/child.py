@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,13 +18,14 @@ from mltraq_prefect.execution.captured_state import step_factory
 from mltraq_prefect.execution.fingerprints import ModuleReads
 from mltraq_prefect.execution.frozen_values import FrozenValues, Pickled
 from mltraq_prefect.execution.inputs import Inputs, received
+from mltraq_prefect.execution.judge import Attempted, Verdict
 from mltraq_prefect.execution.lazy_context import entered_lazily, set_environment
 from mltraq_prefect.execution.module_state import ModuleState
 from mltraq_prefect.execution.pool.crash_report import NO_RUN, Recorder
 from mltraq_prefect.execution.pool.output import set_level, start_output
 from mltraq_prefect.execution.pool.preparation import prepared, refusal
 from mltraq_prefect.execution.process_state import Inherited, ProcessState, inherit
-from mltraq_prefect.execution.row_buffer import ROWS_AT_ONCE
+from mltraq_prefect.execution.row_buffer import ROWS_AT_ONCE, RowChannel
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
@@ -31,6 +33,10 @@ from mltraq_prefect.model.series import LoggedRows
 
 IDLE_SECONDS = 120.0
 """A worker ends after being idle for this long: on a cluster nobody ends it."""
+
+
+VERDICT_SECONDS = 0.05
+"""A step that logs often looks for a decision at this interval, in seconds."""
 
 
 class Job(NamedTuple):
@@ -44,6 +50,7 @@ class Job(NamedTuple):
         timeout_seconds: Limit for one run, in seconds, or None.
         inherited: Settings that the worker gets from the main program.
         reads: What the step reads from modules.
+        awaits: Whether the step waits for decisions on its rows; None if there are none.
     """
 
     key: str
@@ -53,6 +60,7 @@ class Job(NamedTuple):
     timeout_seconds: float | None
     inherited: Inherited
     reads: ModuleReads
+    awaits: bool | None = None
 
 
 PreparedJob = tuple[Job, Callable[[], Step], FrozenValues, ModuleState]
@@ -100,6 +108,45 @@ class Outbox:
             self.send(outcome_of_rows([]))
 
 
+class ReceivedVerdicts:
+    """Decisions that the parent sends while a step is executed; threads may use it.
+
+    Args:
+        channel: The pipe to the parent.
+        are_awaited: Whether the step waits for the decision on each row.
+    """
+
+    def __init__(self, channel: Connection, *, are_awaited: bool) -> None:
+        self.are_awaited = are_awaited
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._known: Verdict | None = None
+        self._due = 0.0
+
+    def stops(self, attempt: Attempted, rows: int) -> bool:
+        """Return whether an attempt is stopped; wait for that if decisions are awaited."""
+        with self._lock:
+            if self.are_awaited:
+                while not self._is_about(attempt) or self._rows() < rows:
+                    self._receive()
+            elif time.monotonic() >= self._due:
+                self._due = time.monotonic() + VERDICT_SECONDS
+                while self._channel.poll():
+                    self._receive()
+            return self._is_about(attempt) and self._known is not None and self._known.stops
+
+    def _receive(self) -> None:
+        message = unpickled(self._channel.recv_bytes())
+        if isinstance(message, Verdict):
+            self._known = message
+
+    def _is_about(self, attempt: Attempted) -> bool:
+        return self._known is not None and self._known.attempt == attempt
+
+    def _rows(self) -> int:
+        return 0 if self._known is None else self._known.rows
+
+
 def serve(channel: Connection, recorder: Recorder) -> None:
     """Execute the jobs that arrive through the channel.
 
@@ -112,7 +159,10 @@ def serve(channel: Connection, recorder: Recorder) -> None:
     while channel.poll(IDLE_SECONDS):
         recorder.note(NO_RUN)
         try:
-            job, chunk, lazy_context = unpickled(channel.recv_bytes())
+            message = unpickled(channel.recv_bytes())
+            if isinstance(message, Verdict):  # on an attempt that has ended meanwhile
+                continue
+            job, chunk, lazy_context = message
             set_environment(lazy_context)
             if isinstance(job, Job):
                 if isinstance(job.inputs, Inputs):
@@ -123,7 +173,12 @@ def serve(channel: Connection, recorder: Recorder) -> None:
                 jobs[job.key] = (job, make_step, kwargs_by_key[job.inputs], modules)
                 job = job.key
             with entered_lazily(lazy_context):
-                _execute(outbox, recorder, jobs[job], chunk)
+                awaits = jobs[job][0].awaits
+                verdicts = None
+                if awaits is not None:
+                    verdicts = ReceivedVerdicts(channel, are_awaited=awaits)
+                rows = RowChannel(outbox.hand_over, verdicts)
+                _execute(outbox, rows, recorder, jobs[job], chunk)
         except (Exception, SystemExit):
             message = refusal()
             outbox.send(Refusal(message) if message else traceback.format_exc())
@@ -131,6 +186,7 @@ def serve(channel: Connection, recorder: Recorder) -> None:
 
 def _execute(
     outbox: Outbox,
+    rows: RowChannel,
     recorder: Recorder,
     prepared_job: PreparedJob,
     chunk: Chunk,
@@ -150,7 +206,7 @@ def _execute(
             state.restore()
             changed.update(modules.restore())
 
-    for outcome in execute_chunk(make_step, kwargs, chunk, guard, outbox.hand_over):
+    for outcome in execute_chunk(make_step, kwargs, chunk, guard, rows):
         outcome.changed, changed = changed, set()
         outbox.send(outcome)
 

@@ -7,9 +7,10 @@ import os
 import pickle
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -18,6 +19,7 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.batch import Outcome, outcome_of_records
 from mltraq_prefect.execution.frozen_values import Pickled, dumps
 from mltraq_prefect.execution.inputs import Inputs, new_key, pickled_kwargs
+from mltraq_prefect.execution.judge import Verdict
 from mltraq_prefect.execution.lazy_context import LazyContext
 from mltraq_prefect.execution.logs import LogRecord
 from mltraq_prefect.execution.pool.child import IDLE_SECONDS, Job, Refusal
@@ -50,7 +52,11 @@ class WorkerDied(Exception):
 
 
 def make_job(
-    step: Step, kwargs: Mapping[str, Any] | Inputs, level: int, timeout_seconds: float | None
+    step: Step,
+    kwargs: Mapping[str, Any] | Inputs,
+    level: int,
+    timeout_seconds: float | None,
+    awaits: bool | None = None,
 ) -> Job:
     """Pickle a step for workers.
 
@@ -59,6 +65,7 @@ def make_job(
         kwargs: Kwargs of the execution, perhaps pickled for several jobs.
         level: Log records below this level are not collected.
         timeout_seconds: Limit for one run, in seconds, or None.
+        awaits: Whether the step waits for decisions on its rows; None if there are none.
 
     Raises:
         InvalidInput: The step or the kwargs cannot be pickled.
@@ -67,7 +74,10 @@ def make_job(
     buffers: list[Any] = []
     try:
         pickled = Pickled(dumps(step, buffers), [bytes(buffer.raw()) for buffer in buffers])
-        return Job(new_key(), pickled, inputs, level, timeout_seconds, to_inherit(), step.reads)
+        inherited = to_inherit()
+        return Job(
+            new_key(), pickled, inputs, level, timeout_seconds, inherited, step.reads, awaits
+        )
     except Exception as error:
         raise InvalidInput(
             f"step {step.name!r} cannot be sent to a worker process ({error}); "
@@ -84,6 +94,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._sent: set[str] = set()
+        self._sending = threading.Lock()
         self._idle_since = time.monotonic()
         with ExitStack() as stack:
             try:
@@ -121,7 +132,7 @@ class Worker:
         message = (self._message_for(job), chunk, lazy_context)
         missing = len(chunk)
         try:
-            self._channel.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+            self._send(message)
             self._sent |= {job.key, job.inputs.key}
             while missing:
                 yield from self._output_until_answer()
@@ -131,6 +142,7 @@ class Worker:
                 if isinstance(answer, str):
                     raise WorkerDied(f"a worker process cannot read this run:\n{answer}", NO_RUN)
                 missing -= answer.count
+                answer.reply = self._reply
                 answer.records += self._output_so_far(is_final=answer.count > 0)
                 yield answer
         except (EOFError, OSError):
@@ -138,6 +150,15 @@ class Worker:
             yield outcome_of_records(self._output_so_far(is_final=True))
             raise death from None
         self._idle_since = time.monotonic()
+
+    def _send(self, message: object) -> None:
+        with self._sending:
+            self._channel.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def _reply(self, verdict: Verdict) -> None:
+        """Send a decision, unless the process has gone; any thread may call it."""
+        with suppress(OSError):
+            self._send(verdict)
 
     def _message_for(self, job: Job) -> Job | str:
         """Return the part of a job that the worker does not have yet."""
