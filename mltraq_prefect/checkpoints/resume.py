@@ -138,7 +138,7 @@ class CheckpointedResults(Results):
         self._is_refused = False
         self._at_once = FEWEST_RUNS
 
-    def log(self, rows: Sequence[LoggedRows]) -> None:
+    def log(self, rows: Sequence[LoggedRows], *, soon: bool = False) -> None:
         """Take rows, which are written soon; any thread may call it.
 
         What the database says is raised when runs are collected: a step is not to blame.
@@ -148,7 +148,7 @@ class CheckpointedResults(Results):
                 self._logging.setdefault(logged.id_run, set()).add(logged.step)
             self._rows.put(rows)
             with suppress(StoreError):
-                self._rows.tick()
+                self._rows.tick(soon=soon)
 
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have ended; they are written within `FLUSH_SECONDS`."""

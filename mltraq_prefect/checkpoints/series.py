@@ -39,13 +39,16 @@ class WaitingRows:
         self._rows += rows
         self._count += sum(len(logged.rows) for logged in rows)
 
-    def tick(self) -> None:
+    def tick(self, *, soon: bool = False) -> None:
         """Write them if they have waited long enough, or if they are many.
+
+        Args:
+            soon: Whether they have, whenever they came.
 
         Raises:
             StoreError: The database has refused rows, now or before.
         """
-        is_due = self._rows and time.monotonic() - self._since >= FLUSH_SECONDS
+        is_due = self._rows and (soon or time.monotonic() - self._since >= FLUSH_SECONDS)
         if is_due or self._count >= ROWS_AT_ONCE or self._refusal is not None:
             self.flush()
 

@@ -65,7 +65,7 @@ class Results:
         self._have_logged = have_logged
         self._logging: dict[str, set[str]] = {}
 
-    def log(self, rows: Sequence[LoggedRows]) -> None:
+    def log(self, rows: Sequence[LoggedRows], *, soon: bool = False) -> None:  # noqa: ARG002
         """Take rows that runs have logged."""
         for logged in rows:
             self._logging.setdefault(logged.id_run, set()).add(logged.step)

@@ -84,11 +84,11 @@ def execute_serially(
 def _channel(collector: Collector, judge: Judge | None, options: ExecutionOptions) -> RowChannel:
     """Return what takes rows, in the thread of a step and in that which flushes them."""
     if judge is None:
-        return RowChannel(lambda rows, _: collector.log([rows]))
+        return RowChannel(lambda rows, goes_on: collector.log([rows], soon=goes_on))
     verdicts, lock = SharedVerdicts(are_awaited=options.synchronous), threading.Lock()
 
-    def hand_over(rows: LoggedRows, _goes_on: bool) -> None:
-        collector.log([rows])
+    def hand_over(rows: LoggedRows, goes_on: bool) -> None:
+        collector.log([rows], soon=goes_on)
         with lock:
             judge.take([rows], verdicts.note)
 

@@ -250,8 +250,7 @@ class Experiment(Stored):
             seed: Seed of `run.rng`, with the run's id and the step's name; 0 to 2**128 - 1.
             rerun: Whether to execute stored runs again that have completed equal steps.
             stop: A rule, or several, that stop runs early by what they log; see docs/series.md.
-            synchronous: Whether steps wait for the decision on each row, which then does not
-                depend on timing.
+            synchronous: Whether steps wait for such decisions, so that timing does not matter.
 
         Raises:
             InvalidInput: An option or a step cannot be used; nothing was changed.
@@ -265,6 +264,9 @@ class Experiment(Stored):
             retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
             inside_task(), stop, synchronous,
         )  # fmt: skip
+        return self._executed(steps, options)
+
+    def _executed(self, steps: Steps | None, options: ExecutionOptions) -> Experiment:
         execution = Execution(self, self._state, steps, options)
         if not self.runs and self._state.revision is None:
             self.add_run()

@@ -24,10 +24,14 @@ ExecuteJob = Callable[[Workers | None, Job, int, Chunk], Iterator[Outcome]]
 class Collector(Protocol):
     """Receiver of the results, in the thread of the execution."""
 
-    def log(self, rows: Sequence[LoggedRows]) -> None:
+    def log(self, rows: Sequence[LoggedRows], *, soon: bool = False) -> None:
         """Take rows that runs have logged, before the runs themselves come.
 
         Where steps run in this process, other threads call it, too.
+
+        Args:
+            rows: The rows.
+            soon: Whether they shall be seen soon, and `tick` may not be called until then.
         """
 
     def collect(self, runs: list[Run]) -> None:
