@@ -44,6 +44,15 @@ _TROUBLES: dict[int, Trouble] = {
 }
 
 
+_OF_JSON = {
+    kinds.BOOL: (("true", "false"), "INTEGER", "attempts"),
+    kinds.INT: (("integer", "true", "false"), "INTEGER", "attempts"),
+    kinds.FLOAT: (("real", "integer", "true", "false"), "REAL", "duration_s"),
+    kinds.DATETIME: (("text",), "TEXT", "started_at"),
+    kinds.JSON: (("object", "array"), "TEXT", "params"),
+}
+"""How params of a kind are, unless as text: types in JSON, that in SQL, and a column like them."""
+
 _ESCAPED = re.compile(r'[\x00-\x1f"\\]')
 """Characters that JSON escapes."""
 
@@ -254,25 +263,21 @@ class SQLite(Dialect):
         return f"CAST(x'{text.encode().hex()}' AS TEXT)"
 
     def param(self, key: str, kind: Kind) -> str:
-        """Ask for type and value: JSON is parsed once. A path has no escapes for its key."""
+        """Ask for type and value: JSON is parsed once. A path has no escapes for its key.
+
+        What a view computes has no declared type, by which other programs go. The last part of a
+        union has one: here a column of the ledger, of which no row is ever read.
+        """
         if _ESCAPED.search(key):
             found = "FROM json_each(r.params) WHERE key = " + self.literal(key)
-            type_, value = f"(SELECT type {found})", f"(SELECT atom {found})"
-            tree = f"(SELECT value {found})"
+            type_, value = f"(SELECT type {found})", f"(SELECT value {found})"
         else:
             path = self.literal(f'$."{key}"')
             type_, value = f"json_type(r.params, {path})", f"json_extract(r.params, {path})"
-            tree = value
-        if kind is kinds.BOOL:
-            return f"CASE {type_} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"
-        if kind is kinds.INT:
-            return f"CASE WHEN {type_} IN ('integer', 'true', 'false') THEN {value} END"
-        if kind is kinds.FLOAT:
-            types = "'real', 'integer', 'true', 'false'"
-            return f"CASE WHEN {type_} IN ({types}) THEN CAST({value} AS REAL) END"
-        if kind is kinds.JSON:
-            return f"CASE WHEN {type_} IN ('object', 'array') THEN {tree} END"
-        return f"CASE {type_} WHEN 'text' THEN {value} END"
+        types, cast, column = _OF_JSON.get(kind, (("text",), "TEXT", "error"))
+        listed = ", ".join(f"'{name}'" for name in types)
+        own = f"CAST(CASE WHEN {type_} IN ({listed}) THEN {value} END AS {cast})"
+        return f"(SELECT {own} UNION ALL SELECT q.{column} FROM experiment_runs AS q WHERE 0)"
 
     def view_statements(self, view: str, select: str) -> Sequence[str]:
         """Make it anew: what hangs on it goes by its name."""
