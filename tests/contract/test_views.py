@@ -162,6 +162,19 @@ def test_hostile_keys_of_params(store):
     assert [own.key for own in columns if own.source == "param"] == keys
 
 
+def test_query_restores_what_is_selected_from_it(shared_url):
+    """Also arrays, which are beside their rows on SQLite."""
+    with mltraq.create_session(shared_url) as session:
+        experiment = session.add_experiment("sales")
+        experiment.add_runs(flag=[True], day=[dt.date(2026, 1, 2)])
+        experiment.runs.first().fields.update(done=False, big=np.arange(5000))
+        experiment.persist()
+        sql = "SELECT flag, day AS d, done, big FROM v_sales"
+        [(flag, day, done, big)] = session.query(sql, decode=True).itertuples(index=False)
+        assert (flag, day, done) == (True, dt.date(2026, 1, 2), False)
+        assert big.tolist() == [*range(5000)]
+
+
 # -- kept right ------------------------------------------------------------------------------------
 
 

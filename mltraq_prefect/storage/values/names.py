@@ -78,6 +78,11 @@ def view_name(experiment: str) -> str:
     return "v_" + table_name(experiment).removeprefix("e_")
 
 
+def table_of_view(relation: str) -> str:
+    """Return the name of the table of which a relation is the view; its own, if it is a table."""
+    return "e_" + relation.removeprefix("v_") if relation.startswith("v_") else relation
+
+
 def helper_name() -> str:
     """Return a new, unique name for a temporary table."""
     return f"mltraq_{uuid.uuid4().hex}"
