@@ -21,7 +21,12 @@ import mltraq_prefect as mltraq
 from deployments.local import LocalPrefect, stop
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 240
+SECONDS = 600
+"""How long a deployment may take: modules that nobody has imported before are compiled."""
+
+SLOT_SECONDS = "60"
+"""Between flow runs of the deployment: with less, a busy machine starts more than it ends."""
+
 LIBRARIES = ("prefect", "fastapi", "sqlalchemy", "pandas", "numpy", "pyarrow")
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -88,7 +93,7 @@ def _deployments(prefect: LocalPrefect, database: str) -> None:
         try:
             named = "toss/coin-toss-served"
             prefect.wait(lambda: named in prefect.run("deployment", "ls"), SECONDS, "deployments")
-            prefect.run("deployment", "schedule", "create", named, "--interval", "10")
+            prefect.run("deployment", "schedule", "create", named, "--interval", SLOT_SECONDS)
             prefect.wait(lambda: _is_evaluated(database), SECONDS, "a slot and its event")
         finally:
             stop(serving)
