@@ -13,9 +13,10 @@ from mltraq_prefect.errors import InvalidInput
 
 DATABASE_URL = "MLTRAQ_DATABASE_URL"
 PICKLE_KEY = "MLTRAQ_PICKLE_KEY"
+UI_PASSWORD = "MLTRAQ_UI_PASSWORD"  # noqa: S105  the name of a variable
 
 _PREFIX = "MLTRAQ_"
-_OF_USERS = (DATABASE_URL, PICKLE_KEY)
+_OF_USERS = (DATABASE_URL, PICKLE_KEY, UI_PASSWORD)
 _OF_DEVELOPERS = re.compile(r"MLTRAQ_(PEERS_PYTHON|TEST_\w+)")
 _OF_KUBERNETES = re.compile(
     r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)"
@@ -36,7 +37,7 @@ def check_variables() -> None:
         (nearest,) = difflib.get_close_matches(shouted, _OF_USERS, n=1, cutoff=0)
         raise InvalidInput(
             f"there is no environment variable {name}; do you mean {nearest}? Known are "
-            f"{' and '.join(_OF_USERS)}: rename it, or unset it"
+            f"{', '.join(_OF_USERS)}: rename it, or unset it"
         )
 
 

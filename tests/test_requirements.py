@@ -16,17 +16,27 @@ import mltraq_prefect as mltraq
 from mltraq_prefect import requirements
 from mltraq_prefect.reports.comparison.compare import SCIPY
 from mltraq_prefect.storage.sql.dialects import DIALECTS
+from mltraq_prefect.ui.serve import STARLETTE, UVICORN
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(mltraq.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OPTIONAL = {"IPython", "dask", "distributed", "prefect_dask", "prefect_ray", "pytz", "ray"}
-"""Imported only where they are there: in a notebook, in a cluster, beside pandas 2."""
+OPTIONAL = {
+    "IPython",
+    "dask",
+    "distributed",
+    "prefect_dask",
+    "prefect_ray",
+    "pytz",
+    "ray",
+    "sklearn",
+}
+"""Imported only where they are there: in notebooks, in clusters, beside pandas 2, in reports."""
 
 
 def declared():
     extras = PROJECT["optional-dependencies"]
-    optional = [extras[name] for name in ("postgresql", "mysql", "plots", "stats")]
+    optional = [extras[name] for name in ("postgresql", "mysql", "plots", "stats", "excel", "ui")]
     found = [Requirement(text) for each in (PROJECT["dependencies"], *optional) for text in each]
     return {canonicalize_name(one.name): one for one in found}
 
@@ -53,7 +63,7 @@ def test_what_is_checked_is_what_is_declared():
     drivers = {dialect.driver: dialect.driver_versions for dialect in DIALECTS.values()}
     of_drivers = {driver: versions for driver, versions in drivers.items() if versions}
     assert of_drivers.keys() == {"psycopg", "pymysql"}
-    optional = {"scipy": SCIPY}
+    optional = {"scipy": SCIPY, "starlette": STARLETTE, "uvicorn": UVICORN}
     for library, supported in (requirements.SUPPORTED | of_drivers | optional).items():
         assert declared()[library].specifier == Requirement(f"x{supported}").specifier, library
 

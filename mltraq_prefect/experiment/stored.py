@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mltraq_prefect.checkpoints.stored_state import StoredState
@@ -17,6 +18,9 @@ from mltraq_prefect.storage.frames import query_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mltraq_prefect.reports.html.report import View
+    from mltraq_prefect.reports.study.study import Study
 
 
 class Stored:
@@ -141,6 +145,64 @@ class Stored:
             object, with the values as they are.
         """
         return own_fields_of(self.name, self.id_experiment, self.fields)
+
+    def report(
+        self,
+        path: str | Path,
+        *,
+        metric: str | None = None,
+        lower: bool | None = None,
+        by: Sequence[str] | None = None,
+    ) -> Path:
+        """Write the stored results into one HTML file, which needs no server, script or network.
+
+        Args:
+            path: The file, with the suffix ``.html``; one that there is, is replaced.
+            metric: Name of the numeric field that decides. If None, a likely one.
+            lower: Whether lower values of it are better. If None, its name tells.
+            by: Params whose values make the groups. If None, all but seeds, folds and times.
+
+        Returns:
+            The file.
+
+        Raises:
+            ExperimentNotFound: The experiment has not been persisted.
+            InvalidInput: There is no such metric or param, or the file cannot be written.
+        """
+        from mltraq_prefect.reports.html.report import write_report
+
+        return write_report(self._study(metric, lower, by), path)
+
+    def view(
+        self,
+        *,
+        metric: str | None = None,
+        lower: bool | None = None,
+        by: Sequence[str] | None = None,
+    ) -> View:
+        """Return the stored results for a notebook, which shows them as `report` writes them.
+
+        Args:
+            metric: As for `report`.
+            lower: As for `report`.
+            by: As for `report`.
+
+        Returns:
+            What a notebook shows.
+
+        Raises:
+            ExperimentNotFound: The experiment has not been persisted.
+            InvalidInput: There is no such metric or param.
+        """
+        from mltraq_prefect.reports.html.report import View
+
+        return View(self._study(metric, lower, by))
+
+    def _study(self, metric: str | None, lower: bool | None, by: Sequence[str] | None) -> Study:
+        from mltraq_prefect.reports.study.study import Choice, Study
+
+        results = self._state.store.results(self.name)
+        return Study(results, Choice(metric, lower, None if by is None else tuple(by)))
 
     def links(self) -> pd.DataFrame:
         """Return the pages in the Prefect UI of the flow run and task run of each run and step.

@@ -1,1 +1,1 @@
-"""From numbers to groups, comparisons, tables and plots; knows neither Prefect nor SQL."""
+"""From numbers to groups, comparisons, tables, plots and pages; knows neither Prefect nor SQL."""

@@ -26,7 +26,7 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callabl
     """
     entry = reader.stored_entry(transaction, name)
     keys = [key for key, column in entry.layout.items() if column.kind.is_numeric and column.name]
-    states = _states(transaction, entry)
+    states = states_of(transaction, entry)
     sql = _statement(transaction, entry, keys[:SHOWN_COLUMNS])
     if entry.run_count > most_runs:
         return lambda: Numbers(entry.table, sql, states, complete=False)
@@ -56,7 +56,8 @@ def _fields(
     return {key: _floats(entry, key, column)[indexes] for key, column in cells.items()}
 
 
-def _states(transaction: Transaction, entry: Entry) -> dict[str, StateTotal]:
+def states_of(transaction: Transaction, entry: Entry) -> dict[str, StateTotal]:
+    """Return how many runs are in each state, and what they took."""
     rows = transaction.rows(
         "SELECT state, count(*), sum(duration_s), max(duration_s) FROM experiment_runs "
         "WHERE id_experiment = ? GROUP BY state ORDER BY state",

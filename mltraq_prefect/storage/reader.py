@@ -210,6 +210,20 @@ def _marks(entry: Entry, key: str, cells: Sequence[Any], exact: dict[int, bytes]
         return with_exact(entry.layout[key].kind.marks(cells), exact)
 
 
+def read_pickle(transaction: Transaction, name: str) -> tuple[bytes, str]:
+    """Return the sealed pickle of an experiment, and its id; see `Store.read_pickle`."""
+    entry = stored_entry(transaction, name)
+    rows = transaction.rows(
+        "SELECT pickle FROM experiment_pickles WHERE id_experiment = ?", (entry.id_experiment,)
+    )
+    if not rows:
+        raise ExperimentNotFound(
+            f"experiment {name!r} has no pickle; persist it with store_pickle=True, or load it "
+            "with pickle=False"
+        )
+    return rows[0][0], entry.id_experiment
+
+
 def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]]:
     """List the experiments; see `Store.ls`."""
     listed = experiments_table.find_all(transaction)

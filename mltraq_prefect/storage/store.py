@@ -24,14 +24,11 @@ from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.queries import Queries
 from mltraq_prefect.storage.records import Mode, Record, Written
+from mltraq_prefect.storage.results import StoredResults
 from mltraq_prefect.storage.selections import Selection
 from mltraq_prefect.storage.series_writer import SeriesWriter
 from mltraq_prefect.storage.sql import schema
-from mltraq_prefect.storage.sql.connections import (
-    RECONNECT_SECONDS,
-    Database,
-    Transaction,
-)
+from mltraq_prefect.storage.sql.connections import RECONNECT_SECONDS, Database, Transaction
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import Migrations
 from mltraq_prefect.storage.upkeep import Upkeep
@@ -237,19 +234,7 @@ class Store(Upkeep):
         Raises:
             ExperimentNotFound: There is no experiment of this name, or it has no pickle.
         """
-        return self._reading(lambda t: self._read_pickle(t, name), missing=name)
-
-    def _read_pickle(self, transaction: Transaction, name: str) -> tuple[bytes, str]:
-        entry = reader.stored_entry(transaction, name)
-        rows = transaction.rows(
-            "SELECT pickle FROM experiment_pickles WHERE id_experiment = ?", (entry.id_experiment,)
-        )
-        if not rows:
-            raise ExperimentNotFound(
-                f"experiment {name!r} has no pickle; persist it with store_pickle=True, or load it "
-                "with pickle=False"
-            )
-        return rows[0][0], entry.id_experiment
+        return self._reading(lambda t: reader.read_pickle(t, name), missing=name)
 
     def ls(self, *, pending: Pending | None = None) -> list[dict[str, Any]]:
         """List the experiments by name.
@@ -282,6 +267,20 @@ class Store(Upkeep):
             ExperimentNotFound: There is none of this name.
         """
         return self.making(lambda t: read_numbers(t, name, most_runs), missing=name)
+
+    def results(self, name: str) -> StoredResults:
+        """Return what reads the results of an experiment for pages and reports.
+
+        Args:
+            name: Its name. Whether it is there is seen when something is read.
+        """
+        return StoredResults(lambda select: self._reading(select, missing=name), name)
+
+    def name_of(self, table: str) -> str | None:
+        """Return the name of the experiment whose runs are in a table; None if there is none."""
+        find = experiments_table.find_table
+        entry = self._reading(lambda t: find(t, table)) if self._exists() else None
+        return None if entry is None else entry.name
 
     def keys(self, name: str) -> list[str]:
         """Return the keys of the fields of an experiment's runs; none if it is not stored."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,20 @@ class Difference:
     low: float
     high: float
     p: float
+
+
+class Sample(NamedTuple):
+    """A sample by its moments.
+
+    Attributes:
+        size: Number of values.
+        mean: Their mean.
+        variance: Their variance.
+    """
+
+    size: int
+    mean: float
+    variance: float
 
 
 def paired_t(values: Floats, others: Floats, confidence: float) -> Difference:
@@ -70,10 +85,24 @@ def welch_t(values: Floats, others: Floats, confidence: float) -> Difference:
     """
     if all(constant(part, float(np.abs(part).max())) for part in (values, others)):
         raise NoVariation
-    own, other = (float(part.var(ddof=1)) / part.size for part in (values, others))
-    freedom = (own + other) ** 2 / (own**2 / (values.size - 1) + other**2 / (others.size - 1))
-    effect = float(values.mean() - others.mean())
-    return _by_t(effect, math.sqrt(own + other), freedom, confidence)
+    return welch(_sample(values), _sample(others), confidence)
+
+
+def welch(sample: Sample, other: Sample, confidence: float) -> Difference:
+    """Return the same for samples of which only the moments are known.
+
+    Args:
+        sample: A sample of two values or more.
+        other: The other one.
+        confidence: Of the interval, between 0 and 1.
+    """
+    own, others = (part.variance / part.size for part in (sample, other))
+    freedom = (own + others) ** 2 / (own**2 / (sample.size - 1) + others**2 / (other.size - 1))
+    return _by_t(sample.mean - other.mean, math.sqrt(own + others), freedom, confidence)
+
+
+def _sample(values: Floats) -> Sample:
+    return Sample(values.size, float(values.mean()), float(values.var(ddof=1)))
 
 
 def constant(values: Floats, scale: float) -> bool:

@@ -6,7 +6,6 @@ written in bulk, how a transaction begins and what is locked in it, and what its
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -20,13 +19,12 @@ from mltraq_prefect.storage.sql.dialects.declarations import (
     Right,
     Trouble,
 )
+from mltraq_prefect.storage.sql.dialects.expressions import Expressions
 from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.names import checked_identifier
 
-_PLAIN = re.compile(r"[A-Za-z0-9_ ./$\"-]*")
 
-
-class Dialect:
+class Dialect(Expressions):
     """Behaviour that most databases share; a dialect overrides what differs.
 
     Attributes:
@@ -181,27 +179,6 @@ class Dialect:
         Transactions find it in the ``info`` of their connection, by the key `SCHEMA`.
         """
         return None
-
-    def literal(self, text: str) -> str:
-        """Return a text as a statement has it that may go through any driver and any other text.
-
-        It has no other characters than ASCII letters, digits and ``_ ./-$"``, unless encoded.
-        """
-        return f"'{text}'" if _PLAIN.fullmatch(text) else self._encoded(text)
-
-    def _encoded(self, text: str) -> str:
-        raise NotImplementedError
-
-    def param(self, key: str, kind: Kind) -> str:
-        """Return the expression for a param in the JSON text, or document, ``r.params``.
-
-        Its value is NULL where the param is missing, or a value of another kind.
-
-        Args:
-            key: Its key.
-            kind: One of `OF_PARAMS`.
-        """
-        raise NotImplementedError
 
     def view_statements(self, view: str, select: str) -> Sequence[str]:
         """Return statements that make a view, in the place of one that there is.

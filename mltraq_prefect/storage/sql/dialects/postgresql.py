@@ -136,6 +136,14 @@ class PostgreSQL(Dialect):
         cast = "" if kind is kinds.TEXT else f"::{sql}"
         return f"CASE {type_} WHEN 'string' THEN {text}{cast} END"
 
+    def shortened(self, sql: str, most: int) -> str:
+        """Make text of documents first."""
+        return super().shortened(f"({sql})::text", most)
+
+    def as_float(self, sql: str, kind: Kind) -> str:
+        """Make an integer of a truth value first."""
+        return super().as_float(f"({sql})::integer" if kind is kinds.BOOL else sql, kind)
+
     def rights(self, connection: sa.Connection, table: str) -> Sequence[Right]:
         """Read them from the catalogue."""
         return postgresql_catalog.rights(connection, self.quote(table))

@@ -1,0 +1,1 @@
+"""Figures as SVG that goes into a page and has the colours of that; no script is needed."""

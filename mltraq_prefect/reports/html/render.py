@@ -1,0 +1,87 @@
+"""From templates to HTML. Everything is escaped but SVG and what templates themselves have."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+from mltraq_prefect.reports.study.results import Column
+from mltraq_prefect.reports.study.study import shown_value
+from mltraq_prefect.reports.summary import duration, measured
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, **context: Any) -> str:
+    """Return a template as HTML.
+
+    Args:
+        template: Name of its file.
+        **context: What it is about.
+    """
+    return _environment().get_template(template).render(**context)
+
+
+def style() -> str:
+    """Return the style sheet of all pages."""
+    environment = _environment()
+    source, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
+    return source
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mltraq_prefect.reports.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "measured": measured_cell,
+        "duration": lambda seconds: "" if seconds is None else duration(seconds),
+        "when": when,
+        "value": shown_value,
+        "size": size,
+    }
+    return environment
+
+
+def number(value: Any) -> str:
+    """Return a number for a person: counts with commas, others to six digits."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def measured_cell(cell: tuple[float, float, int], runs: int, column: Column) -> str:
+    """Return a mean with its standard error, and how many runs have a value if not all have."""
+    mean, error, count = cell
+    if not count:
+        return "-"
+    is_time = column.key == "duration_s" and column.source == "ledger"
+    text = duration(mean) if is_time else measured(mean, error)
+    return text + (f" ({count:,})" if count != runs else "")
+
+
+def when(at: datetime.datetime | None) -> str:
+    """Return a time in UTC, to the minute."""
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes for a person."""
+    if count is None:
+        return ""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000  # type: ignore[assignment]
+    return f"{count:.3g} TB"

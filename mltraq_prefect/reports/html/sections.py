@@ -1,0 +1,91 @@
+"""The parts of a page about an experiment, each as HTML of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from mltraq_prefect.reports.figures.bars import state_bar
+from mltraq_prefect.reports.figures.charts import dot_chart
+from mltraq_prefect.reports.html.render import render
+from mltraq_prefect.reports.study.effects import Drawn, effects, heat_maps, history, parallel
+from mltraq_prefect.reports.study.failures import failures
+from mltraq_prefect.reports.study.importance import importance
+from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row, leaderboards
+from mltraq_prefect.reports.study.study import Study
+
+
+class Links(Protocol):
+    """Addresses on a server; a file has none."""
+
+    def group(self, board: Leaderboard, row: Row) -> str:
+        """Return the address of the runs of a configuration."""
+        ...
+
+
+class Section(NamedTuple):
+    """A part of a page.
+
+    Attributes:
+        key: What it is called in an address.
+        title: What it is called for a person.
+        build: Makes its HTML; empty if there is nothing to be shown.
+    """
+
+    key: str
+    title: str
+    build: Callable[[Study, Links | None], str]
+
+
+def _leaderboard(study: Study, links: Links | None) -> str:
+    boards = leaderboards(study)
+    has_scipy = importlib.util.find_spec("scipy") is not None
+    charts = [_chart(board) for board in boards]
+    context: Mapping[str, Any] = {"boards": boards, "charts": charts, "links": links}
+    return render("sections/leaderboard.html", has_scipy=has_scipy, **context)
+
+
+def _chart(board: Leaderboard) -> str:
+    rows = [row for row in board.rows if row.cells and row.cells[0][2]]
+    if len(rows) < 2:
+        return ""
+    means, errors, _ = zip(*(row.cells[0] for row in rows), strict=True)
+    muted = [row.like_best is False for row in rows]
+    labels = [row.label for row in rows]
+    return dot_chart(labels, means, errors, board.metrics[0].name, width=720.0, muted=muted)
+
+
+def _figures(make: Callable[[Study], list[Drawn]], empty: str) -> Callable[[Study, Any], str]:
+    def build(study: Study, _: Links | None) -> str:
+        sampled = len(study.sample) if study.is_sampled else 0
+        context: Mapping[str, Any] = {"figures": make(study), "empty": empty, "sampled": sampled}
+        return render("sections/figures.html", runs=study.header.runs, **context)
+
+    return build
+
+
+def _failures(study: Study, _: Links | None) -> str:
+    return render("sections/failures.html", failures=failures(study))
+
+
+SECTIONS = (
+    Section("leaderboard", "Leaderboard", _leaderboard),
+    Section("effects", "Effects", _figures(effects, "No param varies.")),
+    Section(
+        "heat-map", "Heat map", _figures(heat_maps, "There are no two params with few values.")
+    ),
+    Section("parallel", "Parallel coordinates", _figures(parallel, "No param varies.")),
+    Section("importance", "Importance", _figures(importance, "There are too few runs.")),
+    Section("history", "History", _figures(history, "No param is a time.")),
+    Section("failures", "Failures", _failures),
+)
+"""In the order in which they are on a page."""
+
+
+def header_of(study: Study) -> dict[str, Any]:
+    """Return what the head of a page is about."""
+    header = study.header
+    compute = sum(total.total_s for total in header.states.values())
+    bar = state_bar({state: total.runs for state, total in header.states.items()})
+    return {"header": header, "compute": compute, "bar": bar}

@@ -1,0 +1,1 @@
+"""What there is to see in the results of an experiment, however it is shown."""

@@ -1,0 +1,80 @@
+"""How much params matter for the metric."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mltraq_prefect.reports.figures.charts import dot_chart
+from mltraq_prefect.reports.groups import Floats
+from mltraq_prefect.reports.study.effects import Drawn
+from mltraq_prefect.reports.study.study import Param, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_RUNS = 4_000
+LEAST_RUNS = 12
+TREES = 60
+REPEATS = 5
+
+PERMUTED = (
+    "How much a forest of trees, which predicts the metric from the params, gets worse when the "
+    "values of a param are shuffled (R², with the standard deviation of {} shuffles)."
+)
+EXPLAINED = (
+    "The share of the variance of the metric that lies between the values of a param, without "
+    "interactions. With scikit-learn installed, permutation importance is shown."
+)
+
+
+def importance(study: Study) -> list[Drawn]:
+    """Return the importance of each param, by permutation if scikit-learn is installed."""
+    params = [own for own in study.params if own.kind != "time"]
+    if study.metric is None or not params:
+        return []
+    rows = study.sample[study.sample[study.metric.name].notna()]
+    rows = rows.iloc[:: -(-len(rows) // MOST_RUNS) or 1]
+    metric = rows[study.metric.name].to_numpy(dtype=np.float64)
+    if len(metric) < LEAST_RUNS or not np.ptp(metric) > 0:
+        return []
+    features = np.column_stack([_feature(rows[own.name], own) for own in params])
+    if importlib.util.find_spec("sklearn") is not None:
+        values, errors = _permuted(features, metric)
+        note = PERMUTED.format(REPEATS)
+    else:
+        values = np.array([_explained(column, metric) for column in features.T])
+        errors, note = np.full_like(values, np.nan), EXPLAINED
+    order = np.argsort(-values, kind="stable").tolist()
+    names = [params[place].name for place in order]
+    found = (values[order].tolist(), errors[order].tolist())
+    svg = dot_chart(names, *found, "importance", zero=True)
+    return [Drawn(f"What matters for {study.metric.name}", svg, note)]
+
+
+def _feature(column: pd.Series[Any], param: Param) -> Floats:
+    """Return a param as numbers; runs that do not have it are beside all others."""
+    if param.kind == "number":
+        numbers = column.astype(np.float64)
+        return numbers.fillna(numbers.min() - 1).to_numpy()
+    codes: Floats = column.astype(object).factorize()[0].astype(np.float64)
+    return codes
+
+
+def _permuted(features: Floats, metric: Floats) -> tuple[Floats, Floats]:
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+
+    forest = RandomForestRegressor(TREES, random_state=0).fit(features, metric)
+    found = permutation_importance(forest, features, metric, n_repeats=REPEATS, random_state=0)
+    return found.importances_mean, found.importances_std
+
+
+def _explained(values: Floats, metric: Floats) -> float:
+    _, groups = np.unique(values, return_inverse=True)
+    sizes = np.bincount(groups)
+    means = np.bincount(groups, metric) / sizes
+    between = float((sizes * (means - metric.mean()) ** 2).sum())
+    return between / float(((metric - metric.mean()) ** 2).sum())

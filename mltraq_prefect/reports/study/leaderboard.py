@@ -1,0 +1,142 @@
+"""Configurations, the best first, and how sure the order is."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mltraq_prefect.reports.study.results import Column, Condition, Grouped, Moments
+from mltraq_prefect.reports.study.study import Study, configuration, shown_value
+
+TOP = 20
+MOST_METRICS = 6
+MOST_PANELS = 12
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A configuration.
+
+    Attributes:
+        label: Its params.
+        values: Values of the params, in the order of the columns.
+        runs: Number of runs.
+        failed: How many of them have failed.
+        cells: Mean, standard error and number of values of each metric.
+        like_best: Whether it is not significantly worse than the best one; None if unknown.
+    """
+
+    label: str
+    values: tuple[Any, ...]
+    runs: int
+    failed: int
+    cells: Sequence[tuple[float, float, int]]
+    like_best: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """The best configurations.
+
+    Attributes:
+        panel: What they have in common, such as a data set; empty if nothing divides the work.
+        where: The same as conditions.
+        by: The params whose values make the configurations.
+        metrics: The metrics, of which the first decides.
+        rows: The configurations, the best first.
+        total: Number of all configurations.
+        lower: Whether lower is better.
+    """
+
+    panel: str
+    where: Sequence[Condition]
+    by: Sequence[Column]
+    metrics: Sequence[Column]
+    rows: Sequence[Row]
+    total: int
+    lower: bool
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it is known which differences are not significant."""
+        return any(row.like_best is not None for row in self.rows[1:])
+
+
+def leaderboards(study: Study) -> list[Leaderboard]:
+    """Return a leaderboard for each part of the work; one, if nothing divides it."""
+    split = study.split
+    if split is None:
+        return [_leaderboard(study, "", ())]
+    column = split.column
+    return [
+        _leaderboard(study, f"{split.name}={shown_value(level)}", [Condition(column, "=", level)])
+        for level in split.levels[:MOST_PANELS]
+    ]
+
+
+def _leaderboard(study: Study, panel: str, where: Sequence[Condition]) -> Leaderboard:
+    metrics = _metrics(study)
+    by = [param.column for param in study.grouping]
+    found = study.results.groups(by, metrics, where=where, descending=not study.lower, most=TOP)
+    rows = _rows(found, metrics)
+    return Leaderboard(panel, where, by, metrics, rows, found.total, study.lower)
+
+
+def _metrics(study: Study) -> list[Column]:
+    if study.metric is None:
+        return []
+    others = [own for own in study.metrics if own is not study.metric]
+    return [study.metric, *others][:MOST_METRICS]
+
+
+def _rows(found: Grouped, metrics: Sequence[Column]) -> list[Row]:
+    names = [column.name for column in found.by]
+    marks = _like_best(found.metrics[metrics[0].name]) if metrics else [None] * len(found.values)
+    columns = [found.metrics[metric.name] for metric in metrics]
+    errors = [column.error for column in columns]
+    return [
+        Row(
+            configuration(names, values),
+            values,
+            int(found.runs[place]),
+            int(found.failed[place]),
+            [
+                (float(own.mean[place]), float(error[place]), int(own.count[place]))
+                for own, error in zip(columns, errors, strict=True)
+            ],
+            marks[place],
+        )
+        for place, values in enumerate(found.values)
+    ]
+
+
+def _like_best(moments: Moments) -> list[bool | None]:
+    """Return whether each group is not significantly worse than the first, by Welch and Holm."""
+    if importlib.util.find_spec("scipy") is None or not len(moments.count):
+        return [None] * len(moments.count)
+    from mltraq_prefect.reports.comparison.differences import Sample, welch
+    from mltraq_prefect.reports.comparison.table import holm
+
+    samples = [
+        Sample(int(count), float(mean), float(variance))
+        for count, mean, variance in zip(moments.count, moments.mean, moments.variance, strict=True)
+    ]
+    known = [
+        place
+        for place, own in enumerate(samples)
+        if own.size > 1
+        and samples[0].size > 1
+        and own.variance + samples[0].variance > 0
+        and math.isfinite(own.mean)
+    ]
+    p = np.array([welch(samples[place], samples[0], 0.95).p for place in known if place])
+    marks: list[bool | None] = [None] * len(samples)
+    for place, adjusted in zip([place for place in known if place], holm(p), strict=True):
+        marks[place] = bool(adjusted > LEVEL)
+    return marks

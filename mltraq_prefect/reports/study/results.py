@@ -1,0 +1,174 @@
+"""The results of an experiment as a database gives them: in groups, in pages, in a sample."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from mltraq_prefect.reports.numbers import StateTotal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mltraq_prefect.reports.groups import Floats, Places
+
+Operator = Literal["=", "<>", "<", "<=", ">", ">="]
+
+
+class Column(NamedTuple):
+    """A column of the view of an experiment.
+
+    Attributes:
+        name: Its name.
+        key: The param or field that it is of, or the column of the ledger.
+        source: What that is.
+        kind: What its values are, such as ``float`` or ``text``.
+        is_numeric: Whether they are numbers.
+    """
+
+    name: str
+    key: str
+    source: Literal["run", "param", "field", "ledger"]
+    kind: str
+    is_numeric: bool
+
+
+class Condition(NamedTuple):
+    """A condition on a column; a missing value meets none, but is equal to None."""
+
+    column: Column
+    operator: Operator
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """A column of numbers in each group: shape (groups,).
+
+    Attributes:
+        count: Number of runs that have a value.
+        mean: Their mean, NaN where there are none.
+        variance: Their variance, NaN where there are fewer than two.
+    """
+
+    count: Places
+    mean: Floats
+    variance: Floats
+
+    @property
+    def error(self) -> Floats:
+        """Standard errors of the means; NaN where there are fewer than two values."""
+        import numpy as np
+
+        with np.errstate(all="ignore"):
+            return np.sqrt(self.variance / self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Runs that agree in some columns.
+
+    Attributes:
+        by: These columns.
+        values: Their values, a tuple for each group.
+        runs: Number of runs of each group.
+        failed: How many of them have failed.
+        metrics: Each metric by the name of its column.
+        total: Number of groups in the database, of which these may be a part.
+    """
+
+    by: Sequence[Column]
+    values: Sequence[tuple[Any, ...]]
+    runs: Places
+    failed: Places
+    metrics: Mapping[str, Moments]
+    total: int
+
+
+class Failure(NamedTuple):
+    """A failed run.
+
+    Attributes:
+        id_run: Its id.
+        params: Its params.
+        step: The step that failed, if it is known.
+        error: Traceback, or what ended the worker.
+    """
+
+    id_run: str
+    params: Mapping[str, Any]
+    step: str | None
+    error: str
+
+
+class Header(NamedTuple):
+    """An experiment as a whole.
+
+    Attributes:
+        name: Its name.
+        table: Name of the table of its runs.
+        runs: Number of runs.
+        states: Totals by state.
+        created_at: First write (UTC).
+        updated_at: Last write (UTC).
+        revision: Number of writes.
+        note: What people have said of it.
+        tags: Its tags.
+    """
+
+    name: str
+    table: str
+    runs: int
+    states: Mapping[str, StateTotal]
+    created_at: datetime.datetime | None
+    updated_at: datetime.datetime | None
+    revision: int
+    note: str
+    tags: Mapping[str, str]
+
+
+class Results(Protocol):
+    """Reads the results of one experiment; each method is one transaction, or less."""
+
+    def header(self) -> Header:
+        """Return the experiment as a whole."""
+        ...
+
+    def columns(self) -> Sequence[Column]:
+        """Return the columns of its view."""
+        ...
+
+    def groups(
+        self,
+        by: Sequence[Column],
+        metrics: Sequence[Column],
+        *,
+        where: Sequence[Condition] = (),
+        descending: bool = True,
+        most: int = 20,
+    ) -> Grouped:
+        """Return the runs in groups, those with the best mean of the first metric first."""
+        ...
+
+    def sample(self, columns: Sequence[Column], most: int) -> pd.DataFrame:
+        """Return the runs in order, or runs at equal distances if there are more than `most`."""
+        ...
+
+    def page(
+        self,
+        columns: Sequence[Column],
+        *,
+        where: Sequence[Condition] = (),
+        order: Column | None = None,
+        descending: bool = False,
+        start: int = 0,
+        most: int = 50,
+    ) -> tuple[pd.DataFrame, int]:
+        """Return some runs in an order, and the number of all that meet the conditions."""
+        ...
+
+    def failures(self, most: int) -> Sequence[Failure]:
+        """Return failed runs in order."""
+        ...

@@ -1,0 +1,331 @@
+"""Results of an experiment for pages and reports: counted and averaged by the database.
+
+What is read is bounded whatever the experiment: groups, a page, a sample; never all of its runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from mltraq_prefect.reports.study.results import (
+    Column,
+    Condition,
+    Failure,
+    Grouped,
+    Header,
+    Moments,
+)
+from mltraq_prefect.storage import reader, views
+from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.numbers import states_of
+from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.values.cells import for_driver, natural
+from mltraq_prefect.storage.values.columns import Maker
+from mltraq_prefect.storage.values.kinds import BOOL, BYTES, FLOAT, INT, JSON, TEXT, Kind
+from mltraq_prefect.storage.values.params import parse_params
+from mltraq_prefect.storage.views import ViewColumn
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+Select = Callable[[Transaction], T]
+Read = Callable[[Select[Any]], Any]
+
+MOST_CHARACTERS = 400
+"""Longer texts are cut in a page."""
+
+MOST_OF_ERROR = 20_000
+
+LARGEST = "1e150"
+"""Numbers beyond this, and those that are not finite, are left out of means.
+
+Their squares have no place in a float, and some databases refuse to add them up.
+"""
+
+
+class StoredResults:
+    """Reads the results of a stored experiment; see `reports.study.results.Results`.
+
+    Args:
+        read: Runs a function of a transaction.
+        name: Name of the experiment.
+    """
+
+    def __init__(self, read: Read, name: str) -> None:
+        self._read, self._name = read, name
+
+    def _reading(self, select: Callable[[_View], T]) -> T:
+        def run(transaction: Transaction) -> T:
+            return select(_View(transaction, reader.stored_entry(transaction, self._name)))
+
+        found: T = self._read(run)
+        return found
+
+    def header(self) -> Header:
+        """Return the experiment as a whole."""
+        return self._reading(_header)
+
+    def columns(self) -> Sequence[Column]:
+        """Return the columns of its view."""
+        return self._reading(lambda view: [_told(own) for own in view.columns.values()])
+
+    def groups(
+        self,
+        by: Sequence[Column],
+        metrics: Sequence[Column],
+        *,
+        where: Sequence[Condition] = (),
+        descending: bool = True,
+        most: int = 20,
+    ) -> Grouped:
+        """Return the runs in groups, those with the best mean of the first metric first."""
+        return self._reading(lambda view: _groups(view, by, metrics, where, descending, most))
+
+    def sample(self, columns: Sequence[Column], most: int) -> pd.DataFrame:
+        """Return the runs in order, or runs at equal distances if there are more than `most`."""
+        return self._reading(lambda view: _sample(view, columns, most))
+
+    def page(
+        self,
+        columns: Sequence[Column],
+        *,
+        where: Sequence[Condition] = (),
+        order: Column | None = None,
+        descending: bool = False,
+        start: int = 0,
+        most: int = 50,
+    ) -> tuple[pd.DataFrame, int]:
+        """Return some runs in an order, and the number of all that meet the conditions."""
+        return self._reading(
+            lambda view: _page(view, columns, where, (order, descending), (start, most))
+        )
+
+    def failures(self, most: int) -> Sequence[Failure]:
+        """Return failed runs in order."""
+        return self._reading(lambda view: _failures(view, most))
+
+
+class _View:
+    """The columns of an experiment in a transaction."""
+
+    def __init__(self, transaction: Transaction, entry: Entry) -> None:
+        self.transaction, self.entry = transaction, entry
+        self.dialect = transaction.dialect
+        self.columns = {own.name: own for own in views.columns(entry, self.dialect)}
+        self.tables = views.tables_of(entry.name, entry.table, self.dialect)
+
+    def condition(self, where: Sequence[Condition]) -> tuple[str, list[Any]]:
+        """Return conditions as a clause, and what is bound in it."""
+        parts, bound = [], []
+        for column, operator, value in where:
+            own = self.columns[column.name]
+            if value is None:
+                parts.append(f"{own.sql} IS {'' if operator == '=' else 'NOT '}NULL")
+                continue
+            parts.append(f"{own.sql} {operator} ?")
+            bound += for_driver(self.dialect, own.kind, [value])
+        return (f"WHERE {' AND '.join(parts)}" if parts else ""), bound
+
+    def number(self, column: Column) -> str:
+        """Return the expression of a column as a float that has a square, or NULL."""
+        own = self.columns[column.name]
+        number = self.dialect.as_float(own.sql, own.kind)
+        return f"CASE WHEN ABS({number}) < {LARGEST} THEN {number} END"
+
+    def sortable(self, column: Column) -> str:
+        """Return the expression of a column to sort by, in which NaN counts as missing."""
+        own = self.columns[column.name]
+        if own.kind is FLOAT and self.dialect.nan:
+            nan = self.dialect.as_float("'NaN'", FLOAT)
+            return f"NULLIF({own.sql}, {nan})"
+        return own.sql
+
+    def maker(self, kind: Kind) -> Maker:
+        """Return what makes natural cells of those that the driver gives."""
+        return partial(natural, self.dialect, kind)
+
+    def select(self, own: ViewColumn) -> str:
+        """Return the expression of a column as a page needs it: long texts are cut."""
+        if own.kind.is_envelope or own.kind is BYTES:
+            return "NULL"
+        if own.kind in (TEXT, JSON):
+            return self.dialect.shortened(own.sql, MOST_CHARACTERS)
+        return own.sql
+
+    def makers(self, chosen: Sequence[ViewColumn]) -> list[Maker]:
+        """Return what makes natural cells of what `select` selects."""
+        shortened = (BYTES, TEXT, JSON)
+        kept = [own.kind not in shortened and not own.kind.is_envelope for own in chosen]
+        return [
+            self.maker(own.kind) if keep else list for own, keep in zip(chosen, kept, strict=True)
+        ]
+
+
+def _told(own: ViewColumn) -> Column:
+    return Column(own.name, own.key, own.source, own.kind.name, own.kind.is_numeric)
+
+
+def _header(view: _View) -> Header:
+    entry, known = view.entry, view.entry.properties
+    return Header(
+        entry.name,
+        entry.table,
+        entry.run_count,
+        states_of(view.transaction, entry),
+        _moment(known.get("created_at")),
+        _moment(known.get("updated_at")),
+        entry.revision,
+        "",
+        {},
+    )
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    return None if text is None else datetime.datetime.fromisoformat(text)
+
+
+def _groups(
+    view: _View,
+    by: Sequence[Column],
+    metrics: Sequence[Column],
+    where: Sequence[Condition],
+    descending: bool,
+    most: int,
+) -> Grouped:
+    condition, bound = view.condition(where)
+    keys = [f"{view.columns[own.name].sql} AS g{place}" for place, own in enumerate(by)]
+    numbers = [f"{view.number(own)} AS m{place}" for place, own in enumerate(metrics)]
+    inner = ", ".join([*keys, *numbers, "r.state AS run_state"])
+    names = [f"g{place}" for place in range(len(by))]
+    shifts = _shifts(view, metrics)
+    sums = [
+        part
+        for place in range(len(metrics))
+        for part in (
+            f"COUNT(m{place})",
+            f"AVG(m{place})",
+            f"SUM((m{place} - ?) * (m{place} - ?))",
+        )
+    ]
+    failed = "SUM(CASE WHEN run_state = 'failed' THEN 1 ELSE 0 END)"
+    outer = ", ".join([*names, "COUNT(*)", failed, "COUNT(*) OVER ()", *sums])
+    grouping = f"GROUP BY {', '.join(names)} " if names else ""
+    order = f"AVG(m0) IS NULL, AVG(m0) {'DESC' if descending else 'ASC'}, " if metrics else ""
+    sql = (
+        f"SELECT {outer} FROM (SELECT {inner} FROM {view.tables} {condition}) AS q "
+        f"{grouping}ORDER BY {order}COUNT(*) DESC, MIN(run_state) LIMIT {most:d}"
+    )
+    makers = [view.maker(view.columns[own.name].kind) for own in by]
+    rest: list[Maker] = [list] * (3 + 3 * len(metrics))
+    squares = [value for shift in shifts for value in (shift, shift)]
+    found = view.transaction.select(sql, [*makers, *rest], [*squares, *bound])
+    return _grouped(by, metrics, shifts, found)
+
+
+def _shifts(view: _View, metrics: Sequence[Column]) -> list[float]:
+    """Return a value of each metric: squares are taken of what it lies away from that.
+
+    Squares of the values themselves would lose the digits in which values differ.
+    """
+    found = []
+    for own in metrics:
+        number = view.number(own)
+        sql = f"SELECT {number} FROM {view.tables} WHERE {number} IS NOT NULL LIMIT 1"
+        rows = view.transaction.rows(sql)
+        found.append(float(rows[0][0]) if rows else 0.0)
+    return found
+
+
+def _grouped(
+    by: Sequence[Column],
+    metrics: Sequence[Column],
+    shifts: Sequence[float],
+    found: Sequence[Sequence[Any]],
+) -> Grouped:
+    keys = list(zip(*found[: len(by)], strict=True)) if by else [()] * len(found[0])
+    runs, failed, totals, *sums = found[len(by) :]
+    moments = {
+        own.name: _moments(shift, *sums[3 * place : 3 * place + 3])
+        for place, (own, shift) in enumerate(zip(metrics, shifts, strict=True))
+    }
+    counts = [np.array(own, dtype=np.int64) for own in (runs, failed)]
+    return Grouped(by, keys, counts[0], counts[1], moments, int(totals[0]) if len(totals) else 0)
+
+
+def _moments(
+    shift: float, counts: Sequence[Any], means: Sequence[Any], squares: Sequence[Any]
+) -> Moments:
+    count = np.array(counts, dtype=np.int64)
+    mean, square = (np.array(own, dtype=np.float64) for own in (means, squares))
+    with np.errstate(all="ignore"):
+        variance = (square - count * (mean - shift) ** 2) / (count - 1)
+    return Moments(count, mean, np.where(count > 1, np.maximum(variance, 0.0), np.nan))
+
+
+def _sample(view: _View, columns: Sequence[Column], most: int) -> pd.DataFrame:
+    step = 1
+    while view.entry.run_count > most * step:
+        step *= 2  # so that a mask of bits tells, which all databases have
+    condition = f"WHERE (r.position & {step - 1}) = 0 " if step > 1 else ""
+    return _frame(view, columns, f"{condition}ORDER BY {views.ORDER}")
+
+
+def _page(
+    view: _View,
+    columns: Sequence[Column],
+    where: Sequence[Condition],
+    ordered: tuple[Column | None, bool],
+    place: tuple[int, int],
+) -> tuple[pd.DataFrame, int]:
+    condition, bound = view.condition(where)
+    total = view.entry.run_count
+    if where:
+        sql = f"SELECT COUNT(*) FROM {view.tables} {condition}"
+        total = int(view.transaction.rows(sql, bound)[0][0])
+    order, (start, most) = views.ORDER, place
+    if ordered[0] is not None:
+        own = view.sortable(ordered[0])
+        order = f"{own} IS NULL, {own} {'DESC' if ordered[1] else 'ASC'}, {order}"
+    clause = f"{condition} ORDER BY {order} LIMIT {most:d} OFFSET {start:d}"
+    return _frame(view, columns, clause, bound), total
+
+
+def _frame(
+    view: _View, columns: Sequence[Column], clause: str, bound: Sequence[Any] = ()
+) -> pd.DataFrame:
+    import pandas as pd
+
+    chosen = [view.columns[own.name] for own in columns]
+    names = ", ".join(view.select(own) for own in chosen) or "1"
+    sql = f"SELECT {names} FROM {view.tables} {clause}"
+    found = view.transaction.select(sql, view.makers(chosen), bound)
+    return pd.DataFrame(
+        {own.name: _column(own, cells) for own, cells in zip(chosen, found, strict=True)}
+    )
+
+
+def _column(own: ViewColumn, cells: Sequence[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    if own.kind.is_numeric and own.kind is not BOOL:
+        exact = own.kind is INT and None not in cells
+        return pd.Series(list(cells), dtype=np.int64 if exact else np.float64)
+    return pd.Series(list(cells), dtype=object)
+
+
+def _failures(view: _View, most: int) -> Sequence[Failure]:
+    rows = view.transaction.rows(
+        f"SELECT id_run, params, step, SUBSTR(error, 1, {MOST_OF_ERROR}) FROM experiment_runs "
+        f"WHERE id_experiment = ? AND state = 'failed' ORDER BY position LIMIT {most:d}",
+        (view.entry.id_experiment,),
+    )
+    params: Sequence[Mapping[str, Any]] = parse_params([row[1] for row in rows]) if rows else []
+    return [
+        Failure(row[0], own, row[2], row[3] or "") for row, own in zip(rows, params, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Results pages: a web server that shows a database of experiments, and changes nothing."""

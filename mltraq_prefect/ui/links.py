@@ -1,0 +1,143 @@
+"""Addresses of pages: everything that a page shows is in its address."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row
+from mltraq_prefect.reports.study.results import Column, Condition, Operator
+
+OPERATORS: Mapping[str, Operator] = {
+    "is": "=",
+    "isnt": "<>",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+}
+"""What conditions are called in an address."""
+
+NAMES = {operator: name for name, operator in OPERATORS.items()}
+
+MISSING = "missing"
+
+
+class Links:
+    """Addresses on the server, relative to its root.
+
+    Args:
+        table: Table of the runs of the experiment that a page is about; empty if about none.
+        query: What the address of the page has after the question mark, by name.
+    """
+
+    def __init__(self, table: str = "", query: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._table = table
+        self.query = dict(query or {})
+
+    def style(self) -> str:
+        """Return the address of the style sheet."""
+        return "/style.css"
+
+    def home(self) -> str:
+        """Return the address of the list of experiments."""
+        return "/"
+
+    def experiment(self, table: str) -> str:
+        """Return the address of an experiment."""
+        return f"/experiments/{quote(table, safe='')}"
+
+    def section(self, key: str, **changed: Any) -> str:
+        """Return the address of a part of this experiment, with what is chosen on this page.
+
+        Args:
+            key: The part.
+            **changed: What is chosen instead; None drops it.
+        """
+        kept = {
+            name: value for name, value in self.query.items() if name in ("metric", "lower", "by")
+        }
+        query = self.query if key == "runs" and "f" in self.query else kept
+        return f"{self.experiment(self._table)}/{key}{_query(query | _lists(changed))}"
+
+    def here(self, key: str, **changed: Any) -> str:
+        """Return the address of this page with other choices."""
+        return f"{self.experiment(self._table)}/{key}{_query(self.query | _lists(changed))}"
+
+    def run(self, id_run: str) -> str:
+        """Return the address of a run."""
+        return f"{self.experiment(self._table)}/run/{quote(id_run, safe='')}"
+
+    def comparison(self) -> str:
+        """Return the address of the page that compares groups of this experiment."""
+        return f"/compare{_query({'e': [self._table]})}"
+
+    def group(self, board: Leaderboard, row: Row) -> str:
+        """Return the address of the runs of a configuration."""
+        pairs = zip(board.by, row.values, strict=True)
+        own = [Condition(column, "=", value) for column, value in pairs]
+        texts = [text_of(condition) for condition in (*board.where, *own)]
+        return self.section("runs", f=texts)
+
+
+def text_of(condition: Condition) -> str:
+    """Return a condition as an address has it: column, operator and value."""
+    column, operator, value = condition
+    if value is None:
+        return f"{column.name}:{MISSING}:"
+    return f"{column.name}:{NAMES[operator]}:{value_text(value)}"
+
+
+def value_text(value: Any) -> str:
+    """Return a value as text that `parsed` reads."""
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return value.isoformat()
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def parsed(text: str, columns: Sequence[Column]) -> Condition:
+    """Return the condition that a text of an address stands for.
+
+    Raises:
+        InvalidInput: It stands for none.
+    """
+    known = {column.name: column for column in columns}
+    name, _, rest = text.partition(":")
+    operator, _, value = rest.partition(":")
+    if name not in known or operator not in (*OPERATORS, MISSING):
+        raise InvalidInput(f"the condition {text!r} is none on a column of this experiment")
+    if operator == MISSING:
+        return Condition(known[name], "=", None)
+    return Condition(known[name], OPERATORS[operator], _value(known[name], value))
+
+
+def _value(column: Column, text: str) -> Any:
+    try:
+        if column.kind == "bool":
+            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        if column.kind == "int":
+            return int(text)
+        if column.kind == "float":
+            return float(text)
+        if column.kind == "datetime":
+            return datetime.datetime.fromisoformat(text)
+        if column.kind == "date":
+            return datetime.date.fromisoformat(text)
+    except (ValueError, KeyError):
+        raise InvalidInput(f"{text!r} is no {column.kind}, as {column.name!r} is") from None
+    return text
+
+
+def _lists(changed: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    return {
+        name: [] if value is None else value if isinstance(value, list) else [str(value)]
+        for name, value in changed.items()
+    }
+
+
+def _query(query: Mapping[str, Sequence[str]]) -> str:
+    pairs = [(name, value) for name, values in query.items() for value in values]
+    return f"?{urlencode(pairs)}" if pairs else ""

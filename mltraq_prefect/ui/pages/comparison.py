@@ -1,0 +1,157 @@
+"""The page that compares experiments with each other, or groups of runs of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mltraq_prefect.errors import InvalidInput, MltraqError
+from mltraq_prefect.reports.comparison.columns import EXPERIMENT
+from mltraq_prefect.reports.comparison.compare import compare
+from mltraq_prefect.reports.figures.charts import dot_chart
+from mltraq_prefect.reports.html.render import render
+from mltraq_prefect.reports.study.study import Study, shown_value
+from mltraq_prefect.ui.links import Links
+from mltraq_prefect.ui.pages.requests import choice_of, name_of, query_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from starlette.requests import Request
+
+    from mltraq_prefect.storage import Store
+
+MOST_EXPERIMENTS = 12
+MOST_LEVELS = 8
+MOST_ROWS = 60
+
+
+def page(store: Store, request: Request) -> str:
+    """Return the page.
+
+    Raises:
+        ExperimentNotFound: There is no experiment with a table of the address.
+        InvalidInput: The address names none, or too many.
+    """
+    query = query_of(request)
+    tables = list(dict.fromkeys(query.get("e", ())))
+    if not 0 < len(tables) <= MOST_EXPERIMENTS:
+        raise InvalidInput(
+            f"choose up to {MOST_EXPERIMENTS} experiments, each as e= in the address"
+        )
+    names = {table: name_of(store, table) for table in tables}
+    studies = {name: Study(store.results(name)) for name in names.values()}
+    asked = _Asked(studies, query)
+    found, trouble = _found(studies, asked)
+    return render(
+        "compare.html",
+        title="Compare",
+        refresh=None,
+        links=Links(query=query),
+        names=names,
+        asked=asked,
+        differing=_differing(studies) if len(studies) > 1 else [],
+        rows=_rows(found),
+        trouble=trouble,
+        chart=_chart(found),
+    )
+
+
+class _Asked:
+    """What is compared: as the address has it, or what is likely.
+
+    Attributes:
+        metrics: The metrics that all experiments have.
+        columns: What runs can be grouped and paired by.
+        metric: The metric.
+        by: What makes the groups.
+        pair_on: What makes the pairs.
+        is_chosen: Whether the address says how pairs are made.
+    """
+
+    def __init__(self, studies: Mapping[str, Study], query: Mapping[str, Sequence[str]]) -> None:
+        every = list(studies.values())
+        self.metrics = _common([[own.name for own in study.metrics] for study in every])
+        params = _common([[own.name for own in study.params] for study in every])
+        self.columns = [EXPERIMENT, *params] if len(every) > 1 else params
+        if not self.metrics:
+            raise InvalidInput("these experiments have no numeric field in common")
+        likely = every[0].metric
+        self.metric = choice_of(dict(query)).metric or (
+            likely.name if likely is not None and likely.name in self.metrics else self.metrics[0]
+        )
+        self.by = next(iter(query.get("by", ())), "") or self._likely_by(every)
+        self.is_chosen = "pair_on" in query
+        chosen = query.get("pair_on", ())
+        wanted = chosen if self.is_chosen else self.columns
+        self.pair_on = [own for own in wanted if own not in ("", self.by)]
+
+    def _likely_by(self, studies: Sequence[Study]) -> str:
+        if len(studies) > 1:
+            return EXPERIMENT
+        few = [own for own in studies[0].grouping if own.kind == "category"]
+        return next((own.name for own in [*few, *studies[0].params]), "")
+
+
+def _common(lists: Sequence[Sequence[str]]) -> list[str]:
+    return [name for name in lists[0] if all(name in other for other in lists[1:])]
+
+
+def _found(studies: Mapping[str, Study], asked: _Asked) -> tuple[pd.DataFrame | None, str]:
+    """Return the comparisons, or why there are none."""
+    frames = {name: study.sample for name, study in studies.items()}
+    data: Any = frames if len(frames) > 1 else next(iter(frames.values()))
+    ways = [asked.pair_on, []] if asked.pair_on and not asked.is_chosen else [asked.pair_on]
+    trouble = ""
+    for pair_on in ways:
+        try:
+            found = compare(
+                data, asked.metric, asked.by or None, pair_on=pair_on, nan_policy="omit"
+            )
+        except MltraqError as error:
+            trouble = trouble or str(error)
+            continue
+        asked.pair_on = pair_on
+        return found, ""
+    return None, trouble
+
+
+def _rows(found: pd.DataFrame | None) -> list[dict[str, Any]]:
+    if found is None:
+        return []
+    ordered = found.sort_values("p_holm", kind="stable").head(MOST_ROWS)
+    return [
+        {str(key): value for key, value in row.items()}
+        | {name: shown_value(row[name]) for name in ("group", "baseline")}
+        for row in ordered.to_dict("records")
+    ]
+
+
+def _chart(found: pd.DataFrame | None) -> str:
+    if found is None:
+        return ""
+    ordered = found.sort_values("p_holm", kind="stable").head(20)
+    labels = [
+        f"{shown_value(group)} - {shown_value(other)}"
+        for group, other in zip(ordered["group"], ordered["baseline"], strict=True)
+    ]
+    muted = (ordered["p_holm"] > 0.05).tolist()
+    effects, errors = ordered["effect"].tolist(), ordered["standard_error"].tolist()
+    return dot_chart(labels, effects, errors, "difference", width=720.0, muted=muted, zero=True)
+
+
+def _differing(studies: Mapping[str, Study]) -> list[tuple[str, list[str]]]:
+    """Return the params whose values are not the same in all experiments, with these values."""
+    found: dict[str, list[str]] = {}
+    for place, study in enumerate(studies.values()):
+        for own in study.columns:
+            if own.source == "param":
+                values = found.setdefault(own.name, [""] * len(studies))
+                values[place] = _levels(study, own.name)
+    return [(name, values) for name, values in found.items() if len(set(values)) > 1]
+
+
+def _levels(study: Study, name: str) -> str:
+    levels = study.sample[name].dropna().drop_duplicates().tolist()
+    shown = ", ".join(sorted(map(shown_value, levels[:MOST_LEVELS])))
+    left = len(levels) - MOST_LEVELS
+    return f"{shown}, and {left:,} more" if left > 0 else shown

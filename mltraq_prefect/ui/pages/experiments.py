@@ -1,0 +1,72 @@
+"""The list of experiments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mltraq_prefect.errors import MltraqError
+from mltraq_prefect.reports.figures.bars import sparkline, state_bar
+from mltraq_prefect.reports.html.render import render
+from mltraq_prefect.reports.study.study import likely_metric
+from mltraq_prefect.ui.links import Links
+from mltraq_prefect.ui.pages.requests import query_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from mltraq_prefect.storage import Store
+
+ON_A_PAGE = 50
+POINTS = 60
+"""The largest number of runs in a sparkline."""
+
+STATES = ("completed", "failed", "pending")
+
+
+def page(store: Store, request: Request) -> str:
+    """Return the page."""
+    query = query_of(request)
+    words = " ".join(query.get("q", ())).strip()
+    number = _page_number(query)
+    found = [row for row in store.ls() if words.lower() in row["name"].lower()]
+    found.sort(key=lambda row: str(row["updated_at"]), reverse=True)
+    shown = found[(number - 1) * ON_A_PAGE : number * ON_A_PAGE]
+    rows = [_row(store, row) for row in shown]
+    return render(
+        "experiments.html",
+        title="Experiments",
+        refresh=None,
+        links=Links(),
+        rows=rows,
+        words=words,
+        total=len(found),
+        database=store.url,
+        number=number,
+        pages=max(1, math.ceil(len(found) / ON_A_PAGE)),
+    )
+
+
+def _page_number(query: Mapping[str, Sequence[str]]) -> int:
+    text = next(iter(query.get("page", ())), "1")
+    return max(1, int(text)) if text.isdecimal() else 1
+
+
+def _row(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {state: row[state] for state in STATES if row[state]}
+    metric, line = _metric(store, row["name"])
+    return {**row, "bar": state_bar(counts, 120.0), "metric": metric, "line": line}
+
+
+def _metric(store: Store, name: str) -> tuple[str, str]:
+    """Return the name of the main metric and its line; empty if there is none, or it is corrupt."""
+    results = store.results(name)
+    try:
+        metric = likely_metric(results.columns())
+        if metric is None:
+            return "", ""
+        values = results.sample([metric], POINTS)[metric.name].astype(float).tolist()
+    except MltraqError:  # the page of the experiment says what is wrong
+        return "", ""
+    return metric.name, sparkline(values)

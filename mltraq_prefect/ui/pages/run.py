@@ -1,0 +1,76 @@
+"""The page of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mltraq_prefect.errors import CorruptData, ExperimentNotFound
+from mltraq_prefect.reports.html.render import render
+from mltraq_prefect.reports.html.values import kind_of, value_html
+from mltraq_prefect.ui.links import Links
+from mltraq_prefect.ui.pages.prefect import run_pages
+from mltraq_prefect.ui.pages.requests import name_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from mltraq_prefect.model.run import Run
+    from mltraq_prefect.storage import Store
+
+
+class Shown(NamedTuple):
+    """A param or field on the page.
+
+    Attributes:
+        key: Its key.
+        kind: What it is.
+        html: What it looks like.
+        error: What is wrong with what is stored; empty if nothing is.
+    """
+
+    key: str
+    kind: str
+    html: str
+    error: str = ""
+
+
+def page(store: Store, request: Request) -> str:
+    """Return the page."""
+    table, id_run = request.path_params["table"], request.path_params["id_run"]
+    name = name_of(store, table)
+    (run,) = _read(store, name, id_run, columns=[])
+    fields = [_field(store, name, id_run, key) for key in store.keys(name)]
+    context: dict[str, Any] = {
+        "name": name,
+        "run": run,
+        "params": [_shown(key, value) for key, value in run.params.items()],
+        "fields": [own for own in fields if own is not None],
+        "entry": run.ledger,
+        "steps": run.ledger.executions,
+        "pages": run_pages(run.ledger),
+    }
+    links = Links(table)
+    return render(
+        "run.html", title=f"{name}: {run.describe()}", refresh=None, links=links, **context
+    )
+
+
+def _read(store: Store, name: str, id_run: str, columns: list[str]) -> tuple[Run]:
+    runs = store.read(name, columns=columns, ids=[id_run]).runs
+    found = next((run for run in runs if run.id_run == id_run), None)
+    if found is None:
+        raise ExperimentNotFound(f"experiment {name!r} has no such run; it may have been deleted")
+    return (found,)
+
+
+def _field(store: Store, name: str, id_run: str, key: str) -> Shown | None:
+    """Return a field, read by itself: what is wrong with one is no trouble for the others."""
+    try:
+        (run,) = _read(store, name, id_run, columns=[key])
+        return _shown(key, run.fields[key]) if key in run.fields else None
+    except CorruptData as error:
+        return Shown(key, "", "", str(error.reason))
+
+
+def _shown(key: str, value: Any) -> Shown:
+    return Shown(key, kind_of(value), value_html(value))

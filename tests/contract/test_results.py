@@ -1,0 +1,146 @@
+"""Results for pages and reports: what the database counts and averages is what Python would."""
+
+import datetime as dt
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mltraq_prefect.errors import ExperimentNotFound
+from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.reports.study.results import Condition
+from mltraq_prefect.storage.results import MOST_CHARACTERS
+from tests.contract.records import make_record, make_run
+
+HOSTILE = "it's 100 % :x {y} ? <b>\\"
+DAY = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+
+def made_runs():
+    rng = np.random.default_rng(0)
+    runs = []
+    for number in range(60):
+        params = {"model": ["svc", HOSTILE, "knn"][number % 3], "seed": number // 6}
+        params |= {"lr": [0.1, 1e-7][number % 2], HOSTILE: number % 2, "flag": number % 2 == 0}
+        params |= {"slot": str(DAY + dt.timedelta(days=number % 5)), "layers": [number % 2]}
+        if number % 3 == 0:
+            params["C"] = float(number % 4)
+        fields = {"accuracy": 1e6 + rng.normal(), "big": 2**62 - number, "right": number % 4 == 0}
+        fields |= {"text": "é" * 1_000, "array": np.arange(10_000), "document": {"a": [number]}}
+        if number in (3, 4, 5, 6):
+            fields["accuracy"] = {3: math.nan, 4: math.inf, 5: 1e300, 6: None}[number]
+        runs.append(make_run(number, params, **fields))
+    for run in runs[50:]:
+        run.fields.clear()
+        run.ledger = LedgerEntry(state="failed", step="toss", error=f"Traceback {run.params.lr}")
+    return runs
+
+
+@pytest.fixture
+def results(store):
+    store.write(make_record("study", made_runs()), "fail")
+    return store.results("study")
+
+
+def columns_of(results):
+    return {(own.source, own.key): own for own in results.columns()}
+
+
+def expected_frame():
+    runs = made_runs()
+    rows = [{**run.params, **run.fields, "state": run.ledger.state} for run in runs]
+    frame = pd.DataFrame(rows)
+    numbers = pd.to_numeric(frame["accuracy"], errors="coerce").astype(float)
+    frame["accuracy"] = numbers.where(numbers.abs() < 1e150)
+    return frame
+
+
+def test_groups_have_the_moments_of_their_runs(results):
+    columns = columns_of(results)
+    by = [columns["param", key] for key in ("model", "lr", HOSTILE)]
+    metrics = [columns["field", key] for key in ("accuracy", "big", "right")]
+    found = results.groups(by, metrics, descending=True, most=20)
+    frame = expected_frame()
+    assert found.total == len(found.values) == 6
+    assert found.runs.sum() == 60
+    assert found.failed.sum() == 10
+    means = found.metrics[metrics[0].name].mean.tolist()
+    assert means == sorted(means, reverse=True)
+    for place, values in enumerate(found.values):
+        keys = zip(("model", "lr", HOSTILE), values, strict=True)
+        own = frame[np.logical_and.reduce([frame[key] == value for key, value in keys])]
+        assert found.runs[place] == len(own)
+        for metric in metrics:
+            moments = found.metrics[metric.name]
+            numbers = own[metric.key].dropna().astype(float)
+            assert moments.count[place] == len(numbers)
+            assert moments.mean[place] == pytest.approx(numbers.mean(), rel=1e-9)
+            assert moments.variance[place] == pytest.approx(numbers.var(), rel=1e-6)
+    best = results.groups(by, metrics, descending=False, most=2)
+    assert (len(best.values), best.total) == (2, 6)
+    assert best.values[0] == found.values[-1]
+    whole = results.groups([], metrics)
+    assert (whole.values, whole.runs.tolist()) == ([()], [60])
+
+
+def test_conditions_are_bound(results):
+    columns = columns_of(results)
+    model, c = columns["param", "model"], columns["param", "C"]
+    slot, flag, state = (columns["param", key] for key in ("slot", "flag")), None, None
+    slot, flag = slot
+    state, accuracy = columns["ledger", "state"], columns["field", "accuracy"]
+    id_run = columns["run", "id_run"]
+    for where, count in [
+        ([Condition(model, "=", HOSTILE)], 20),
+        ([Condition(model, "<>", HOSTILE), Condition(c, "=", None)], 20),
+        ([Condition(c, ">", 1.0)], 10),
+        ([Condition(c, "<>", None)], 20),
+        ([Condition(flag, "=", True)], 30),
+        ([Condition(state, "=", "failed")], 10),
+        ([Condition(model, "=", "no such")], 0),
+    ]:
+        frame, total = results.page([id_run, model], where=where, most=100)
+        assert (len(frame), total) == (count, count), where
+    level = results.sample([slot], 100)[slot.name].iloc[0]
+    assert results.page([id_run], where=[Condition(slot, "=", level)])[1] == 12
+    grouped = results.groups([model], [accuracy], where=[Condition(flag, "=", False)])
+    assert grouped.runs.sum() == 30
+
+
+def test_pages_are_in_order_and_texts_are_cut(results):
+    columns = columns_of(results)
+    accuracy, text = columns["field", "accuracy"], columns["field", "text"]
+    chosen = [accuracy, text, *(columns["field", key] for key in ("array", "document", "big"))]
+    first, total = results.page(chosen, order=accuracy, descending=True, start=0, most=30)
+    second, _ = results.page(chosen, order=accuracy, descending=True, start=30, most=30)
+    both = pd.concat([first, second], ignore_index=True)
+    assert (total, len(both)) == (60, 60)
+    known = both[accuracy.name].dropna()
+    assert known.index.max() == len(known) - 1  # what is missing comes last
+    assert np.isinf(known.iloc[0]) or known.iloc[0] == 1e300
+    assert both[text.name].dropna().str.len().unique().tolist() == [MOST_CHARACTERS]
+    assert both[chosen[2].name].isna().all()
+    assert both[chosen[4].name].max() == 2**62
+    frame, _ = results.page([columns["param", "seed"]], start=58)
+    assert frame["seed"].tolist() == [9, 9]
+
+
+def test_samples_failures_and_header(results, store):
+    columns = columns_of(results)
+    chosen = [columns["param", "seed"], columns["field", "accuracy"], columns["param", "layers"]]
+    assert len(results.sample(chosen, 100)) == 60
+    some = results.sample(chosen, 20)
+    assert some["seed"].tolist() == [number // 6 for number in range(0, 60, 4)]
+    failures = results.failures(4)
+    assert [own.params["seed"] for own in failures] == [8, 8, 8, 8]
+    assert failures[0].error == "Traceback 0.1"
+    header = results.header()
+    assert (header.name, header.runs, header.revision) == ("study", 60, 1)
+    assert {state: own.runs for state, own in header.states.items()} == {
+        "completed": 50,
+        "failed": 10,
+    }
+    store.delete("study")
+    with pytest.raises(ExperimentNotFound):
+        results.header()

@@ -1,0 +1,91 @@
+"""Figures: their axes have round numbers, and nothing that is shown becomes markup."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from mltraq_prefect.reports.figures.bars import series_line, sparkline, state_bar
+from mltraq_prefect.reports.figures.charts import Line, dot_chart, line_chart
+from mltraq_prefect.reports.figures.maps import (
+    Coordinate,
+    colour,
+    heat_map,
+    parallel_coordinates,
+)
+from mltraq_prefect.reports.figures.scales import Scale
+
+HOSTILE = "<script>alert('1')</script>\"&\x00"
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0.1, 0.9], ["0.2", "0.4", "0.6", "0.8"]),
+        ([0.961, 0.987], ["0.96", "0.97", "0.98"]),
+        ([-3, 12], ["0", "5", "10"]),
+        ([1e-4, 100], ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100"]),
+        ([1, 100], ["1", "2", "5", "10", "20", "50", "100"]),
+        ([0, 5e6], ["0", "2e+06", "4e+06"]),
+        ([7], ["6.5", "7.0", "7.5"]),
+        ([NAN, math.inf], ["0", "0.5", "1.0"]),
+    ],
+)
+def test_ticks_are_round_numbers_within_the_axis(values, labels):
+    ticks = Scale(values).ticks()
+    assert [label for _, label in ticks] == labels
+    assert all(0 <= share <= 1 for share, _ in ticks)
+
+
+@pytest.mark.parametrize(
+    ("step", "labels"),
+    [
+        (timedelta(seconds=5), ["00:00:00", "00:00:05", "00:00:10", "00:00:15", "00:00:20"]),
+        (timedelta(hours=6), ["00:00", "06:00", "12:00", "18:00", "00:00"]),
+        (timedelta(days=60), ["2026-03", "2026-06", "2026-09"]),
+    ],
+)
+def test_ticks_of_times(step, labels):
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    assert [label for _, label in Scale([start, start + 4 * step], "time").ticks()] == labels
+
+
+def pictures():
+    lines = [Line(HOSTILE, [1, 10, 1000], [1.0, NAN, 2.0], [0.1, NAN, NAN])] * 7
+    yield line_chart(lines, HOSTILE, HOSTILE)
+    yield line_chart(lines, HOSTILE, HOSTILE, band=True)
+    yield line_chart([Line("", [], [], [])], "x", "y")
+    yield dot_chart([HOSTILE, "b"], [1.0, NAN], [NAN, NAN], HOSTILE, muted=[True, False], zero=True)
+    yield dot_chart([], [], [], "none")
+    yield heat_map(np.array([[1.0, NAN]]), [HOSTILE, "b"], [HOSTILE], (HOSTILE,) * 3)
+    axes = [
+        Coordinate(HOSTILE, "category", [HOSTILE, None, "b"]),
+        Coordinate("n", "number", [1e-9, 1, 2]),
+    ]
+    yield parallel_coordinates(axes, np.array([NAN, 1.0, 2.0]), HOSTILE)
+    yield state_bar({HOSTILE: 3, "failed": 0})
+    yield state_bar({})
+    yield sparkline([1.0, NAN, 3.0])
+    yield series_line([1.0, 2.0], 2_000)
+
+
+@pytest.mark.parametrize("svg", list(pictures()))
+def test_what_is_shown_is_never_markup(svg):
+    root = ElementTree.fromstring(svg.replace("\x00", ""))
+    names = {node.tag.rpartition("}")[2] for node in root.iter()}
+    assert names <= {"svg", "g", "text", "title", "line", "circle", "path", "rect"}
+    assert all(not key.startswith("on") for node in root.iter() for key in node.attrib)
+    for node in root.iter():
+        numbers = [v for k, v in node.attrib.items() if k in ("x", "y", "cx", "cy", "x1", "d")]
+        assert not any("nan" in number for number in numbers)
+
+
+def test_few_values_make_no_sparkline():
+    assert sparkline([]) == sparkline([1.0, NAN]) == ""
+
+
+def test_colours_go_from_dark_to_light():
+    assert (colour(0), colour(1)) == ("#440154", "#fde725")

@@ -1,0 +1,293 @@
+"""The results pages: what a person finds there, what is refused, and that nothing is executed."""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+import uvicorn
+
+import mltraq_prefect as mltraq
+from mltraq_prefect.cli import main
+from mltraq_prefect.storage import Store
+from mltraq_prefect.ui.app import make_app
+from mltraq_prefect.ui.serve import listening
+from tests.reports.test_study import HOSTILE, add_families, parsed, train
+from tests.ui.browser import opened
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A database with a study of families, and an experiment whose names and values are hostile."""
+    file = tmp_path_factory.mktemp("results") / "study.db"
+    with mltraq.create_session(f"sqlite:///{file}") as session:
+        for name in ("families", "families again"):
+            experiment = add_families(session.add_experiment(name))
+            experiment.execute(train, backend="local", on_error="keep")
+            with pytest.raises(mltraq.RunsFailed):
+                experiment.persist()
+        hostile = session.add_experiment(HOSTILE).add_runs(**{HOSTILE: [HOSTILE, "b"]})
+        for run in hostile.runs.values():
+            run.fields.update({"score": 1.0, HOSTILE: HOSTILE, "line": np.arange(50.0)})
+            run.fields.frame = pd.DataFrame({HOSTILE: [HOSTILE]})
+            run.fields.matrix = np.ones((30, 3))
+        hostile.persist()
+    return file
+
+
+def _client(url):
+    return httpx.Client(base_url=url, timeout=60, trust_env=False)
+
+
+@contextmanager
+def client_of(file, **options):
+    """Yield a client of a server in a thread."""
+    store = Store(f"sqlite:///{file}")
+    with listening("127.0.0.1", 0, None) as (socket, url), _client(url) as client:
+        config = uvicorn.Config(make_app(store, **options), log_level="warning")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+        thread.start()
+        try:
+            yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+            store.close()
+
+
+@pytest.fixture(scope="module")
+def client(database):
+    with client_of(database) as opened_client:
+        yield opened_client
+
+
+def page_of(client, address, status=200):
+    answer = client.get(address)
+    assert answer.status_code == status, answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    return parsed(answer.text)
+
+
+def links_of(page, part):
+    return [link for link in page.attributes.get("href", ()) if part in link]
+
+
+def test_the_list_of_experiments(client):
+    page = page_of(client, "/")
+    for text in ("families", "families again", HOSTILE, "60 of 64", "accuracy"):
+        assert text in page.text
+    found = page_of(client, "/?q=AGAIN")
+    assert (
+        links_of(found, "/experiments/") == ["/experiments/e_families_again"]
+        or len(links_of(found, "/experiments/")) == 1
+    )
+    assert "No experiment has such a name" in page_of(client, "/?q=zzz").text
+
+
+@pytest.mark.parametrize(
+    ("part", "texts"),
+    [
+        ("leaderboard", ["dataset=digits", "model=svc, C=10, kernel=rbf", "≈"]),
+        ("runs", ["64 runs", "failed", "svc"]),
+        ("effects", ["accuracy by C", "accuracy by model, dataset=iris"]),
+        ("heat-map", ["dataset=digits"]),
+        ("parallel", ["60 of 64 runs"]),
+        ("importance", ["What matters for accuracy"]),
+        ("history", ["No param is a time."]),
+        ("failures", ["4 runs: ValueError", "in test_study.py"]),
+    ],
+)
+def test_each_part_of_an_experiment_has_an_address(client, part, texts):
+    page = page_of(client, f"/experiments/e_families/{part}")
+    for text in ("families", "64 runs", "4 failed", *texts):
+        assert text in page.text
+
+
+def test_a_leaderboard_leads_to_its_runs_and_these_to_a_run(client):
+    board = page_of(client, "/experiments/e_families/leaderboard?metric=loss&by=model&by=kernel")
+    assert "lowest loss first" in board.text
+    (link,) = [own for own in links_of(board, "linear") if "iris" in own]
+    runs = page_of(client, link)
+    assert "8 runs" in runs.text
+    assert "kernel = linear" in runs.text
+    failed = page_of(client, f"{link}&column=state&operator=is&value=failed")
+    (address,) = links_of(failed, "/run/")[:1]
+    assert len(links_of(failed, "/run/")) == 2
+    run = page_of(client, address)
+    for text in ("ValueError", "dataset", "iris", "failed", "train", "Steps", HOSTILE):
+        assert text in run.text
+
+
+def test_runs_are_filtered_sorted_and_chosen(client):
+    base = "/experiments/e_families/runs"
+    best = client.get(f"{base}?sort=accuracy&desc=1&c=accuracy").text
+    values = [float(own) for own in re.findall(r'class="n">([\d.]+)<', best)]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == 50
+    assert "page 2 of 2" in page_of(client, f"{base}?page=2").text
+    assert "24 runs" in page_of(client, f"{base}?f=model:is:forest&f=accuracy:gt:0.1").text
+    assert "32 runs" in page_of(client, f"{base}?f=C:missing:").text
+
+
+def test_experiments_and_groups_are_compared(client):
+    page = page_of(client, "/compare?e=e_families")
+    assert "svc" in page.text
+    assert "Welch t" in page.text or "paired t" in page.text
+    (other,) = links_of(page_of(client, "/?q=again"), "/experiments/")
+    both = page_of(client, f"/compare?e=e_families&e={other.rpartition('/')[2]}&metric=loss")
+    assert "families again" in both.text
+    assert "Differences of loss" in both.text
+
+
+def test_hostile_names_and_values_are_shown_as_text(client):
+    (address,) = [own for own in links_of(page_of(client, "/"), "/experiments/") if "script" in own]
+    for part in ("leaderboard", "runs", "effects", "parallel"):
+        assert HOSTILE in page_of(client, f"{address}/{part}").text
+    run = page_of(client, links_of(page_of(client, f"{address}/runs"), "/run/")[0])
+    for text in (HOSTILE, "array (50,) float64", "array (30, 3) float64", "DataFrame (1, 1)"):
+        assert text in run.text
+    table = address.rpartition("/")[2]
+    assert (
+        HOSTILE.partition("<img")[0]
+        in page_of(client, f"/compare?e={table}&by={quote(HOSTILE)}", 200).text
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "text"),
+    [
+        ("/experiments/e_nothing/runs", 404, "deleted or renamed"),
+        ("/experiments/e_families/nothing", 404, "There is no such page"),
+        ("/experiments/e_families/run/nothing", 404, "no such run"),
+        ("/experiments/e_families/effects?metric=zzz", 400, "no numeric field or time 'zzz'"),
+        ("/experiments/e_families/runs?f=zzz:is:1", 400, "none on a column"),
+        ("/experiments/e_families/runs?f=seed:is:zzz", 400, "'zzz' is no int"),
+        ("/experiments/e_families/leaderboard?by=zzz", 400, "no column 'zzz'"),
+        ("/compare", 400, "choose up to"),
+        ("/nothing", 404, "There is no such page"),
+    ],
+)
+def test_what_cannot_be_shown_is_a_sentence(client, address, status, text):
+    assert text in page_of(client, address, status).text
+
+
+def test_a_password_and_the_name_of_the_server(database):
+    with client_of(database, password="open ä", hosts=["127.0.0.1"]) as client:
+        assert client.get("/").status_code == 401
+        assert client.get("/", auth=("any", "wrong")).status_code == 401
+        assert client.get("/", auth=("any", "open ä".encode())).status_code == 200
+        assert client.get("/style.css").status_code == 401
+        assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+        assert client.post("/", auth=("any", "open ä".encode())).status_code == 405
+
+
+def test_empty_databases_and_such_that_go_away_and_come_back(database, tmp_path):
+    file = tmp_path / "study.db"
+    with client_of(file) as client:
+        assert "The database is empty" in page_of(client, "/").text
+        shutil.copy(database, file)
+        assert "families" in page_of(client, "/").text
+        leaderboard = "/experiments/e_families/leaderboard"
+        assert page_of(client, leaderboard)
+        file.rename(tmp_path / "away.db")
+        assert client.get(leaderboard).status_code in (404, 503)
+        (tmp_path / "away.db").rename(file)
+        assert page_of(client, leaderboard)
+        with mltraq.create_session(f"sqlite:///{file}") as session:
+            session.load("families").delete()
+        assert "deleted or renamed" in page_of(client, leaderboard, 404).text
+
+
+def test_a_corrupt_cell_says_so_and_the_page_stands(database, tmp_path):
+    file = shutil.copy(database, tmp_path / "study.db")
+    with client_of(file) as client:
+        (address,) = [
+            own for own in links_of(page_of(client, "/"), "/experiments/") if "script" in own
+        ]
+        table = address.rpartition("/")[2]
+        with sqlite3.connect(file) as connection:
+            connection.execute(f'UPDATE "{table}" SET line = zeroblob(40)')
+            connection.execute("DELETE FROM experiment_values")
+        run = page_of(client, links_of(page_of(client, f"{address}/runs"), "/run/")[0])
+        assert "corrupt:" in run.text
+        assert "score" in run.text
+
+
+@pytest.fixture(scope="module")
+def address(database):
+    """The pages as the command line serves them."""
+    command = [sys.executable, "-m", "mltraq_prefect", "ui", "--database", f"sqlite:///{database}"]
+    process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stderr.readline()
+        yield re.search(r"http://[\d.:]+", line)[0]
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stderr.close()
+
+
+THEMES = {"light": "#ffffff", "dark": "#15181f"}
+
+
+def test_a_person_goes_from_experiment_to_run_in_a_browser(address, tmp_path):
+    with opened(tmp_path) as page:
+        page.call("Page.navigate", url=address)
+        page.wait_for_text("families again")
+        page.click("families")
+        page.wait_for_text("Leaderboard", "model=svc, C=10, kernel=rbf")
+        page.click("Runs")
+        page.wait_for_text("64 runs")
+        page.evaluate("document.querySelector('td a').click()")
+        page.wait_for_text("Params", "Fields", "accuracy")
+        page.click("families")
+        page.wait_for_text("64 runs")
+        for name, part in (
+            ("list", ""),
+            *((own, f"experiments/e_families/{own}") for own in PARTS),
+        ):
+            page.call("Page.navigate", url=f"{address}/{part}")
+            page.wait_for_text("families")
+            for theme in THEMES:
+                for width in (1400, 390):
+                    look(page, f"results-{name}-{theme}-{width}", theme, width)
+
+
+PARTS = ("leaderboard", "runs", "effects", "heat-map", "parallel", "importance", "failures")
+
+
+def look(page, name, theme, width):
+    """Keep what a page looks like in a theme, and see that it fits and asks nobody else."""
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+    page.call("Emulation.setDeviceMetricsOverride", **size)
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    page.call("Emulation.setEmulatedMedia", features=[feature])
+    page.wait(f"innerWidth === {width}", f"a width of {width}")
+    paper = "getComputedStyle(document.documentElement).getPropertyValue('--paper').trim()"
+    page.wait(f"{paper} === '{THEMES[theme]}'", f"the {theme} theme")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    asked = "performance.getEntriesByType('resource').map(e => new URL(e.name).host)"
+    assert set(page.evaluate(asked)) <= {page.evaluate("location.host")}
+    page.screenshot(name)
+
+
+def test_the_commands(database, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:///{database}"
+    assert main(["report", "families", "--database", url, "--metric", "loss"]) == 0
+    assert "Leaderboard" in parsed((tmp_path / "families.html").read_text()).text
+    assert main(["report", "nothing", "--database", url]) == 1
+    assert "no experiment 'nothing'" in capsys.readouterr().err
+    assert main(["ui", "--database", url, "--host", "0.0.0.0", "--port", "0"]) == 1
+    assert "MLTRAQ_UI_PASSWORD" in capsys.readouterr().err
+    assert main(["ui", "--database", url, "--port", "70000"]) == 1
+    assert "nothing can listen on 127.0.0.1, port 70000" in capsys.readouterr().err
