@@ -6,7 +6,9 @@ PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_L
 # A temporary server on a machine that is busy takes longer than the 20 s that Prefect waits.
 PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-.PHONY: help setup demo iris deploy-demo test lint types contracts check matrix matrix-quick coverage fuzz soak bench clean
+BENCHMARKS := start values tables tracking writes execution growth
+
+.PHONY: $(BENCHMARKS) help setup demo iris deploy-demo test lint types contracts check matrix matrix-quick coverage fuzz soak bench clean
 
 help:
 	@echo "make demo          toss coins, evaluate them from the database, print a table"
@@ -20,7 +22,7 @@ help:
 	@echo "make matrix-quick  a part of that, with the lowest and the newest versions"
 	@echo "make fuzz          a million mutated values do no harm; thousands of others come back"
 	@echo "make soak          hundreds of kills and thousands of reads, on every backend"
-	@echo "make bench         speed beside pickle, drivers, MLTRAQ and MLflow, as ratios"
+	@echo "make bench         speed beside pickle, drivers, MLTRAQ and MLflow, as ratios; some: make bench growth"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; say which: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
@@ -93,7 +95,10 @@ soak: .venv/test
 	@$@ -m pip install --quiet --quiet --disable-pip-version-check mltraq==0.1.165 mlflow joblib
 
 bench: .venv/test .venv-peers/bin/python
-	@MLTRAQ_PEERS_PYTHON=.venv-peers/bin/python $(BIN)/python -m benchmarks
+	@MLTRAQ_PEERS_PYTHON=.venv-peers/bin/python $(BIN)/python -m benchmarks $(filter $(BENCHMARKS),$(MAKECMDGOALS))
+
+$(BENCHMARKS): bench
+	@:
 
 clean:
 	rm -rf .venv .venv-peers .nox build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -13,7 +13,7 @@ import sys
 
 from benchmarks import peers
 
-NAMES = ("start", "values", "tables", "frames", "tracking", "writes", "execution")
+NAMES = ("start", "values", "tables", "frames", "tracking", "writes", "execution", "growth")
 
 
 def main() -> None:

@@ -1,39 +1,53 @@
-"""One write or read of many runs in a fresh process: its seconds, and KiB of peak memory.
+"""What operations make a database do, by what is stored beside them: counts, not times.
 
-``python -m benchmarks.growth write|read URL RUNS``
+Run as ``python -m benchmarks growth``; with ``--quick`` up to 100,000 stored runs, else 1,000,000.
+The ratio is that of the rows, or of SQLite's instructions, beside the most and the fewest runs.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from pathlib import Path
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
-from benchmarks.runs import make_runs, record
-from mltraq_prefect.storage import Store
+from benchmarks.report import Line, Table
+from benchmarks.runs import sqlite_url
+from tests import growth
+from tests.servers import postgresql_database
+
+SIZES = (1_000, 100_000, 1_000_000)
+FLAT = 1.5
+"""Ratio of what is read beside the most runs to what is read beside the fewest."""
+
+DATABASES: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "SQLite": sqlite_url,
+    "PostgreSQL": postgresql_database,
+}
 
 
-def main(step: str, url: str, count: int) -> None:
-    store = Store(url)
-    store.check()
-    at_start = peak()
-    runs = make_runs(count) if step == "write" else []
-    before = peak()
-    start = time.perf_counter()
-    if step == "write":
-        store.write(record(runs), "fail")
+def tables(quick: bool) -> Iterator[Table]:
+    """Yield a table for each database; `quick` leaves out the largest size."""
+    logging.getLogger("mltraq_prefect").setLevel(logging.ERROR)
+    sizes = SIZES[:-1] if quick else SIZES
+    for name, database in DATABASES.items():
+        with database() as url:
+            found = [measured(url, sizes, index) for index in range(len(sizes))]
+        told = ", ".join(found[0]["ls()"])
+        title = f"{name}: {told} of each operation, by the runs that are stored"
+        lines = [line(name, [counts[name] for counts in found]) for name in growth.OPERATIONS]
+        yield Table(title, ("operation", *(f"{size:,}" for size in sizes)), lines)
+
+
+def measured(url: str, sizes: tuple[int, ...], index: int) -> dict[str, growth.Counts]:
+    """Return what each operation costs beside the runs of a size, which are made first."""
+    if index == 0:
+        growth.make(url, sizes[0])
     else:
-        assert len(store.read("bench").runs) == count
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "before": before - at_start, "added": peak() - before}))
+        growth.grow(url, (sizes[index] - sizes[index - 1]) // sizes[index - 1])
+    return {name: growth.counted(url, work) for name, work in growth.OPERATIONS.items()}
 
 
-def peak() -> int:
-    """Return the most memory that this process ever had, in KiB. Linux only."""
-    lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    return int(dict(line.split(":", 1) for line in lines)["VmHWM"].split()[0])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+def line(operation: str, found: list[growth.Counts]) -> Line:
+    cells = (" / ".join(f"{count:,}" for count in counts.values()) for counts in found)
+    read = [counts.get("read", counts.get("instructions", 0)) for counts in found]
+    return Line((operation, *cells), read[-1] / max(read[0], 1), FLAT)

@@ -10,7 +10,7 @@ import sys
 import time
 
 import mltraq_prefect as mltraq
-from benchmarks.growth import peak
+from benchmarks.memory import peak
 from benchmarks.steps import compute, increment
 
 KWARGS = {"seconds": 0.0}

@@ -100,7 +100,7 @@ def growth(quick: bool) -> list[Line]:
 
 
 def _in_process(step: str, url: str, count: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.growth", step, url, str(count)]
+    command = [sys.executable, "-m", "benchmarks.memory", step, url, str(count)]
     found = subprocess.run(command, cwd=peers.ROOT, stdout=subprocess.PIPE, check=True)
     measured: dict[str, float] = json.loads(found.stdout)
     return measured

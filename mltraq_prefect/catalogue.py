@@ -52,8 +52,8 @@ class Catalogue:
             - `revision` (int): how often it was written;
             - `created_at`, `updated_at` (datetime, UTC): first and last write;
             - `tags` (dict), `note` (text): what people say of it;
-            - `bytes` (int or None): size of its table and of its large values. MariaDB
-              estimates it, and some builds of SQLite cannot tell.
+            - `bytes` (int or None): size of its table and of its large values. SQLite
+              estimates it by some rows, and MariaDB by its statistics.
 
         Raises:
             InvalidInput: The arguments exclude each other.

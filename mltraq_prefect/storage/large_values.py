@@ -31,6 +31,10 @@ VALUES_KEY = ("id_experiment", "id_run", "column_name")
 REFERENCE_MAGIC = b"MLTQREF1"
 
 
+MEASURED = 500
+"""Values whose sizes are added; more are estimated by these."""
+
+
 def is_reference(cell: object) -> bool:
     """Return whether a binary cell stands for a value that is elsewhere."""
     return (
@@ -142,14 +146,26 @@ def named(
     return [known.get(cell, cell) if type(cell) is bytes else cell for cell in cells]
 
 
-def size(transaction: Transaction, id_experiment: str) -> int:
-    """Return the bytes of the large values of an experiment; does not read the values."""
+def size(transaction: Transaction, id_experiment: str, runs: int) -> int:
+    """Return the bytes of the large values of an experiment; does not read the values.
+
+    If there are many, it is estimated by those of some runs.
+
+    Args:
+        transaction: Where.
+        id_experiment: The experiment.
+        runs: How many runs it has.
+    """
     if transaction.dialect.inline_bytes is None:
         return 0
     length = transaction.dialect.byte_length
-    sql = f"SELECT sum({length}(value)) FROM experiment_values WHERE id_experiment = ?"
-    ((total,),) = transaction.rows(sql, (id_experiment,))
-    return int(total or 0)
+    ((values, own, total),) = transaction.rows(
+        "SELECT count(*), count(DISTINCT id_run), sum(size) FROM "
+        f"(SELECT id_run, {length}(value) AS size FROM experiment_values "
+        f"WHERE id_experiment = ? LIMIT {MEASURED}) AS measured",
+        (id_experiment,),
+    )
+    return int(total or 0) if values < MEASURED else int(total * runs / own)
 
 
 def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

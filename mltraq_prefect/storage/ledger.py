@@ -28,6 +28,9 @@ KEYS: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY, "position": INT}
 
 LEDGER_KEY = ("id_experiment", "position")
 
+ID_INDEX = "experiment_runs_by_id"
+"""Leads from the id of a run to its row. That of its own table makes sure that there is one."""
+
 LEDGER_COLUMNS: dict[str, LedgerColumn] = {
     **{name: LedgerColumn(kind) for name, kind in KEYS.items()},
     "params": LedgerColumn(JSON),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,44 +93,51 @@ def pending_runs(
             continue
         has_failed = standing.state == "failed" and not pending.failed
         (failed if has_failed else able).append(standing)
-    limit = "" if most is None else f" LIMIT {most:d}"
     found: list[str] = []
-    if able:
-        sql = f"SELECT id_run FROM experiment_runs AS r WHERE {_are(able)}{limit}"
-        found += [row[0] for row in transaction.rows(sql, _keys(id_experiment, able))]
+    for standing in able:
+        if most is None or len(found) < most:
+            found += _with_standing(transaction, id_experiment, standing, most)
     if failed and (is_changed := pending.is_changed) is not None:
-        values = (step_key(pending.step), *_keys(id_experiment, failed))
-        found += _changed(transaction, is_changed, failed, values, limit)
+        for standing in failed:
+            found += _changed(transaction, is_changed, (id_experiment, standing, pending.step))
     return found
 
 
-def _are(chosen: Sequence[Standing]) -> str:
-    """Return the condition that a run `r` of an experiment has one of some standings."""
-    return f"r.id_experiment = ? AND r.standing IN ({', '.join('?' * len(chosen))})"
-
-
-def _keys(id_experiment: str, chosen: Sequence[Standing]) -> tuple[str, ...]:
-    return (id_experiment, *(standing.key for standing in chosen))
+def _with_standing(
+    transaction: Transaction, id_experiment: str, standing: Standing, most: int | None
+) -> list[str]:
+    """Return the runs of a standing, one statement each: SQLite takes no index for several."""
+    limit = "" if most is None else f" LIMIT {most:d}"
+    table = f"experiment_runs{transaction.dialect.by_index(standings.INDEX_NAME)}"
+    sql = f"SELECT id_run FROM {table} WHERE id_experiment = ? AND standing = ?{limit}"
+    return [id_run for (id_run,) in transaction.rows(sql, (id_experiment, standing.key))]
 
 
 def _changed(
     transaction: Transaction,
     is_changed: Callable[[str], bool],
-    failed: Sequence[Standing],
-    values: tuple[str, ...],
-    limit: str,
+    chosen: tuple[str, Standing, str],
 ) -> list[str]:
-    """Return the failed runs of some standings that have failed in what the step was before."""
+    """Return the failed runs of a standing that have failed in what their step was before.
+
+    Args:
+        transaction: Where.
+        is_changed: Whether the step is another one than that of a fingerprint.
+        chosen: The experiment, the standing and the step.
+    """
+    id_experiment, standing, step = chosen
+    table = f"experiment_runs AS r{transaction.dialect.by_index(standings.INDEX_NAME)}"
     failures = (
-        "FROM experiment_runs AS r JOIN experiment_run_steps AS s "
-        "ON s.id_experiment = r.id_experiment AND s.step_key = ? AND s.position = r.position "
-        f"AND s.id_run = r.id_run WHERE {_are(failed)} AND s.state = 'failed'"
+        f"FROM {table} CROSS JOIN experiment_run_steps AS s "
+        "WHERE r.id_experiment = ? AND r.standing = ? AND s.id_experiment = r.id_experiment "
+        "AND s.step_key = ? AND s.position = r.position AND s.id_run = r.id_run "
+        "AND s.state = 'failed'"
     )
+    values = (id_experiment, standing.key, step_key(step))
     sql = f"SELECT DISTINCT s.fingerprint {failures} AND s.fingerprint IS NOT NULL"
     known = [fingerprint for (fingerprint,) in transaction.rows(sql, values)]
     changed = [fingerprint for fingerprint in known if is_changed(fingerprint)]
     if not changed:
         return []
-    marks = ", ".join("?" * len(changed))
-    sql = f"SELECT r.id_run {failures} AND s.fingerprint IN ({marks}){limit}"
+    sql = f"SELECT r.id_run {failures} AND s.fingerprint IN ({', '.join('?' * len(changed))})"
     return [id_run for (id_run,) in transaction.rows(sql, (*values, *changed))]

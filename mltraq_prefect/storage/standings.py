@@ -19,6 +19,8 @@ from mltraq_prefect.storage.values.columns import Constant
 
 STANDING_INDEX = ("id_experiment", "standing")
 
+INDEX_NAME = "experiment_runs_by_standing"
+
 
 class Standing(NamedTuple):
     """What runs of one standing have in common.
@@ -60,11 +62,9 @@ def key_of(state: str, steps: str, step: str | None) -> str:
 
 def find(transaction: Transaction, id_experiment: str) -> Iterator[Standing]:
     """Yield the standings of an experiment: each is found by two looks at an index."""
-    following = "SELECT min(standing) FROM experiment_runs WHERE id_experiment = ? AND standing > ?"
-    one = (
-        "SELECT state, step, steps FROM experiment_runs WHERE id_experiment = ? AND standing = ? "
-        "LIMIT 1"
-    )
+    table = f"experiment_runs{transaction.dialect.by_index(INDEX_NAME)}"
+    following = f"SELECT min(standing) FROM {table} WHERE id_experiment = ? AND standing > ?"
+    one = f"SELECT state, step, steps FROM {table} WHERE id_experiment = ? AND standing = ? LIMIT 1"
     key: Any = ""
     while True:
         ((key,),) = transaction.rows(following, (id_experiment, key))

@@ -11,7 +11,7 @@ from typing import Any
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import large_values
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.ledger import LEDGER_COLUMNS, kept
+from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER_COLUMNS, kept
 from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
 from mltraq_prefect.storage.sql.schema import STATES
@@ -169,11 +169,13 @@ def ledger(
         where: A further condition.
     """
     condition, values = where
+    few = _few(ids, entry)
+    table = "experiment_runs" + ("" if few is None else transaction.dialect.by_index(ID_INDEX))
     columns = ", ".join(kept(dict.fromkeys(names), transaction.dialect))
-    sql = f"SELECT {columns} FROM experiment_runs WHERE id_experiment = ?{condition}"
+    sql = f"SELECT {columns} FROM {table} WHERE id_experiment = ?{condition}"
     makers = [LEDGER_COLUMNS[name].maker(transaction.dialect) for name in names]
     own = (entry.id_experiment, *values)
-    return _selected(transaction, sql, "AND", own, _few(ids, entry), makers)
+    return _selected(transaction, sql, "AND", own, few, makers)
 
 
 def _few(ids: Sequence[str] | None, entry: Entry) -> Sequence[str] | None:
@@ -210,7 +212,7 @@ def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
     return {
         entry.id_experiment: known[entry.table]
         + known.get(entry.series_table, 0)
-        + large_values.size(transaction, entry.id_experiment)
+        + large_values.size(transaction, entry.id_experiment, entry.run_count)
         for entry in entries
         if entry.table in known
     }

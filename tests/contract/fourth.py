@@ -22,6 +22,7 @@ _TROUBLES: dict[str, Trouble] = {
     "IOException": "unavailable",
     "ConnectionException": "unavailable",
     "TransactionException": "conflict",
+    "ConstraintException": "conflict",  # another has inserted a run at the same position
     "CatalogException": "moved",
     "OutOfMemoryException": "full",
 }

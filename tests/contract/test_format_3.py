@@ -1,14 +1,18 @@
 """What format 3 makes of tables of format 2, on every backend: once, or again after a kill."""
 
+import json
+
 import pytest
 
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.ledger import PARAMS_TEXT, kept
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.sql import format_3
 from mltraq_prefect.storage.sql.connections import Database
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.schema import STATES, TABLES, create_table
-from mltraq_prefect.storage.values.names import helper_name
+from mltraq_prefect.storage.values.kinds import JSON, KEY
+from mltraq_prefect.storage.values.names import helper_name, view_name
 from tests.contract.integrity import assert_sound
 from tests.contract.records import assert_same_runs, make_record
 from tests.contract.test_run_steps import FACTS, FAILED, executed
@@ -18,7 +22,7 @@ KEYS_2 = {
     "experiment_runs": ("id_experiment", "id_run"),
     "experiment_run_steps": ("id_experiment", "step_key", "id_run"),
 }
-NEW_COLUMNS = {*STATES, "standing"}
+NEW_COLUMNS = {*STATES, "standing", "param_columns", "series_columns"}
 
 
 def runs():
@@ -33,6 +37,13 @@ def old_url(shared_url):
     store.write(make_record(runs=runs()), "fail")
     store.close()
     with database(shared_url).writing("test") as transaction:
+        transaction.run(f"DROP VIEW {view_name('coin toss')}")
+        ((text, id_experiment),) = transaction.rows(
+            "SELECT properties, id_experiment FROM experiments"
+        )
+        properties = {k: v for k, v in json.loads(text).items() if k != "view"}
+        columns = [[json.dumps(properties)], [id_experiment]]
+        transaction.update("experiments", {"properties": JSON}, {"id_experiment": KEY}, columns)
         for table, key in KEYS_2.items():
             as_before(transaction, table, key)
         transaction.run("DELETE FROM experiment_format")
@@ -50,12 +61,14 @@ def as_before(transaction, table, key):
     columns = {name: kind for name, kind in TABLES[table][0].items() if name not in NEW_COLUMNS}
     if table == "experiment_run_steps":
         del columns["position"]
-    made, quote = helper_name(), transaction.quote
+    made, quote, dialect = helper_name(), transaction.quote, transaction.dialect
     create_table(transaction, made, columns, key)
-    names = ", ".join(map(quote, columns))
-    transaction.run(f"INSERT INTO {quote(made)} ({names}) SELECT {names} FROM {quote(table)}")
+    names, now = (", ".join(map(quote, some)) for some in (columns, kept(columns, dialect)))
+    if dialect.document:  # the text of JSON, as it was written
+        now = now.replace(quote(PARAMS_TEXT), f"CAST({quote(PARAMS_TEXT)} AS JSON)")
+    transaction.run(f"INSERT INTO {quote(made)} ({names}) SELECT {now} FROM {quote(table)}")
     transaction.run(f"DROP TABLE {quote(table)}")
-    for statement in transaction.dialect.rename([(quote(made), quote(table))]):
+    for statement in dialect.rename([(quote(made), quote(table))]):
         transaction.run(statement)
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
+from mltraq_prefect.storage import standings
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
-from mltraq_prefect.storage.ledger import LEDGER, LEDGER_KEY, PARAMS_TEXT, kept
+from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER, LEDGER_KEY, PARAMS_TEXT, kept
 from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
 from mltraq_prefect.storage.series_parts import PARTS, PARTS_KEY
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.sql.migrations import newest
-from mltraq_prefect.storage.standings import STANDING_INDEX
 from mltraq_prefect.storage.tagging import ANNOTATIONS
 from mltraq_prefect.storage.unfinished import UNFINISHED
 from mltraq_prefect.storage.values.kinds import BINARY, DATETIME, INT, JSON, KEY, TEXT, Kind
@@ -57,25 +56,11 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
 """Columns, primary key and unique columns of each."""
 
 
-class Index(NamedTuple):
-    """An index of a fixed table, in addition to its key.
-
-    Attributes:
-        table: The table.
-        columns: Its columns, in order.
-        is_unique: Whether no two rows have the same.
-    """
-
-    table: str
-    columns: tuple[str, ...]
-    is_unique: bool = False
-
-
-INDEXES: dict[str, Index] = {
-    "experiment_runs_by_id": Index("experiment_runs", ("id_experiment", "id_run"), is_unique=True),
-    "experiment_runs_by_standing": Index("experiment_runs", STANDING_INDEX),
+INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
+    ID_INDEX: ("experiment_runs", ("id_experiment", "id_run")),
+    standings.INDEX_NAME: ("experiment_runs", standings.STANDING_INDEX),
 }
-"""By name, which no table has."""
+"""Indexes in addition to keys: table and columns, by a name that no table has."""
 
 OF_EXPERIMENTS = tuple(name for name, (columns, *_) in TABLES.items() if "id_experiment" in columns)
 """Tables whose rows belong to an experiment, and go with it."""
@@ -155,13 +140,12 @@ def add_indexes(transaction: Transaction) -> None:
     dialect, quote = transaction.dialect, transaction.quote
     present = {
         table: dialect.indexes(transaction.connection, table)
-        for table in dict.fromkeys(index.table for index in INDEXES.values())
+        for table in dict.fromkeys(table for table, _ in INDEXES.values())
     }
-    for name, index in INDEXES.items():
-        if name not in present[index.table]:
-            kind = "UNIQUE INDEX" if index.is_unique else "INDEX"
-            columns = ", ".join(map(quote, index.columns))
-            transaction.run(f"CREATE {kind} {quote(name)} ON {quote(index.table)} ({columns})")
+    for name, (table, columns) in INDEXES.items():
+        if name not in present[table]:
+            names = ", ".join(map(quote, columns))
+            transaction.run(f"CREATE INDEX {quote(name)} ON {quote(table)} ({names})")
 
 
 def add_columns(transaction: Transaction, table: str, columns: Mapping[str, Kind]) -> None:

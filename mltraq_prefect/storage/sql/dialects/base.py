@@ -210,6 +210,10 @@ class Dialect(Expressions):
         inspector = sa.inspect(connection)
         return {*inspector.get_table_names(), *inspector.get_view_names()} & set(names)
 
+    def by_index(self, name: str) -> str:
+        """Return what follows a table in a statement, so that one of its indexes is used."""
+        return ""
+
     def indexes(self, connection: sa.Connection, table: str) -> set[str]:
         """Return the names of the indexes of a table."""
         return {str(index["name"]) for index in sa.inspect(connection).get_indexes(table)}
@@ -217,10 +221,7 @@ class Dialect(Expressions):
     def change_key(
         self, connection: sa.Connection, table: str, key: Sequence[str]
     ) -> Sequence[str]:
-        """Return statements that make other columns the primary key of a table.
-
-        Called only where `alters_keys`; it may be that they are the key already.
-        """
+        """Return statements that make other columns the key of a table, where `alters_keys`."""
         return ()
 
     def columns_left(self, connection: sa.Connection, table: str) -> int:
@@ -316,7 +317,7 @@ class Dialect(Expressions):
         return ""
 
     def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
-        """Return the bytes of tables and their indexes; tables of unknown size are left out."""
+        """Return the bytes of tables and their indexes in bounded time, those that are known."""
         return {}
 
     def rename(self, moves: Sequence[tuple[str, str]]) -> Sequence[str]:

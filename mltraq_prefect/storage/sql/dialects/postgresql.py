@@ -270,7 +270,7 @@ class PostgreSQL(Dialect):
         sql = (
             "SELECT relname, pg_total_relation_size(pg_class.oid) "
             "FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
-            "WHERE nspname = current_schema() AND relname = ANY(%s)"
+            "WHERE nspname = current_schema() AND relname = ANY(%s::name[])"
         )
         rows = connection.exec_driver_sql(sql, (list(tables),))
         return {name: size for name, size in rows if size is not None}

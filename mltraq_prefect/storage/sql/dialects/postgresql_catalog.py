@@ -21,7 +21,7 @@ SELECT coalesce(
 
 _RELATIONS = """
 SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE nspname = current_schema() AND relname = ANY(%s)
+WHERE nspname = current_schema() AND relname = ANY(%s::name[])
 """
 
 _ORIGINS = """

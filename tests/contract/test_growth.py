@@ -1,0 +1,47 @@
+"""What operations make the database do does not grow with what is stored beside it."""
+
+import pytest
+
+from mltraq_prefect.storage import Store
+from tests import growth
+from tests.contract.conftest import empty_database
+
+FEW, COPIES = 60, 100
+"""Runs at first, and copies of them that are added."""
+
+MORE = 1_000
+"""Blocks or rows of the catalogue that a connection reads more or less; the runs are 6,000."""
+
+ALLOWED = {"instructions": 1.3, "blocks": 1.3, "read": 1.3, "written": 1.0}
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgresql"])
+def test_operations_cost_the_same_beside_a_hundred_times_as_many_runs(backend, tmp_path, caplog):
+    caplog.set_level("ERROR")
+    with empty_database(backend, tmp_path) as url:
+        growth.make(url, FEW)
+        before = {name: growth.counted(url, work) for name, work in growth.OPERATIONS.items()}
+        growth.grow(url, COPIES)
+        over = {}
+        for name, work in growth.OPERATIONS.items():
+            found = growth.counted(url, work)
+            for what, most in ALLOWED.items():
+                if what in found and found[what] > most * before[name][what] + MORE:
+                    over[name, what] = before[name][what], found[what]
+        assert over == {}
+
+
+def test_runs_by_id_have_no_number_from_which_on_they_cost_more(tmp_path):
+    url = f"sqlite:///{tmp_path}/one.db"
+    growth.make(url, FEW)
+    growth.grow(url, COPIES)
+    store = Store(url)
+    ids = [id_run for (id_run,) in store.query("SELECT id_run FROM e_grown ORDER BY id_run")[1]]
+
+    def cost(count):
+        found = growth.counted(url, lambda _: store.read(growth.NAME, ids=ids[:count]))
+        return found["instructions"]
+
+    assert cost(1_001) < 1.1 * cost(1_000)
+    assert cost(1_000) < 12 * cost(100)
+    store.close()
