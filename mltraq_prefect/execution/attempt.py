@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mltraq_prefect.errors import InvalidStep, MltraqError
+from mltraq_prefect.execution.costs import Meter, worker_name
 from mltraq_prefect.execution.frozen_values import FrozenValues, freeze, freeze_pickled, thaw
 from mltraq_prefect.execution.judge import Attempted
 from mltraq_prefect.execution.process_state import in_own_context
@@ -89,12 +89,12 @@ def attempt(
     entry = before.ledger()
     attempts = entry.begin(step.name, step.fingerprint).attempts
     rows = RowBuffer(Attempted(before.id_run, step.name, attempts), channel)
-    start = time.perf_counter()
+    meter = Meter(is_own_process=isolation.is_own_process, is_alone=isolation.is_alone)
     try:
         result = _attempt(step, before, kwargs, isolation, rows)
     finally:
         rows.close(is_retry=attempts > 1)
-    entry.spend(step.name, duration_s=time.perf_counter() - start)
+    entry.spend(step.name, worker_name(), **meter.facts())
     if result.error is None:
         entry.complete(step.name, step.fingerprint, early=result.is_stopped)
     else:

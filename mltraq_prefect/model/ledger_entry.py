@@ -31,6 +31,11 @@ class Facts:
         duration_s: Compute time of all attempts, in seconds, or None.
         flow_run_id: Id of the Prefect flow run, or None.
         task_run_id: Id of the Prefect task run, or None.
+        cpu_s: CPU time of all attempts, in seconds, with threads and processes that the step has
+            waited for; in threads, that of the thread; or None.
+        peak_rss_bytes: The most memory that the worker has used in an attempt, or None: it is not
+            known where steps run in this process.
+        worker: Host and process id of the last attempt, or None.
     """
 
     __slots__ = ()
@@ -40,6 +45,9 @@ class Facts:
     duration_s: float | None = field(default=None, metadata=SUM)
     flow_run_id: str | None = None
     task_run_id: str | None = None
+    cpu_s: float | None = field(default=None, metadata=SUM)
+    peak_rss_bytes: int | None = field(default=None, metadata=LARGEST)
+    worker: str | None = None
 
 
 _JOINED: dict[str, Callable[[Sequence[Any]], Any]] = {
@@ -145,14 +153,16 @@ class LedgerEntry(Facts, _RunOutcome):
         self.attempts = entry.attempts = self.attempts + 1 if self.state == "failed" else 1
         return entry
 
-    def spend(self, step: str, **facts: float) -> None:
+    def spend(self, step: str, worker: str | None = None, **facts: float) -> None:
         """Add what an attempt has taken.
 
         Args:
             step: Name of the step.
+            worker: Who has made it.
             facts: Those of the `Facts` that are joined, such as ``duration_s``, by name.
         """
         entry = self.executed[step]
+        entry.worker = self.worker = worker
         for fact, value in facts.items():
             for total in (entry, self):
                 setattr(total, fact, _joined(fact, (getattr(total, fact), value)))

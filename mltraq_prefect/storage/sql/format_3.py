@@ -20,7 +20,7 @@ from mltraq_prefect.storage.sql.schema import (
     add_tables,
     create_fixed,
 )
-from mltraq_prefect.storage.values.kinds import INT, JSON, KEY, TEXT, Kind
+from mltraq_prefect.storage.values.kinds import FLOAT, INT, JSON, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.names import helper_name
 
 
@@ -38,6 +38,9 @@ def _add_places(transaction: Transaction) -> None:
     add_columns(transaction, "experiment_runs", {"standing": KEY})
     add_columns(transaction, "experiment_run_steps", {"position": INT})
     add_columns(transaction, "experiments", dict.fromkeys(STATES, INT))
+    for table in LEDGERS:
+        costs = {"cpu_s": FLOAT, "peak_rss_bytes": INT, "worker": TEXT}
+        add_columns(transaction, table, costs)
 
 
 def _add_series(transaction: Transaction) -> None:
