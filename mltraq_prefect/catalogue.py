@@ -139,3 +139,33 @@ class Catalogue:
         """
         old = retention.old(keep, slots, slot, where, params)
         return self._store.prune(name, old, lambda _done, _total: None)
+
+    def verify(self, name: str | None = None, *, repair: bool = False) -> pd.DataFrame:
+        """Read every cell, some runs at a time, and say what is corrupt or belongs to nothing.
+
+        Args:
+            name: Name of an experiment; None for all, and for what belongs to none.
+            repair: Whether counts of runs are made anew where they are wrong, as after somebody's
+                ``DELETE``. Nothing else is changed.
+
+        Returns:
+            A frame with a row for each problem. Columns: `experiment`, `run` (id of the run, or of
+            one of them), `field`, `problem` (what is wrong, and what to do), `is_mended`. It is
+            empty if nothing is wrong.
+
+        Raises:
+            ExperimentNotFound: The database has no experiment of this name.
+            StorageUnavailable: The database cannot be reached.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
+            >>> len(session.verify())
+            0
+        """
+        import pandas as pd
+
+        from mltraq_prefect.storage.verifying import Problem, verify
+
+        found = verify(self._store, name, repair=repair, advance=lambda _done, _total: None)
+        return pd.DataFrame([*found], columns=list(Problem.__slots__))

@@ -376,3 +376,16 @@ def test_runs_are_deleted_and_pruned(stored, capsys):
     assert "prune needs keep" in error_of(capsys, "--database", stored, "prune", "one", "--yes")
     with mltraq.create_session(stored) as session:
         assert [run.params.n for run in session.load("one").runs.values()] == [2]
+
+
+def test_what_is_stored_is_verified(stored, capsys):
+    assert out_of(capsys, "--database", stored, "verify") == "no rows\n"
+    with contextlib.closing(sqlite3.connect(stored.removeprefix("sqlite:///"))) as database:
+        database.execute("UPDATE experiments SET run_count = 9")
+        database.commit()
+    assert main(["--database", stored, "verify", "one", "--json"]) == 1
+    (row,) = json.loads(capsys.readouterr().out)
+    assert "counts 9 runs" in row["problem"]
+    out_of(capsys, "--database", stored, "verify", "--repair")
+    assert out_of(capsys, "--database", stored, "verify") == "no rows\n"
+    assert "no experiment 'x'" in error_of(capsys, "--database", stored, "verify", "x")

@@ -16,12 +16,23 @@ from mltraq_prefect.cli import (
     reading,
     showing,
     templates,
+    verifying,
 )
 from mltraq_prefect.cli.commands import PROGRAM, group
 from mltraq_prefect.cli.target import BLOCK, DATABASE, Target
 from mltraq_prefect.version import __version__
 
-GROUPS = (reading, showing, comparing, pages, exchanging, organising, doctor, templates)
+GROUPS = (
+    reading,
+    showing,
+    comparing,
+    pages,
+    exchanging,
+    organising,
+    verifying,
+    doctor,
+    templates,
+)
 """Modules whose `add_commands` adds commands."""
 
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput, QueryFailed
-from mltraq_prefect.storage import experiments_table, run_steps, standings, views
+from mltraq_prefect.storage import experiments_table, run_steps, views
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql import query
 from mltraq_prefect.storage.sql.connections import Transaction
@@ -129,14 +129,11 @@ def _delete(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> Count
     return Counter(state for _, state in rows)
 
 
-def counted(transaction: Transaction, entry: Entry) -> dict[str, int]:
-    """Count the runs of an experiment by state, in an index."""
-    counts = dict.fromkeys(STATES, 0)
-    sql = "SELECT count(*) FROM experiment_runs WHERE id_experiment = ? AND standing = ?"
-    for standing in standings.find(transaction, entry.id_experiment):
-        ((number,),) = transaction.rows(sql, (entry.id_experiment, standing.key))
-        counts[standing.state] = counts.get(standing.state, 0) + number
-    return counts
+def counted(transaction: Transaction, entry: Entry) -> tuple[int, dict[str, int]]:
+    """Count the runs of an experiment in the ledger: all, and by state."""
+    sql = "SELECT state, count(*) FROM experiment_runs WHERE id_experiment = ? GROUP BY state"
+    found = dict(transaction.rows(sql, (entry.id_experiment,)))
+    return sum(found.values()), {state: found.get(state, 0) for state in STATES}
 
 
 def noted(transaction: Transaction, entry: Entry, runs: int, states: Mapping[str, int]) -> Entry:

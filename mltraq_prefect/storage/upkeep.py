@@ -12,6 +12,7 @@ from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage import (
     deleting,
     experiments_table,
+    integrity,
     reader,
     renaming,
     run_tables,
@@ -21,7 +22,9 @@ from mltraq_prefect.storage import (
 from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.health import Health, examine
+from mltraq_prefect.storage.integrity import Finding
 from mltraq_prefect.storage.retention import Old
+from mltraq_prefect.storage.sql import schema
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.sql.schema import check_version
 from mltraq_prefect.storage.values.names import table_name
@@ -133,9 +136,8 @@ class Upkeep:
 
         def repair() -> bool:
             with self._locked(name) as (transaction, entry):
-                states = deleting.counted(transaction, entry)
-                now = deleting.noted(transaction, entry, sum(states.values()), states)
-                return now is not entry
+                counts = deleting.counted(transaction, entry)
+                return deleting.noted(transaction, entry, *counts) is not entry
 
         self.check()
         return self._database.retry(repair)
@@ -155,6 +157,28 @@ class Upkeep:
                     f"experiment {name!r} has been replaced since it was loaded; load it again"
                 )
             yield transaction, entry
+
+    def names(self) -> list[str]:
+        """Return the names of the experiments, also of those that cannot be read."""
+        if not schema.exists(self._database):
+            return []
+        rows = self._read(lambda t: t.rows("SELECT name FROM experiments"))
+        return sorted(str(name) for (name,) in rows)
+
+    def findings(self, name: str | None) -> list[Finding]:
+        """Return what does not belong together in the tables of an experiment, or beside all.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+            CorruptData: Its row cannot be read.
+        """
+        if name is None:
+            return self._read(integrity.beside)
+        return self._read(lambda t: integrity.within(t, reader.stored_entry(t, name)))
+
+    def listed(self, name: str, after: int, most: int) -> list[tuple[int, str, bool]]:
+        """Return position and id of the runs after a position, and whether they have a row."""
+        return self._read(lambda t: integrity.listed(t, reader.stored_entry(t, name), after, most))
 
     def examine(self) -> Health:
         """Find out what the database is like, without changing anything in it."""

@@ -1,0 +1,133 @@
+"""Whether everything that is stored can be read, and belongs together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.storage.store import Store
+
+RUNS_AT_ONCE = 500
+"""Runs that are in memory at once."""
+
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong with what is stored.
+
+    Attributes:
+        experiment: Name of the experiment; empty if it is of none.
+        run: Id of the run; empty if it is of none, or of several.
+        field: Key of the field; empty if it is of none.
+        problem: What is wrong, and what to do.
+        is_mended: Whether it was mended.
+    """
+
+    experiment: str
+    run: str
+    field: str
+    problem: str
+    is_mended: bool = False
+
+
+def verify(store: Store, name: str | None, *, repair: bool, advance: Advance) -> Iterator[Problem]:
+    """Read every cell, some runs at a time, and yield what is wrong.
+
+    Args:
+        store: The database.
+        name: Name of an experiment; all if None.
+        repair: Whether wrong counts are made anew.
+        advance: Gets how many runs are read, of how many.
+    """
+    names = store.names()
+    if name is not None and name not in names:
+        raise ExperimentNotFound(f"there is no experiment {name!r} in the database {store.url}")
+    for own in names if name is None else [name]:
+        try:
+            yield from _structure(store, own, repair=repair)
+            yield from _values(store, own, advance)
+        except CorruptData as error:
+            yield _problem(error, own)
+        except ExperimentNotFound:
+            continue  # deleted meanwhile
+    if name is None:
+        for finding in store.findings(None):
+            yield Problem("", finding.run, "", finding.problem)
+
+
+def _problem(error: CorruptData, name: str, run: str = "", field: str = "") -> Problem:
+    return Problem(name, run or error.run or "", error.field or field, error.reason)
+
+
+def _structure(store: Store, name: str, *, repair: bool) -> Iterator[Problem]:
+    for finding in store.findings(name):
+        is_mended = repair and finding.is_count and store.repair(name)
+        yield Problem(name, finding.run, "", finding.problem, is_mended)
+
+
+def _values(store: Store, name: str, advance: Advance) -> Iterator[Problem]:
+    """Yield which values cannot be read."""
+    total = sum(row["runs"] for row in _listed(store, name))
+    done, place = 0, -1
+    while runs := store.listed(name, place, RUNS_AT_ONCE):
+        ids = [id_run for _, id_run, has_row in runs if has_row]
+        if ids and _fails(store, name, ids):
+            for id_run in ids:
+                yield from _of_run(store, name, id_run)
+        place, done = runs[-1][0], done + len(runs)
+        advance(done, max(done, total))
+
+
+def _listed(store: Store, name: str) -> list[dict[str, int]]:
+    try:
+        return [row for row in store.ls() if row["name"] == name]
+    except CorruptData:  # of another experiment
+        return []
+
+
+def _fails(store: Store, name: str, ids: Sequence[str], *columns: str) -> CorruptData | None:
+    """Read runs, all of their values or those of some fields; return what is wrong."""
+    try:
+        record = store.read(name, ids=ids, columns=columns or None)
+        for run in record.runs:
+            _use(run, has_series=record.has_series)
+    except CorruptData as error:
+        return error
+    return None
+
+
+def _use(run: Run, *, has_series: bool) -> None:
+    """Make all values of a run."""
+    list(dict(run.params).values())
+    list(dict(run.fields).values())
+    _ = run.ledger.executions
+    if has_series:
+        _ = run.series
+
+
+def _of_run(store: Store, name: str, id_run: str) -> Iterator[Problem]:
+    """Yield which values of a run cannot be read."""
+    error = _fails(store, name, [id_run])
+    if error is None:
+        return
+    found = [
+        _problem(own, name, id_run, key)
+        for key in store.keys(name)
+        if (own := _of_field(store, name, id_run, key)) is not None
+    ]
+    yield from dict.fromkeys(found or [_problem(error, name, id_run)])
+
+
+def _of_field(store: Store, name: str, id_run: str, key: str) -> CorruptData | None:
+    try:
+        (run,) = store.read(name, ids=[id_run], columns=[key]).runs
+        dict(run.fields)
+    except CorruptData as error:
+        return error
+    except (ValueError, FieldNotFound):  # deleted meanwhile
+        return None
+    return None
