@@ -6,6 +6,7 @@ What is read is bounded whatever the experiment: groups, a page, a sample; never
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ import numpy as np
 from mltraq_prefect.reports.study.results import (
     Column,
     Condition,
+    Curve,
     Failure,
     Grouped,
     Header,
@@ -106,6 +108,14 @@ class StoredResults:
             lambda view: _page(view, columns, where, (order, descending), (start, most))
         )
 
+    def logged(self) -> Sequence[str]:
+        """Return the keys of the series whose values are numbers."""
+        return self._reading(lambda view: list(view.logged()))
+
+    def curves(self, key: str, by: Column | None, most: int) -> Sequence[Curve]:
+        """Return means of what was logged, by step, in about `most` steps at most."""
+        return self._reading(lambda view: _curves(view, key, by, most))
+
     def failures(self, most: int) -> Sequence[Failure]:
         """Return failed runs in order."""
         return self._reading(lambda view: _failures(view, most))
@@ -132,11 +142,29 @@ class _View:
             bound += for_driver(self.dialect, own.kind, [value])
         return (f"WHERE {' AND '.join(parts)}" if parts else ""), bound
 
+    def logged(self) -> dict[str, tuple[str, Kind]]:
+        """Return the names and kinds of the columns of numbers in the table of series, by key."""
+        return {
+            key: (own.name, own.kind)
+            for key, own in (self.entry.series or {}).items()
+            if own.name is not None and own.kind.is_numeric
+        }
+
     def number(self, column: Column) -> str:
         """Return the expression of a column as a float that has a square, or NULL."""
         own = self.columns[column.name]
-        number = self.dialect.as_float(own.sql, own.kind)
+        return self.bounded(own.sql, own.kind)
+
+    def bounded(self, sql: str, kind: Kind) -> str:
+        """Return an expression as a float that has a square, or NULL."""
+        number = self.dialect.as_float(sql, kind)
         return f"CASE WHEN ABS({number}) < {LARGEST} THEN {number} END"
+
+    def some(self, number: str, tables: str) -> float:
+        """Return a value of an expression; 0 if there is none."""
+        sql = f"SELECT {number} FROM {tables} WHERE {number} IS NOT NULL LIMIT 1"
+        rows = self.transaction.rows(sql)
+        return float(rows[0][0]) if rows else 0.0
 
     def sortable(self, column: Column) -> str:
         """Return the expression of a column to sort by, in which NaN counts as missing."""
@@ -181,8 +209,8 @@ def _header(view: _View) -> Header:
         _moment(known.get("created_at")),
         _moment(known.get("updated_at")),
         entry.revision,
-        "",
-        {},
+        entry.annotations.note,
+        entry.annotations.tags,
     )
 
 
@@ -233,13 +261,7 @@ def _shifts(view: _View, metrics: Sequence[Column]) -> list[float]:
 
     Squares of the values themselves would lose the digits in which values differ.
     """
-    found = []
-    for own in metrics:
-        number = view.number(own)
-        sql = f"SELECT {number} FROM {view.tables} WHERE {number} IS NOT NULL LIMIT 1"
-        rows = view.transaction.rows(sql)
-        found.append(float(rows[0][0]) if rows else 0.0)
-    return found
+    return [view.some(view.number(own), view.tables) for own in metrics]
 
 
 def _grouped(
@@ -317,6 +339,43 @@ def _column(own: ViewColumn, cells: Sequence[Any]) -> pd.Series[Any]:
         exact = own.kind is INT and None not in cells
         return pd.Series(list(cells), dtype=np.int64 if exact else np.float64)
     return pd.Series(list(cells), dtype=object)
+
+
+def _curves(view: _View, key: str, by: Column | None, most: int) -> Sequence[Curve]:
+    if key not in view.logged():
+        return []
+    name, kind = view.logged()[key]
+    quote, table = view.transaction.quote, view.transaction.quote(view.entry.series_table)
+    value, step = view.bounded(f"s.{quote(name)}", kind), "COALESCE(s.step, s.seq)"
+    last = view.transaction.rows(f"SELECT MAX({step}) FROM {table} AS s")[0][0] or 0
+    width = 1
+    while last >= most * width:
+        width *= 2  # so that a mask of bits tells the bin
+    bins = f"{step} - ({step} & {width - 1})" if width > 1 else step
+    group = "0" if by is None else view.columns[by.name].sql
+    shift = view.some(value, f"{table} AS s")
+    sql = (
+        "SELECT g, b, COUNT(m), AVG(m), SUM((m - ?) * (m - ?)) "
+        f"FROM (SELECT {group} AS g, {bins} AS b, {value} AS m FROM {view.tables} "
+        f"JOIN {table} AS s ON s.id_run = e.id_run WHERE {step} >= 0) AS q "
+        "WHERE m IS NOT NULL GROUP BY g, b ORDER BY g, b"
+    )
+    makers: list[Maker] = [list if by is None else view.maker(view.columns[by.name].kind)]
+    groups, *found = view.transaction.select(sql, [*makers, *[list] * 4], [shift, shift])
+    return _curves_of(list(groups), found, shift, by is None)
+
+
+def _curves_of(
+    groups: Sequence[Any], found: Sequence[Sequence[Any]], shift: float, is_one: bool
+) -> list[Curve]:
+    curves, start = [], 0
+    for group, members in itertools.groupby(groups):
+        stop = start + sum(1 for _ in members)
+        steps, *sums = (column[start:stop] for column in found)
+        moments = _moments(shift, *sums)
+        curves.append(Curve(None if is_one else group, [*map(int, steps)], moments))
+        start = stop
+    return curves
 
 
 def _failures(view: _View, most: int) -> Sequence[Failure]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mltraq_prefect as mltraq
 from mltraq_prefect.errors import ExperimentNotFound
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.reports.study.results import Condition
@@ -144,3 +145,30 @@ def test_samples_failures_and_header(results, store):
     store.delete("study")
     with pytest.raises(ExperimentNotFound):
         results.header()
+
+
+def test_curves_are_means_of_what_was_logged_by_step(url):
+    def train(run):
+        for step in range(40):
+            values = {"loss": run.params.lr + step / 10, "word": "text", HOSTILE: step}
+            if step == 7:
+                values["loss"] = math.nan
+            run.log(step, **values)
+
+    with mltraq.create_session(url) as session:
+        experiment = session.add_experiment("curves").add_runs(lr=[1.0, 2.0], seed=[0, 1])
+        experiment.execute(train, backend="local").persist()
+        results = experiment._state.store.results("curves")
+        assert list(results.logged()) == ["loss", HOSTILE]
+        (whole,) = results.curves("loss", None, 500)
+        assert whole.steps == [step for step in range(40) if step != 7]
+        assert set(whole.moments.count.tolist()) == {4}
+        expected = [1.5 + step / 10 for step in whole.steps]
+        assert whole.moments.mean.tolist() == pytest.approx(expected)
+        assert whole.moments.variance.tolist() == pytest.approx([1 / 3] * 39)
+        low, high = results.curves(HOSTILE, columns_of(results)["param", "lr"], 10)
+        assert (low.group, high.group) == (1.0, 2.0)
+        assert low.steps == list(range(0, 40, 4))
+        assert low.moments.count.tolist() == [8] * 10
+        assert low.moments.mean.tolist() == [step + 1.5 for step in low.steps]
+        assert results.curves("word", None, 10) == []

@@ -71,6 +71,8 @@ def train(run):
     level += 0.05 * (params.get("C") == 10) - 0.3 * (params.dataset == "iris")
     run.fields.accuracy = level + run.rng.normal(0, 0.01)
     run.fields.loss = 1 - run.fields.accuracy
+    for step in range(5):
+        run.log(step, logged=level * step)
 
 
 @pytest.fixture(scope="module")

@@ -102,6 +102,7 @@ def test_the_list_of_experiments(client):
         ("heat-map", ["dataset=digits"]),
         ("parallel", ["60 of 64 runs"]),
         ("importance", ["What matters for accuracy"]),
+        ("curves", ["logged", "dataset=digits", "step"]),
         ("history", ["No param is a time."]),
         ("failures", ["4 runs: ValueError", "in test_study.py"]),
     ],
@@ -246,7 +247,7 @@ def test_a_person_goes_from_experiment_to_run_in_a_browser(address, tmp_path):
         page.click("families")
         page.wait_for_text("Leaderboard", "model=svc, C=10, kernel=rbf")
         page.click("Runs")
-        page.wait_for_text("64 runs")
+        page.wait_for_text("page 1 of 2")
         page.evaluate("document.querySelector('td a').click()")
         page.wait_for_text("Params", "Fields", "accuracy")
         page.click("families")
@@ -262,7 +263,16 @@ def test_a_person_goes_from_experiment_to_run_in_a_browser(address, tmp_path):
                     look(page, f"results-{name}-{theme}-{width}", theme, width)
 
 
-PARTS = ("leaderboard", "runs", "effects", "heat-map", "parallel", "importance", "failures")
+PARTS = (
+    "leaderboard",
+    "runs",
+    "effects",
+    "heat-map",
+    "parallel",
+    "importance",
+    "curves",
+    "failures",
+)
 
 
 def look(page, name, theme, width):

@@ -9,7 +9,14 @@ from typing import Any, NamedTuple, Protocol
 from mltraq_prefect.reports.figures.bars import state_bar
 from mltraq_prefect.reports.figures.charts import dot_chart
 from mltraq_prefect.reports.html.render import render
-from mltraq_prefect.reports.study.effects import Drawn, effects, heat_maps, history, parallel
+from mltraq_prefect.reports.study.effects import (
+    Drawn,
+    curves,
+    effects,
+    heat_maps,
+    history,
+    parallel,
+)
 from mltraq_prefect.reports.study.failures import failures
 from mltraq_prefect.reports.study.importance import importance
 from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row, leaderboards
@@ -77,6 +84,7 @@ SECTIONS = (
     ),
     Section("parallel", "Parallel coordinates", _figures(parallel, "No param varies.")),
     Section("importance", "Importance", _figures(importance, "There are too few runs.")),
+    Section("curves", "Curves", _figures(curves, "No run has logged numbers.")),
     Section("history", "History", _figures(history, "No param is a time.")),
     Section("failures", "Failures", _failures),
 )

@@ -22,6 +22,7 @@ MOST_POINTS = 50
 """A param with more numbers than this is put in bins."""
 
 BINS = 20
+MOST_STEPS = 500
 MOST_THREADS = 1_000
 MOST_AXES = 8
 MOST_CELLS = 30
@@ -58,6 +59,27 @@ def history(study: Study) -> list[Drawn]:
         lines = _lines(study, param, by)
         chart = line_chart(lines, param.name, _name(study), "time", size=(720.0, 300.0))
         found.append(Drawn(f"{_name(study)} over {param.name}", chart))
+    return found
+
+
+def curves(study: Study) -> list[Drawn]:
+    """Return what runs have logged, step by step: mean and one standard error of each group."""
+    by = study.split or next((own for own in study.grouping if len(own.levels) <= COLOURS), None)
+    found = []
+    for key in study.results.logged()[:MOST_EFFECTS]:
+        logged = study.results.curves(key, None if by is None else by.column, MOST_STEPS)
+        lines = [
+            Line(
+                "" if by is None else f"{by.name}={shown_value(own.group)}",
+                own.steps,
+                own.moments.mean.tolist(),
+                own.moments.error.tolist(),
+            )
+            for own in logged[:COLOURS]
+        ]
+        if lines:
+            chart = line_chart(lines, "step", key, band=True, size=(720.0, 300.0))
+            found.append(Drawn(key, chart))
     return found
 
 

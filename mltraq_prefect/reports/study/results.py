@@ -87,6 +87,20 @@ class Grouped:
     total: int
 
 
+class Curve(NamedTuple):
+    """What the runs of a group have logged of a key.
+
+    Attributes:
+        group: Value of the column that makes the groups; None if there is none.
+        steps: Steps, or where bins of them begin, in order.
+        moments: The values that were logged there: shape (steps,).
+    """
+
+    group: Any
+    steps: Sequence[int]
+    moments: Moments
+
+
 class Failure(NamedTuple):
     """A failed run.
 
@@ -167,6 +181,14 @@ class Results(Protocol):
         most: int = 50,
     ) -> tuple[pd.DataFrame, int]:
         """Return some runs in an order, and the number of all that meet the conditions."""
+        ...
+
+    def logged(self) -> Sequence[str]:
+        """Return the keys of the series whose values are numbers."""
+        ...
+
+    def curves(self, key: str, by: Column | None, most: int) -> Sequence[Curve]:
+        """Return means of what was logged, by step, in about `most` steps at most."""
         ...
 
     def failures(self, most: int) -> Sequence[Failure]:

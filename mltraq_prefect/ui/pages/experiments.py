@@ -22,7 +22,7 @@ ON_A_PAGE = 50
 POINTS = 60
 """The largest number of runs in a sparkline."""
 
-STATES = ("completed", "failed", "pending")
+STATES = ("completed", "stopped", "failed", "pending")
 
 
 def page(store: Store, request: Request) -> str:
@@ -54,7 +54,7 @@ def _page_number(query: Mapping[str, Sequence[str]]) -> int:
 
 
 def _row(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
-    counts = {state: row[state] for state in STATES if row[state]}
+    counts = {state: row[state] for state in STATES if row.get(state)}
     metric, line = _metric(store, row["name"])
     return {**row, "bar": state_bar(counts, 120.0), "metric": metric, "line": line}
 
