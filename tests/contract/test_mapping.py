@@ -29,7 +29,7 @@ def test_types_of_columns():
 
 def test_tables(store):
     for table, *_ in rows("Tables"):
-        if not table.startswith("e_"):
+        if "<" not in table:
             store.query(f"SELECT * FROM {table}")
 
 
@@ -67,3 +67,11 @@ def test_json_functions(store):
     assert int(score) == 1
     statement = PAGE.split("```sql\n")[1].split("```")[0]
     assert store.query(statement)[1][0][1] == 0.5
+
+
+def test_runs_of_two_experiments_meet_by_their_params(store):
+    for name, numbers in (("coin_toss", (1, 2)), ("again", (2, 3))):
+        runs = [make_run(n, {"N": n, "rate": n / 4}) for n in numbers]
+        store.write(make_record(name, runs=runs), "fail")
+    statement = PAGE.partition("## Params")[2].split("```sql\n")[1].split("```")[0]
+    assert store.query(statement)[1] == [("completed", "completed")]
