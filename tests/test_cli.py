@@ -368,7 +368,7 @@ def test_experiments_are_renamed_and_tagged(stored, capsys):
 def test_runs_are_deleted_and_pruned(stored, capsys):
     options = ("--database", stored, "delete", "one", "--where", "n > :n", "--param", "n=2")
     assert "delete 1 runs of experiment 'one'; give --yes" in error_of(capsys, *options)
-    assert "columns are id_run" in error_of(capsys, *options[:-3], "m > 3", "--yes")
+    assert "no column 'm'; known: 'id_run'" in error_of(capsys, *options[:-3], "m > 3", "--yes")
     assert out_of(capsys, *options, "--yes") == "deleted 1 runs of experiment 'one'\n"
     options = ("--database", stored, "prune", "one", "--slots", "1", "--slot", "n")
     assert "delete 1 old runs" in error_of(capsys, *options)

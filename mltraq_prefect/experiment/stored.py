@@ -90,7 +90,8 @@ class Stored:
 
         Raises:
             ExperimentNotFound: The database does not have the experiment.
-            InvalidInput: `where` is no text, or empty.
+            InvalidInput: `where` is no condition, as `Session.frame` tells; nothing was deleted.
+            FieldNotFound: `where` names no column; nothing was deleted.
             QueryFailed: The database does not understand the condition; nothing was deleted.
             StoreError: The database cannot be written; it is as it was before.
         """

@@ -7,14 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import sqlalchemy as sa
-
-from mltraq_prefect.errors import InvalidInput, QueryFailed
-from mltraq_prefect.storage import experiments_table, run_steps, views
+from mltraq_prefect.storage import experiments_table, run_steps, selections
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.sql import query
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.sql.messages import without_values
 from mltraq_prefect.storage.sql.schema import OF_RUNS, STATES
 
 CHUNK = 500
@@ -34,10 +29,7 @@ class Condition:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.where, str) or not self.where.strip():
-            raise InvalidInput(
-                f"where is {self.where!r}; give a condition in SQL, such as \"state = 'failed'\""
-            )
+        selections.check_condition(self.where)
 
 
 def chosen(
@@ -52,10 +44,12 @@ def chosen(
         most: How many are enough; all if None.
 
     Raises:
+        FieldNotFound: The view has no such column.
         QueryFailed: The database does not understand the condition.
     """
     limit = "" if most is None else f" LIMIT {most:d}"
-    rows = _selected(transaction, entry, "v.id_run", condition, limit)
+    own = condition.where, condition.params
+    rows = selections.selected(transaction, entry, "v.id_run", *own, limit)
     return [id_run for (id_run,) in rows]
 
 
@@ -63,31 +57,12 @@ def count(transaction: Transaction, entry: Entry, condition: Condition) -> int:
     """Return how many runs are meant.
 
     Raises:
+        FieldNotFound: The view has no such column.
         QueryFailed: The database does not understand the condition.
     """
-    ((number,),) = _selected(transaction, entry, "count(*)", condition, "")
+    own = condition.where, condition.params
+    ((number,),) = selections.selected(transaction, entry, "count(*)", *own)
     return int(number)
-
-
-def _selected(
-    transaction: Transaction, entry: Entry, what: str, condition: Condition, limit: str
-) -> Sequence[Sequence[Any]]:
-    dialect = transaction.dialect
-    shown = views.columns(entry, dialect)
-    view = views.selection(shown, entry.name, entry.table, dialect)
-    sql = f"SELECT {what} FROM ({view}) AS v WHERE (\n{condition.where}\n){limit}"
-    try:
-        return query.run(transaction, sql, condition.params, {}).rows
-    except (sa.exc.DBAPIError, transaction.connection.dialect.loaded_dbapi.Error) as error:
-        own = getattr(error, "orig", None) or error
-        if dialect.trouble(own) not in ("other", "moved"):
-            raise
-        message = without_values(dialect.message(own).strip().splitlines()[0], sql)
-        names = ", ".join(column.name for column in shown)
-        raise QueryFailed(
-            f"experiment {entry.name!r}: the database refused the condition: {message}; the "
-            f"columns are {names}"
-        ) from None
 
 
 def delete(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> Entry:

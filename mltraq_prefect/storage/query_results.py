@@ -16,12 +16,13 @@ from mltraq_prefect.codecs import decode, from_json
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import experiments_table, large_values, views
 from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.series_plan import SERIES
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.query import Result, as_number
 from mltraq_prefect.storage.sql.schema import TABLES
 from mltraq_prefect.storage.values.cells import natural
 from mltraq_prefect.storage.values.kinds import BOOL, DATE, DATETIME, JSON, TIME, UUID, Kind
-from mltraq_prefect.storage.values.names import table_of_view, view_name
+from mltraq_prefect.storage.values.names import runs_table_of, series_name, view_name
 
 RESTORED = (BOOL, DATE, TIME, DATETIME, UUID)
 """Kinds that some databases give as numbers or text."""
@@ -96,13 +97,19 @@ def _columns(transaction: Transaction, relation: str) -> dict[str, _Known]:
     """Return the columns of a table or view by name; none if it is not one of ours."""
     if relation in TABLES:
         return {name: _Known(name, kind) for name, kind in TABLES[relation][0].items()}
-    entry = experiments_table.find_table(transaction, table_of_view(relation))
+    entry = experiments_table.find_table(transaction, runs_table_of(relation))
     if entry is None:
         return {}
     if relation == view_name(entry.name):
         shown = () if entry.view is None else views.columns(entry, transaction.dialect)
         return {own.name: _Known(own.name, own.kind, entry) for own in shown}
-    return {
+    fixed: dict[str, _Known] = {}
+    if relation == series_name(entry.name):
+        if entry.series is None:
+            return {}
+        entry = entry.of_series()
+        fixed = {name: _Known(name, kind) for name, kind in SERIES.items()}
+    return fixed | {
         str(column.name): _Known(str(column.name), column.kind, entry)
         for column in entry.layout.values()
     }

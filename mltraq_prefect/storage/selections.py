@@ -68,7 +68,7 @@ def selection(
         InvalidInput: It is no condition, or cannot be part of a statement.
     """
     if where is not None:
-        _check_condition(where)
+        check_condition(where)
     elif params:
         raise InvalidInput("params are the values of a condition: give where, too")
     order = (order_by,) if isinstance(order_by, str) else tuple(order_by or ())
@@ -88,8 +88,12 @@ def _count(limit: Any) -> int:
     return found
 
 
-def _check_condition(where: object) -> None:
-    """Refuse what would not stay within its parentheses."""
+def check_condition(where: object) -> None:
+    """Refuse what is no condition, or would not stay within its parentheses.
+
+    Raises:
+        InvalidInput: It is such.
+    """
     if not isinstance(where, str) or not where.strip():
         raise InvalidInput(
             f"where is {where!r}; give a condition in SQL, such as \"lr < :lr AND model = 'svc'\""
@@ -127,25 +131,54 @@ def ids(transaction: Transaction, entry: Entry, chosen: Selection) -> list[str]:
         FieldNotFound: The view has no such column.
         QueryFailed: The database does not understand the condition.
     """
+    dialect = transaction.dialect
+    known = views.columns(entry, dialect)
+    order = ""
+    if chosen.is_ordered:
+        by = [_ordered(column, entry, known, dialect) for column in chosen.order_by]
+        order = f" ORDER BY {', '.join([*by, f'v.{dialect.quote(_POSITION)}'])}"
+    limit = "" if chosen.limit is None else f" LIMIT {chosen.limit:d}"
+    what = f"v.{dialect.quote('id_run')}"
+    found = selected(transaction, entry, what, chosen.where, chosen.params, order + limit)
+    return [row[0] for row in found]
+
+
+def selected(
+    transaction: Transaction,
+    entry: Entry,
+    what: str,
+    where: str | None,
+    params: Mapping[str, Any],
+    rest: str = "",
+) -> Sequence[Sequence[Any]]:
+    """Return what a statement selects of the runs of a condition.
+
+    Args:
+        transaction: Where.
+        entry: The experiment.
+        what: What is selected of the view ``v``.
+        where: A condition, see `check_condition`; all runs if None.
+        params: Values of the params in it.
+        rest: What follows in the statement.
+
+    Raises:
+        FieldNotFound: The view has no such column.
+        QueryFailed: The database does not understand the condition.
+    """
     dialect, quote = transaction.dialect, transaction.quote
     known = views.columns(entry, dialect)
     place = ViewColumn(_POSITION, "position", "run", INT, views.ORDER)
     columns = ", ".join(f"{own.sql} AS {quote(own.name)}" for own in (*known, place))
-    order = [_ordered(column, entry, known, dialect) for column in chosen.order_by]
-    where = "" if chosen.where is None else f" WHERE (\n{chosen.where}\n)"
     sql = (
-        f"SELECT v.{quote('id_run')} FROM (SELECT {columns} FROM {quote(entry.table)} AS e "
-        f"LEFT JOIN experiment_runs AS r ON r.id_experiment = :{_ID} AND r.id_run = e.id_run) "
-        f"AS v{where}"
+        f"SELECT {what} FROM (SELECT {columns} FROM {quote(entry.table)} AS e "
+        f"LEFT JOIN experiment_runs AS r ON r.id_experiment = :{_ID} AND r.id_run = e.id_run) AS v"
     )
-    if chosen.is_ordered:
-        sql += f" ORDER BY {', '.join([*order, f'v.{quote(_POSITION)}'])}"
-    if chosen.limit is not None:
-        sql += f" LIMIT {chosen.limit:d}"
-    _check_quoted(chosen.where or "", entry, known, dialect.quote_mark)
+    if where is not None:
+        _check_quoted(where, entry, known, dialect.quote_mark)
+        sql += f" WHERE (\n{where}\n)"
     try:
-        params = {**chosen.params, _ID: entry.id_experiment}
-        return [row[0] for row in query.run(transaction, sql, params, {}).rows]
+        values = {**params, _ID: entry.id_experiment}
+        return query.run(transaction, sql + rest, values, {}).rows
     except (sa.exc.DBAPIError, transaction.connection.dialect.loaded_dbapi.Error) as error:
         _refuse(transaction, getattr(error, "orig", None) or error, entry, known, sql)
         raise

@@ -42,6 +42,19 @@ def test_columns_of_experiments_are_values_under_any_name(session, experiment):
     assert found.iloc[1, [0, 1, 3, 4, 5, 6, 7]].isna().all()
 
 
+def test_columns_of_views_and_series_are_values_too(session):
+    experiment = session.add_experiment("viewed")
+    with experiment.run(flag=True, day=DAY, tree=[1]) as run:
+        run.fields.update(ok=False, large=np.arange(9000.0))
+        run.log(0, done=True)
+    experiment.persist()
+    found = session.query("SELECT flag AS x, day, ok, large, tree FROM v_viewed", decode=True)
+    assert found[["x", "day", "ok", "tree"]].values.tolist() == [[True, DAY, False, [1]]]
+    assert found["large"][0].tolist() == list(range(9000))
+    series = session.query("SELECT done, at FROM s_viewed")
+    assert series.dtypes.astype(str).tolist() == ["bool", "datetime64[us]"]
+
+
 def test_what_is_computed_is_as_the_database_gives_it(session, experiment):
     sql = "SELECT n + 0 AS ok, upper(word) AS day, CASE WHEN n = 1 THEN 1 ELSE 0 END AS ok2 "
     found = session.query(f"{sql} FROM e_kinds WHERE n = :n", {"n": 1})

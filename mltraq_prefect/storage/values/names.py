@@ -78,9 +78,9 @@ def view_name(experiment: str) -> str:
     return "v_" + table_name(experiment).removeprefix("e_")
 
 
-def table_of_view(relation: str) -> str:
-    """Return the name of the table of which a relation is the view; its own, if it is a table."""
-    return "e_" + relation.removeprefix("v_") if relation.startswith("v_") else relation
+def runs_table_of(relation: str) -> str:
+    """Return the name of the table of runs that a view or a table of series has beside it."""
+    return f"e_{relation[2:]}" if relation.startswith(("v_", "s_")) else relation
 
 
 def helper_name() -> str:

@@ -258,7 +258,7 @@ class MariaDB(Dialect):
         }
         return [
             Origin(field.org_table, field.org_name)
-            if field.org_table and field.db and (not views or field.org_table in views)
+            if field.org_table in views or (field.org_table and field.db and not views)
             else None
             for field in fields
         ]
