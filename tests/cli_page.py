@@ -24,8 +24,9 @@ is in the list of processes. Reading never makes a file.
 A terminal shows tables; a pipe gets columns of text, or JSON with `--json`, CSV with `--csv`. There
 bytes are hexadecimal digits, NaN is null, and times are UTC. The exit status is 0, or 1 after an
 error, which is one line on stderr, or 2 if the command line cannot be understood.
-`mltraq-prefect --install-completion` lets the shell complete commands and options. What destroys
-asks first; `--yes` answers, and without a terminal it is needed.
+`mltraq-prefect --install-completion` lets the shell complete commands, options and names of
+experiments of `MLTRAQ_DATABASE_URL`. What destroys asks first; `--yes`
+answers, and without a terminal it is needed.
 """
 
 

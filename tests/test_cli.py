@@ -306,6 +306,9 @@ def test_an_experiment_and_a_run_are_shown(stored, capsys):
     assert told["experiment", "runs"] == 3
     assert told["tag", "team"] == "vision"
     assert told["param", "n"] == "int, column param_n"
+    sql = "SELECT grid FROM e_one WHERE grid IS NOT NULL"
+    out = out_of(capsys, "--database", stored, "query", sql, "--decode", "--json")
+    assert json.loads(out) == [{"grid": [[0.0] * 4] * 3}]
     rows = json.loads(out_of(capsys, "--database", stored, "show", "one", run.id_run[:9], "--json"))
     told = {(row["what"], row["name"]): row["value"] for row in rows}
     assert told["run", "id_run"] == run.id_run
@@ -389,3 +392,12 @@ def test_what_is_stored_is_verified(stored, capsys):
     out_of(capsys, "--database", stored, "verify", "--repair")
     assert out_of(capsys, "--database", stored, "verify") == "no rows\n"
     assert "no experiment 'x'" in error_of(capsys, "--database", stored, "verify", "x")
+
+
+def test_a_shell_completes_names_of_experiments(stored):
+    words = {"COMP_WORDS": "mltraq-prefect show o", "COMP_CWORD": "2"}
+    environment = {**os.environ, **words, "_MLTRAQ_PREFECT_COMPLETE": "complete_bash"}
+    environment["MLTRAQ_DATABASE_URL"] = stored
+    command = [sys.executable, "-m", "mltraq_prefect"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["one"]

@@ -13,13 +13,12 @@ from mltraq_prefect.cli.commands import add
 from mltraq_prefect.cli.output import Table
 from mltraq_prefect.cli.progress import progress
 from mltraq_prefect.cli.reading import PARAMS, parsed, split
-from mltraq_prefect.cli.target import Target
+from mltraq_prefect.cli.target import NAME, Target
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
 
 if TYPE_CHECKING:
     from mltraq_prefect.session import Session
 
-NAME = Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment.")]
 
 WHERE = Annotated[
     str | None,

@@ -86,11 +86,17 @@ def _query(
         str, typer.Argument(metavar="SQL", help="A statement; :name in it stands for a param.")
     ],
     param: PARAMS = None,
+    decode: Annotated[
+        bool,
+        typer.Option(
+            "--decode", help="Print what is in arrays, frames and trees, not their bytes."
+        ),
+    ] = False,
 ) -> Table:
     """Print the rows of an SQL statement that reads."""
     params = parsed(param or ())
     with target.session() as session:
-        return of_frame(session.query(sql, params))
+        return of_frame(session.query(sql, params, decode=decode))
 
 
 def parsed(given: Sequence[str]) -> dict[str, Any]:

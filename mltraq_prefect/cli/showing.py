@@ -9,7 +9,7 @@ import typer
 
 from mltraq_prefect.cli.commands import add
 from mltraq_prefect.cli.output import Table
-from mltraq_prefect.cli.target import Target
+from mltraq_prefect.cli.target import NAME, Target
 from mltraq_prefect.errors import ExperimentNotFound, InvalidInput
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def _show(
     target: Target,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment.")],
+    name: NAME,
     run: Annotated[
         str | None,
         typer.Argument(metavar="RUN", help="Id of one of its runs, or how it begins."),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mltraq_prefect.environment import DATABASE_URL, check_variables
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.errors import InvalidInput, MltraqError
 
 if TYPE_CHECKING:
     from mltraq_prefect.session import Session
@@ -32,6 +32,21 @@ BLOCK = Annotated[
         metavar="NAME",
         help="Prefect block that holds the URL, so that no password is among the arguments.",
     ),
+]
+
+
+def names(incomplete: str) -> list[str]:
+    """Return names of experiments that begin with some letters, for the completion of a shell."""
+    try:
+        with Target().store() as store:
+            return [name for name in store.names() if name.startswith(incomplete)]
+    except MltraqError:  # a shell has no place for it
+        return []
+
+
+NAME = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="Name of the experiment.", autocompletion=names),
 ]
 
 

@@ -10,7 +10,7 @@ import typer
 from mltraq_prefect.cli.commands import add
 from mltraq_prefect.cli.output import Table
 from mltraq_prefect.cli.progress import progress
-from mltraq_prefect.cli.target import Target
+from mltraq_prefect.cli.target import Target, names
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -21,7 +21,10 @@ def add_commands(app: typer.Typer) -> None:
 def _verify(
     target: Target,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Name of an experiment; all if none.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Name of an experiment; all if none.", autocompletion=names
+        ),
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Count runs anew where counts are wrong.")
