@@ -315,9 +315,16 @@ class SQLite(Dialect):
         return [f"{type_} {name}" for type_, name in found if name != table]
 
     def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
-        """Estimate them by the cells of the first rows: dbstat would read all pages."""
+        """Estimate them by the cells of the first rows: dbstat would read all pages.
+
+        Tables without row numbers, such as those of series, are left out: nothing tells how many
+        rows they have but to count them.
+        """
         found = {}
+        sql = "SELECT 1 FROM sqlite_schema WHERE name = ? AND sql LIKE '%WITHOUT ROWID%'"
         for table in tables:
+            if connection.exec_driver_sql(sql, (table,)).first() is not None:
+                continue
             last = f"SELECT coalesce(max(rowid), 0) FROM {self.quote(table)}"
             rows: int = connection.exec_driver_sql(last).scalar_one()
             names = connection.exec_driver_sql(f"PRAGMA table_info({self.quote(table)})").all()
