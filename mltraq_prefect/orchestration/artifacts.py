@@ -13,8 +13,14 @@ from mltraq_prefect.reports import plots
 from mltraq_prefect.reports.numbers import Numbers
 from mltraq_prefect.reports.summary import main_fields, numeric_fields, summary
 
-MAX_SUMMARY_RUNS = 100_000
-"""The summary of an experiment with more runs has only counts."""
+MOST_RUNS, LEAST_RUNS, A_WRITTEN_RUN = 100_000, 2_000, 4
+"""A summary is of the last runs of an experiment: at most, at least, and for each that was written.
+
+So it costs what the write costs, and not more with each day.
+"""
+
+PICTURE_BYTES = 120_000
+"""Room for the picture in a summary."""
 
 PLOTTED_FIELDS = 3
 """Number of fields that are plotted."""
@@ -27,7 +33,7 @@ def announce(written: Persisted, read: Callable[[int], Numbers], report: Report)
 
     Args:
         written: What was committed.
-        read: Reads the numbers of the experiment, unless it has more runs than the argument.
+        read: Reads the numbers of the experiment: of so many runs at most, the last ones.
         report: Whether to make the summary, or the fields to show in it.
     """
     logger = get_run_logger()
@@ -45,12 +51,16 @@ def announce(written: Persisted, read: Callable[[int], Numbers], report: Report)
     if report is False:
         return
     try:
-        markdown = _markdown(written.experiment, read(MAX_SUMMARY_RUNS), report)
+        markdown = _markdown(written.experiment, read(_most_runs(written)), report)
         create_markdown_artifact(
             markdown, key=artifact_key(written.table), description=_description(written)
         )
     except Exception as error:
         logger.warning("no summary of experiment %r: %s", written.experiment, _line(error))
+
+
+def _most_runs(written: Persisted) -> int:
+    return min(MOST_RUNS, max(LEAST_RUNS, A_WRITTEN_RUN * written.runs))
 
 
 def artifact_key(table: str) -> str:
@@ -77,10 +87,15 @@ def _markdown(name: str, numbers: Numbers, report: Report) -> str:
 
 def _picture(numbers: Numbers, shown: Sequence[plots.Panel]) -> str:
     try:
-        svg = plots.draw(numbers, shown)
+        while True:
+            data = base64.b64encode(plots.draw(numbers, shown).encode()).decode()
+            if len(data) <= PICTURE_BYTES or len(shown) == 1:
+                break
+            shown = shown[: len(shown) // 2]
     except ImportError:
         return "No picture, as matplotlib is not installed: `pip install 'mltraq_prefect[plots]'`."
-    data = base64.b64encode(svg.encode()).decode()
+    if len(data) > PICTURE_BYTES:
+        return "No picture, as it would be too large."
     return f"![Means by params](data:image/svg+xml;base64,{data})"
 
 

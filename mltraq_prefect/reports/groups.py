@@ -115,6 +115,17 @@ def _numbers(name: str, values: pd.Series[float]) -> Axis:
     return Axis(name, "bins", centres, labels, places)
 
 
+def binned(axis: Axis) -> Axis:
+    """Return an axis of time with few levels: ranges of as many times each, by their first."""
+    count = len(axis.levels)
+    if axis.kind != "time" or count <= BINS:
+        return axis
+    bins = np.arange(count) * BINS // count
+    first = np.flatnonzero(np.diff(bins, prepend=-1)).tolist()
+    levels, labels = ([some[place] for place in first] for some in (axis.levels, axis.labels))
+    return Axis(axis.name, "time", levels, labels, bins[axis.places])
+
+
 def _times(values: Sequence[Any]) -> list[datetime.datetime] | None:
     try:
         known = {text: datetime.datetime.fromisoformat(text) for text in set(values)}

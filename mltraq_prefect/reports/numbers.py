@@ -35,7 +35,7 @@ class Numbers:
         states: Totals by state of the runs.
         params: The params of each run in order, as JSON has them.
         fields: Values of each numeric field, shape (runs,), dtype float64; NaN where there is none.
-        complete: Whether `params` and `fields` were read; they are not for too many runs.
+        complete: Whether `params` and `fields` are of all runs: of too many, only the last are.
     """
 
     table: str

@@ -15,6 +15,7 @@ from mltraq_prefect.reports.groups import (
     Floats,
     Means,
     Places,
+    binned,
     compared,
     find_axes,
     group,
@@ -56,7 +57,7 @@ class Panel:
 
 def panels(numbers: Numbers, fields: Sequence[str]) -> list[Panel]:
     """Return what is worth drawing: each field by the params, and over time if that varies."""
-    axes = find_axes(numbers.params)
+    axes = [binned(axis) for axis in find_axes(numbers.params)]
     found = []
     for key in fields:
         found += [Panel(key, x, series) for x, series in _pairs(axes)]

@@ -25,6 +25,11 @@ LEGEND = "Mean ± standard error; in brackets how many runs have a value, where 
 MAX_FIELDS = 6
 """The largest number of fields in one table."""
 
+MOST_BYTES = 200_000
+"""A summary has no more, whatever the experiment."""
+
+CUT = "Further tables are left out: ask the database."
+
 ROWS = 50
 """Groups in one table."""
 
@@ -41,9 +46,15 @@ def summary(name: str, numbers: Numbers, fields: Sequence[str], plot: str | None
     parts = [f"# {escaped(name)}", _counts(numbers)]
     if plot is not None:
         parts.append(plot)
-    parts += _tables(numbers, fields)
-    parts.append(f"The same in SQL, one row a run:\n\n```sql\n{numbers.sql}\n```")
-    return "\n\n".join(parts)
+    last = f"The same in SQL, one row a run:\n\n```sql\n{numbers.sql}\n```"
+    left = MOST_BYTES - sum(len(part.encode()) + 2 for part in (*parts, last, CUT))
+    for part in _tables(numbers, fields):
+        left -= len(part.encode()) + 2
+        if left < 0:
+            parts.append(CUT)
+            break
+        parts.append(part)
+    return "\n\n".join([*parts, last])
 
 
 def numeric_fields(numbers: Numbers, chosen: Sequence[str] | None) -> list[str]:
@@ -63,8 +74,8 @@ def _counts(numbers: Numbers) -> str:
 
 def _tables(numbers: Numbers, fields: Sequence[str]) -> Iterator[str]:
     if not numbers.complete:
-        yield f"Means are left out, as there are {numbers.run_count:,} runs: ask the database."
-        return
+        shown = f"are of the last {len(numbers.params):,}" if numbers.params else "are left out"
+        yield f"Means {shown}, as there are {numbers.run_count:,} runs: ask the database for all."
     if not fields or not numbers.params:
         return
     axes = compared(find_axes(numbers.params))
@@ -75,7 +86,8 @@ def _tables(numbers: Numbers, fields: Sequence[str]) -> Iterator[str]:
             part = {key: found[key] for key in fields[start : start + MAX_FIELDS]}
             yield _table(groups, part)
         if len(groups.sizes) > ROWS:
-            yield f"The first {ROWS} of {len(groups.sizes):,} groups."
+            which = "last" if _is_of_time(groups) else "first"
+            yield f"The {which} {ROWS} of {len(groups.sizes):,} groups."
 
 
 def _heading(axes: Sequence[Axis]) -> str:
@@ -87,11 +99,18 @@ def _table(groups: Groups, fields: Mapping[str, Means]) -> str:
     head = [*names, "runs", *map(code, fields)]
     rules = ["---"] * len(names) + ["---:"] * (1 + len(fields))
     rows = [head, rules]
-    for group in range(min(len(groups.sizes), ROWS)):
+    count = len(groups.sizes)
+    shown = range(count)[-ROWS:] if _is_of_time(groups) else range(count)[:ROWS]
+    for group in shown:
         size = int(groups.sizes[group])
         cells = [_cell(found, group, size) for found in fields.values()]
         rows.append([*map(escaped, groups.labels(group)), f"{size:,}", *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _is_of_time(groups: Groups) -> bool:
+    """Return whether groups follow each other in time: the last of them matter most."""
+    return bool(groups.axes) and groups.axes[0].kind == "time"
 
 
 def _cell(found: Means, group: int, size: int) -> str:
@@ -113,7 +132,9 @@ def measured(mean: float, error: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration for a person."""
+    """Return a duration for a person; NaN is one that is not known."""
+    if math.isnan(seconds):
+        return "-"
     if seconds < 1:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 120:

@@ -26,20 +26,22 @@ def read_numbers(transaction: Transaction, name: str, most_runs: int) -> Callabl
     """
     entry = reader.stored_entry(transaction, name)
     keys = [key for key, column in entry.layout.items() if column.kind.is_numeric and column.name]
-    states = states_of(transaction, entry)
+    is_complete = entry.run_count <= most_runs
+    states = states_of(transaction, entry) if is_complete else _counted(entry)
     sql = _statement(transaction, entry, keys[:SHOWN_COLUMNS])
-    if entry.run_count > most_runs:
-        return lambda: Numbers(entry.table, sql, states, complete=False)
     names = ("position", "id_run", "params")
-    ledger = tables.ledger(transaction, entry, names)
-    cells = tables.cells(transaction, entry, keys)
+    last = None if is_complete else _last(transaction, entry, most_runs)
+    ledger = tables.ledger(transaction, entry, names, last)
+    cells = tables.cells(transaction, entry, keys, last)
 
     def made() -> Numbers:
         positions, ids, texts = ledger()
         order = np.argsort(positions).tolist()
+        if last is not None:  # others may be among them
+            order = order[-len(last) :]
         params = parse_params([texts[index] for index in order])
         fields = _fields(entry, [ids[index] for index in order], *cells())
-        return Numbers(entry.table, sql, states, params, fields)
+        return Numbers(entry.table, sql, states, params, fields, is_complete)
 
     return made
 
@@ -54,6 +56,22 @@ def _fields(
     if absent := [ids[index] for index in np.flatnonzero(indexes < 0).tolist()]:
         raise tables.missing(entry, absent)
     return {key: _floats(entry, key, column)[indexes] for key, column in cells.items()}
+
+
+def _last(transaction: Transaction, entry: Entry, count: int) -> list[str]:
+    """Return the last runs of an experiment."""
+    sql = (
+        "SELECT id_run FROM experiment_runs WHERE id_experiment = ? "
+        f"ORDER BY position DESC LIMIT {count:d}"
+    )
+    return [id_run for (id_run,) in transaction.rows(sql, (entry.id_experiment,))]
+
+
+def _counted(entry: Entry) -> dict[str, StateTotal]:
+    """Return how many runs are in each state, as the experiment counts them."""
+    unknown = float("nan")
+    counts = {state: count for state, count in entry.states.items() if count}
+    return {state: StateTotal(count, unknown, unknown) for state, count in counts.items()}
 
 
 def states_of(transaction: Transaction, entry: Entry) -> dict[str, StateTotal]:

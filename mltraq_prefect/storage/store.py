@@ -261,7 +261,7 @@ class Store(Upkeep):
 
         Args:
             name: Its name.
-            most_runs: If it has more runs than this, only their states are counted.
+            most_runs: If it has more runs than this, those of the last ones are read.
 
         Raises:
             ExperimentNotFound: There is none of this name.

@@ -137,6 +137,21 @@ def test_too_many_runs_have_counts_only():
     assert "ask the database" in text
 
 
+def test_a_summary_is_bounded_whatever_the_experiment():
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    params = [{"slot": str(begin + timedelta(hours=hour))} for hour in range(3_000)]
+    fields = {f"{'long name ' * 12} {place}": range(3_000) for place in range(300)}
+    found = numbers(params, **fields)
+    text = summary("x", found, list(fields), None)
+    assert len(text.encode()) < 200_000
+    assert "Further tables are left out" in text
+    few = summary("x", found, list(fields)[:2], None)
+    assert "The last 50 of 3,000 groups." in few
+    assert str(begin + timedelta(hours=2_999))[:16] in few
+    svg = plots.draw(found, plots.panels(found, list(fields)[:2]))
+    assert len(svg) < 90_000
+
+
 def test_hostile_names_do_not_break_the_tables():
     name = "a|b`c<script>_*[x](y)\n#"
     assert escaped(name) == "a\\|b\\`c&lt;script>\\_\\*\\[x\\](y) \\#"
