@@ -16,6 +16,7 @@ from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.columns import Constant
 from mltraq_prefect.storage.values.kinds import BINARY, INT, KEY, TEXT, Kind
+from mltraq_prefect.storage.values.layout import Layout
 
 PARTS: dict[str, Kind] = {
     "id_experiment": KEY,
@@ -26,6 +27,12 @@ PARTS: dict[str, Kind] = {
     "residual": BINARY,
 }
 PARTS_KEY = ("id_experiment", "id_run", "first_seq")
+
+ROW_BYTES = 90
+"""About what a row takes beside the cells of its keys: most is the id of the run."""
+
+CELL_BYTES = 9
+"""About what the cell of a key takes: most are numbers."""
 
 CHUNK = 500
 """Runs that one statement looks up."""
@@ -113,6 +120,21 @@ def read(
         ):
             found.setdefault(id_run, []).append(Part(*part))
     return found
+
+
+def estimated_size(transaction: Transaction, id_experiment: str, layout: Layout | None) -> int:
+    """Return about how many bytes the rows of an experiment take; none of them is read.
+
+    Args:
+        transaction: Where.
+        id_experiment: The experiment.
+        layout: The columns of keys; None if it has no series.
+    """
+    if layout is None:
+        return 0
+    sql = "SELECT sum(next_seq - first_seq) FROM experiment_series WHERE id_experiment = ?"
+    ((rows,),) = transaction.rows(sql, (id_experiment,))
+    return int(rows or 0) * (ROW_BYTES + CELL_BYTES * len(layout))
 
 
 def _conditions(ids: Sequence[str] | None) -> Iterator[tuple[str, Sequence[str]]]:

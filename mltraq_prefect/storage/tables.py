@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage import large_values
+from mltraq_prefect.storage import large_values, series_parts
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER_COLUMNS, kept
 from mltraq_prefect.storage.pending import Condition
@@ -207,11 +207,10 @@ def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
     Their rows in the ledger are not counted. Without those that the database does not tell.
     """
     names = [entry.table for entry in entries]
-    series = [entry.series_table for entry in entries if entry.series is not None]
-    known = transaction.dialect.sizes(transaction.connection, names + series)
+    known = transaction.dialect.sizes(transaction.connection, names)
     return {
         entry.id_experiment: known[entry.table]
-        + known.get(entry.series_table, 0)
+        + series_parts.estimated_size(transaction, entry.id_experiment, entry.series)
         + large_values.size(transaction, entry.id_experiment, entry.run_count)
         for entry in entries
         if entry.table in known
