@@ -25,6 +25,10 @@ Mode = Literal["min", "max"]
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
+MONITORED = ("cpu_percent", "rss_bytes", "gpu_percent", "gpu_memory_bytes")
+"""Keys of what ``execute(monitor=True)`` logs, which is no reason to stop a run."""
+
+
 class StopRun(Exception):
     """Ends a run cleanly: it keeps its fields, and counts as done.
 
@@ -86,6 +90,8 @@ class Curve:
         if not rows.first:
             self._columns, self._bests, self.rows = {}, {}, 0
         for key, column in rows.columns.items():
+            if key in MONITORED:
+                continue
             found = [(i, v) for i, v in enumerate(column, rows.first) if _is_number(v)]
             if found:
                 values, numbers = self._columns.setdefault(key, ([], []))

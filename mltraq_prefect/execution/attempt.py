@@ -6,7 +6,7 @@ import inspect
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from mltraq_prefect.errors import InvalidStep, MltraqError
 from mltraq_prefect.execution.costs import Meter, worker_name
 from mltraq_prefect.execution.frozen_values import FrozenValues, freeze, freeze_pickled, thaw
 from mltraq_prefect.execution.judge import Attempted
+from mltraq_prefect.execution.monitor import monitored
 from mltraq_prefect.execution.process_state import in_own_context
 from mltraq_prefect.execution.row_buffer import RowBuffer, RowChannel
 from mltraq_prefect.execution.serialization import Freeze, FrozenRun, UnreadableRun, unpicklable
@@ -91,7 +92,8 @@ def attempt(
     rows = RowBuffer(Attempted(before.id_run, step.name, attempts), channel)
     meter = Meter(is_own_process=isolation.is_own_process, is_alone=isolation.is_alone)
     try:
-        result = _attempt(step, before, kwargs, isolation, rows)
+        with monitored(rows.note) if channel.monitors else nullcontext():
+            result = _attempt(step, before, kwargs, isolation, rows)
     finally:
         rows.close(is_retry=attempts > 1)
     entry.spend(step.name, worker_name(), **meter.facts())

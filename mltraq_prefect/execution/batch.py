@@ -210,6 +210,7 @@ def execute_in_thread(
     kwargs: FrozenValues,
     deliver: DeliverRows | None,
     verdicts: SharedVerdicts | None,
+    monitors: bool,
     chunk: Chunk,
 ) -> Iterator[Outcome]:
     """Execute a step on runs in this thread, without seeding the global generators.
@@ -219,6 +220,7 @@ def execute_in_thread(
         kwargs: Kwargs of the execution.
         deliver: Takes the rows that the step logs, as they come; None leaves them to the outcome.
         verdicts: Decisions on whether runs are stopped; None if nobody decides.
+        monitors: Whether what the step uses is logged, too.
         chunk: The runs.
     """
     rows: list[LoggedRows] = []
@@ -231,7 +233,8 @@ def execute_in_thread(
             deliver([own], reply)
 
     for frozen in chunk:
-        outcome = outcome_of([attempt(step, frozen, kwargs, THREAD, RowChannel(take, verdicts))])
+        channel = RowChannel(take, verdicts, monitors)
+        outcome = outcome_of([attempt(step, frozen, kwargs, THREAD, channel)])
         outcome.rows, rows = rows, []
         yield outcome
 

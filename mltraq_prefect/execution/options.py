@@ -12,6 +12,7 @@ import reprlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from mltraq_prefect.errors import InvalidInput
@@ -50,6 +51,7 @@ class ExecutionOptions:
         rerun: Whether stored runs that have completed the steps are executed again.
         stop: Rules any of which may stop a run early.
         synchronous: Whether steps wait for the decision on each row that they log.
+        monitor: Whether the use of CPU, memory and GPU is logged.
         inside_task: Whether `execute` was called in a task, where steps run in this process.
 
     Raises:
@@ -72,6 +74,7 @@ class ExecutionOptions:
     inside_task: bool = False
     stop: Rule | Sequence[Rule] | None = ()  # rules are kept as a tuple
     synchronous: bool = False
+    monitor: bool = False
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -85,6 +88,8 @@ class ExecutionOptions:
             raise InvalidInput(
                 "synchronous=True is about early stops: give stop=..., or leave it out"
             )
+        if self.monitor:
+            self._check_monitor()
         if self.has_workers and self.backend is None and not has_processes():
             object.__setattr__(self, "backend", "threads")
             warn_of_threads()
@@ -115,6 +120,17 @@ class ExecutionOptions:
         """Whether steps run in worker processes of this machine, by the options alone."""
         is_own = self.task_runner is None and self.backend in (None, "prefect")
         return not self.is_serial and (is_own or self.backend == "processes")
+
+    def _check_monitor(self) -> None:
+        if self.synchronous:
+            raise InvalidInput(
+                "monitor=True and synchronous=True exclude each other: what is monitored comes "
+                "with time, and decisions on rows then depend on it"
+            )
+        if find_spec("psutil") is None:
+            raise InvalidInput(
+                "monitor=True needs the package psutil; install mltraq-prefect[monitor]"
+            )
 
     def _refuse_what_needs_workers(self) -> None:
         honoured = {
@@ -300,4 +316,5 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "rerun": _check_flag,
     "stop": _check_stop,
     "synchronous": _check_flag,
+    "monitor": _check_flag,
 }

@@ -48,10 +48,12 @@ class RowChannel(NamedTuple):
     Attributes:
         hand_over: Takes rows.
         verdicts: Decisions on whether attempts are stopped; None if nobody decides.
+        monitors: Whether what the step uses is logged, too.
     """
 
     hand_over: HandOver
     verdicts: Verdicts | None = None
+    monitors: bool = False
 
 
 class RowBuffer:
@@ -84,6 +86,18 @@ class RowBuffer:
         Raises:
             InvalidInput: It cannot be stored, or the attempt is over.
         """
+        total = self._taken_in(step, values)
+        verdicts = self._channel.verdicts
+        if verdicts is not None and verdicts.stops(self._attempt, total):
+            raise StopRun("what the run has logged is a reason to stop it")
+
+    def note(self, values: dict[str, Any]) -> None:
+        """Take a row that is not the step's own, and no reason to stop it."""
+        with suppress(InvalidInput):  # the step has ended
+            self._taken_in(None, values)
+
+    def _taken_in(self, step: int | None, values: dict[str, Any]) -> int:
+        """Take a row, and return how many there have been."""
         if step is not None:
             step = as_step(step)
         for key, value in values.items():
@@ -100,8 +114,7 @@ class RowBuffer:
             self.flush()
         elif count == 1:
             _flusher.flush_soon(self)
-        if verdicts is not None and verdicts.stops(self._attempt, total):
-            raise StopRun("what the run has logged is a reason to stop it")
+        return total
 
     def _check_open(self) -> None:
         if not self._is_open or os.getpid() != self._pid:

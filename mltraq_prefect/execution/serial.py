@@ -84,7 +84,8 @@ def execute_serially(
 def _channel(collector: Collector, judge: Judge | None, options: ExecutionOptions) -> RowChannel:
     """Return what takes rows, in the thread of a step and in that which flushes them."""
     if judge is None:
-        return RowChannel(lambda rows, goes_on: collector.log([rows], soon=goes_on))
+        take = lambda rows, goes_on: collector.log([rows], soon=goes_on)  # noqa: E731
+        return RowChannel(take, monitors=options.monitor)
     verdicts, lock = SharedVerdicts(are_awaited=options.synchronous), threading.Lock()
 
     def hand_over(rows: LoggedRows, goes_on: bool) -> None:
@@ -92,7 +93,7 @@ def _channel(collector: Collector, judge: Judge | None, options: ExecutionOption
         with lock:
             judge.take([rows], verdicts.note)
 
-    return RowChannel(hand_over, verdicts)
+    return RowChannel(hand_over, verdicts, options.monitor)
 
 
 def _attempt_with_retries(

@@ -228,6 +228,7 @@ class Experiment(Stored):
         rerun: bool = False,
         stop: Rule | Sequence[Rule] | None = None,
         synchronous: bool = False,
+        monitor: bool = False,
     ) -> Experiment:
         """Execute steps, as task runs if a flow or server is there; return the experiment.
 
@@ -251,6 +252,7 @@ class Experiment(Stored):
             rerun: Whether to execute stored runs again that have completed equal steps.
             stop: A rule, or several, that stop runs early by what they log; see docs/series.md.
             synchronous: Whether steps wait for such decisions, so that timing does not matter.
+            monitor: Whether rows of the series tell what runs use of CPU, memory and GPU.
 
         Raises:
             InvalidInput: An option or a step cannot be used; nothing was changed.
@@ -262,7 +264,7 @@ class Experiment(Stored):
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
             retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
-            inside_task(), stop, synchronous,
+            inside_task(), stop, synchronous, monitor,
         )  # fmt: skip
         return self._executed(steps, options)
 

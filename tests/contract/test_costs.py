@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import time
 
 import pytest
 
 import mltraq_prefect as mltraq
+from mltraq_prefect.execution import monitor
 from mltraq_prefect.storage import Store
 from tests.contract.assets import FOLDER
 from tests.contract.records import make_record, make_run
@@ -59,3 +61,34 @@ def test_a_database_of_the_format_before_gets_costs(tmp_path):
     store.write(make_record(runs=[new]), "merge")
     found = store.read("coin toss").runs[-1].ledger
     assert (found.cpu_s, found.peak_rss_bytes, found.worker) == (1.5, 2**40, "host:1")
+
+
+def watch(run):
+    run.log(loss=1.0)
+    time.sleep(monitor.SAMPLE_SECONDS * 1.5)
+
+
+def test_what_runs_use_is_monitored(session_of_backend):
+    session, backend = session_of_backend
+    experiment = session.add_experiment("x").add_runs(n=[1])
+    rule = mltraq.stop.bound(above=2)
+    experiment.execute(watch, backend=backend, monitor=True, stop=rule).persist()
+    run = session.load("x").runs.first()
+    assert run.ledger.state == "completed"
+    assert run.series["rss_bytes"].dropna().min() > MIB
+    assert run.series["cpu_percent"].dropna().min() >= 0
+    assert run.series["loss"].dropna().tolist() == [1.0]
+    assert len(run.series) == 3
+
+
+@pytest.fixture(params=["local", "threads", "processes"])
+def session_of_backend(request):
+    with mltraq.create_session("sqlite://") as session:
+        yield session, request.param
+
+
+def test_decisions_that_do_not_depend_on_timing_and_monitoring_exclude_each_other():
+    with mltraq.create_session("sqlite://") as session:
+        experiment = session.add_experiment("x").add_runs(n=[1])
+        with pytest.raises(mltraq.InvalidInput, match="monitor=True and synchronous=True"):
+            experiment.execute(work, monitor=True, synchronous=True, stop=mltraq.stop.median())

@@ -136,7 +136,8 @@ def _in_threads(
     if executor.is_local:
         warn = partial(executor.logger.warning, "%s")
         stack.enter_context(ProgramState(steps, kwargs, is_alone=False, warn=warn))
-    return [partial(execute_in_thread, step, kwargs, deliver, verdicts) for step in steps]
+    more = deliver, verdicts, options.monitor
+    return [partial(execute_in_thread, step, kwargs, *more) for step in steps]
 
 
 def _in_processes(
@@ -157,7 +158,8 @@ def _in_processes(
 def _job(step: Step, inputs: Inputs, options: ExecutionOptions) -> Job:
     level = min(logging.INFO, logging.getLogger().level or logging.INFO)
     awaited = options.synchronous if options.stop else None
-    return make_job(step, inputs, level, options.timeout_seconds, awaited)
+    job = make_job(step, inputs, level, options.timeout_seconds)
+    return job._replace(awaits=awaited, monitors=options.monitor)
 
 
 def _batches(runs: Sequence[Run], sizer: BatchSizer, *, pickled: bool) -> Iterator[Batch]:

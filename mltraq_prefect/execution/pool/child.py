@@ -51,6 +51,7 @@ class Job(NamedTuple):
         inherited: Settings that the worker gets from the main program.
         reads: What the step reads from modules.
         awaits: Whether the step waits for decisions on its rows; None if there are none.
+        monitors: Whether what the step uses is logged, too.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Job(NamedTuple):
     inherited: Inherited
     reads: ModuleReads
     awaits: bool | None = None
+    monitors: bool = False
 
 
 PreparedJob = tuple[Job, Callable[[], Step], FrozenValues, ModuleState]
@@ -177,7 +179,7 @@ def serve(channel: Connection, recorder: Recorder) -> None:
                 verdicts = None
                 if awaits is not None:
                     verdicts = ReceivedVerdicts(channel, are_awaited=awaits)
-                rows = RowChannel(outbox.hand_over, verdicts)
+                rows = RowChannel(outbox.hand_over, verdicts, jobs[job][0].monitors)
                 _execute(outbox, rows, recorder, jobs[job], chunk)
         except (Exception, SystemExit):
             message = refusal()

@@ -56,7 +56,6 @@ def make_job(
     kwargs: Mapping[str, Any] | Inputs,
     level: int,
     timeout_seconds: float | None,
-    awaits: bool | None = None,
 ) -> Job:
     """Pickle a step for workers.
 
@@ -65,7 +64,6 @@ def make_job(
         kwargs: Kwargs of the execution, perhaps pickled for several jobs.
         level: Log records below this level are not collected.
         timeout_seconds: Limit for one run, in seconds, or None.
-        awaits: Whether the step waits for decisions on its rows; None if there are none.
 
     Raises:
         InvalidInput: The step or the kwargs cannot be pickled.
@@ -75,9 +73,7 @@ def make_job(
     try:
         pickled = Pickled(dumps(step, buffers), [bytes(buffer.raw()) for buffer in buffers])
         inherited = to_inherit()
-        return Job(
-            new_key(), pickled, inputs, level, timeout_seconds, inherited, step.reads, awaits
-        )
+        return Job(new_key(), pickled, inputs, level, timeout_seconds, inherited, step.reads)
     except Exception as error:
         raise InvalidInput(
             f"step {step.name!r} cannot be sent to a worker process ({error}); "
