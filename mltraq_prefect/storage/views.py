@@ -72,7 +72,8 @@ class ViewColumn:
 def columns(entry: Viewed, dialect: Dialect) -> list[ViewColumn]:
     """Return the columns of the view of an experiment, in their order.
 
-    Fields that have no column in the table of runs are not among them. A param whose name a field
+    Fields that have no column in the table of runs are not among them, nor those for which a view
+    has no room, which has as many columns as a table. A param whose name a field
     has is called ``param_<key>``; what a param or field has the name of, ``run_<column>``.
     """
     fields = {key: column for key, column in entry.layout.items() if column.name is not None}
@@ -85,6 +86,7 @@ def columns(entry: Viewed, dialect: Dialect) -> list[ViewColumn]:
     for key, column in fields.items():
         name = str(column.name)
         found.append(ViewColumn(name, key, "field", column.kind, f"e.{dialect.quote(name)}"))
+    found = found[: dialect.max_columns - len(LEDGER_SHOWN)]
     for own in LEDGER_SHOWN:
         name, sql = _named(own, taken, "run_"), f"r.{dialect.quote(own)}"
         found.append(ViewColumn(name, own, "ledger", LEDGER[own], sql))

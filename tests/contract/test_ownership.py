@@ -453,7 +453,9 @@ def test_no_name_of_ours_is_that_of_a_table(name, other, suffix):
 
     mine, theirs = names.table_name(name), names.table_name(other + suffix)
     assert (mine == theirs) == (name == other + suffix)
-    beside = {names.key_name(mine), names.helper_name(), *TABLES}
+    view = names.view_name(name)
+    assert (view == names.view_name(other + suffix)) == (name == other + suffix)
+    beside = {names.key_name(mine), names.helper_name(), view, *TABLES}
     assert theirs not in beside
     assert names.key_name(mine) not in {names.helper_name(), *TABLES}
     assert names.column_name(name + suffix, {"id_run"}).lower() != "id_run"

@@ -175,6 +175,17 @@ def test_query_restores_what_is_selected_from_it(shared_url):
         assert big.tolist() == [*range(5000)]
 
 
+def test_more_columns_than_a_view_can_have(store):
+    params = {f"p{number}": number for number in range(1000)}
+    fields = {f"f{number}": True for number in range(1000)}
+    store.write(make_record(runs=[make_run(0, params, **fields)]), "fail")
+    names, [row] = shown(store)
+    most = store._database.dialect.max_columns
+    placed = sum(column.name is not None for column in entry_of(store).layout.values())
+    assert 1 + len(names) == min(most, 1 + 1000 + placed + 4)
+    assert (row[999], names[-1]) == (999, "error")
+
+
 # -- kept right ------------------------------------------------------------------------------------
 
 
@@ -254,6 +265,29 @@ def test_databases_of_older_formats_get_them(shared_url, tmp_path, caplog):
         connection.exec_driver_sql("DROP VIEW v_sales")
     store.write(make_record("sales", runs=[make_run(2, {"x": 3})]), "merge")
     assert [row[0] for row in shown(store, "sales")[1]] == [1, 2, 3]
+    store.close()
+
+
+@pytest.mark.parametrize("shared_url", ["postgresql"], indirect=True)
+def test_a_view_that_keeps_a_database_from_being_migrated_is_named(shared_url):
+    store = Store(shared_url)
+    for name in ("coin toss", "sales"):
+        store.write(make_record(name, runs=[make_run(0, {"x": 1})]), "fail")
+    store.close()
+    engine = sa.create_engine(shared_url, poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        for sql in (
+            *_to_format_2("postgresql"),
+            "CREATE VIEW best AS SELECT params FROM experiment_runs",
+        ):
+            connection.exec_driver_sql(sql)
+    store = Store(shared_url)
+    with pytest.raises(mltraq.StoreError, match=r"not brought to format 3, .* view .*best depends"):
+        store.check()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP VIEW best")
+    store.check()
+    assert shown(store)[1][0][0] == 1
     store.close()
 
 

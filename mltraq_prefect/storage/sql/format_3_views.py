@@ -44,8 +44,9 @@ def _refuse_dependents(transaction: Transaction, table: str, column: str) -> Non
     found = {own.what: None for own in transaction.dependents(table) if own.column == column}
     if found:
         raise StoreError(
-            f"the column {column} of {table} gets another type, and {', '.join(found)} depends on "
-            "it; drop that first, and make it again afterwards"
+            f"the database is not brought to format 3, in which the column {column} of {table} has "
+            f"another type: {', '.join(found)} depends on it; drop that first, and make it again "
+            "afterwards"
         )
 
 
