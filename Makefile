@@ -92,7 +92,7 @@ soak: .venv/test
 .venv-peers/bin/python:
 	@echo "Installing what is measured beside us into .venv-peers ..."
 	@$(PYTHON) -m venv .venv-peers
-	@$@ -m pip install --quiet --quiet --disable-pip-version-check mltraq==0.1.165 mlflow joblib
+	@$@ -m pip install --quiet --quiet --disable-pip-version-check mltraq==0.1.165 mlflow joblib optuna aim trackio
 
 bench: .venv/test .venv-peers/bin/python
 	@MLTRAQ_PEERS_PYTHON=.venv-peers/bin/python $(BIN)/python -m benchmarks $(filter $(BENCHMARKS),$(MAKECMDGOALS))
