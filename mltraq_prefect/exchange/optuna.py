@@ -24,7 +24,7 @@ from mltraq_prefect.model.run import Run
 
 NAME = "Optuna"
 
-_STATES: dict[str, State] = {"COMPLETE": "completed", "PRUNED": "completed", "FAIL": "failed"}
+_STATES: dict[str, State] = {"COMPLETE": "completed", "PRUNED": "stopped", "FAIL": "failed"}
 _SPECIAL = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 _TRIAL = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
 _INTEGERS = ("IntDistribution", "IntUniformDistribution", "IntLogUniformDistribution")

@@ -120,7 +120,7 @@ def test_optuna(session, optuna):
     assert experiment.fields["user_attrs.team"] == "vision"
     runs = list(experiment.runs.values())
     assert [run.ledger.state for run in runs] == [
-        *("completed", "completed", "failed"),
+        *("completed", "stopped", "failed"),
         *("completed", "completed", "pending"),
     ]
     assert [run.fields.number for run in runs] == [0, 1, 2, 3, 4, 5]
