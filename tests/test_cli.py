@@ -176,7 +176,7 @@ def in_terminal(command, environment):
         except OSError:  # the program has ended
             break
         text += part
-        if part.endswith(b"[y/N]: "):
+        if text.endswith(b"[y/N]: "):
             os.write(ours, b"n\n")
     os.close(ours)
     return done.wait(), text.decode()
