@@ -124,6 +124,10 @@ def test_a_leaderboard_leads_to_its_runs_and_these_to_a_run(client):
     (address,) = links_of(failed, "/run/")[:1]
     assert len(links_of(failed, "/run/")) == 2
     run = page_of(client, address)
+    (good,) = links_of(page_of(client, f"{link}&column=seed&operator=is&value=1&f=C:is:1"), "/run/")
+    completed = page_of(client, good)
+    assert "Series" in completed.text
+    assert "logged" in completed.text
     for text in ("ValueError", "dataset", "iris", "failed", "train", "Steps", HOSTILE):
         assert text in run.text
 

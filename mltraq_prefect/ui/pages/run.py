@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pandas.api.types import is_numeric_dtype
+
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound
+from mltraq_prefect.reports.figures.charts import Line, line_chart
 from mltraq_prefect.reports.html.render import render
 from mltraq_prefect.reports.html.values import kind_of, value_html
 from mltraq_prefect.ui.links import Links
@@ -16,6 +20,10 @@ if TYPE_CHECKING:
 
     from mltraq_prefect.model.run import Run
     from mltraq_prefect.storage import Store
+
+
+MOST_SERIES = 12
+MOST_POINTS = 500
 
 
 class Shown(NamedTuple):
@@ -45,6 +53,7 @@ def page(store: Store, request: Request) -> str:
         "run": run,
         "params": [_shown(key, value) for key, value in run.params.items()],
         "fields": [own for own in fields if own is not None],
+        "series": _series(run),
         "entry": run.ledger,
         "steps": run.ledger.executions,
         "pages": run_pages(run.ledger),
@@ -53,6 +62,25 @@ def page(store: Store, request: Request) -> str:
     return render(
         "run.html", title=f"{name}: {run.describe()}", refresh=None, links=links, **context
     )
+
+
+def _series(run: Run) -> list[tuple[str, str]]:
+    """Return what the run has logged: each key of numbers with its curve."""
+    try:
+        frame = run.series
+    except CorruptData as error:
+        return [(f"corrupt: {error.reason}", "")]
+    found = []
+    for key in [own for own in frame.columns if own not in ("seq", "step", "at")][:MOST_SERIES]:
+        known = frame[frame[key].notna()]
+        if not len(known) or not is_numeric_dtype(known[key].infer_objects()):
+            continue
+        known = known.iloc[:: -(-len(known) // MOST_POINTS)]
+        steps = known["step"].where(known["step"].notna(), known["seq"]).astype(float).tolist()
+        values = known[key].astype(float).tolist()
+        line = Line("", steps, values, [math.nan] * len(values))
+        found.append((key, line_chart([line], "step", key, size=(460.0, 220.0))))
+    return found
 
 
 def _read(store: Store, name: str, id_run: str, columns: list[str]) -> tuple[Run]:
