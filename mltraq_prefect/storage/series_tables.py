@@ -158,13 +158,13 @@ def read_named(
     Args:
         transaction: Where to read.
         name: Its name.
-        id_experiment: Its id, if another one of this name is not meant.
+        id_experiment: Its id, if that is known: its name may be another one now.
         ids: The runs.
     """
-    entry = experiments_table.find(transaction, name)
-    if entry is None or id_experiment not in (None, entry.id_experiment):
-        return dict
-    return read(transaction, entry, ids)
+    sql = "SELECT name FROM experiments WHERE id_experiment = ?"
+    known = [(name,)] if id_experiment is None else transaction.rows(sql, (id_experiment,))
+    entry = experiments_table.find(transaction, known[0][0]) if known else None
+    return dict if entry is None else read(transaction, entry, ids)
 
 
 def read(

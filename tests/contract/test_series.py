@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.values.names import series_name
 from tests.contract.integrity import assert_sound
 from tests.values import assert_identical
 
@@ -101,6 +102,7 @@ def test_series_go_with_their_experiment_in_each_mode(shared_url, tmp_path):
         assert found["seq"].tolist() == [3, 4]
         assert_identical(expected, found, "series")
         _assert_carried(session, found, tmp_path)
+        _assert_organised(session)
         # another layout takes the place of this one, and none at last
         other = session.add_experiment("x").add_runs(x=[1])
         other.execute(steps=log_some, kwargs={"loss": "text"}, backend="local").persist("replace")
@@ -113,6 +115,20 @@ def test_series_go_with_their_experiment_in_each_mode(shared_url, tmp_path):
         session.load("x").delete()
         assert session.query("SELECT * FROM experiment_series").empty
     assert_sound(shared_url)
+
+
+def _assert_organised(session):
+    """Rename an experiment and delete a run of it: its series follow, also where it is loaded."""
+    experiment = session.add_experiment("first name").add_runs(x=[1, 2])
+    experiment.execute(steps=log_some, backend="local").persist()
+    loaded = session.load("first name")
+    loaded.rename("second name")
+    assert [len(run.series) for run in loaded.runs.values()] == [3, 3]
+    loaded.delete_runs("x = 2")
+    assert [len(run.series) for run in session.load("second name").runs.values()] == [3]
+    table = series_name("second name")
+    assert session.query(f"SELECT count(*) AS n FROM {table}")["n"].tolist() == [3]
+    session.load("second name").delete()
 
 
 def _assert_carried(session, found, folder):
