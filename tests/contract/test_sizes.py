@@ -5,7 +5,9 @@ import os
 import numpy as np
 import pytest
 
+import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.values.names import series_of
 from tests.contract.records import backend_of, make_record, make_run
 
 
@@ -31,6 +33,9 @@ def refresh(store):
         with store._database.writing("test") as transaction:
             for row in store.ls():
                 transaction.rows(f"ANALYZE TABLE {row['table_name']}")
+                series = series_of(row["table_name"])
+                if transaction.has_table(series):
+                    transaction.rows(f"ANALYZE TABLE {series}")
 
 
 def test_an_experiment_that_is_merged_into_grows(store):
@@ -40,6 +45,22 @@ def test_an_experiment_that_is_merged_into_grows(store):
     store.write(make_record(runs=[make_run(i, x=os.urandom(10_000)) for i in range(99)]), "merge")
     refresh(store)
     assert sizes(store)["coin toss"] >= before + 500_000
+
+
+def test_series_count(shared_url):
+    with mltraq.create_session(shared_url) as session:
+        for count in (3, 30):
+            experiment = session.add_experiment(f"with {count}").add_runs(n=range(count))
+            experiment.execute(log_many, backend="local").persist()
+            refresh(Store(shared_url))
+        few, many = session.ls().bytes
+    assert 3 * 500 * 40 < few < 300_000
+    assert 30 * 500 * 40 < many < 3_000_000
+
+
+def log_many(run):
+    for loss in range(500):
+        run.log(loss=float(loss))
 
 
 @pytest.mark.parametrize("url", ["sqlite-file"], indirect=True)

@@ -18,7 +18,7 @@ import orjson
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage.sql.dialects import sqlite_origins
+from mltraq_prefect.storage.sql.dialects import sqlite_origins, sqlite_sizes
 from mltraq_prefect.storage.sql.dialects.base import Dialect
 from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
@@ -66,12 +66,6 @@ BYTES_A_STATEMENT = 2**20
 CACHE_SIZE = "PRAGMA cache_size = -65536"
 """Lets the index of the key stay in memory while a table is filled: up to 64 MiB."""
 
-
-ROWS_MEASURED = 20
-"""Rows whose cells tell how many bytes a table takes."""
-
-ROW_BYTES, PAGE = 16, 4096
-"""What a row takes beside its columns, in the table and in the index; and a table without rows."""
 
 _READING_ACTIONS = frozenset(
     (
@@ -315,29 +309,8 @@ class SQLite(Dialect):
         return [f"{type_} {name}" for type_, name in found if name != table]
 
     def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
-        """Estimate them by the cells of the first rows: dbstat would read all pages.
-
-        Tables without row numbers, such as those of series, are left out: nothing tells how many
-        rows they have but to count them.
-        """
-        found = {}
-        sql = "SELECT 1 FROM sqlite_schema WHERE name = ? AND sql LIKE '%WITHOUT ROWID%'"
-        for table in tables:
-            if connection.exec_driver_sql(sql, (table,)).first() is not None:
-                continue
-            last = f"SELECT coalesce(max(rowid), 0) FROM {self.quote(table)}"
-            rows: int = connection.exec_driver_sql(last).scalar_one()
-            names = connection.exec_driver_sql(f"PRAGMA table_info({self.quote(table)})").all()
-            lengths = ", ".join(
-                f"total(length(CAST({self.quote_foreign(name)} AS BLOB)))" for _, name, *_ in names
-            )
-            first = f"(SELECT * FROM {self.quote(table)} LIMIT {ROWS_MEASURED})"
-            cells = connection.exec_driver_sql(f"SELECT {lengths} FROM {first}").one()
-            measured = min(rows, ROWS_MEASURED)
-            ids = cells[0]  # once more in the index of the key
-            each = (sum(cells) + ids) / measured + len(names) + ROW_BYTES if measured else 0
-            found[table] = PAGE + int(rows * each)
-        return found
+        """Estimate them by some rows: dbstat would read all pages."""
+        return {table: sqlite_sizes.size(self, connection, table) for table in tables}
 
     def rename(self, moves: Sequence[tuple[str, str]]) -> Sequence[str]:
         """Leave views as they are: they go by the name of the table, which may be gone just now."""
