@@ -80,7 +80,7 @@ def _runs(
         entry.error = f"Optuna says {state}" if entry.state == "failed" else None
         known = {"number": number, "trial_state": state, **fields[trial]}
         known |= {"distributions": distributions[trial]} if trial in distributions else {}
-        own = id_of(f"optuna\n{study}\n{number}\n{started}")
+        own = id_of(f"optuna\n{study}\n{number}\n{_as_shown(start)}")
         yield Run(own, params=params[trial], fields=known, ledger=entry)
 
 
@@ -144,10 +144,15 @@ def _json(text: Any, report: ImportReport) -> Any:
         return None
 
 
-def _moment(value: Any) -> dt.datetime | None:
-    """Return a time, which SQLite has as text, and Optuna in the zone of its machine."""
+def _as_shown(value: Any) -> Any:
+    """Return a time as Optuna has it: without a zone, so that it is the same on each machine."""
     try:
-        found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+        return dt.datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         return None
+
+
+def _moment(value: Any) -> dt.datetime | None:
+    """Return a time in UTC; Optuna has it in the zone of its machine, which is taken for ours."""
+    found = _as_shown(value)
     return found.astimezone(dt.UTC) if isinstance(found, dt.datetime) else None
