@@ -32,6 +32,7 @@ _INSTEAD = {
     **dict.fromkeys(("get", "get_experiment", "open", "reload", "read"), "load(name)"),
     **dict.fromkeys(("list", "experiments", "list_experiments", "search"), "ls()"),
     **dict.fromkeys(("save", "store", "write"), "experiment.persist()"),
+    **dict.fromkeys(("df", "search_runs", "runs", "trials_dataframe"), "frame(name)"),
     **dict.fromkeys(("sql", "execute", "read_sql"), "query(sql)"),
     **dict.fromkeys(("delete", "drop", "remove"), "load(name).delete()"),
 }

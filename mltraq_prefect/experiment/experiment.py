@@ -41,7 +41,7 @@ _INSTEAD = {
     **dict.fromkeys(("reload", "refresh", "load"), "session.load(name)"),
     **dict.fromkeys(("save", "store", "write", "to_sql"), "persist()"),
     **dict.fromkeys(("run_all", "run_steps", "start", "fit", "submit"), "execute(steps)"),
-    **dict.fromkeys(("frame", "to_df", "to_pandas", "results"), "runs.df()"),
+    **dict.fromkeys(("frame", "to_df", "to_pandas", "results"), "runs.df() or session.frame(name)"),
     **dict.fromkeys(("params", "locals", "ledger"), "runs: each run has its own"),
 }
 """Names of other libraries for our methods, and what to write instead."""

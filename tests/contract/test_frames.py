@@ -140,6 +140,23 @@ def test_what_cannot_be_used_is_one_clear_error(session, experiment):
     assert len(session.frame("sweep")) == 8
 
 
+def told_by(session, where):
+    """Return the error of a condition, which some databases take, as text."""
+    try:
+        return str(session.frame("secret", where=where, params={"d": DAY}).empty)
+    except mltraq.QueryFailed as error:
+        return str(error)
+
+
+def test_errors_quote_no_stored_value(session):
+    experiment = session.add_experiment("secret").add_runs(x=[1])
+    experiment.runs.first().fields.update(word="hunter2", day="hunter3")
+    experiment.persist()
+    for where in ("CAST(word AS integer) = 1", "CAST(day AS date) > :d"):
+        told = told_by(session, where)
+        assert "hunter" not in told
+
+
 def test_a_misspelt_quoted_name_is_not_taken_for_text(tmp_path):
     """SQLite would compare the text with the number, and find every run."""
     with mltraq.create_session(f"sqlite:///{tmp_path}/a.db") as session:
