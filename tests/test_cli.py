@@ -401,3 +401,16 @@ def test_a_shell_completes_names_of_experiments(stored):
     command = [sys.executable, "-m", "mltraq_prefect"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["one"]
+
+
+def test_runs_are_printed_as_a_frame(stored, capsys):
+    options = ("--database", stored, "frame", "one")
+    out = out_of(
+        capsys, *options, "--where", "n > :n", "--param", "n=1", "--order-by=-n",
+        "--column", "n", "--column", "day", "--json",
+    )  # fmt: skip
+    assert json.loads(out) == [{"n": 3, "day": "2026-01-01"}, {"n": 2, "day": "2026-01-01"}]
+    assert len(json.loads(out_of(capsys, *options, "--limit", "1", "--json"))) == 1
+    assert "no column 'm'" in error_of(capsys, *options, "--where", "m > 1")
+    assert "no column 'm'" in error_of(capsys, *options, "--column", "m")
+    assert "no experiment 'x'" in error_of(capsys, "--database", stored, "frame", "x")

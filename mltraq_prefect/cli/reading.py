@@ -10,7 +10,7 @@ import typer
 
 from mltraq_prefect.cli.commands import add
 from mltraq_prefect.cli.output import Table, of_dicts, of_frame
-from mltraq_prefect.cli.target import Target
+from mltraq_prefect.cli.target import NAME, Target
 
 PARAMS = Annotated[
     list[str] | None,
@@ -34,6 +34,13 @@ def add_commands(app: typer.Typer) -> None:
         "--database sqlite:///mltraq.db ls",
         "ls --pending train --json",
         "ls --tag team=vision --where 'failed > 0'",
+    )
+    add(
+        app,
+        "frame",
+        _frame,
+        "frame digits --where 'lr < :lr AND accuracy > 0.9' --param lr=0.01",
+        "frame digits --column model --column accuracy --order-by=-accuracy --limit 10 --csv",
     )
     add(
         app,
@@ -97,6 +104,35 @@ def _query(
     params = parsed(param or ())
     with target.session() as session:
         return of_frame(session.query(sql, params, decode=decode))
+
+
+def _frame(
+    target: Target,
+    name: NAME,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY", help="A param, field or column; all numbers and texts if none."
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="SQL", help="Only runs of this condition about the view's columns."),
+    ] = None,
+    param: PARAMS = None,
+    order_by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="What rows are in order by; -COLUMN is descending."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="How many rows at most.")
+    ] = None,
+) -> Table:
+    """Print runs of an experiment: params, fields, and what became of each."""
+    params = parsed(param or ())
+    with target.session() as session:
+        frame = session.frame(name, column or None, where, params, order_by or None, limit)
+    return of_frame(frame)
 
 
 def parsed(given: Sequence[str]) -> dict[str, Any]:
