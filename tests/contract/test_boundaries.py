@@ -182,6 +182,8 @@ def purge(url):
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     quote = engine.dialect.identifier_preparer.quote_identifier
     with engine.begin() as connection:
+        for view in sa.inspect(connection).get_view_names():
+            connection.exec_driver_sql(f"DROP VIEW {quote(view)}")
         for table in sa.inspect(connection).get_table_names():
             connection.exec_driver_sql(f"DROP TABLE {quote(table)}")
 
