@@ -119,7 +119,9 @@ def _rebuild(transaction: Transaction, table: str) -> None:
     quote, made = transaction.quote, helper_name()
     columns, key, _ = TABLES[table]
     create_fixed(transaction, table, made)
-    names, order = (", ".join(map(quote, some)) for some in (columns, key))
+    there = transaction.columns(table)  # a later format may have added columns since
+    kept = [name for name in columns if name in there]
+    names, order = (", ".join(map(quote, some)) for some in (kept, key))
     transaction.run(
         f"INSERT INTO {quote(made)} ({names}) SELECT {names} FROM {quote(table)} ORDER BY {order}"
     )
