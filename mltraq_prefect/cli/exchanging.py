@@ -71,7 +71,7 @@ def _import(
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="mltraq, mlflow or optuna.")],
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="URL of its database, or path of a SQLite file."),
+        typer.Argument(metavar="SOURCE", help="URL of its database, or path of its file."),
     ],
     prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="What names of experiments begin with here.")

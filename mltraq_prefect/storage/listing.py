@@ -68,6 +68,6 @@ def _places(
                 found = query.run(transaction, sql, params or {}, {}).rows
         except DriverError as error:
             raise QueryFailed(
-                f"ls: SQLite refused the condition `where`: {error}; the columns are {names}"
+                f"ls: the condition `where` was refused: {error}; the columns are {names}"
             ) from None
         return {place for (place,) in found}

@@ -234,7 +234,7 @@ def test_experiments_are_chosen_by_a_condition(session):
     assert found("1 = 0 OR pending = 1") == ["a"]
     wrong = {
         "run > 3": "no such column: run; the columns are name, id_experiment",
-        "runs >": "ls: SQLite refused the condition",
+        "runs >": "ls: the condition `where` was refused",
         "runs > 3); DROP TABLE experiments; --": "statement",
         "runs > :m": "m",
         "DELETE FROM listed": "refused",
