@@ -228,7 +228,7 @@ def test_a_constraint_of_the_user_fails(shared_url, value):
 
 
 INTEGER = {
-    "postgresql": "ALTER TABLE e_e ALTER COLUMN x TYPE integer USING 1",
+    "postgresql": "DROP VIEW v_e; ALTER TABLE e_e ALTER COLUMN x TYPE integer USING 1",
     "mysql": "ALTER TABLE e_e MODIFY COLUMN x INTEGER",
 }
 
