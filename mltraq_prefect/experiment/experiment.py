@@ -11,6 +11,7 @@ from mltraq_prefect.checkpoints.persist import persist
 from mltraq_prefect.checkpoints.persist_options import check_persist
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.codecs import buffers
+from mltraq_prefect.errors import RunsFailed
 from mltraq_prefect.execution import ExecutionOptions
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.execution.row_buffer import logged_here
@@ -266,17 +267,18 @@ class Experiment(Stored):
             retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
             inside_task(), stop, synchronous, monitor,
         )  # fmt: skip
-        return self._executed(steps, options)
+        if (error := self._failures_of(steps, options)) is not None:
+            raise error
+        return self
 
-    def _executed(self, steps: Steps | None, options: ExecutionOptions) -> Experiment:
+    def _failures_of(self, steps: Steps | None, options: ExecutionOptions) -> RunsFailed | None:
+        """Execute steps; return the error about runs that have failed, which `execute` raises."""
         execution = Execution(self, self._state, steps, options)
         if not self.runs and self._state.revision is None:
             self.add_run()
         if options.checkpoint:
             self.check_identities()
-        if (error := execution.execute(self._failures)) is not None:
-            raise error
-        return self
+        return execution.execute(self._failures)
 
     def tell_kept_failures(self) -> None:
         """Raise for the failures that ``execute(on_error="keep")`` has kept; only once.
