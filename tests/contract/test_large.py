@@ -66,7 +66,7 @@ def test_a_deleted_experiment_leaves_nothing_behind(store):
 def add_metric(store, *, columns):
     loaded = store.read("large", columns=columns)
     for place, run in enumerate(loaded.runs):
-        run["metric"] = place / 2
+        run[f"metric {loaded.revision}"] = place / 2
     store.write(loaded, "merge")
 
 
@@ -86,11 +86,14 @@ def test_a_metric_is_added_without_writing_them_again_on_postgresql(columns):
         store = Store(url)
         store.write(record(50), "fail")
         store.query("SELECT 1")
-        ((before,),) = store.query(position)[1]
-        add_metric(store, columns=columns)
-        ((after,),) = store.query(position)[1]
+        logged = []
+        for _ in range(3):  # others write to this server, too
+            ((before,),) = store.query(position)[1]
+            add_metric(store, columns=columns)
+            ((after,),) = store.query(position)[1]
+            logged.append(after - before)
         # The first change of a page after a checkpoint logs the page of 8 kB as a whole.
-        assert after - before < 5 * BYTES
+        assert min(logged) < 5 * BYTES
         store.close()
 
 
