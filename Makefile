@@ -6,9 +6,9 @@ PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_L
 # A temporary server on a machine that is busy takes longer than the 20 s that Prefect waits.
 PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-BENCHMARKS := start values tables tracking writes execution growth
+BENCHMARKS := start values tables frames tracking writes execution growth
 
-.PHONY: $(BENCHMARKS) help setup demo iris deploy-demo test lint types contracts check matrix matrix-quick coverage fuzz soak bench clean
+.PHONY: help setup demo iris deploy-demo test lint types contracts check matrix matrix-quick coverage fuzz soak bench clean
 
 help:
 	@echo "make demo          toss coins, evaluate them from the database, print a table"

@@ -98,6 +98,19 @@ def test_it_is_as_if_it_had_been_made_today(old_url):
     assert len(Store(old_url).query("SELECT * FROM theirs")[1]) == 4
 
 
+def test_params_with_nul_are_no_obstacle(old_url):
+    written = r'{"A":"x\u0000y","B":"\\u0000","C":"\\\u0000"}'
+    with database(old_url).writing("test") as transaction:
+        transaction.run("UPDATE experiment_runs SET params = ? WHERE position = 0", (written,))
+    Store(old_url).check()
+    with database(old_url).reading() as transaction:
+        name = next(iter(kept({"params": JSON}, transaction.dialect)))
+        ((text,),) = transaction.rows(f"SELECT {name} FROM experiment_runs WHERE position = 0")
+        stands_for_nul = "\0" if transaction.dialect.nul else "\ufffd"
+    shown = {"A": f"x{stands_for_nul}y", "B": r"\u0000", "C": f"\\{stands_for_nul}"}
+    assert json.loads(text) == shown
+
+
 def test_a_migration_that_was_killed_at_its_end_is_repeated(old_url):
     with database(old_url).writing("test") as transaction:
         format_3.apply(transaction)

@@ -17,7 +17,7 @@ def refused(error: DriverError, record: Record) -> InvalidInput:
     """Return the error of a user who wants to store such a text; it says where that is."""
     match = _ENCODING.search(error.whole)
     encoding = match[1] if match else "another one"
-    where, character = next(_found(record, encoding), ("its values hold a character", ""))
+    where, character = next(_found(record, encoding), (": its values hold a character", ""))
     return InvalidInput(
         f"experiment {record.name!r}{where}{character}, which the encoding of the database, "
         f"{encoding}, does not have; use a database whose encoding is UTF8"

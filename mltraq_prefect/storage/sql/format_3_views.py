@@ -25,6 +25,9 @@ from mltraq_prefect.storage.values.residuals import parse_residual
 ROWS_AT_ONCE = 10_000
 """Runs whose params are in memory at once."""
 
+_NUL = r"(?<!\\)((?:\\\\)*)\\u0000"
+"""An escaped NUL in JSON, which no document has; its exact value is in the residual."""
+
 
 # -- tables ----------------------------------------------------------------------------------------
 
@@ -37,6 +40,11 @@ def _show_params_as_document(transaction: Transaction) -> None:
     alter, type_ = "ALTER TABLE experiment_runs", transaction.dialect.types[TEXT].sql
     transaction.run(f"{alter} RENAME COLUMN params TO {PARAMS_TEXT}")
     transaction.run(f"{alter} ALTER COLUMN {PARAMS_TEXT} TYPE {type_}")
+    transaction.run(
+        f"UPDATE experiment_runs SET {PARAMS_TEXT} = regexp_replace({PARAMS_TEXT}, ?, ?, 'g') "
+        f"WHERE position(? IN {PARAMS_TEXT}) > 0",
+        (_NUL, "\\1\ufffd", "\\u0000"),
+    )
     add_document(transaction, "experiment_runs", {"params": JSON})
 
 

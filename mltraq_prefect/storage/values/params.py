@@ -88,6 +88,8 @@ def _shown(value: Any, size: int, dialect: Dialect) -> str:
     if guess.kind is None or guess.kind is JSON:
         return guess.cell or "null"
     shown = _str(value) if guess.kind in (BINARY, BYTES) else guess.cell
+    if isinstance(shown, str):
+        return _text(shown, dialect)
     projected = project_json([shown])
     return _text(_str(shown), dialect) if projected is None else projected[1:-1]
 
