@@ -109,7 +109,8 @@ class Catalogue:
         """Delete old runs of an experiment, with all that belongs to them.
 
         Some runs go in each transaction, so that writers do not wait long; killed in between, the
-        rest stays. Runs that have not begun yet, or are pending again, are not old.
+        rest stays. By `keep`, runs that have not begun yet, or are pending again, are not old; a
+        slot goes with all of its runs.
 
         Args:
             name: Name of the experiment.

@@ -16,6 +16,7 @@ from mltraq_prefect.errors import InvalidInput, MltraqError
 from mltraq_prefect.experiment import Experiment, IfExists
 from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.model.html import page
+from mltraq_prefect.model.names import check_columns
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.reports.session_page import session_page
 from mltraq_prefect.requirements import check_installed
@@ -170,6 +171,7 @@ class Session(Asking, Catalogue):
             >>> [run.params.x for run in session.load("squares").runs.values()]
             [1, 2]
         """
+        check_columns(columns)
         chosen, some = as_pending(pending, failed), selection(where, params)
         if pickle and not (columns is pending is where is None):
             raise InvalidInput("a pickle is loaded whole: leave out columns, pending and where")
@@ -249,6 +251,7 @@ class Session(Asking, Catalogue):
         """
         from mltraq_prefect import tabular
 
+        check_columns(columns)
         if name is None:
             if columns is not None:
                 raise InvalidInput(

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime as dt
 import io
 import json
 import os
@@ -401,6 +402,19 @@ def test_a_shell_completes_names_of_experiments(stored):
     command = [sys.executable, "-m", "mltraq_prefect"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["one"]
+
+
+def test_times_and_what_is_missing_are_printed(url, capsys):
+    with mltraq.create_session(url) as session:
+        experiment = session.add_experiment("one").add_runs(n=[1, 2])
+        experiment.runs.first().fields |= {"at": dt.time(1, 2), "day": dt.date(2026, 1, 2), "k": 1}
+        experiment.persist()
+    options = ("frame", "one", "--column", "at", "--column", "day", "--column", "k")
+    told = json.loads(out_of(capsys, "--database", url, *options, "--json"))
+    assert told[0] == {"at": "01:02:00", "day": "2026-01-02", "k": 1}
+    assert told[1] == {"at": None, "day": None, "k": None}
+    assert "<NA>" not in out_of(capsys, "--database", url, *options)
+    assert "no experiment 'no'" in error_of(capsys, "--database", url, "rename", "no", "no")
 
 
 def test_runs_are_printed_as_a_frame(stored, capsys):

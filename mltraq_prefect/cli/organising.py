@@ -138,7 +138,7 @@ def _prune(
     param: PARAMS = None,
     yes: YES = False,
 ) -> str:
-    """Delete old runs of an experiment; runs that are pending stay."""
+    """Delete old runs of an experiment: by time not those that are pending, by slot all."""
     from mltraq_prefect.storage import retention
 
     old = retention.old(keep, slots, slot, where, parsed(param or ()))

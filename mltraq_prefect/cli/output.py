@@ -40,7 +40,10 @@ class Table:
 
 def of_frame(frame: pd.DataFrame) -> Table:
     """Return the rows of a frame, without its index."""
-    rows = [tuple(row) for row in frame.astype(object).itertuples(index=False, name=None)]
+    from pandas import NA
+
+    cells = frame.astype(object).itertuples(index=False, name=None)
+    rows = [tuple(None if value is NA else value for value in row) for row in cells]
     return Table([str(name) for name in frame.columns], rows)
 
 
@@ -94,7 +97,7 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
     if hasattr(value, "isoformat"):
-        return None if value != value else value.isoformat(*" "[: hasattr(value, "hour")])
+        return None if value != value else value.isoformat(*" "[: hasattr(value, "date")])
     return str(value)
 
 

@@ -84,7 +84,7 @@ def _runs(database: Foreign, rows: list[tuple[Any, ...]], report: ImportReport) 
     metrics = _metrics(database, where, report)
     datasets, models = _datasets(database, ids), _models(database, ids)
     for own, name, status, start, end, _, artifacts in rows:
-        fields = metrics[own] | {
+        facts = {
             "run_name": name,
             "tags": tags[own],
             "datasets": datasets[own],
@@ -95,7 +95,10 @@ def _runs(database: Foreign, rows: list[tuple[Any, ...]], report: ImportReport) 
         entry = LedgerEntry(_STATES.get(status, "pending"), started_at=started)
         entry.duration_s = (ended - started).total_seconds() if started and ended else None
         entry.error = f"MLflow says {status}" if entry.state == "failed" else None
-        fields = {key: value for key, value in fields.items() if value not in (None, {}, [])}
+        facts = {key: value for key, value in facts.items() if value not in (None, {}, [])}
+        hidden = len(facts.keys() & metrics[own].keys())
+        report.lose("a metric of a run", "its name is that of another field", hidden)
+        fields = metrics[own] | facts
         yield Run(id_of(own), params=params[own], fields=fields, ledger=entry)
 
 

@@ -30,7 +30,8 @@ def frame_of(runs: Iterable[Run], *, params: bool = False, ledger: bool = False)
     columns: dict[str, Any] = {"id_run": [run.id_run for run in runs]}
     fields = _columns([run.fields for run in runs])
     own = _columns([run.params for run in runs]) if params else {}
-    columns |= _named(own, "param_", ["id_run", *fields]) | fields
+    fields = _named(fields, "field_", columns)
+    columns |= _named(own, "param_", [*columns, *fields]) | fields
     if ledger:
         entries = [run.ledger for run in runs]
         facts = {name: [getattr(entry, name) for entry in entries] for name in LEDGER_SHOWN}
@@ -53,4 +54,10 @@ def _named(
 ) -> dict[str, list[Any]]:
     """Put a prefix before names that others have, also in other case, as in the view."""
     met = {name.lower() for name in taken}
-    return {prefix + key if key.lower() in met else key: cells for key, cells in columns.items()}
+    found: dict[str, list[Any]] = {}
+    for key, cells in columns.items():
+        name = key
+        while name.lower() in met or name in found:
+            name = prefix + name
+        found[name] = cells
+    return found

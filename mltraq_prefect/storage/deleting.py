@@ -10,6 +10,7 @@ from typing import Any
 from mltraq_prefect.storage import experiments_table, run_steps, selections
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.query_params import check_params
 from mltraq_prefect.storage.sql.schema import OF_RUNS, STATES
 
 CHUNK = 500
@@ -30,6 +31,7 @@ class Condition:
 
     def __post_init__(self) -> None:
         selections.check_condition(self.where)
+        check_params(self.params)
 
 
 def chosen(

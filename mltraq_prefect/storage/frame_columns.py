@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.model.names import check_columns
 from mltraq_prefect.model.series import MISSING
 from mltraq_prefect.storage import reader, selections, stored_values, tables, views
 from mltraq_prefect.storage.experiments_table import Entry
@@ -85,8 +85,7 @@ def _shown(
     known = views.columns(entry, dialect)
     if columns is None:
         return {own.name: own for own in known if _is_scalar(own)}
-    if isinstance(columns, str):
-        raise InvalidInput(f"columns is {columns!r}; give a list of names: [{columns!r}]")
+    check_columns(columns)
     absent = {key for key, column in entry.layout.items() if column.name is None}
     return {name: _found(name, entry, known, absent) for name in columns}
 

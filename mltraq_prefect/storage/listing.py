@@ -12,10 +12,12 @@ from contextlib import closing
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput, QueryFailed
+from mltraq_prefect.storage import tagging
 from mltraq_prefect.storage.records import LISTED
 from mltraq_prefect.storage.sql import query
 from mltraq_prefect.storage.sql.connections import Database, DriverError
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.sql.query_params import check_params
 
 Rows = list[dict[str, Any]]
 
@@ -38,8 +40,10 @@ def chosen(
         InvalidInput: There are params and no condition.
         QueryFailed: The condition is none.
     """
+    check_params(params)
     if tags:
-        rows = [row for row in rows if tags.items() <= row["tags"].items()]
+        wanted = tagging.by_name(tags, "ls")
+        rows = [row for row in rows if wanted.items() <= row["tags"].items()]
     if where is None:
         if params:
             raise InvalidInput("ls: there are params, and no condition `where` that has them")

@@ -13,6 +13,7 @@ from mltraq_prefect.storage import experiments_table, query_results
 from mltraq_prefect.storage.sql import query
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
 from mltraq_prefect.storage.sql.messages import without_values
+from mltraq_prefect.storage.sql.query_params import check_params
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ class Queries:
         *,
         asks_origins: bool = False,
     ) -> T:
+        check_params(params)
         if self._database.is_missing():
             raise QueryFailed(
                 f"the database {self._database.url} is empty: nothing has been persisted"

@@ -241,7 +241,7 @@ def _groups(
             f"SUM((m{place} - ?) * (m{place} - ?))",
         )
     ]
-    failed = "SUM(CASE WHEN run_state = 'failed' THEN 1 ELSE 0 END)"
+    failed = "COUNT(CASE WHEN run_state = 'failed' THEN 1 END)"
     outer = ", ".join([*names, "COUNT(*)", failed, "COUNT(*) OVER ()", *sums])
     grouping = f"GROUP BY {', '.join(names)} " if names else ""
     order = f"AVG(m0) IS NULL, AVG(m0) {'DESC' if descending else 'ASC'}, " if metrics else ""

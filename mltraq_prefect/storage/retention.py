@@ -14,6 +14,7 @@ from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql import query
 from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.sql.query_params import OWN
 from mltraq_prefect.storage.sql.schema import utc_now
 from mltraq_prefect.storage.views import ViewColumn
 
@@ -30,15 +31,30 @@ def age(keep: str | datetime.timedelta) -> datetime.timedelta:
         found: datetime.timedelta | None = keep
     else:
         match = _AGE.fullmatch(keep.strip()) if isinstance(keep, str) else None
-        found = None if match is None else datetime.timedelta(**{f"{match[2]}s": float(match[1])})
+        found = None if match is None else _span(match[2], float(match[1]))
     if found is None or found <= datetime.timedelta(0):
         raise InvalidInput(f"keep is {keep!r}; give a time such as '30 days' or '12 hours'")
     return found
 
 
+def _span(unit: str, number: float) -> datetime.timedelta | None:
+    try:
+        return datetime.timedelta(**{f"{unit}s": number})
+    except OverflowError:
+        return None
+
+
+def _before(keep: datetime.timedelta) -> datetime.datetime | None:
+    """Return when runs that are kept so long have begun at the earliest; None before all times."""
+    try:
+        return utc_now() - keep
+    except OverflowError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Which runs are old: none that has not begun, is pending, or has no slot.
+    """Which runs are old: by time none that has not begun or is pending, by slots none without one.
 
     Attributes:
         keep: How long runs are kept after they began; None if that does not matter.
@@ -64,16 +80,19 @@ class Old:
         params = {} if self.where is None else dict(self.where.params)
         quote = transaction.quote
         if self.keep is not None:
+            before = _before(self.keep)
+            if before is None:
+                return None
             state, began = (quote(shown["ledger", name].name) for name in ("state", "started_at"))
-            parts.append(f"v.{began} < :mltraq_before AND v.{state} <> 'pending'")
-            params["mltraq_before"] = utc_now() - self.keep
+            parts.append(f"v.{began} < :{OWN}before AND v.{state} <> 'pending'")
+            params[f"{OWN}before"] = before
         if self.slots is not None:
             slot = _param(entry, shown, self.slot)
             first = _first_kept(transaction, entry, slot, self.slots)
             if first is None:
                 return None
-            parts.append(f"v.{quote(slot.name)} < :mltraq_first")
-            params["mltraq_first"] = first
+            parts.append(f"v.{quote(slot.name)} < :{OWN}first")
+            params[f"{OWN}first"] = first
         return Condition(" AND ".join(f"(\n{part}\n)" for part in parts), params)
 
 

@@ -14,7 +14,7 @@ from mltraq_prefect.errors import FieldNotFound, InvalidInput, QueryFailed
 from mltraq_prefect.model.hints import unknown_name
 from mltraq_prefect.storage import views
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.sql import query
+from mltraq_prefect.storage.sql import query, query_params
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.sql.messages import without_values
@@ -24,7 +24,7 @@ from mltraq_prefect.storage.views import ViewColumn
 _POSITION = "position_x000000000000"
 """A name that no field or param gets: it looks like one with a hash."""
 
-_ID = "id_experiment_x000000000000"
+_ID = f"{query_params.OWN}id_experiment"
 
 _DIRECTION = re.compile(r"(.*\S)\s+(ASC|DESC)", re.IGNORECASE | re.DOTALL)
 
@@ -67,6 +67,7 @@ def selection(
     Raises:
         InvalidInput: It is no condition, or cannot be part of a statement.
     """
+    query_params.check_params(params)
     if where is not None:
         check_condition(where)
     elif params:

@@ -60,19 +60,28 @@ def checked(tags: object, note: object, experiment: str) -> Annotations:
         InvalidInput: A tag or the note is no text, or too long.
     """
     what = f"experiment {experiment!r}"
-    if not isinstance(tags, Mapping):
-        raise InvalidInput(f"{what}: tags is of type {type(tags).__name__}; give a dict of texts")
-    for name, tag in tags.items():
+    for name, tag in by_name(tags, what).items():
         check_name(name, f"{what}: name of a tag")
         _check_text(tag, f"{what}: tag {name!r}")
     _check_text(note, f"{what}: note")
-    found = Annotations(dict(tags), str(note))
+    found = Annotations(dict(by_name(tags, what)), str(note))
     for part, text in (("tags take", dump(found.tags)), ("note takes", found.note)):
         if len((text or "").encode()) > MOST_BYTES:
             raise InvalidInput(
                 f"{what}: its {part} more than {MOST_BYTES:,} bytes; keep it in a field instead"
             )
     return found
+
+
+def by_name(tags: object, what: str) -> Mapping[str, Any]:
+    """Return tags if they are given by name.
+
+    Raises:
+        InvalidInput: They are not.
+    """
+    if not isinstance(tags, Mapping):
+        raise InvalidInput(f"{what}: tags is of type {type(tags).__name__}; give a dict of texts")
+    return tags
 
 
 def _check_text(text: object, what: str) -> None:

@@ -258,7 +258,9 @@ class Upkeep:
         check_name(new, "experiment name")
         self.check()
         renamed: list[str] = []
-        if name != new:
+        if name == new:
+            self._read(lambda t: reader.stored_entry(t, name))
+        else:
             self._database.retry(
                 lambda: renaming.rename(self._database, name, new, id_experiment, renamed)
             )
@@ -280,7 +282,8 @@ class Upkeep:
             InvalidInput: A tag or the note cannot be stored.
             ExperimentNotFound: There is none of this name.
         """
-        kept = {key: tag for key, tag in tags.items() if tag is not None}
+        given = tagging.by_name(tags, f"experiment {name!r}")
+        kept = {key: tag for key, tag in given.items() if tag is not None}
         tagging.checked(kept, note or "", name)
         self.check()
         changes = tagging.Changes(dict(tags), note)

@@ -162,6 +162,7 @@ def test_what_is_kept_is_said(session):
         ({}, "prune needs keep"),
         ({"keep": "a while"}, "give a time such as '30 days'"),
         ({"keep": "0 days"}, "give a time"),
+        ({"keep": f"{10**20} weeks"}, "give a time"),
         ({"slots": 0}, "slots is 0"),
         ({"slots": 3, "params": {"x": 1}}, "no condition"),
     ):
@@ -171,4 +172,5 @@ def test_what_is_kept_is_said(session):
         session.prune("one", slots=3)
     with pytest.raises(ExperimentNotFound):
         session.prune("none", "1 day")
+    assert session.prune("one", keep="9999999 days") == 0
     assert session.prune("one", slots=3, slot="n", where="param_n <> 0") == 4

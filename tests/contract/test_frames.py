@@ -114,7 +114,8 @@ REFUSED = [
     ({"where": "acc >"}, mltraq.QueryFailed, "refused the condition"),
     ({"where": "id_run IN (DELETE FROM e_sweep RETURNING id_run)"}, mltraq.QueryFailed, "refused"),
     ({"where": "DELETE FROM e_sweep"}, mltraq.QueryFailed, "refused"),
-    ({"where": "acc > :a"}, mltraq.QueryFailed, "asks for :a"),
+    ({"where": "acc > :a"}, mltraq.QueryFailed, "asks for :a; given params: none"),
+    ({"where": "acc > 1", "params": [1]}, mltraq.InvalidInput, "by name"),
     ({"params": {"a": 1}}, mltraq.InvalidInput, "where"),
     ({"columns": ["acuracy"]}, mltraq.FieldNotFound, r"no column 'acuracy'.*'lr'"),
     ({"columns": "acc"}, mltraq.InvalidInput, r"\['acc'\]"),
@@ -137,6 +138,11 @@ def test_what_cannot_be_used_is_one_clear_error(session, experiment):
         session.frame("nothing", where="x = 1")
     with pytest.raises(mltraq.InvalidInput, match="pickle"):
         session.load("sweep", pickle=True, where="n = 1")
+    for ask in (session.load, lambda name, columns: session.export(name, "a.csv", columns=columns)):
+        with pytest.raises(mltraq.InvalidInput, match=r"\['acc'\]"):
+            ask("sweep", columns="acc")
+    with pytest.raises(mltraq.InvalidInput, match="by name"):
+        session.query("SELECT 1", [1])
     assert len(session.frame("sweep")) == 8
 
 

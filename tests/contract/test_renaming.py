@@ -270,6 +270,9 @@ def test_other_tags_are_refused_before_anything_is_written(session, tags, note, 
         experiment.persist()
     assert "secret" not in str(refused.value)
     assert session.ls().empty
+    for ask in (lambda: session.tag("one", "x"), lambda: session.ls(tags="x")):
+        with pytest.raises(InvalidInput, match="tags is of type str"):
+            ask()
 
 
 @pytest.mark.parametrize("url", ["sqlite-file"], indirect=True)

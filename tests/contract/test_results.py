@@ -57,6 +57,13 @@ def expected_frame():
     return frame
 
 
+def test_an_experiment_without_runs_has_groups_without_runs(store):
+    store.write(make_record("none", []), "fail")
+    results = store.results("none")
+    whole = results.groups([], [own for own in results.columns() if own.key == "duration_s"])
+    assert (whole.runs.tolist(), whole.failed.tolist()) == ([0], [0])
+
+
 def test_groups_have_the_moments_of_their_runs(results):
     columns = columns_of(results)
     by = [columns["param", key] for key in ("model", "lr", HOSTILE)]

@@ -248,9 +248,12 @@ def test_damaged_cells_cost_themselves_alone(session, mlflow, optuna, tmp_path):
         connection.execute("UPDATE params SET key = '' WHERE key = 'augment'")
         connection.execute("UPDATE runs SET start_time = 'soon' WHERE name = 'run 0'")
         connection.execute("UPDATE metrics SET step = 'x' WHERE key = 'accuracy'")
+        (run,) = connection.execute("SELECT max(run_uuid) FROM tags").fetchone()
+        connection.execute("INSERT INTO metrics VALUES ('tags', 1, 0, ?, 0, 0)", (run,))
     connection.close()
     report = import_from("mlflow", str(mlflow), session)
     assert ("digits", 3, 0, 3) in report.experiments
+    assert lost(report)["a metric of a run", "its name is that of another field"] == 1
     assert lost(report)["a param of a run", "its name is an empty string; give it at least one "
                         "character"] == 3  # fmt: skip
     with sqlite3.connect(optuna) as connection:

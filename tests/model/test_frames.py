@@ -79,6 +79,16 @@ def test_arrays_stay_what_they_are():
     assert column[0] is arrays[0]
 
 
+def test_no_column_takes_the_place_of_another():
+    params, fields = {"x": 1, "param_x": 2, "state": 3}, {"x": 4, "id_run": 5, "run_state": 6}
+    frame = Runs([Run("a", params=params, fields=fields)]).df(params=True, ledger=True)
+    assert frame.columns.tolist()[:8] == [
+        *("id_run", "param_x", "param_param_x", "state"),
+        *("x", "field_id_run", "run_state", "run_run_state"),
+    ]
+    assert frame.iloc[0].tolist()[:8] == ["a", 1, 2, 3, 4, 5, 6, "pending"]
+
+
 def test_params_and_ledger_are_beside_the_fields():
     started = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
     done = LedgerEntry("completed", started_at=started, duration_s=0.5)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mltraq_prefect.errors import QueryFailed
+from mltraq_prefect.errors import InvalidInput, QueryFailed
 from mltraq_prefect.model.identity import as_python
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.cells import for_driver
@@ -21,8 +21,24 @@ from mltraq_prefect.storage.values.natives import NATIVES
 _IN = re.compile(r"\b(NOT\s+)?IN\s*(\(\s*)?$", re.IGNORECASE)
 """What stands before a list that is expanded."""
 
+OWN = "mltraq_"
+"""What the names of params begin with that this package adds to those of a user."""
+
 _LISTS = (list, tuple, set, frozenset, np.ndarray)
 _PARAM_TYPES = (type(None), bool, int, float, str, bytes, decimal.Decimal)
+
+
+def check_params(params: object) -> None:
+    """Refuse params that are not given by name.
+
+    Raises:
+        InvalidInput: They are not.
+    """
+    if params is not None and not isinstance(params, Mapping):
+        raise InvalidInput(
+            f"params is of type {type(params).__name__}; give a dict of values by name, which the "
+            "statement has as :name"
+        )
 
 
 class Binder:
@@ -52,7 +68,7 @@ class Binder:
             QueryFailed: The param is not known, or of a type that SQL does not have.
         """
         if name not in self._params:
-            known = ", ".join(self._params) or "none"
+            known = ", ".join(own for own in self._params if not own.startswith(OWN)) or "none"
             raise QueryFailed(f"the statement asks for :{name}; given params: {known}")
         value = self._params[name]
         within = _IN.search(before)
