@@ -106,8 +106,9 @@ class Runs(dict[str, Run]):
             A frame with one row a run, in order. Columns: `id_run`, and one a field, in the order
             in which they first appear; a field `id_run` is called ``field_id_run``. A column has
             the dtype that holds its values exactly: ``bool``, ``int64``, ``float64``, ``str``,
-            ``datetime64`` or ``timedelta64``; where some are missing, ``boolean`` and ``Int64``. Values of other types, and of several, are as
-            they are, with dtype object. Missing is what a run lacks, None, and `pandas.NA`.
+            ``datetime64`` or ``timedelta64``; where some are missing, ``boolean`` and ``Int64``.
+            Values of other types, and of several, are as they are, with dtype object. Missing is
+            what a run lacks, None, and `pandas.NA`.
 
         Example:
             >>> runs = Runs([Run("a", params={"x": 1}, fields={"y": 1}), Run("b", fields={"y": 2})])

@@ -19,6 +19,9 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.tabular.arrow import form_in, from_arrow
 from mltraq_prefect.tabular.columns import Part
 
+_NO_SUCH_FILE = (orjson.JSONDecodeError, AttributeError, KeyError, TypeError)
+"""What readers raise for files of another kind."""
+
 Table = dict[str, tuple[Part | None, Sequence[Any]]]
 """By the name of a column: what it says that it holds, and its values; None for a missing one."""
 
@@ -56,7 +59,7 @@ def _of_file(path: Path) -> Table:
         return read(path)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from None
-    except (pa.ArrowException, orjson.JSONDecodeError, AttributeError, KeyError) as error:
+    except (pa.ArrowException, *_NO_SUCH_FILE) as error:
         raise InvalidInput(f"{path} is no {path.suffix} file: {error!s:.200}") from None
 
 

@@ -80,7 +80,7 @@ def test_what_is_no_table(session, source, params, text):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow", "jsonl", "csv", "xlsx"])
-@pytest.mark.parametrize("content", [b"\xff\x00garbage\x80" * 20, b"", b'[1]\n"a"\n'])
+@pytest.mark.parametrize("content", [b"\xff\x00garbage\x80" * 20, b"", b'[1]\n"a"\n', b"5\n"])
 def test_files_that_are_something_else(session, tmp_path, suffix, content):
     file = tmp_path / f"x.{suffix}"
     file.write_bytes(content)
