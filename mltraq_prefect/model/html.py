@@ -21,18 +21,20 @@ _COLORS = {"completed": "#2e9e5b", "failed": "#d64545", "stopped": "#c98a1b", "p
 
 _OTHER = "#6b7bd6"
 
+# Not the class of `reports/html/templates/style.css`: a notebook may show both.
 _STYLE = """<style>
-.mltraq { font-size: 13px; max-width: 100%; overflow-x: auto; color: inherit }
-.mltraq table { border-collapse: collapse; margin: 6px 0; color: inherit; background: none;
+.mltraq-short { font-size: 13px; max-width: 100%; overflow-x: auto; color: inherit }
+.mltraq-short table { border-collapse: collapse; margin: 6px 0; color: inherit; background: none;
   font-size: inherit }
-.mltraq th, .mltraq td { text-align: left; padding: 2px 10px 2px 0; border: none; color: inherit;
-  background: none; border-bottom: 1px solid rgba(128, 128, 128, .35); white-space: nowrap }
-.mltraq th { font-weight: 600 }
-.mltraq .note { opacity: .75 }
-.mltraq .bar { display: flex; width: 240px; max-width: 100%; height: 8px; border-radius: 4px;
+.mltraq-short th, .mltraq-short td { text-align: left; padding: 2px 10px 2px 0; border: none;
+  color: inherit; background: none; border-bottom: 1px solid rgba(128, 128, 128, .35);
+  white-space: nowrap }
+.mltraq-short th { font-weight: 600 }
+.mltraq-short .note { opacity: .75 }
+.mltraq-short .bar { display: flex; width: 240px; max-width: 100%; height: 8px; border-radius: 4px;
   overflow: hidden; background: rgba(128, 128, 128, .25) }
-.mltraq .bar span { display: block; height: 8px }
-.mltraq .dot { display: inline-block; width: 8px; height: 8px; border-radius: 4px;
+.mltraq-short .bar span { display: block; height: 8px }
+.mltraq-short .dot { display: inline-block; width: 8px; height: 8px; border-radius: 4px;
   margin-right: 4px }
 </style>"""
 
@@ -54,7 +56,7 @@ def page(title: str, *parts: str) -> str:
         parts: What follows: `Markup` as it is, other text escaped.
     """
     blocks = "".join(f"<div>{text(part)}</div>" for part in parts if part)
-    return f'<div class="mltraq">{_STYLE}<b>{text(short(title))}</b>{blocks}</div>'
+    return f'<div class="mltraq-short">{_STYLE}<b>{text(short(title))}</b>{blocks}</div>'
 
 
 def text(value: str) -> Markup:
@@ -77,9 +79,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
 def states(counts: Mapping[str, int]) -> Markup:
     """Return the number of runs in each state, as a bar and as text."""
     total = sum(counts.values())
-    shown = [
-        (state, count, _COLORS.get(state, "#6b7bd6")) for state, count in counts.items() if count
-    ]
+    shown = [(state, count, _COLORS.get(state, _OTHER)) for state, count in counts.items() if count]
     parts = "".join(
         f'<span style="width:{100 * count / total:.2f}%;background:{color}"></span>'
         for _, count, color in shown

@@ -22,9 +22,7 @@ def session_page(url: str, listed: Sequence[Mapping[str, Any]]) -> str:
     latest = sorted(listed, key=lambda one: str(one["updated_at"]), reverse=True)
     rows = [_row(one) for one in latest[:MOST_EXPERIMENTS]]
     left = len(listed) - len(rows)
-    tables = (
-        [html.table(("experiment", "runs", "", "fields", "written (UTC)"), rows)] if rows else []
-    )
+    tables = [html.table(_HEADINGS, rows)] if rows else []
     more = f"{left:,} more: session.ls()" if left else ""
     title = f"{len(listed):,} experiments in {url}"
     return html.page(title, *tables, html.note(more))

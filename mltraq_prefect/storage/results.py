@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mltraq_prefect.reports.study.results import (
+    LARGEST,
     Column,
     Condition,
     Curve,
@@ -44,11 +45,8 @@ MOST_CHARACTERS = 400
 
 MOST_OF_ERROR = 20_000
 
-LARGEST = "1e150"
-"""Numbers beyond this, and those that are not finite, are left out of means.
-
-Their squares have no place in a float, and some databases refuse to add them up.
-"""
+GOLDEN, WORDS = 2_654_435_769, 2**32
+"""The golden section of all numbers of 32 bits, and how many these are (Knuth, volume 3, 6.4)."""
 
 
 class StoredResults:
@@ -90,7 +88,7 @@ class StoredResults:
         return self._reading(lambda view: _groups(view, by, metrics, where, descending, most))
 
     def sample(self, columns: Sequence[Column], most: int) -> pd.DataFrame:
-        """Return the runs in order, or runs at equal distances if there are more than `most`."""
+        """Return the runs in order; about `most` of them, spread evenly, if there are more."""
         return self._reading(lambda view: _sample(view, columns, most))
 
     def page(
@@ -238,7 +236,7 @@ def _groups(
         for part in (
             f"COUNT(m{place})",
             f"AVG(m{place})",
-            f"SUM((m{place} - ?) * (m{place} - ?))",
+            _squares(f"m{place}"),
         )
     ]
     failed = "COUNT(CASE WHEN run_state = 'failed' THEN 1 END)"
@@ -254,6 +252,16 @@ def _groups(
     squares = [value for shift in shifts for value in (shift, shift)]
     found = view.transaction.select(sql, [*makers, *rest], [*squares, *bound])
     return _grouped(by, metrics, shifts, found)
+
+
+def _squares(number: str) -> str:
+    """Return the sum of squares of what a number lies away from a bound one.
+
+    Where all are the same it is 0, and so is what `_moments` makes of it: of squares, rounding
+    would leave a little, and with it a difference that looks significant.
+    """
+    squares = f"SUM(({number} - ?) * ({number} - ?))"
+    return f"CASE WHEN MIN({number}) < MAX({number}) THEN {squares} ELSE 0 END"
 
 
 def _shifts(view: _View, metrics: Sequence[Column]) -> list[float]:
@@ -291,10 +299,12 @@ def _moments(
 
 
 def _sample(view: _View, columns: Sequence[Column], most: int) -> pd.DataFrame:
-    step = 1
-    while view.entry.run_count > most * step:
-        step *= 2  # so that a mask of bits tells, which all databases have
-    condition = f"WHERE (r.position & {step - 1}) = 0 " if step > 1 else ""
+    condition, runs = "", view.entry.run_count
+    if runs > most:
+        # In a grid values come in turn, so that equal distances would meet some of them alone.
+        # What multiples of the golden section leave is spread evenly, whatever their distance.
+        spread = f"((r.position * {GOLDEN}) & {WORDS - 1})"
+        condition = f"WHERE {spread} < {WORDS * most // runs} "
     return _frame(view, columns, f"{condition}ORDER BY {views.ORDER}")
 
 
@@ -355,7 +365,7 @@ def _curves(view: _View, key: str, by: Column | None, most: int) -> Sequence[Cur
     group = "0" if by is None else view.columns[by.name].sql
     shift = view.some(value, f"{table} AS s")
     sql = (
-        "SELECT g, b, COUNT(m), AVG(m), SUM((m - ?) * (m - ?)) "
+        f"SELECT g, b, COUNT(m), AVG(m), {_squares('m')} "
         f"FROM (SELECT {group} AS g, {bins} AS b, {value} AS m FROM {view.tables} "
         f"JOIN {table} AS s ON s.id_run = e.id_run WHERE {step} >= 0) AS q "
         "WHERE m IS NOT NULL GROUP BY g, b ORDER BY g, b"

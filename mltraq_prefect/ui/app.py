@@ -19,7 +19,7 @@ from mltraq_prefect.errors import (
     StorageUnavailable,
 )
 from mltraq_prefect.reports.html.render import render, style
-from mltraq_prefect.ui.guard import Guard
+from mltraq_prefect.ui.guard import HEADERS, Guard
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages import comparison, experiment, experiments, run
 
@@ -56,7 +56,11 @@ def make_app(
     return Starlette(
         routes=routes,
         middleware=[guard],
-        exception_handlers={MltraqError: _failed, HTTPException: _not_there},
+        exception_handlers={
+            MltraqError: _failed,
+            HTTPException: _not_there,
+            Exception: _unexpected,
+        },
     )
 
 
@@ -98,6 +102,14 @@ def _not_there(_: Request, error: Exception) -> Response:
     return _told(
         status, _TITLES.get(status, "This cannot be shown"), "There is no such page.", None
     )
+
+
+def _unexpected(_: Request, error: Exception) -> Response:
+    """Return what a person is told of a fault of ours; the server's log has where it is."""
+    message = f"{type(error).__name__}: the terminal in which the server was started says more."
+    answer = _told(500, "This page has a fault", message, None)
+    answer.headers.update(HEADERS)  # it comes from outside of the guard
+    return answer
 
 
 def _told(status: int, title: str, message: str, refresh: int | None) -> Response:

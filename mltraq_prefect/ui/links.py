@@ -25,6 +25,9 @@ NAMES = {operator: name for name, operator in OPERATORS.items()}
 
 MISSING = "missing"
 
+LARGE = ("binary", "bytes")
+"""Kinds of columns whose values no address has."""
+
 
 class Links:
     """Addresses on the server, relative to its root.
@@ -45,6 +48,10 @@ class Links:
     def home(self) -> str:
         """Return the address of the list of experiments."""
         return "/"
+
+    def listed(self, **changed: Any) -> str:
+        """Return the address of the list of experiments with other choices."""
+        return f"/{_query(self.query | _lists(changed))}"
 
     def experiment(self, table: str) -> str:
         """Return the address of an experiment."""
@@ -111,6 +118,8 @@ def parsed(text: str, columns: Sequence[Column]) -> Condition:
         raise InvalidInput(f"the condition {text!r} is none on a column of this experiment")
     if operator == MISSING:
         return Condition(known[name], "=", None)
+    if known[name].kind in LARGE:
+        raise InvalidInput(f"{name!r} has arrays or bytes: only whether it is missing can be asked")
     return Condition(known[name], OPERATORS[operator], _value(known[name], value))
 
 
@@ -119,16 +128,24 @@ def _value(column: Column, text: str) -> Any:
         if column.kind == "bool":
             return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
         if column.kind == "int":
-            return int(text)
+            return _integer(text)
         if column.kind == "float":
             return float(text)
         if column.kind == "datetime":
-            return datetime.datetime.fromisoformat(text)
+            at = datetime.datetime.fromisoformat(text)
+            return at.astimezone(datetime.UTC).replace(tzinfo=None) if at.tzinfo else at
         if column.kind == "date":
             return datetime.date.fromisoformat(text)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         raise InvalidInput(f"{text!r} is no {column.kind}, as {column.name!r} is") from None
     return text
+
+
+def _integer(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError  # columns of integers have 64 bits
+    return number
 
 
 def _lists(changed: Mapping[str, Any]) -> dict[str, Sequence[str]]:
@@ -140,4 +157,4 @@ def _lists(changed: Mapping[str, Any]) -> dict[str, Sequence[str]]:
 
 def _query(query: Mapping[str, Sequence[str]]) -> str:
     pairs = [(name, value) for name, values in query.items() for value in values]
-    return f"?{urlencode(pairs)}" if pairs else ""
+    return f"?{urlencode(pairs, errors='replace')}" if pairs else ""

@@ -112,6 +112,9 @@ def test_conditions_are_bound(results):
         assert (len(frame), total) == (count, count), where
     level = results.sample([slot], 100)[slot.name].iloc[0]
     assert results.page([id_run], where=[Condition(slot, "=", level)])[1] == 12
+    layers = columns["param", "layers"]
+    for (level,) in results.groups([layers], []).values:
+        assert results.page([id_run], where=[Condition(layers, "=", level)])[1] == 30
     grouped = results.groups([model], [accuracy], where=[Condition(flag, "=", False)])
     assert grouped.runs.sum() == 30
 
@@ -138,8 +141,9 @@ def test_samples_failures_and_header(results, store):
     columns = columns_of(results)
     chosen = [columns["param", "seed"], columns["field", "accuracy"], columns["param", "layers"]]
     assert len(results.sample(chosen, 100)) == 60
-    some = results.sample(chosen, 20)
-    assert some["seed"].tolist() == [number // 6 for number in range(0, 60, 4)]
+    some = results.sample(chosen, 20)["seed"].tolist()
+    assert some == sorted(some)
+    assert 17 <= len(some) <= 23
     failures = results.failures(4)
     assert [own.params["seed"] for own in failures] == [8, 8, 8, 8]
     assert failures[0].error == "Traceback 0.1"
@@ -152,6 +156,26 @@ def test_samples_failures_and_header(results, store):
     store.delete("study")
     with pytest.raises(ExperimentNotFound):
         results.header()
+
+
+def test_samples_have_all_values_of_params_that_come_in_turn(store):
+    levels = {"a": 2, "b": 4, "c": 5, "model": 2}
+    runs = []
+    for number in range(1_000):
+        params = {key: number % count for key, count in levels.items()}
+        params["model"] = ["svc", "SVC"][number % 2]
+        runs.append(make_run(number, params, same=[0.1, 0.7][number % 2] + 1e6))
+    store.write(make_record("grid", runs), "fail")
+    results = store.results("grid")
+    columns = columns_of(results)
+    some = results.sample([columns["param", key] for key in levels], 250)
+    assert 240 <= len(some) <= 260
+    for key, count in levels.items():
+        assert some[key].value_counts().tolist() == pytest.approx([len(some) / count] * count, 0.1)
+    same = columns["field", "same"]
+    found = results.groups([columns["param", "model"]], [same])
+    assert found.values == [("SVC",), ("svc",)]
+    assert found.metrics[same.name].variance.tolist() == [0, 0]
 
 
 def test_curves_are_means_of_what_was_logged_by_step(url):

@@ -260,6 +260,29 @@ def test_runs_without_the_metric_are_left_out_on_demand(caplog):
     assert "1 of 12 rows have no 'y'" in caplog.text
 
 
+def test_a_score_that_is_undefined_and_predictions_of_another_shape_are_refused():
+    truth = np.array([1] + [0] * 19)
+    frame = pd.DataFrame({"model": ["a", "b"], "said": [truth, 1 - truth]})
+
+    def recall(targets, predictions):
+        return predictions[targets == 1].mean() if (targets == 1).any() else math.nan
+
+    with pytest.raises(mltraq.InvalidInput, match="no finite number in"):
+        mltraq.compare(frame, "said", "model", target=truth, score=recall)
+    frame["said"] = [truth.reshape(-1, 1)] * 2
+    with pytest.raises(mltraq.InvalidInput, match=r"shape \(20, 1\)"):
+        mltraq.compare(frame, "said", "model", target=truth)
+
+
+def test_categories_that_no_row_has_and_tiny_numbers():
+    frame = SLEEP.assign(extra=SLEEP["extra"] * 1e-120)
+    categories = ["none", 2, "no", 1]
+    frame["group"] = pd.Categorical(SLEEP["group"], categories)
+    found = mltraq.compare(frame, "extra", "group")
+    assert found[["group", "baseline"]].to_numpy().tolist() == [[2, 1]]
+    assert found.loc[0, "p"] == pytest.approx(0.07939, rel=2e-4)
+
+
 def test_two_experiments_of_one_name_are_refused(session):
     one = tracked(session, "one")
     with pytest.raises(mltraq.InvalidInput, match="two experiments are called 'one'"):

@@ -1,7 +1,8 @@
 """What a report shows of studies as people have them, in one file that needs nothing else."""
 
+import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 
 import numpy as np
@@ -150,19 +151,34 @@ def test_the_report_has_all_parts_and_needs_nothing_else(families, tmp_path):
         ({"slot": [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 9)]}, "y over slot"),
         ({"flag": [True, False], "day": [timedelta(1)]}, "flag=true"),
         ({HOSTILE: [HOSTILE, "b"]}, HOSTILE.partition(">")[0]),
+        ({"day": [date(2026, 1, day) for day in range(1, 9)]}, "y over day"),
+        ({"limit": [1.0, 2.0, math.inf], "seed": range(6)}, "y by limit"),
+        ({"dataset": ["iris", None], "seed": range(3)}, "without dataset"),
         ({}, "no number to compare"),
+        (None, "0 runs"),
     ],
 )
 def test_grids_of_every_kind(session, tmp_path, grid, shown):
-    experiment = session.add_experiment(HOSTILE).add_runs(**grid)
+    experiment = session.add_experiment(HOSTILE)
+    if grid is not None:
+        experiment.add_runs(**grid)
     for number, run in enumerate(experiment.runs.values()):
         if grid:
-            run.fields.y = number + 0.5
+            run.fields.y = number + 0.5 if number % 7 != 6 else math.inf
             run.fields[HOSTILE] = HOSTILE
     experiment.persist()
     page = parsed(experiment.report(tmp_path / "x.html").read_text())
     assert shown in page.text
     assert HOSTILE in page.text
+
+
+def test_truth_values_are_a_metric(session, tmp_path):
+    experiment = session.add_experiment("truth").add_runs(x=["a", "b"], seed=range(8))
+    for number, run in enumerate(experiment.runs.values()):
+        if number:
+            run.fields.right = number % 3 == 0
+    experiment.persist()
+    assert "right by x" in parsed(experiment.report(tmp_path / "x.html").read_text()).text
 
 
 def test_ten_thousand_runs_are_a_small_file(session, tmp_path):

@@ -56,9 +56,12 @@ def test_pages_fit_on_a_screen_and_show_text_as_text(
         style = f"margin: 0; background: {ground}; color: {ink}; font-family: sans-serif"
         file.write_text(f'<meta charset="utf-8"><body style="{style}">{html}')
         page.call("Page.navigate", url=file.as_uri())
-        page.wait("document.querySelector('.mltraq .bar span') !== null", name)
-        assert page.evaluate("document.querySelector('.mltraq').offsetHeight") < SCREEN
-        assert page.evaluate("document.querySelectorAll('.mltraq :is(i, u, script)').length") == 0
+        page.wait("document.querySelector('.mltraq-short .bar span') !== null", name)
+        assert page.evaluate("document.querySelector('.mltraq-short').offsetHeight") < SCREEN
+        assert (
+            page.evaluate("document.querySelectorAll('.mltraq-short :is(i, u, script)').length")
+            == 0
+        )
         assert page.evaluate("document.title") != "x"
         page.screenshot(f"notebook-{name}-{theme}")
     text = page.text()

@@ -31,6 +31,7 @@ def database(tmp_path_factory):
     with mltraq.create_session(f"sqlite:///{file}") as session:
         for name in ("families", "families again"):
             experiment = add_families(session.add_experiment(name))
+            experiment.tags["paper" if "again" in name else "idea & more"] = ""
             experiment.execute(train, backend="local", on_error="keep")
             with pytest.raises(mltraq.RunsFailed):
                 experiment.persist()
@@ -38,6 +39,8 @@ def database(tmp_path_factory):
         for run in hostile.runs.values():
             run.fields.update({"score": 1.0, HOSTILE: HOSTILE, "line": np.arange(50.0)})
             run.fields.frame = pd.DataFrame({HOSTILE: [HOSTILE]})
+            run.fields.surrogate = "\ud800"
+            run.fields.frame.index = pd.Index([0], name=HOSTILE)
             run.fields.matrix = np.ones((30, 3))
         hostile.persist()
     return file
@@ -91,6 +94,10 @@ def test_the_list_of_experiments(client):
         or len(links_of(found, "/experiments/")) == 1
     )
     assert "No experiment has such a name" in page_of(client, "/?q=zzz").text
+    (link,) = links_of(page, "idea")
+    tagged = page_of(client, link)
+    assert links_of(tagged, "/experiments/") == ["/experiments/e_families"]
+    assert "No experiment has this tag" in page_of(client, "/?tag=idea").text
 
 
 @pytest.mark.parametrize(
@@ -128,7 +135,7 @@ def test_a_leaderboard_leads_to_its_runs_and_these_to_a_run(client):
     completed = page_of(client, good)
     assert "Series" in completed.text
     assert "logged" in completed.text
-    for text in ("ValueError", "dataset", "iris", "failed", "train", "Steps", HOSTILE):
+    for text in ("ValueError", "dataset", "iris", "failed", "train", "Steps", "of CPU", HOSTILE):
         assert text in run.text
 
 
@@ -151,6 +158,7 @@ def test_experiments_and_groups_are_compared(client):
     both = page_of(client, f"/compare?e=e_families&e={other.rpartition('/')[2]}&metric=loss")
     assert "families again" in both.text
     assert "Differences of loss" in both.text
+    assert "families again: 4 of 64 runs have no loss; left out." in both.text
 
 
 def test_hostile_names_and_values_are_shown_as_text(client):
@@ -158,7 +166,13 @@ def test_hostile_names_and_values_are_shown_as_text(client):
     for part in ("leaderboard", "runs", "effects", "parallel"):
         assert HOSTILE in page_of(client, f"{address}/{part}").text
     run = page_of(client, links_of(page_of(client, f"{address}/runs"), "/run/")[0])
-    for text in (HOSTILE, "array (50,) float64", "array (30, 3) float64", "DataFrame (1, 1)"):
+    for text in (
+        HOSTILE,
+        "array (50,) float64",
+        "array (30, 3) float64",
+        "DataFrame (1, 1)",
+        "surrogate",
+    ):
         assert text in run.text
     table = address.rpartition("/")[2]
     assert (
@@ -176,6 +190,9 @@ def test_hostile_names_and_values_are_shown_as_text(client):
         ("/experiments/e_families/effects?metric=zzz", 400, "no numeric field or time 'zzz'"),
         ("/experiments/e_families/runs?f=zzz:is:1", 400, "none on a column"),
         ("/experiments/e_families/runs?f=seed:is:zzz", 400, "'zzz' is no int"),
+        (f"/experiments/e_families/runs?f=seed:is:{2**63}", 400, "is no int"),
+        (f"/experiments/e_families/runs?page={10**30}", 200, "64 runs"),
+        (f"/?page={10**30}", 200, "families"),
         ("/experiments/e_families/leaderboard?by=zzz", 400, "no column 'zzz'"),
         ("/compare", 400, "choose up to"),
         ("/nothing", 404, "There is no such page"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "experiment"
 """Column that tells several experiments or frames apart."""
 
-LEDGER = ("state", "duration_s", "started_at", "error")
+LEDGER = ("state", "duration_s", "started_at", "error", "cpu_s", "peak_rss_bytes", "worker")
 """What the ledger says of a run, unless a param or field has the name."""
 
 

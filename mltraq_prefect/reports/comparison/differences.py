@@ -14,6 +14,9 @@ import numpy as np
 
 from mltraq_prefect.reports.groups import Floats
 
+SMALLEST = 1e-150
+"""Differences smaller than this have no square in a float."""
+
 
 class NoVariation(ValueError):
     """All values are the same: nothing tells how far they would differ by chance."""
@@ -97,7 +100,8 @@ def welch(sample: Sample, other: Sample, confidence: float) -> Difference:
         confidence: Of the interval, between 0 and 1.
     """
     own, others = (part.variance / part.size for part in (sample, other))
-    freedom = (own + others) ** 2 / (own**2 / (sample.size - 1) + others**2 / (other.size - 1))
+    share = own / (own + others)  # squares of small variances would be 0
+    freedom = 1 / (share**2 / (sample.size - 1) + (1 - share) ** 2 / (other.size - 1))
     return _by_t(sample.mean - other.mean, math.sqrt(own + others), freedom, confidence)
 
 
@@ -107,7 +111,7 @@ def _sample(values: Floats) -> Sample:
 
 def constant(values: Floats, scale: float) -> bool:
     """Return whether values differ by no more than what rounding makes of numbers of a scale."""
-    return float(np.ptp(values)) <= 8 * float(np.finfo(np.float64).eps) * scale
+    return float(np.ptp(values)) <= max(8 * float(np.finfo(np.float64).eps) * scale, SMALLEST)
 
 
 def _by_t(effect: float, error: float, freedom: float, confidence: float) -> Difference:

@@ -177,6 +177,12 @@ class PredictedMetric:
                     f"a run of {name} has {len(found):,} {self._question.metric!r} for "
                     f"{len(targets):,} samples"
                 )
+            if self._question.score is None and found.shape != targets.shape:
+                raise InvalidInput(
+                    f"{self._question.metric!r} of {name} have the shape {found.shape}, and the "
+                    f"target {targets.shape}: accuracy is of one prediction a sample; give score= "
+                    "a function for others, such as probabilities"
+                )
             predicted.append(found)
         return Predicted(targets, predicted[0], predicted[1], (len(targets),))
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.reports.comparison.differences import Difference
 
 RESAMPLES = 2_000
@@ -85,6 +86,10 @@ def bootstrap(
         confidence: Of the interval, between 0 and 1.
         seed: Of the generator that draws.
         resamples: How often all samples are drawn.
+
+    Raises:
+        InvalidInput: The score of some samples is no finite number: these would count as neither
+            better nor worse.
     """
     generator = np.random.default_rng(seed)
     starts = np.cumsum([0, *said.sizes[:-1]])
@@ -95,6 +100,12 @@ def bootstrap(
         targets = said.targets[drawn]
         effects[place] = score(targets, said.own[drawn]) - score(targets, said.other[drawn])
     effect = float(score(said.targets, said.own)) - float(score(said.targets, said.other))
+    undefined = resamples - int(np.isfinite(effects).sum())
+    if undefined or not math.isfinite(effect):
+        raise InvalidInput(
+            f"the score is no finite number in {undefined:,} of {resamples:,} drawings of samples, "
+            "such as a recall without positives: let it return a number, such as 0, for these"
+        )
     low, high = np.quantile(effects, [(1 - confidence) / 2, (1 + confidence) / 2])
     fewer = min(int((effects <= 0).sum()), int((effects >= 0).sum()))
     p = min(1.0, 2 * (fewer + 1) / (resamples + 1))

@@ -132,7 +132,8 @@ class Samples:
 def _codes(frame: pd.DataFrame, names: Sequence[str]) -> tuple[Places, Places]:
     """Return the group of each row, in order of appearance, and the first row of each group."""
     keys = [_hashable(frame[name]) for name in names]
-    codes = frame.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    grouped = frame.groupby(keys, sort=False, dropna=False, observed=True)
+    codes = pd.factorize(grouped.ngroup().to_numpy())[0]
     return codes, np.unique(codes, return_index=True)[1]
 
 

@@ -76,6 +76,8 @@ class Scale:
     def _number(self, value: Any) -> float:
         if self._kind == "category":
             return float(self._labels.index(str(value)))
+        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+            value = datetime.datetime.combine(value, datetime.time())
         if isinstance(value, datetime.datetime):
             aware = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
             return aware.timestamp()

@@ -22,7 +22,8 @@ def render(template: str, **context: Any) -> str:
         template: Name of its file.
         **context: What it is about.
     """
-    return _environment().get_template(template).render(**context)
+    html = _environment().get_template(template).render(**context)
+    return html.encode(errors="replace").decode()  # text may have halves of surrogate pairs
 
 
 def style() -> str:

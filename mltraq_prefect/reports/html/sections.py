@@ -49,7 +49,13 @@ def _leaderboard(study: Study, links: Links | None) -> str:
     boards = leaderboards(study)
     has_scipy = importlib.util.find_spec("scipy") is not None
     charts = [_chart(board) for board in boards]
-    context: Mapping[str, Any] = {"boards": boards, "charts": charts, "links": links}
+    panels = 0 if study.split is None else len(study.split.levels) + study.split.is_partial
+    context: Mapping[str, Any] = {
+        "boards": boards,
+        "charts": charts,
+        "links": links,
+        "left": panels - len(boards),
+    }
     return render("sections/leaderboard.html", has_scipy=has_scipy, **context)
 
 

@@ -67,7 +67,7 @@ def _array(value: np.ndarray[Any, Any]) -> str:
 
 
 def _frame(frame: pd.DataFrame) -> str:
-    shown = frame.iloc[:MOST_ROWS, :MOST_COLUMNS].reset_index()
+    shown = frame.iloc[:MOST_ROWS, :MOST_COLUMNS].reset_index(allow_duplicates=True)
     rows = [[_short(cell) for cell in row] for row in shown.itertuples(index=False, name=None)]
     left = [f"{len(frame):,} rows"] if len(frame) > MOST_ROWS else []
     left += [f"{frame.shape[1]:,} columns"] if frame.shape[1] > MOST_COLUMNS else []

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mltraq_prefect.reports.figures.charts import COLOURS, Line, dot_chart, line_chart
 from mltraq_prefect.reports.figures.maps import Coordinate, heat_map, parallel_coordinates
-from mltraq_prefect.reports.study.study import Param, Study, shown_value
+from mltraq_prefect.reports.study.study import Param, Study, shown_value, some_of
 
 if TYPE_CHECKING:
     from mltraq_prefect.reports.groups import Floats
@@ -183,8 +183,7 @@ def parallel(study: Study) -> list[Drawn]:
     if study.metric is None or not params:
         return []
     rows = study.sample[study.sample[_name(study)].notna()]
-    step = -(-len(rows) // MOST_THREADS) or 1
-    shown = rows.iloc[::step]
+    shown = some_of(rows, MOST_THREADS)
     values: Floats = shown[_name(study)].to_numpy(dtype=np.float64)
     if not len(values):
         return []

@@ -10,7 +10,7 @@ import numpy as np
 from mltraq_prefect.reports.figures.charts import dot_chart
 from mltraq_prefect.reports.groups import Floats
 from mltraq_prefect.reports.study.effects import Drawn
-from mltraq_prefect.reports.study.study import Param, Study
+from mltraq_prefect.reports.study.study import Param, Study, some_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def importance(study: Study) -> list[Drawn]:
     if study.metric is None or not params:
         return []
     rows = study.sample[study.sample[study.metric.name].notna()]
-    rows = rows.iloc[:: -(-len(rows) // MOST_RUNS) or 1]
+    rows = some_of(rows, MOST_RUNS)
     metric = rows[study.metric.name].to_numpy(dtype=np.float64)
     if len(metric) < LEAST_RUNS or not np.ptp(metric) > 0:
         return []
@@ -55,10 +55,12 @@ def importance(study: Study) -> list[Drawn]:
 
 
 def _feature(column: pd.Series[Any], param: Param) -> Floats:
-    """Return a param as numbers; runs that do not have it are beside all others."""
+    """Return a param as numbers; runs that do not have it are beside all others.
+
+    Ranks tell a tree as much as numbers do, and are finite.
+    """
     if param.kind == "number":
-        numbers = column.astype(np.float64)
-        return numbers.fillna(numbers.min() - 1).to_numpy()
+        return column.astype(np.float64).rank(method="dense").fillna(0.0).to_numpy()
     codes: Floats = column.astype(object).factorize()[0].astype(np.float64)
     return codes
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mltraq_prefect.reports.study.results import Column, Condition, Grouped, Moments
-from mltraq_prefect.reports.study.study import Study, configuration, shown_value
+from mltraq_prefect.reports.study.study import Param, Study, configuration, shown_value
 
 TOP = 20
 MOST_METRICS = 6
@@ -69,15 +69,25 @@ class Leaderboard:
 
 
 def leaderboards(study: Study) -> list[Leaderboard]:
-    """Return a leaderboard for each part of the work; one, if nothing divides it."""
+    """Return a leaderboard for each part of the work; one, if nothing divides it.
+
+    The database tells the parts: a sample may have none of the runs of a small one. Of many, those
+    with the most runs are shown.
+    """
     split = study.split
     if split is None:
         return [_leaderboard(study, "", ())]
-    column = split.column
+    found = study.results.groups([split.column], [], most=MOST_PANELS)
+    places = {level: place for place, level in enumerate(split.levels)}
+    levels = sorted((own for (own,) in found.values), key=lambda own: places.get(own, len(places)))
     return [
-        _leaderboard(study, f"{split.name}={shown_value(level)}", [Condition(column, "=", level)])
-        for level in split.levels[:MOST_PANELS]
+        _leaderboard(study, _panel(split, level), [Condition(split.column, "=", level)])
+        for level in levels
     ]
+
+
+def _panel(split: Param, level: Any) -> str:
+    return f"without {split.name}" if level is None else f"{split.name}={shown_value(level)}"
 
 
 def _leaderboard(study: Study, panel: str, where: Sequence[Condition]) -> Leaderboard:

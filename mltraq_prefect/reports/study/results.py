@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
     from mltraq_prefect.reports.groups import Floats, Places
 
+LARGEST = 1e150
+"""Numbers beyond this, and those that are not finite, are left out of means.
+
+Their squares have no place in a float, and some databases refuse to add them up.
+"""
+
 Operator = Literal["=", "<>", "<", "<=", ">", ">="]
 
 
@@ -167,7 +173,7 @@ class Results(Protocol):
         ...
 
     def sample(self, columns: Sequence[Column], most: int) -> pd.DataFrame:
-        """Return the runs in order, or runs at equal distances if there are more than `most`."""
+        """Return the runs in order; about `most` of them, spread evenly, if there are more."""
         ...
 
     def page(

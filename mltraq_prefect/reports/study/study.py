@@ -14,7 +14,7 @@ import numpy as np
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.hints import unknown_name
 from mltraq_prefect.reports.groups import REPLICATES
-from mltraq_prefect.reports.study.results import Column, Header, Results
+from mltraq_prefect.reports.study.results import LARGEST, Column, Header, Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,8 @@ class Param:
     @property
     def is_split(self) -> bool:
         """Whether it divides the work, as a data set does."""
-        return self.column.key.lower() in SPLITS and self.kind == "category"
+        is_name = self.kind == "category" and self.column.kind != "json"
+        return is_name and self.column.key.lower() in SPLITS
 
 
 class Study:
@@ -126,9 +127,13 @@ class Study:
 
     @cached_property
     def sample(self) -> pd.DataFrame:
-        """Params and metrics of runs in order; of some, if there are many."""
+        """Params and metrics of runs in order; of some, if there are many.
+
+        Metrics are floats, without those that the database leaves out of means.
+        """
         params = [own for own in self.columns if own.source == "param"]
-        return self.results.sample([*params, *self.metrics], SAMPLE)
+        sample = self.results.sample([*params, *self.metrics], SAMPLE)
+        return sample.assign(**{own.name: floats(sample[own.name]) for own in self.metrics})
 
     @property
     def is_sampled(self) -> bool:
@@ -190,6 +195,19 @@ class Study:
         """The param that divides the work, if one does and is not among the chosen groups."""
         chosen = self.choice.by or ()
         return next((own for own in self.params if own.is_split and own.name not in chosen), None)
+
+
+def floats(column: pd.Series[Any]) -> pd.Series[float]:
+    """Return a column of numbers or truth values as floats, NaN where means have no value."""
+    if column.dtype == object:
+        column = column.map({True: 1.0, False: 0.0})
+    numbers = column.astype(np.float64)
+    return numbers.where(numbers.abs() < LARGEST)
+
+
+def some_of(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return a frame, or so many of its rows, drawn by chance: in a grid values come in turn."""
+    return frame if len(frame) <= most else frame.sample(most, random_state=0).sort_index()
 
 
 def likely_metric(columns: Sequence[Column]) -> Column | None:

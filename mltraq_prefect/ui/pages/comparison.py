@@ -53,6 +53,7 @@ def page(store: Store, request: Request) -> str:
         rows=_rows(found),
         trouble=trouble,
         chart=_chart(found),
+        notes=_notes(studies, asked.metric),
     )
 
 
@@ -137,6 +138,19 @@ def _chart(found: pd.DataFrame | None) -> str:
     muted = (ordered["p_holm"] > 0.05).tolist()
     effects, errors = ordered["effect"].tolist(), ordered["standard_error"].tolist()
     return dot_chart(labels, effects, errors, "difference", width=720.0, muted=muted, zero=True)
+
+
+def _notes(studies: Mapping[str, Study], metric: str) -> list[str]:
+    """Return which runs are not in the comparison."""
+    notes = []
+    for name, study in studies.items():
+        read, runs = len(study.sample), study.header.runs
+        if study.is_sampled:
+            notes.append(f"{name}: of {read:,} runs, spread evenly, as there are {runs:,}.")
+        missing = int(study.sample[metric].isna().sum()) if metric in study.sample else 0
+        if missing:
+            notes.append(f"{name}: {missing:,} of {read:,} runs have no {metric}; left out.")
+    return notes
 
 
 def _differing(studies: Mapping[str, Study]) -> list[tuple[str, list[str]]]:

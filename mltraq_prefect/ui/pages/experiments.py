@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.errors import MltraqError
 from mltraq_prefect.reports.figures.bars import sparkline, state_bar
 from mltraq_prefect.reports.html.render import render
-from mltraq_prefect.reports.study.study import likely_metric
+from mltraq_prefect.reports.study.study import floats, likely_metric
 from mltraq_prefect.ui.links import Links
-from mltraq_prefect.ui.pages.requests import query_of
+from mltraq_prefect.ui.pages.requests import page_number, query_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,8 +29,14 @@ def page(store: Store, request: Request) -> str:
     """Return the page."""
     query = query_of(request)
     words = " ".join(query.get("q", ())).strip()
-    number = _page_number(query)
-    found = [row for row in store.ls() if words.lower() in row["name"].lower()]
+    tag = next(iter(query.get("tag", ())), "")
+    found = [
+        row
+        for row in store.ls()
+        if words.lower() in row["name"].lower() and (not tag or tag in row["tags"])
+    ]
+    pages = max(1, math.ceil(len(found) / ON_A_PAGE))
+    number = min(page_number(query), pages)
     found.sort(key=lambda row: str(row["updated_at"]), reverse=True)
     shown = found[(number - 1) * ON_A_PAGE : number * ON_A_PAGE]
     rows = [_row(store, row) for row in shown]
@@ -38,19 +44,15 @@ def page(store: Store, request: Request) -> str:
         "experiments.html",
         title="Experiments",
         refresh=None,
-        links=Links(),
+        links=Links(query=query),
         rows=rows,
         words=words,
         total=len(found),
         database=store.url,
         number=number,
-        pages=max(1, math.ceil(len(found) / ON_A_PAGE)),
+        pages=pages,
+        tag=tag,
     )
-
-
-def _page_number(query: Mapping[str, Sequence[str]]) -> int:
-    text = next(iter(query.get("page", ())), "1")
-    return max(1, int(text)) if text.isdecimal() else 1
 
 
 def _row(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def _metric(store: Store, name: str) -> tuple[str, str]:
         metric = likely_metric(results.columns())
         if metric is None:
             return "", ""
-        values = results.sample([metric], POINTS)[metric.name].astype(float).tolist()
+        values = floats(results.sample([metric], POINTS)[metric.name]).tolist()
     except MltraqError:  # the page of the experiment says what is wrong
         return "", ""
     return metric.name, sparkline(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mltraq_prefect.errors import ExperimentNotFound
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from mltraq_prefect.storage import Store
+
+MOST_DIGITS = 12
+"""Of the number of a page; databases count rows in 64 bits."""
 
 
 def query_of(request: Request) -> dict[str, Sequence[str]]:
@@ -44,3 +47,9 @@ def choice_of(query: dict[str, Sequence[str]]) -> Choice:
     lower = {"1": True, "0": False}.get(next(iter(query.get("lower", ())), ""))
     metric = next(iter(query.get("metric", ())), None)
     return Choice(metric or None, lower, tuple(query["by"]) if query.get("by") else None)
+
+
+def page_number(query: Mapping[str, Sequence[str]]) -> int:
+    """Return the number of the page of a table; 1 if the address has none."""
+    text = next(iter(query.get("page", ())), "")
+    return max(1, int(text)) if text.isdecimal() and len(text) < MOST_DIGITS else 1

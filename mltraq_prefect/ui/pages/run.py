@@ -9,8 +9,9 @@ from pandas.api.types import is_numeric_dtype
 
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound
 from mltraq_prefect.reports.figures.charts import Line, line_chart
-from mltraq_prefect.reports.html.render import render
+from mltraq_prefect.reports.html.render import render, size
 from mltraq_prefect.reports.html.values import kind_of, value_html
+from mltraq_prefect.reports.summary import duration
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.prefect import run_pages
 from mltraq_prefect.ui.pages.requests import name_of
@@ -18,6 +19,7 @@ from mltraq_prefect.ui.pages.requests import name_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from mltraq_prefect.model.ledger_entry import Facts
     from mltraq_prefect.model.run import Run
     from mltraq_prefect.storage import Store
 
@@ -47,21 +49,36 @@ def page(store: Store, request: Request) -> str:
     table, id_run = request.path_params["table"], request.path_params["id_run"]
     name = name_of(store, table)
     (run,) = _read(store, name, id_run, columns=[])
-    fields = [_field(store, name, id_run, key) for key in store.keys(name)]
+    fields = _fields(store, name, id_run)
     context: dict[str, Any] = {
         "name": name,
         "run": run,
         "params": [_shown(key, value) for key, value in run.params.items()],
-        "fields": [own for own in fields if own is not None],
+        "fields": fields,
         "series": _series(run),
         "entry": run.ledger,
-        "steps": run.ledger.executions,
+        "steps": [
+            (step, own, run_pages(own), _cost(own)) for step, own in run.ledger.executions.items()
+        ],
+        "cost": _cost(run.ledger),
         "pages": run_pages(run.ledger),
     }
     links = Links(table)
     return render(
         "run.html", title=f"{name}: {run.describe()}", refresh=None, links=links, **context
     )
+
+
+def _cost(entry: Facts) -> str:
+    """Return where something ran, and what it has cost besides time, as far as that is known."""
+    parts = []
+    if entry.cpu_s is not None:
+        parts.append(f"{duration(entry.cpu_s)} of CPU")
+    if entry.peak_rss_bytes is not None:
+        parts.append(f"{size(entry.peak_rss_bytes)} of memory")
+    if entry.worker is not None:
+        parts.append(f"on {entry.worker}")
+    return ", ".join(parts)
 
 
 def _series(run: Run) -> list[tuple[str, str]]:
@@ -89,6 +106,17 @@ def _read(store: Store, name: str, id_run: str, columns: list[str]) -> tuple[Run
     if found is None:
         raise ExperimentNotFound(f"experiment {name!r} has no such run; it may have been deleted")
     return (found,)
+
+
+def _fields(store: Store, name: str, id_run: str) -> list[Shown]:
+    """Return all fields: read at once, or each by itself if something stored is corrupt."""
+    keys = store.keys(name)
+    try:
+        (run,) = _read(store, name, id_run, columns=keys)
+        return [_shown(key, run.fields[key]) for key in keys if key in run.fields]
+    except CorruptData:
+        found = (_field(store, name, id_run, key) for key in keys)
+        return [own for own in found if own is not None]
 
 
 def _field(store: Store, name: str, id_run: str, key: str) -> Shown | None:

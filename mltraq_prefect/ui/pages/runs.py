@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.reports.html.render import render
 from mltraq_prefect.reports.study.results import Column
-from mltraq_prefect.ui.links import OPERATORS, parsed
+from mltraq_prefect.ui.links import LARGE, OPERATORS, parsed
+from mltraq_prefect.ui.pages.requests import page_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ MOST_COLUMNS = 14
 
 
 _LEDGER = ("state", "duration_s")
-_LARGE = ("binary", "bytes")
 
 
 def runs_table(study: Study, links: Links) -> str:
@@ -35,7 +35,7 @@ def runs_table(study: Study, links: Links) -> str:
         links.query.pop(name, None)
     where = [parsed(text, study.columns) for text in filters]
     order = columns.get(_one(query, "sort"))
-    descending, number = _one(query, "desc") == "1", _number(query)
+    descending, number = _one(query, "desc") == "1", page_number(query)
     shown = _shown(study, columns, query.get("c", ()))
     frame, total = study.results.page(
         [columns["id_run"], *shown],
@@ -80,7 +80,7 @@ def _shown(study: Study, columns: dict[str, Column], chosen: Sequence[str]) -> l
         return [columns[name] for name in chosen if name in columns]
     params = [own.column for own in study.params]
     first = [own for own in (study.metric,) if own is not None and own.source == "field"]
-    fields = [own for own in study.columns if own.source == "field" and own.kind not in _LARGE]
+    fields = [own for own in study.columns if own.source == "field" and own.kind not in LARGE]
     ledger = [own for own in study.columns if own.source == "ledger" and own.key in _LEDGER]
     kept = [*first, *params, *(own for own in fields if own not in first)]
     return kept[: MOST_COLUMNS - len(ledger)] + ledger
@@ -93,11 +93,6 @@ def _has(frame: pd.DataFrame, column: Column) -> bool:
 
 def _one(query: Any, name: str) -> str:
     return next(iter(query.get(name, ())), "")
-
-
-def _number(query: Any) -> int:
-    text = _one(query, "page")
-    return max(1, int(text)) if text.isdecimal() else 1
 
 
 def _without(filters: Sequence[str], text: str) -> list[str]:
