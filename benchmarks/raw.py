@@ -17,23 +17,26 @@ Rows = Sequence[tuple[Any, ...]]
 
 COLUMNS = ", ".join(("id_run", *FIELDS))
 _TYPES = ", ".join(f"{name} {kind}" for name, kind in FIELDS.items())
+_COSTS = "cpu_s DOUBLE PRECISION, peak_rss_bytes BIGINT, worker TEXT"
 _LEDGER = (
     "id_experiment CHAR(36), id_run CHAR(36), position BIGINT, params TEXT, state TEXT, "
     "steps TEXT, step TEXT, error TEXT, error_type TEXT, attempts BIGINT, started_at TIMESTAMP, "
-    "duration_s DOUBLE PRECISION, "
-    "flow_run_id CHAR(36), task_run_id CHAR(36), residual TEXT, PRIMARY KEY (id_experiment, id_run)"
+    "duration_s DOUBLE PRECISION, flow_run_id CHAR(36), task_run_id CHAR(36), "
+    f"{_COSTS}, residual TEXT, standing CHAR(32), PRIMARY KEY (id_experiment, position)"
 )
 _STEPS = (
-    "id_experiment CHAR(36), step_key TEXT, id_run CHAR(36), step TEXT, state TEXT, "
-    "fingerprint TEXT, error TEXT, error_type TEXT, attempts BIGINT, started_at TIMESTAMP, "
-    "duration_s DOUBLE PRECISION, flow_run_id CHAR(36), task_run_id CHAR(36), "
-    "PRIMARY KEY (id_experiment, step_key, id_run)"
+    "id_experiment CHAR(36), step_key TEXT, position BIGINT, id_run CHAR(36), step TEXT, "
+    "state TEXT, fingerprint TEXT, error TEXT, error_type TEXT, attempts BIGINT, "
+    "started_at TIMESTAMP, duration_s DOUBLE PRECISION, flow_run_id CHAR(36), "
+    f"task_run_id CHAR(36), {_COSTS}, PRIMARY KEY (id_experiment, step_key, position)"
 )
 CREATE = {
     "raw": f"id_run CHAR(36) PRIMARY KEY, {_TYPES}",
     "raw_ledger": _LEDGER,
     "raw_steps": _STEPS,
 }
+INDEXES = {"raw_ledger": ("id_run", "standing")}
+"""Columns by which runs are found, as in our tables; each after the experiment."""
 
 
 def ledger_rows(rows: Rows) -> Rows:
@@ -56,7 +59,11 @@ def ledger_rows(rows: Rows) -> Rows:
             0.25,
             ids,
             None,
+            0.2,
+            10_000_000,
+            "1",
             None,
+            "0123456789abcdef0123456789abcdef",
         )
         for i, row in enumerate(rows)
     ]
@@ -65,8 +72,9 @@ def ledger_rows(rows: Rows) -> Rows:
 def step_rows(rows: Rows) -> Rows:
     """Return a row like those of our table of runs and steps for each row."""
     ids, started = str(uuid.UUID(int=1)), "2026-01-02 03:04:05.678901"
-    facts = ("toss", "completed", "1", None, None, 1, started, 0.25, ids, None)
-    return [(ids, "toss", row[0], *facts) for row in rows]
+    costs = (0.2, 10_000_000, "1")
+    facts = ("toss", "completed", "1", None, None, 1, started, 0.25, ids, None, *costs)
+    return [(ids, "toss", i, row[0], *facts) for i, row in enumerate(rows)]
 
 
 def write(url: str, tables: Mapping[str, Rows]) -> None:
@@ -75,6 +83,9 @@ def write(url: str, tables: Mapping[str, Rows]) -> None:
     with connection:
         for table, rows in tables.items():
             connection.execute(f"CREATE TABLE {table} ({CREATE[table]})")
+            for column in INDEXES.get(table, ()):
+                index = f"CREATE INDEX {table}_{column} ON {table} (id_experiment, {column})"
+                connection.execute(index)
             if url.startswith("sqlite"):
                 marks = ", ".join("?" * len(rows[0]))
                 connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)

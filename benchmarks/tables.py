@@ -36,7 +36,7 @@ def tables(quick: bool) -> Iterator[Table]:
     lines = [line for name in DATABASES for line in bulk(name, count, repeats)]
     headings = ("work", "ours", "driver", "without ledger", "pandas.to_sql", "MLTRAQ")
     title = (
-        f"Tables: {count:,} runs of 10 scalar fields; the ratio is to the driver on the same rows"
+        f"Tables: {count:,} runs of 10 scalar fields; the ratio is to the driver, same rows and indexes"
     )
     yield Table(title, headings, lines)
     headings = ("runs", "write", "read", "a run", "runs held", "write adds", "a loaded run")
