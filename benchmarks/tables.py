@@ -35,9 +35,7 @@ def tables(quick: bool) -> Iterator[Table]:
     count, repeats = (RUNS // 10, 2) if quick else (RUNS, 3)
     lines = [line for name in DATABASES for line in bulk(name, count, repeats)]
     headings = ("work", "ours", "driver", "without ledger", "pandas.to_sql", "MLTRAQ")
-    title = (
-        f"Tables: {count:,} runs of 10 scalar fields; the ratio is to the driver, same rows and indexes"
-    )
+    title = f"Tables: {count:,} runs of 10 scalar fields; the driver writes the same, with indexes"
     yield Table(title, headings, lines)
     headings = ("runs", "write", "read", "a run", "runs held", "write adds", "a loaded run")
     yield Table("Growth on SQLite: seconds, and KiB of memory a run", headings, growth(quick))
