@@ -251,7 +251,8 @@ def _refuse(
     found = re.match(dialect.unknown_column, message) if dialect.unknown_column else None
     if found is not None and found[1].lower() not in {own.name.lower() for own in known}:
         raise unknown(found[1], entry, known) from None
-    if dialect.trouble(error) != "moved":
+    own = entry.table in message or "experiment" in message or found is not None
+    if dialect.trouble(error) != "moved" or not own:  # a table that only the condition names
         reason = without_values(message, sql)
         raise QueryFailed(
             f"experiment {entry.name!r}: the database refused the condition: {reason}"

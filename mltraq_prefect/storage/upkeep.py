@@ -224,6 +224,8 @@ class Upkeep:
 
         def read(transaction: Transaction) -> list[str]:
             entry = reader.stored_entry(transaction, name)
+            if not beginning.isascii():  # as no id is
+                return []
             sql = (
                 "SELECT id_run FROM experiment_runs WHERE id_experiment = ? "
                 f"AND id_run BETWEEN ? AND ? ORDER BY id_run LIMIT {most:d}"

@@ -114,6 +114,7 @@ REFUSED = [
     ({"where": "acc >"}, mltraq.QueryFailed, "refused the condition"),
     ({"where": "id_run IN (DELETE FROM e_sweep RETURNING id_run)"}, mltraq.QueryFailed, "refused"),
     ({"where": "DELETE FROM e_sweep"}, mltraq.QueryFailed, "refused"),
+    ({"where": "n IN (SELECT n FROM nowhere)"}, mltraq.QueryFailed, "nowhere"),
     ({"where": "acc > :a"}, mltraq.QueryFailed, "asks for :a; given params: none"),
     ({"where": "acc > 1", "params": [1]}, mltraq.InvalidInput, "by name"),
     ({"params": {"a": 1}}, mltraq.InvalidInput, "where"),
@@ -143,6 +144,7 @@ def test_what_cannot_be_used_is_one_clear_error(session, experiment):
             ask("sweep", columns="acc")
     with pytest.raises(mltraq.InvalidInput, match="by name"):
         session.query("SELECT 1", [1])
+    assert session._store.find_runs("sweep", "é") == []
     assert len(session.frame("sweep")) == 8
 
 
