@@ -146,8 +146,8 @@ class Catalogue:
 
         Args:
             name: Name of an experiment; None for all, and for what belongs to none.
-            repair: Whether counts of runs are made anew where they are wrong, as after somebody's
-                ``DELETE``. Nothing else is changed.
+            repair: Whether counts and standings of runs are made anew where they are wrong, as
+                after somebody's ``DELETE`` or ``UPDATE``. Nothing else is changed.
 
         Returns:
             A frame with a row for each problem. Columns: `experiment`, `run` (id of the run, or of

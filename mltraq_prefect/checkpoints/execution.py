@@ -147,6 +147,9 @@ class Execution:
         selection = select(runs.values(), self._names, resumed.is_complete)
         selection._replace(completed=0).log(self._name)
         start(selection.runs, self._steps, prints)
+        for run in selection.runs:  # or else they replaced those that come now
+            if run.row_changes():
+                run.own_rows.drop(self._names)
         if checkpoint == "replace":
             state.replace()
         elif new := [run for run in selection.runs if run.id_run not in resumed.entries]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 
 from mltraq_prefect.checkpoints.stored_state import StoredState
-from mltraq_prefect.errors import StoreError
 from mltraq_prefect.model.series import LoggedRows
 
 FLUSH_SECONDS = 0.25
@@ -28,7 +27,7 @@ class WaitingRows:
         self._rows: list[LoggedRows] = []
         self._count = 0
         self._since = 0.0
-        self._refusal: StoreError | None = None
+        self._refusal: Exception | None = None
 
     def put(self, rows: Sequence[LoggedRows]) -> None:
         """Take rows, unless the database has refused some before."""
@@ -64,7 +63,7 @@ class WaitingRows:
             return
         try:
             self._state.log(self._rows)
-        except StoreError as error:
+        except Exception as error:  # runs must not be there without their rows
             self._refusal = error
             raise
         finally:

@@ -286,6 +286,7 @@ class StoredState:
         if self._snapshot is not None:
             for id_run in gone:
                 self._snapshot.runs.drop(id_run)
+                self._snapshot.rows.pop(id_run, None)
         return gone
 
     def rename(self, name: str, new: str) -> None:

@@ -70,6 +70,7 @@ class RowBuffer:
         self._lock = threading.Lock()
         self._order = threading.Lock()
         self._is_open = True
+        self._refusal: BaseException | None = None
         self._pid = os.getpid()
         self._first = 0
         self._empty()
@@ -117,6 +118,8 @@ class RowBuffer:
         return total
 
     def _check_open(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
         if not self._is_open or os.getpid() != self._pid:
             raise InvalidInput(
                 "run.log: the step has ended, or this is another process than the step's; log in "
@@ -145,21 +148,37 @@ class RowBuffer:
             if rows := self._taken():
                 self._hand_over(rows, goes_on=True)
 
+    def flush_late(self) -> None:
+        """Hand over what waits, in another thread; the step's is told what goes wrong."""
+        with suppress(BaseException):  # `_hand_over` keeps it
+            self.flush()
+
     def _hand_over(self, rows: Rows, *, goes_on: bool) -> None:
         id_run, step, number = self._attempt
-        self._channel.hand_over(LoggedRows(id_run, step, rows, attempt=number), goes_on)
+        try:
+            self._channel.hand_over(LoggedRows(id_run, step, rows, attempt=number), goes_on)
+        except OSError:  # the parent has gone, and this worker is about to end
+            raise
+        except BaseException as error:  # such as one of a rule: `close` raises it
+            self._refusal = error
+            raise
 
     def close(self, *, is_retry: bool) -> None:
         """Hand over the rest.
 
         Args:
             is_retry: Whether rows of an earlier attempt are to be replaced, even by none.
+
+        Raises:
+            BaseException: Rows could not be handed over, now or before: the execution ends.
         """
         with self._order:
             with self._lock:
                 self._is_open = False
             if (rows := self._taken()) or (is_retry and not self._first):
                 self._hand_over(rows or Rows(0), goes_on=False)
+        if self._refusal is not None:
+            raise self._refusal
 
     def _taken(self) -> Rows | None:
         with self._lock:
@@ -215,8 +234,7 @@ class _Flusher:
                     self._is_running = False
                     return
             for buffer in due:
-                with suppress(OSError):  # the parent has gone, and this worker is about to end
-                    buffer.flush()
+                buffer.flush_late()
 
 
 _flusher = _Flusher()

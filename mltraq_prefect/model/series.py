@@ -10,11 +10,13 @@ import datetime
 import decimal
 import fractions
 import operator
+import secrets
 import uuid
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -31,6 +33,10 @@ _SCALARS = PLAIN | {
     *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
 }
 _MOST_STEPS = 2**63
+
+
+_changes = count(secrets.randbits(48) + 1)
+"""No two states of rows have the same number, even if one comes from another process."""
 
 
 class _Sentinel(Enum):
@@ -112,7 +118,8 @@ class OwnRows:
     Attributes:
         by_step: The rows.
         starts: Sequence number of the first row of a step, where it is known.
-        changes: How often they have changed, which tells whether a database has them.
+        changes: Another number after each change, which tells whether a database has them; 0 if
+            there are none.
     """
 
     __slots__ = ("by_step", "changes", "starts")
@@ -120,7 +127,7 @@ class OwnRows:
     def __init__(self, by_step: Mapping[str, Iterable[Rows]] | None = None) -> None:
         self.by_step = {step: list(rows) for step, rows in (by_step or {}).items()}
         self.starts: dict[str, int] = {}
-        self.changes = len(self.by_step)
+        self.changes = next(_changes) if self.by_step else 0
 
     def put(self, step: str, rows: Rows) -> None:
         """Take rows of a step; those of a new attempt replace those of earlier ones."""
@@ -130,7 +137,14 @@ class OwnRows:
         own = self.by_step.setdefault(step, [])
         if len(rows):
             own.append(rows)
-        self.changes += 1
+        self.changes = next(_changes)
+
+    def drop(self, steps: Iterable[str]) -> None:
+        """Drop the rows of steps, which are executed anew."""
+        for step in steps:
+            if self.by_step.pop(step, None) is not None:
+                self.changes = next(_changes)
+            self.starts.pop(step, None)
 
     def over(self, stored: Iterable[Placed]) -> list[Placed]:
         """Return the series: stored rows of other steps, then these.

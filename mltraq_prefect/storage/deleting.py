@@ -113,6 +113,17 @@ def counted(transaction: Transaction, entry: Entry) -> tuple[int, dict[str, int]
     return sum(found.values()), {state: found.get(state, 0) for state in STATES}
 
 
+def recounted(transaction: Transaction, entry: Entry) -> Entry:
+    """Return an entry, with new counts if it has fewer than no runs of a state.
+
+    Then somebody has changed states by SQL, and writes since have counted on from what was before.
+    """
+    if min(entry.states.values(), default=0) >= 0:
+        return entry
+    runs, states = counted(transaction, entry)
+    return replace(entry, run_count=runs, states=states)
+
+
 def noted(transaction: Transaction, entry: Entry, runs: int, states: Mapping[str, int]) -> Entry:
     """Note how many runs an experiment has, if that is not what its row says."""
     if (entry.run_count, dict(entry.states)) == (runs, dict(states)):

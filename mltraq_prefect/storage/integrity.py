@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mltraq_prefect.storage import deleting
+from mltraq_prefect.storage import deleting, standings
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, OF_RUNS
@@ -19,7 +19,7 @@ class Finding:
     Attributes:
         problem: What it is, and what to do.
         run: Id of a run that it concerns; empty if it is none.
-        is_count: Whether only counts are wrong, which can be made anew.
+        is_count: Whether only counts or standings are wrong, which can be made anew.
     """
 
     problem: str
@@ -31,7 +31,12 @@ def within(transaction: Transaction, entry: Entry) -> list[Finding]:
     """Return what is wrong about an experiment, except for values."""
     if not transaction.has_table(entry.table):
         return [Finding(f"its table {entry.table} is gone; delete the experiment")]
-    return [*_rows(transaction, entry), *_orphans(transaction, entry), *_counts(transaction, entry)]
+    return [
+        *_rows(transaction, entry),
+        *_orphans(transaction, entry),
+        *_counts(transaction, entry),
+        *_standings(transaction, entry),
+    ]
 
 
 def beside(transaction: Transaction) -> list[Finding]:
@@ -122,6 +127,17 @@ def _counts(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
         yield Finding(
             f"its row in experiments counts {entry.run_count:,} runs ({_told(entry.states)}), and "
             f"experiment_runs has {runs:,} ({_told(states)}); repair counts them anew",
+            is_count=True,
+        )
+
+
+def _standings(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
+    number = standings.count_wrong(transaction, entry.id_experiment)
+    if number:
+        yield Finding(
+            f"{number:,} runs have a standing in experiment_runs that does not go with their "
+            "state, step and steps, which somebody has changed: pending=... may miss them, or find "
+            "others; repair sets it anew",
             is_count=True,
         )
 

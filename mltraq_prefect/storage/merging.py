@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.storage import (
+    deleting,
     experiments_table,
     merge_rows,
     own_fields,
@@ -107,7 +108,7 @@ class Merger:
             ),
             own=cells,
             sealed=job.sealed(base.id_experiment, limit),
-            series=uncollected(self._series, base),
+            series=uncollected(self._series, base, changes),
         )
 
     def _compared(self, base: Entry, ids: Sequence[str], limit: int) -> tuple[int, States, Plan]:
@@ -200,9 +201,11 @@ class Merger:
         }
         return find_changes(plan, states, plan.record.snapshot, fresh)
 
-    def _series(self, base: Entry) -> SeriesPlan | None:
-        """Encode the rows that runs have logged and that are not stored yet."""
-        logged = series_rows.of_record(self._job.record, self._snapshot_of(base))
+    def _series(self, base: Entry, changes: Changes) -> SeriesPlan | None:
+        """Encode the rows that runs have logged and that are not stored yet, or not any more."""
+        record = self._job.record
+        gone = {record.runs[index].id_run for index in changes.new}
+        logged = series_rows.of_record(record, self._snapshot_of(base), gone)
         if not logged:
             return None
         return make_series_plan(logged, base.series, self._job.dialect, self._fixed_series)
@@ -269,6 +272,7 @@ class Merger:
         merge_rows.write(transaction, merge.updates, current)
         if merge.series is not None:
             series_tables.write(transaction, entry, merge.series)
+        entry = deleting.recounted(transaction, entry)
         now = {"write": self._job.token, **experiments_table.origin()}
         entry = replace(entry, properties=entry.properties | now, revision=current.revision + 1)
         experiments_table.update(transaction, entry)

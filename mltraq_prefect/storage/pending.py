@@ -108,9 +108,9 @@ def _with_standing(
 ) -> list[str]:
     """Return the runs of a standing, one statement each: SQLite takes no index for several."""
     limit = "" if most is None else f" LIMIT {most:d}"
-    table = f"experiment_runs{transaction.dialect.by_index(standings.INDEX_NAME)}"
-    sql = f"SELECT id_run FROM {table} WHERE id_experiment = ? AND standing = ?{limit}"
-    return [id_run for (id_run,) in transaction.rows(sql, (id_experiment, standing.key))]
+    table = f"experiment_runs AS r{transaction.dialect.by_index(standings.INDEX_NAME)}"
+    sql = f"SELECT r.id_run FROM {table} WHERE r.id_experiment = ? AND {standing.where}{limit}"
+    return [id_run for (id_run,) in transaction.rows(sql, (id_experiment, *standing.values))]
 
 
 def _changed(
@@ -129,11 +129,11 @@ def _changed(
     table = f"experiment_runs AS r{transaction.dialect.by_index(standings.INDEX_NAME)}"
     failures = (
         f"FROM {table} CROSS JOIN experiment_run_steps AS s "
-        "WHERE r.id_experiment = ? AND r.standing = ? AND s.id_experiment = r.id_experiment "
+        f"WHERE r.id_experiment = ? AND {standing.where} AND s.id_experiment = r.id_experiment "
         "AND s.step_key = ? AND s.position = r.position AND s.id_run = r.id_run "
         "AND s.state = 'failed'"
     )
-    values = (id_experiment, standing.key, step_key(step))
+    values = (id_experiment, *standing.values, step_key(step))
     sql = f"SELECT DISTINCT s.fingerprint {failures} AND s.fingerprint IS NOT NULL"
     known = [fingerprint for (fingerprint,) in transaction.rows(sql, values)]
     changed = [fingerprint for fingerprint in known if is_changed(fingerprint)]

@@ -37,6 +37,9 @@ CELL_BYTES = 9
 CHUNK = 500
 """Runs that one statement looks up."""
 
+MEASURED = 500
+"""If there are more parts, so many of them tell how large the series of a run is."""
+
 
 class Part(NamedTuple):
     """Rows of one run: from one sequence number up to another, without that.
@@ -122,19 +125,27 @@ def read(
     return found
 
 
-def estimated_size(transaction: Transaction, id_experiment: str, layout: Layout | None) -> int:
+def estimated_size(
+    transaction: Transaction, id_experiment: str, layout: Layout | None, runs: int
+) -> int:
     """Return about how many bytes the rows of an experiment take; none of them is read.
 
     Args:
         transaction: Where.
         id_experiment: The experiment.
         layout: The columns of keys; None if it has no series.
+        runs: How many runs it has.
     """
     if layout is None:
         return 0
-    sql = "SELECT sum(next_seq - first_seq) FROM experiment_series WHERE id_experiment = ?"
-    ((rows,),) = transaction.rows(sql, (id_experiment,))
-    return int(rows or 0) * (ROW_BYTES + CELL_BYTES * len(layout))
+    ((parts, own, rows),) = transaction.rows(
+        "SELECT count(*), count(DISTINCT id_run), sum(next_seq - first_seq) FROM "
+        "(SELECT id_run, first_seq, next_seq FROM experiment_series "
+        f"WHERE id_experiment = ? LIMIT {MEASURED}) AS measured",
+        (id_experiment,),
+    )
+    total = int(rows or 0) if parts < MEASURED else int(rows) * runs // own
+    return total * (ROW_BYTES + CELL_BYTES * len(layout))
 
 
 def _conditions(ids: Sequence[str] | None) -> Iterator[tuple[str, Sequence[str]]]:

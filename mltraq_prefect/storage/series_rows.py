@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from mltraq_prefect.model.logged_rows import all_logged
 from mltraq_prefect.model.run import Run
@@ -10,16 +10,23 @@ from mltraq_prefect.model.series import LoggedRows, OwnRows, Rows, own_rows_of
 from mltraq_prefect.storage.records import Record, Snapshot
 
 
-def of_record(record: Record, snapshot: Snapshot | None = None) -> list[LoggedRows]:
+def of_record(
+    record: Record, snapshot: Snapshot | None = None, gone: Container[str] = ()
+) -> list[LoggedRows]:
     """Return the rows that a write of an experiment has to write.
 
     Args:
         record: The experiment.
         snapshot: What the database that is written to has of it; None if nothing is known.
+        gone: Ids of runs that it does not have, whatever the snapshot says.
     """
     if snapshot is None:
         return list(_all(record.runs))
-    new = [run for run in record.runs if run.row_changes() != snapshot.rows.get(run.id_run, 0)]
+    new = [
+        run
+        for run in record.runs
+        if run.row_changes() != (0 if run.id_run in gone else snapshot.rows.get(run.id_run, 0))
+    ]
     return list(_own(new))
 
 

@@ -14,7 +14,7 @@ from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER_COLUMNS, kept
 from mltraq_prefect.storage.pending import Condition
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
-from mltraq_prefect.storage.sql.schema import STATES
+from mltraq_prefect.storage.sql.schema import OF_RUNS, STATES
 from mltraq_prefect.storage.values.cells import natural
 from mltraq_prefect.storage.values.columns import Constant, Maker, joined
 from mltraq_prefect.storage.values.kinds.numbers import EXACT_FLOAT
@@ -210,7 +210,9 @@ def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
     known = transaction.dialect.sizes(transaction.connection, names)
     return {
         entry.id_experiment: known[entry.table]
-        + series_parts.estimated_size(transaction, entry.id_experiment, entry.series)
+        + series_parts.estimated_size(
+            transaction, entry.id_experiment, entry.series, entry.run_count
+        )
         + large_values.size(transaction, entry.id_experiment, entry.run_count)
         for entry in entries
         if entry.table in known
@@ -247,11 +249,13 @@ def missing(entry: Entry, ids: Sequence[str]) -> RowsMissing:
         f"{name} = (SELECT count(*) FROM experiment_runs WHERE {where}{own})"
         for name, own in of_states.items()
     ]
+    deletes = [f"DELETE FROM {table} WHERE {gone} AND id_run <> ''" for table in OF_RUNS]
+    if entry.series is not None:
+        left = f"id_run NOT IN (SELECT id_run FROM {entry.table})"
+        deletes.append(f"DELETE FROM {entry.series_table} WHERE {left}")
     reason = (
         f"{len(ids)} of its runs are in experiment_runs and not in {entry.table}, where somebody "
-        f"has deleted their rows: {shown}. To delete these runs, execute "
-        f"DELETE FROM experiment_runs WHERE {gone}; DELETE FROM experiment_run_steps WHERE {gone}; "
-        f"DELETE FROM experiment_values WHERE {gone} AND id_run <> ''; "
+        f"has deleted their rows: {shown}. To delete these runs, execute {'; '.join(deletes)}; "
         f"UPDATE experiments SET {', '.join(counts)} WHERE {where}"
     )
     return RowsMissing(entry.name, reason, entry.revision)

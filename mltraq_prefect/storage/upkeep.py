@@ -16,6 +16,7 @@ from mltraq_prefect.storage import (
     reader,
     renaming,
     run_tables,
+    standings,
     tagging,
     views,
 )
@@ -128,7 +129,10 @@ class Upkeep:
         return self._database.retry(count)
 
     def repair(self, name: str) -> bool:
-        """Count the runs of an experiment anew; return whether its row said something else.
+        """Count the runs of an experiment and set their standings anew.
+
+        Returns:
+            Whether the database said something else.
 
         Raises:
             ExperimentNotFound: There is none of this name.
@@ -136,8 +140,9 @@ class Upkeep:
 
         def repair() -> bool:
             with self._locked(name) as (transaction, entry):
+                is_mended = standings.mend(transaction, entry.id_experiment)
                 counts = deleting.counted(transaction, entry)
-                return deleting.noted(transaction, entry, *counts) is not entry
+                return deleting.noted(transaction, entry, *counts) is not entry or is_mended
 
         self.check()
         return self._database.retry(repair)

@@ -40,7 +40,7 @@ def verify(store: Store, name: str | None, *, repair: bool, advance: Advance) ->
     Args:
         store: The database.
         name: Name of an experiment; all if None.
-        repair: Whether wrong counts are made anew.
+        repair: Whether wrong counts and standings are made anew.
         advance: Gets how many runs are read, of how many.
     """
     names = store.names()
@@ -64,9 +64,10 @@ def _problem(error: CorruptData, name: str, run: str = "", field: str = "") -> P
 
 
 def _structure(store: Store, name: str, *, repair: bool) -> Iterator[Problem]:
-    for finding in store.findings(name):
-        is_mended = repair and finding.is_count and store.repair(name)
-        yield Problem(name, finding.run, "", finding.problem, is_mended)
+    findings = store.findings(name)
+    is_mended = repair and any(own.is_count for own in findings) and store.repair(name)
+    for own in findings:
+        yield Problem(name, own.run, "", own.problem, is_mended and own.is_count)
 
 
 def _values(store: Store, name: str, advance: Advance) -> Iterator[Problem]:

@@ -206,3 +206,15 @@ def test_threads_of_a_step_may_log_but_not_after_it(session):
     assert rows["seq"].tolist() == list(range(20))
     with pytest.raises(mltraq.InvalidInput, match="the step has ended"):
         left[0].log(loss=1)
+
+
+def log_kwarg(run):
+    run.log(loss=run.kwargs.loss)
+
+
+def test_rows_in_memory_do_not_take_the_place_of_checkpointed_ones(session):
+    experiment = session.add_experiment("x").add_runs(n=[1, 2]).persist()
+    experiment.execute(log_kwarg, {"loss": 1.0}, backend="local")
+    experiment.execute(log_kwarg, {"loss": 2.0}, backend="local", checkpoint=True)
+    assert losses(session) == [[2.0], [2.0]]
+    assert [run.series["loss"].tolist() for run in experiment.runs.values()] == [[2.0], [2.0]]

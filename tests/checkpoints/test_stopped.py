@@ -6,6 +6,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.model.series import Rows
+from tests.polling import poll
 
 BACKENDS = ("local", "threads", "processes")
 
@@ -158,3 +159,28 @@ def test_options_that_make_no_sense_are_refused(session, options, match):
     ):
         with pytest.raises(mltraq.InvalidInput, match=r"^stop\."):
             wrong()
+
+
+CALLED = []
+
+
+def log_and_wait(run):
+    run.log(loss=1.0)
+    run.fields.heard = bool(poll(lambda: CALLED, bool, seconds=20))
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_an_error_of_a_rule_ends_an_execution_and_no_other(session, is_broken):
+    def rule(curve, _others):
+        CALLED.append(curve)
+        if is_broken:
+            raise ZeroDivisionError("rule")
+
+    CALLED.clear()
+    experiment = session.add_experiment("x").add_runs(n=[1, 2])
+    if is_broken:
+        with pytest.raises(ZeroDivisionError):
+            experiment.execute(log_and_wait, backend="local", stop=rule)
+    else:
+        experiment.execute(log_and_wait, backend="local", stop=rule)
+        assert all(run.fields.heard for run in experiment.runs.values())

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.ledger import PARAMS_TEXT, kept
 from mltraq_prefect.storage.pending import Pending
@@ -109,6 +110,20 @@ def test_params_with_nul_are_no_obstacle(old_url):
         stands_for_nul = "\0" if transaction.dialect.nul else "\ufffd"
     shown = {"A": f"x{stands_for_nul}y", "B": r"\u0000", "C": f"\\{stands_for_nul}"}
     assert json.loads(text) == shown
+
+
+@pytest.mark.parametrize(("column", "junk"), [("steps", "none"), ("residual", b"junk")])
+def test_a_run_that_cannot_be_read_is_no_hindrance(old_url, column, junk):
+    with database(old_url).writing("test") as transaction:
+        sql = f"UPDATE experiment_runs SET {column} = ? WHERE position = 0"
+        transaction.run(sql, (junk,))
+    store = Store(old_url)
+    assert store.ls()[0]["completed"] == 2
+    with pytest.raises(CorruptData):
+        dict(store.read("coin toss").runs[0].params)
+    _, *others = (id_run for _, id_run, _ in store.listed("coin toss", -1, 10))
+    assert len(store.read("coin toss", ids=others).runs) == 2
+    store.close()
 
 
 def test_a_migration_that_was_killed_at_its_end_is_repeated(old_url):

@@ -192,3 +192,22 @@ def test_runs_of_a_database_without_series_have_empty_ones(store):
     assert run.series.columns.tolist() == ["seq", "step", "at"]
     assert run.series.empty
     assert isinstance(store, Store)
+
+
+def test_rows_of_runs_that_were_deleted_are_written_with_them(shared_url):
+    with mltraq.create_session(shared_url) as session:
+        experiment = session.add_experiment("x").add_runs(x=[1, 2])
+        experiment.execute(steps=log_some, backend="local").persist()
+        session.load("x").delete_runs("state = 'completed'")
+        experiment.persist("merge")
+        assert [len(run.series) for run in session.load("x").runs.values()] == [3, 3]
+        experiment.delete_runs("state = 'completed'")
+        experiment.add_runs(x=[1, 2]).execute(steps=log_some, backend="local").persist("merge")
+        assert [len(run.series) for run in session.load("x").runs.values()] == [3, 3]
+        for id_run in list(experiment.runs):
+            del experiment.runs[id_run]
+        experiment.add_runs(x=[1, 2])
+        kwargs = {"loss": 0.25}
+        experiment.execute(log_some, kwargs, backend="local", rerun=True).persist("merge")
+        assert series_of(session)["loss"].tolist() == [0.25] * 3
+    assert_sound(shared_url)

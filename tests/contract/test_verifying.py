@@ -62,6 +62,35 @@ def test_corrupt_cells_are_named_and_the_others_read(session):
     assert found(session, "other") == []
 
 
+def test_states_that_somebody_has_changed(session):
+    first, second, *_ = session.load("one").runs
+    reset = "UPDATE experiment_runs SET state = 'pending', steps = '{}'"
+    change(session, f"{reset}, standing = NULL WHERE id_run = '{first}'")
+    assert list(session.load("one", pending=track).runs) == [first]
+    assert session.ls(pending=track)["name"].tolist() == ["one"]
+    change(session, f"{reset} WHERE id_run = '{second}'")
+    problems = "\n".join(session.verify("one")["problem"])
+    assert "2 runs have a standing" in problems
+    assert "has 6 (4 completed, 2 pending)" in problems
+    assert session.verify(repair=True)["is_mended"].all()
+    assert session.verify().empty
+    assert sorted(session.load("one", pending=track).runs) == sorted([first, second])
+
+
+def test_counts_follow_when_runs_are_executed_that_somebody_has_made_pending(session):
+    change(
+        session,
+        "UPDATE experiment_runs SET state = 'failed', step = 'track', steps = '{}', "
+        "standing = NULL WHERE position < 2",
+    )
+    pending = session.load("one", pending=track, failed=True)
+    assert len(pending.runs) == 2
+    pending.execute(track, backend="local").persist("merge")
+    listed = session.ls().set_index("name").loc["one"]
+    assert (listed["completed"], listed["failed"], listed["runs"]) == (6, 0, 6)
+    assert session.verify("one").empty
+
+
 def test_what_belongs_to_nothing_is_found_and_counts_are_mended(session):
     first, second, third, *_ = session.load("one").runs
     change(

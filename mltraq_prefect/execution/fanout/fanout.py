@@ -38,7 +38,7 @@ from mltraq_prefect.execution.judge import Judge, Reply, SharedVerdicts, judge_o
 from mltraq_prefect.execution.module_state import restored_warning
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.pool.child import Job
-from mltraq_prefect.execution.pool.parent import Workers
+from mltraq_prefect.execution.pool.parent import Workers, WorkersClosed
 from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.program_state import ProgramState
 from mltraq_prefect.execution.serialization import Chunk, consume_runs, freeze_runs, pickle_runs
@@ -226,10 +226,14 @@ class _Fanout:
         self._arrived.put(partial(self._gather, batch.number, chunks))
 
     def log(self, rows: list[LoggedRows], reply: Reply | None) -> None:
-        """Take rows that runs log; any thread may call it, and waits if too many have arrived."""
+        """Take rows that runs log; any thread may call it, and waits if too many have arrived.
+
+        Raises:
+            WorkersClosed: The execution was interrupted; a run without its rows has not ended.
+        """
         while not self._room.acquire(timeout=POLL_SECONDS):
             if self._is_draining:
-                return
+                raise WorkersClosed("the execution was interrupted")
         self._arrived.put(partial(self._log, rows, reply))
 
     def _log(self, rows: list[LoggedRows], reply: Reply | None) -> None:

@@ -86,12 +86,26 @@ def _place_steps(transaction: Transaction) -> None:
 def _set_standings(transaction: Transaction) -> None:
     keys: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY, "position": INT}
     names = (*keys, "state", "steps", "step")
+    sql = (
+        f"SELECT {', '.join(names)} FROM experiment_runs "
+        "WHERE id_experiment = ? AND id_run > ? ORDER BY id_run "
+        f"LIMIT {format_3_views.ROWS_AT_ONCE}"
+    )
     for (id_experiment,) in transaction.rows("SELECT id_experiment FROM experiments"):
-        sql = f"SELECT {', '.join(names)} FROM experiment_runs WHERE id_experiment = ?"
-        if rows := transaction.rows(sql, (id_experiment,)):
+        last = ""
+        while rows := transaction.rows(sql, (id_experiment, last)):
             ids, runs, positions, *own = zip(*rows, strict=True)
-            columns = [[*map(standings.key_of, *own)], ids, runs, positions]
+            last = runs[-1]
+            columns = [[*map(_standing, *own)], ids, runs, positions]
             transaction.update("experiment_runs", {"standing": KEY}, keys, columns)
+
+
+def _standing(state: str, steps: str, step: str | None) -> str | None:
+    """Return the key of a run; None if somebody has made its steps unreadable."""
+    try:
+        return standings.key_of(state, steps, step)
+    except (ValueError, TypeError):
+        return None
 
 
 def _count_states(transaction: Transaction) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from mltraq_prefect.codecs import decode
-from mltraq_prefect.errors import StoreError
+from mltraq_prefect.errors import CorruptData, StoreError
 from mltraq_prefect.storage import unfinished, views
 from mltraq_prefect.storage.ledger import KEYS, PARAMS_TEXT
 from mltraq_prefect.storage.sql.connections import Transaction
@@ -79,8 +80,9 @@ def _make_views(transaction: Transaction) -> None:
     for id_experiment, name, columns, text in rows:
         properties = json.loads(text)
         known: ParamColumns = {}
-        for params in _params(transaction, id_experiment):
-            known = param_columns.extended(known, params, transaction.dialect)
+        with suppress(CorruptData):  # the view has what could be read; verify tells of the rest
+            for params in _params(transaction, id_experiment):
+                known = param_columns.extended(known, params, transaction.dialect)
         own = _Experiment(name, layout.parse(columns, name), known, properties.get("view"))
         properties["view"] = views.make(transaction, own)
         kinds: dict[str, Kind] = {"param_columns": TEXT, "properties": JSON}
