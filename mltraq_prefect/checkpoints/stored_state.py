@@ -240,6 +240,7 @@ class StoredState:
         if self._series is None:
             self._series = self.store.series_writer(self.content.name)
         self._series.write(rows)
+        self.has_series = True
 
     def replace(self) -> None:
         """Replace the stored experiment by the one in memory."""
@@ -254,6 +255,7 @@ class StoredState:
         self.id_experiment, self.revision = written.id_experiment, written.revision
         self._kept_fingerprints |= frozenset(self.fingerprints)
         self._unannounced = joined(self._unannounced, written)
+        self.has_series |= bool(written.snapshot.rows)
         snapshot = self._snapshot_of(written.id_experiment)
         if not are_released and not snapshot.runs:
             self._snapshot = written.snapshot

@@ -32,6 +32,7 @@ _SCALARS = PLAIN | {
     *(complex, decimal.Decimal, fractions.Fraction, uuid.UUID),
     *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
 }
+_TIMES = (datetime.datetime, datetime.timedelta)
 _MOST_STEPS = 2**63
 
 
@@ -217,6 +218,8 @@ def check_scalar(key: str, value: object) -> None:
         InvalidInput: It is not.
     """
     if type(value) in _SCALARS or (isinstance(value, np.generic) and value.dtype.kind not in "VO"):
+        return
+    if isinstance(value, _TIMES) and type(value).__module__.partition(".")[0] == "pandas":
         return
     hint = "; use its item()" if hasattr(value, "item") else ""
     raise InvalidInput(

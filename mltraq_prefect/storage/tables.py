@@ -239,6 +239,23 @@ def check_rows(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> No
         raise missing(entry, gone)
 
 
+def refuse_unlisted(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> None:
+    """Refuse to insert runs whose rows are in their table, but not in the ledger.
+
+    Raises:
+        CorruptData: There are such: somebody has deleted them there alone.
+    """
+    stored, _ = cells(transaction, entry, (), ids)()
+    (listed,) = ledger(transaction, entry, ("id_run",), ids)()
+    left = sorted(set(ids).intersection(stored).difference(listed))
+    if left:
+        raise CorruptData(
+            f"{len(left)} runs are in {entry.table} and not in experiment_runs, where somebody has "
+            f"deleted their rows, such as {left[0]}; verify says how to delete them there, too",
+            experiment=entry.name,
+        )
+
+
 def missing(entry: Entry, ids: Sequence[str]) -> RowsMissing:
     """Return the error for runs of the ledger that have no row in their table."""
     shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")

@@ -8,7 +8,13 @@ from dataclasses import replace
 
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentExists
-from mltraq_prefect.storage import creation, experiments_table, partial_loads, run_tables
+from mltraq_prefect.storage import (
+    creation,
+    experiments_table,
+    partial_loads,
+    run_tables,
+    tables,
+)
 from mltraq_prefect.storage.creation import Creation
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merging import Merger, Moved
@@ -84,7 +90,17 @@ class Writer:
         except DriverError as error:
             if error.trouble == "encoding":
                 raise encodings.refused(error, self._job.record) from None
+            if error.trouble == "other" and isinstance(prepared, Merge):
+                self._refuse_unlisted(prepared)
             raise
+
+    def _refuse_unlisted(self, merge: Merge) -> None:
+        """Say it if a merge has failed because rows of its new runs are there already."""
+        new = [self._job.record.runs[index].id_run for index in merge.changes.new]
+        entry = merge.basis.entry
+        if new:
+            with self._database.reading(entry.table) as transaction:
+                tables.refuse_unlisted(transaction, entry, new)
 
     def _prepare(self, base: Entry | None, limit: int) -> Merge | Creation:
         if self._mode == "merge" and base is not None:

@@ -209,7 +209,8 @@ def test_threads_of_a_step_may_log_but_not_after_it(session):
 
 
 def log_kwarg(run):
-    run.log(loss=run.kwargs.loss)
+    if run.kwargs.loss is not None:
+        run.log(loss=run.kwargs.loss)
 
 
 def test_rows_in_memory_do_not_take_the_place_of_checkpointed_ones(session):
@@ -218,3 +219,10 @@ def test_rows_in_memory_do_not_take_the_place_of_checkpointed_ones(session):
     experiment.execute(log_kwarg, {"loss": 2.0}, backend="local", checkpoint=True)
     assert losses(session) == [[2.0], [2.0]]
     assert [run.series["loss"].tolist() for run in experiment.runs.values()] == [[2.0], [2.0]]
+
+
+def test_a_step_that_logs_nothing_now_has_no_checkpointed_rows_of_before(session):
+    experiment = session.add_experiment("x").add_runs(n=[1, 2])
+    experiment.execute(log_kwarg, {"loss": 1.0}, backend="local", checkpoint=True)
+    experiment.execute(log_kwarg, {"loss": None}, backend="local", rerun=True).persist("merge")
+    assert [len(run.series) for run in session.load("x").runs.values()] == [0, 0]

@@ -6,6 +6,7 @@ import math
 import uuid
 
 import numpy as np
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
@@ -24,6 +25,7 @@ ROWS = [
     (2**63 - 1, {"loss": 1, "d": decimal.Decimal("1.10"), "u": uuid.UUID(int=5), "c": 1 + 2j}),
     (8, {'"; DROP TABLE e_x; --': 1, "Step": 3, "select": "x", "k" * 80: 1.0}),
     (9, {"when": dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "day": np.datetime64("NaT")}),
+    (10, {"when": pd.Timestamp("2026-01-02 03:04:05.123456789"), "took": pd.Timedelta(5)}),
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.errors import ExperimentNotFound
+from mltraq_prefect.errors import CorruptData, ExperimentNotFound
 
 
 def track(run):
@@ -75,6 +75,15 @@ def test_states_that_somebody_has_changed(session):
     assert session.verify(repair=True)["is_mended"].all()
     assert session.verify().empty
     assert sorted(session.load("one", pending=track).runs) == sorted([first, second])
+
+
+def test_a_run_that_somebody_has_deleted_in_one_table_is_not_written_over(session):
+    experiment = session.load("one")
+    first = experiment.runs.first()
+    change(session, f"DELETE FROM experiment_runs WHERE id_run = '{first.id_run}'")
+    first.fields.n = 7
+    with pytest.raises(CorruptData, match="1 runs are in e_one and not in experiment_runs, where"):
+        experiment.persist("merge")
 
 
 def test_counts_follow_when_runs_are_executed_that_somebody_has_made_pending(session):
