@@ -149,7 +149,7 @@ class RowBuffer:
                 self._hand_over(rows, goes_on=True)
 
     def flush_late(self) -> None:
-        """Hand over what waits, in another thread; the step's is told what goes wrong."""
+        """Hand over what waits, in another thread: what goes wrong, the step's next row raises."""
         with suppress(BaseException):  # `_hand_over` keeps it
             self.flush()
 

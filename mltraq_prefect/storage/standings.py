@@ -119,6 +119,8 @@ def mend(transaction: Transaction, id_experiment: str) -> bool:
         )
         had = () if known is None else (known,)
         ids = [id_run for (id_run,) in transaction.rows(sql, (id_experiment, *had, *values))]
+        if not ids:
+            continue
         columns = [Constant(key, len(ids)), Constant(id_experiment, len(ids)), ids]
         keys: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY}
         transaction.update("experiment_runs", {"standing": KEY}, keys, columns)
