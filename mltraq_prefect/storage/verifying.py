@@ -115,17 +115,20 @@ def _of_run(store: Store, name: str, id_run: str) -> Iterator[Problem]:
     error = _fails(store, name, [id_run])
     if error is None:
         return
+    if (of_ledger := _of_fields(store, name, id_run)) is not None:
+        yield _problem(of_ledger, name, id_run)
+        return
     found = [
         _problem(own, name, id_run, key)
         for key in store.keys(name)
-        if (own := _of_field(store, name, id_run, key)) is not None
+        if (own := _of_fields(store, name, id_run, key)) is not None
     ]
     yield from dict.fromkeys(found or [_problem(error, name, id_run)])
 
 
-def _of_field(store: Store, name: str, id_run: str, key: str) -> CorruptData | None:
+def _of_fields(store: Store, name: str, id_run: str, *keys: str) -> CorruptData | None:
     try:
-        (run,) = store.read(name, ids=[id_run], columns=[key]).runs
+        (run,) = store.read(name, ids=[id_run], columns=keys).runs
         dict(run.fields)
     except CorruptData as error:
         return error

@@ -14,6 +14,7 @@ from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.schema import STATES, TABLES, create_table
 from mltraq_prefect.storage.values.kinds import JSON, KEY
 from mltraq_prefect.storage.values.names import helper_name, view_name
+from mltraq_prefect.storage.verifying import verify
 from tests.contract.integrity import assert_sound
 from tests.contract.records import assert_same_runs, make_record
 from tests.contract.test_run_steps import FACTS, FAILED, executed
@@ -119,6 +120,7 @@ def test_a_run_that_cannot_be_read_is_no_hindrance(old_url, column, junk):
         transaction.run(sql, (junk,))
     store = Store(old_url)
     assert store.ls()[0]["completed"] == 2
+    assert len(list(verify(store, "coin toss", repair=False, advance=lambda *_: None))) == 1
     with pytest.raises(CorruptData):
         dict(store.read("coin toss").runs[0].params)
     _, *others = (id_run for _, id_run, _ in store.listed("coin toss", -1, 10))
