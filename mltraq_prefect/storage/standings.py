@@ -17,7 +17,7 @@ from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage.ledger_columns import parse_steps
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.columns import Constant
-from mltraq_prefect.storage.values.kinds import KEY, Kind
+from mltraq_prefect.storage.values.kinds import INT, KEY, Kind
 
 STANDING_INDEX = ("id_experiment", "standing")
 
@@ -109,21 +109,21 @@ def count_wrong(transaction: Transaction, id_experiment: str) -> int:
 
 def mend(transaction: Transaction, id_experiment: str) -> bool:
     """Give runs the keys that they should have; return whether some had others."""
+    keys: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY, "position": INT}
     wrong = list(_wrong(transaction, id_experiment))
     for key, known, own, _ in wrong:
         where, values = _same(*own)
         has = "r.standing IS NULL" if known is None else "r.standing = ?"
         sql = (
-            "SELECT r.id_run FROM experiment_runs AS r "
+            "SELECT r.id_run, r.position FROM experiment_runs AS r "
             f"WHERE r.id_experiment = ? AND {has} AND {where}"
         )
         had = () if known is None else (known,)
-        ids = [id_run for (id_run,) in transaction.rows(sql, (id_experiment, *had, *values))]
-        if not ids:
-            continue
-        columns = [Constant(key, len(ids)), Constant(id_experiment, len(ids)), ids]
-        keys: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY}
-        transaction.update("experiment_runs", {"standing": KEY}, keys, columns)
+        found = transaction.rows(sql, (id_experiment, *had, *values))
+        if found:
+            columns = [Constant(cell, len(found)) for cell in (key, id_experiment)]
+            cells = [*columns, *zip(*found, strict=True)]
+            transaction.update("experiment_runs", {"standing": KEY}, keys, cells)
     return bool(wrong)
 
 
