@@ -59,6 +59,16 @@ def postgresql_database() -> Iterator[str]:
 
 
 @contextmanager
+def counted_postgresql_database() -> Iterator[str]:
+    """Yield the URL of an empty database that counts what it alone does; drop it afterwards."""
+    server = sa.make_url(postgresql_url())
+    name = f"t_{uuid.uuid4().hex}"
+    drop = f"DROP DATABASE {name} WITH (FORCE)"
+    with _administered(server, f"CREATE DATABASE {name}", drop):
+        yield server.set(database=name).render_as_string(hide_password=False)
+
+
+@contextmanager
 def mariadb_database() -> Iterator[str]:
     """Yield the URL of an empty database, and drop it afterwards."""
     server = sa.make_url(mariadb_url())
