@@ -83,17 +83,20 @@ def execute_serially(
 
 def _channel(collector: Collector, judge: Judge | None, options: ExecutionOptions) -> RowChannel:
     """Return what takes rows, in the thread of a step and in that which flushes them."""
+
+    def take(rows: LoggedRows, goes_on: bool) -> None:
+        collector.log([rows], soon=goes_on)
+
     if judge is None:
-        take = lambda rows, goes_on: collector.log([rows], soon=goes_on)  # noqa: E731
         return RowChannel(take, monitors=options.monitor)
     verdicts, lock = SharedVerdicts(are_awaited=options.synchronous), threading.Lock()
 
-    def hand_over(rows: LoggedRows, goes_on: bool) -> None:
-        collector.log([rows], soon=goes_on)
+    def take_and_judge(rows: LoggedRows, goes_on: bool) -> None:
+        take(rows, goes_on)
         with lock:
             judge.take([rows], verdicts.note)
 
-    return RowChannel(hand_over, verdicts, options.monitor)
+    return RowChannel(take_and_judge, verdicts, options.monitor)
 
 
 def _attempt_with_retries(
