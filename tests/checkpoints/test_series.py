@@ -25,11 +25,11 @@ def losses(session, name="x"):
     return [run.series["loss"].tolist() for run in session.load(name).runs.values()]
 
 
-def count(url):
-    """Return how many rows other connections see."""
+def count(url, what="*"):
+    """Return how many rows, or values, other connections see."""
     with mltraq.create_session(url) as session:
         try:
-            return int(session.query("SELECT count(*) AS n FROM s_x")["n"][0])
+            return int(session.query(f"SELECT count({what}) AS n FROM s_x")["n"][0])
         except mltraq.QueryFailed:  # there is no table yet
             return 0
 
@@ -139,6 +139,7 @@ def test_a_killed_flow_leaves_rows_up_to_a_point_in_time_and_the_next_replaces_t
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, url])
     try:
         poll(lambda: count(url), lambda n: n >= 50_000, seconds=120)
+        poll(lambda: count(url, "DISTINCT id_run"), lambda runs: runs == 2, seconds=120)
     finally:
         process.kill()
         process.wait()
