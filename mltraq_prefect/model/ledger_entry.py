@@ -36,6 +36,7 @@ class Facts:
         peak_rss_bytes: The most memory that the worker has used in an attempt, or None: it is not
             known where steps run in this process.
         worker: Host and process id of the last attempt, or None.
+        id_execution: Id of the execution, or None.
     """
 
     __slots__ = ()
@@ -48,6 +49,7 @@ class Facts:
     cpu_s: float | None = field(default=None, metadata=SUM)
     peak_rss_bytes: int | None = field(default=None, metadata=LARGEST)
     worker: str | None = None
+    id_execution: str | None = None
 
 
 _JOINED: dict[str, Callable[[Sequence[Any]], Any]] = {

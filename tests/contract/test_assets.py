@@ -13,7 +13,7 @@ from tests.contract.assets import FOLDER, record_1
 from tests.contract.records import assert_same_runs
 from tests.values import assert_identical
 
-RECORDS = {1: record_1, 2: record_1, 3: record_1}
+RECORDS = {1: record_1, 2: record_1, 3: record_1, 4: record_1}
 PICKLED = FOLDER / "pickle-1.db"
 """Has the pickle of an experiment, signed with `PICKLE_KEY`, that was loaded and merged before."""
 PICKLE_KEY = "a-key-for-the-tests-alone"

@@ -24,7 +24,7 @@ KEYS_2 = {
     "experiment_runs": ("id_experiment", "id_run"),
     "experiment_run_steps": ("id_experiment", "step_key", "id_run"),
 }
-NEW_COLUMNS = {*STATES, "standing", "param_columns", "series_columns"}
+LATER_COLUMNS = {*STATES, "standing", "param_columns", "series_columns", "id_execution"}
 
 
 def runs():
@@ -60,7 +60,7 @@ def database(url):
 
 def as_before(transaction, table, key):
     """Make a table anew with the columns and the key that it had in format 2."""
-    columns = {name: kind for name, kind in TABLES[table][0].items() if name not in NEW_COLUMNS}
+    columns = {name: kind for name, kind in TABLES[table][0].items() if name not in LATER_COLUMNS}
     if table == "experiment_run_steps":
         del columns["position"]
     made, quote, dialect = helper_name(), transaction.quote, transaction.dialect

@@ -6,7 +6,11 @@ that it starts from, and add a database of the new version to ``tests/assets``.
 
 from __future__ import annotations
 
-from mltraq_prefect.storage.sql import format_2, format_3
+from mltraq_prefect.storage.sql import format_2, format_3, format_4
 from mltraq_prefect.storage.sql.migrations import Migration, Migrations
 
-MIGRATIONS: Migrations = {1: Migration(format_2.apply), 2: Migration(format_3.apply)}
+MIGRATIONS: Migrations = {
+    1: Migration(format_2.apply),
+    2: Migration(format_3.apply),
+    3: Migration(format_4.apply),
+}
