@@ -8,7 +8,7 @@ PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 BENCHMARKS := start values tables frames tracking writes execution growth
 
-.PHONY: help setup demo iris deploy-demo test lint types contracts check matrix matrix-quick coverage fuzz soak bench clean
+.PHONY: help setup demo iris deploy-demo test lint types contracts check docs matrix matrix-quick coverage fuzz soak bench clean
 
 help:
 	@echo "make demo          toss coins, evaluate them from the database, print a table"
@@ -17,6 +17,7 @@ help:
 	@echo "make setup         an environment in .venv, with all that the other targets need"
 	@echo "make test          run the test suite"
 	@echo "make check         lint, types, import contracts, test suite"
+	@echo "make docs          the documentation as a site, in build/site"
 	@echo "make coverage      run the test suite, and print which lines and branches it has reached"
 	@echo "make matrix        other versions of Python and of the libraries, in environments of their own"
 	@echo "make matrix-quick  a part of that, with the lowest and the newest versions"
@@ -74,6 +75,10 @@ coverage: .venv/test
 .venv/matrix: pyproject.toml | .venv/bin/python
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 'nox>=2025.2' 'uv>=0.5'
 	@touch $@
+
+docs: .venv/test
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 matrix: .venv/matrix
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox --tags matrix

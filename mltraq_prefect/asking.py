@@ -53,7 +53,7 @@ class Asking:
             CorruptData: Something in the tables is not what was written.
             StorageUnavailable: The database cannot be reached.
 
-        Example:
+        Examples:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").add_runs(x=[1, 2, 3]).persist()
             >>> session.frame("squares", ["x", "state"], "x > :x", {"x": 1}, order_by="-x")
@@ -88,7 +88,7 @@ class Asking:
             CorruptData: With `decode`, a binary value is not what was written.
             StorageUnavailable: The database cannot be reached.
 
-        Example:
+        Examples:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").add_runs(x=[1, 2, 3]).persist()
             >>> sql = "SELECT count(*) AS n FROM e_squares WHERE id_run <> :id_run"

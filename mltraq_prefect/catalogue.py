@@ -47,20 +47,20 @@ class Catalogue:
             - `name`, `id_experiment` (text): identify the experiment;
             - `table_name` (text): the table of its runs;
             - `runs`, `completed`, `failed`, `stopped`, `pending` (int): number of runs, in all and
-              by state;
+                by state;
             - `fields` (int): number of fields of its runs;
             - `revision` (int): how often it was written;
             - `created_at`, `updated_at` (datetime, UTC): first and last write;
             - `tags` (dict), `note` (text): what people say of it;
             - `bytes` (int or None): size of its table and of its large values. SQLite
-              estimates it by some rows, and MariaDB by its statistics.
+                estimates it by some rows, and MariaDB by its statistics.
 
         Raises:
             InvalidInput: The arguments exclude each other.
             QueryFailed: `where` is no condition, or about a column that is not there.
             StorageUnavailable: The database cannot be reached.
 
-        Example:
+        Examples:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
             >>> session.ls(where="runs > 1")[["name", "runs", "pending"]].values.tolist()
@@ -87,7 +87,7 @@ class Catalogue:
             InvalidInput: A tag or the note is no text, or too long; nothing was changed.
             StoreError: The database cannot be written; it is as it was before.
 
-        Example:
+        Examples:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").persist()
             >>> session.tag("squares", {"team": "maths"})
@@ -132,7 +132,7 @@ class Catalogue:
             QueryFailed: The database does not understand the condition; nothing was deleted.
             StoreError: The database cannot be written.
 
-        Example:
+        Examples:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("tosses").add_runs(slot=range(10)).persist()
             >>> session.prune("tosses", slots=4)
@@ -158,7 +158,7 @@ class Catalogue:
             ExperimentNotFound: The database has no experiment of this name.
             StorageUnavailable: The database cannot be reached.
 
-        Example:
+        Examples:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
             >>> len(session.verify())

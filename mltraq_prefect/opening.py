@@ -47,7 +47,7 @@ def create_session(
         ForeignTable: A table has one of our names, but another shape.
         NewerFormat: A later version of the package wrote the database.
 
-    Example:
+    Examples:
         >>> with create_session("sqlite://") as session:
         ...     len(session.ls())
         0

@@ -57,7 +57,7 @@ class Session(Asking, Catalogue):
         ForeignTable: A table has one of our names, but another shape.
         NewerFormat: A later version of the package wrote the database.
 
-    Example:
+    Examples:
         >>> session = create_session("sqlite://")
         >>> experiment = session.add_experiment("squares").add_runs(x=[1, 2])
         >>> _ = experiment.persist()
@@ -115,7 +115,7 @@ class Session(Asking, Catalogue):
             InvalidName: The name is not text, or is empty.
             StoreError: The database cannot be reached or written.
 
-        Example:
+        Examples:
             >>> create_session("sqlite://").add_experiment("squares")
             Experiment('squares', runs=0, store='sqlite://')
         """
@@ -165,7 +165,7 @@ class Session(Asking, Catalogue):
             UntrustedPickle: The pickle was not signed with this user's key.
             StorageUnavailable: The database cannot be reached.
 
-        Example:
+        Examples:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
             >>> [run.params.x for run in session.load("squares").runs.values()]
@@ -240,7 +240,7 @@ class Session(Asking, Catalogue):
                 the values of some field; there is no file then, or the one that was there before.
             StoreError: The database cannot be read, or the experiment was replaced meanwhile.
 
-        Example:
+        Examples:
             >>> import tempfile, pandas as pd
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
@@ -287,7 +287,7 @@ class Session(Asking, Catalogue):
             InvalidInput: It is no table, or has no such column.
             CorruptData: A file holds something else than it says.
 
-        Example:
+        Examples:
             >>> import pandas as pd
             >>> frame = pd.DataFrame({"lr": [0.1, 0.01], "loss": [0.5, 0.25]})
             >>> session = create_session("sqlite://")

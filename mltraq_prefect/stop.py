@@ -190,7 +190,7 @@ def median(key: str | None = None, *, after: int = 0, mode: Mode = "min", others
     Raises:
         InvalidInput: An argument cannot be used.
 
-    Example:
+    Examples:
         >>> rule = median("loss", after=5)
     """
     _check("median", key, mode)
@@ -211,7 +211,7 @@ def patience(rows: int, key: str | None = None, *, mode: Mode = "min", delta: fl
     Raises:
         InvalidInput: An argument cannot be used.
 
-    Example:
+    Examples:
         >>> rule = patience(10, "accuracy", mode="max")
     """
     _check("patience", key, mode)
@@ -232,7 +232,7 @@ def bound(
     Raises:
         InvalidInput: An argument cannot be used.
 
-    Example:
+    Examples:
         >>> rule = bound("loss", above=100)
     """
     _check("bound", key, "min")

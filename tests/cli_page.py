@@ -39,10 +39,12 @@ def page():
 def _section(name, command):
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.name not in _SHARED]
-    usage = " ".join([name, *(_argument(p) for p in arguments)])
+    usage = " ".join(["mltraq-prefect", name, *(_argument(p) for p in arguments)])
     rows = [(f"`{p.metavar}`", p.help) for p in arguments]
     rows += [(_option(p), p.help) for p in options]
-    parts = [f"## {usage}\n\n{_flowing(command.help)}\n"]
+    parts = [f"## {name}\n\n{_flowing(command.help)}\n"]
+    if arguments:
+        parts.append(f"    {usage}\n")
     if rows:
         lines = "\n".join(f"| {left} | {right} |" for left, right in rows)
         parts.append(f"| argument or option | |\n|---|---|\n{lines}\n")

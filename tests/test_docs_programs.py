@@ -19,6 +19,7 @@ PAGES = [page for page in sorted(DOCS.glob("*.md")) if BLOCKS.search(page.read_t
 def test_the_program_of_a_page(page, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.CRITICAL, "mltraq_prefect")
+    caplog.set_level(logging.getLogger("prefect").level, "prefect")  # pages may change it
     names = {"__name__": "__main__"}
     text = page.read_text()
     for block in BLOCKS.finditer(text):

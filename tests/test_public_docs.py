@@ -51,7 +51,7 @@ def sections(value):
     """Return the sections of a Google docstring by their titles, with the names of their items."""
     found, title = {}, None
     for line in (inspect.getdoc(value) or "").splitlines():
-        if match := re.fullmatch(r"(Args|Attributes|Raises|Returns|Yields|Example):", line):
+        if match := re.fullmatch(r"(Args|Attributes|Raises|Returns|Yields|Examples):", line):
             title = match[1]
             found[title] = []
         elif line and not line.startswith(" "):

@@ -63,7 +63,7 @@ class Experiment(Stored):
             stored by `persist`, shown by `Session.ls`, and filterable there.
         note (str): A text that tells people of the experiment; stored and shown likewise.
 
-    Example:
+    Examples:
         >>> def square(run):
         ...     run.fields.square = run.params.x ** run.kwargs.power
         >>> experiment = create_session("sqlite://").add_experiment("squares", author="Ada")

@@ -36,7 +36,7 @@ def typed(values: Sequence[Any], without: str = "object") -> pd.Series[Any]:
         Integers among floats are floats, as far as floats hold them. Values of any other type, and
         of several, are as they are, with dtype object.
 
-    Example:
+    Examples:
         >>> typed([1, None]).dtype, typed([1, 2.5]).dtype, typed([1, "a"]).dtype
         (Int64Dtype(), dtype('float64'), dtype('O'))
     """

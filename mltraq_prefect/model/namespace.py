@@ -10,7 +10,7 @@ class Namespace(dict[str, Any]):
 
     An item takes precedence over a method of dict: ``fields.copy`` is the item, if there is one.
 
-    Example:
+    Examples:
         >>> fields = Namespace(error=0.5)
         >>> fields.error
         0.5

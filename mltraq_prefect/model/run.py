@@ -64,7 +64,7 @@ class Run:
         seed (int): Seed of `rng`.
         index (int): Row number in the source that makes parts of the run; internal.
 
-    Example:
+    Examples:
         >>> run = Run(params={"x": 3})
         >>> run.fields.square = run.params.x ** 2
         >>> run["square"]
@@ -256,7 +256,7 @@ class Run:
             InvalidInput: A value is no scalar, a key is reserved, or no step of the run is being
                 executed in this process.
 
-        Example:
+        Examples:
             >>> from mltraq_prefect import create_session
             >>> experiment = create_session("sqlite://").add_experiment("halves")
             >>> with experiment.run() as run:

@@ -20,7 +20,7 @@ class Runs(dict[str, Run]):
     Args:
         runs: The runs.
 
-    Example:
+    Examples:
         >>> runs = Runs([Run(params={"x": 1}), Run(params={"x": 2})])
         >>> [run.params.x for run in runs.values()]
         [1, 2]
@@ -41,7 +41,7 @@ class Runs(dict[str, Run]):
         Raises:
             InvalidInput: Two runs of equal id have different results; nothing was added.
 
-        Example:
+        Examples:
             >>> runs = Runs()
             >>> runs.add(Run(params={"x": 1}), Runs([Run(params={"x": 2})]))
             >>> len(runs)
@@ -110,7 +110,7 @@ class Runs(dict[str, Run]):
             Values of other types, and of several, are as they are, with dtype object. Missing is
             what a run lacks, None, and `pandas.NA`.
 
-        Example:
+        Examples:
             >>> runs = Runs([Run("a", params={"x": 1}, fields={"y": 1}), Run("b", fields={"y": 2})])
             >>> runs.df(params=True)
               id_run     x  y

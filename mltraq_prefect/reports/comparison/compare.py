@@ -58,7 +58,7 @@ def compare(
         InvalidInput: The data do not answer the question: the message says why.
         UnsupportedVersion: There is no SciPy.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> frame = pd.DataFrame({"model": list("aabb"), "seed": [0, 1, 0, 1], "y": [1, 2, 3, 5]})
         >>> compare(frame, "y", by="model", pair_on="seed")[["group", "baseline", "effect", "n"]]
