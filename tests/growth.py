@@ -54,15 +54,17 @@ def grow(url: str, copies: int) -> None:
         def run(sql: str) -> None:
             connection.exec_driver_sql(sql)
 
-        one = "SELECT id_experiment, run_count FROM experiments WHERE table_name = 'e_grown'"
-        id_experiment, count = connection.exec_driver_sql(one).one()
+        one = "SELECT id_experiment FROM experiments WHERE table_name = 'e_grown'"
+        id_experiment = connection.exec_driver_sql(one).scalar_one()
+        last = f"SELECT max(position) FROM experiment_runs WHERE id_experiment = '{id_experiment}'"
+        stride = 1 + connection.exec_driver_sql(last).scalar_one()
         scored = f"SELECT id_run FROM experiment_run_steps WHERE id_experiment = '{id_experiment}'"
         scored = f"id_run IN ({scored} AND step_key = 'score')"
         numbers = (
             "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
             f"WHERE i < {copies}) SELECT i FROM n) AS n"
         )
-        new = {"id_run": "i || ':' || id_run", "position": f"position + i * {count}"}
+        new = {"id_run": "i || ':' || id_run", "position": f"position + i * {stride}"}
         for table in TABLES:
             columns = sa.inspect(connection).get_columns(table)
             names = [column["name"] for column in columns if "computed" not in column]
@@ -74,10 +76,10 @@ def grow(url: str, copies: int) -> None:
             )
         for table in TABLES if is_postgresql(url) else ():
             run(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")  # it would count, too
-        added = copies * (count - PENDING)
+        counted = f"(SELECT count(*) FROM experiment_runs WHERE id_experiment = '{id_experiment}'"
         run(
-            f"UPDATE experiments SET run_count = run_count + {added}, "
-            f"completed = completed + {added} WHERE id_experiment = '{id_experiment}'"
+            f"UPDATE experiments SET run_count = {counted}), completed = {counted} "
+            f"AND state = 'completed') WHERE id_experiment = '{id_experiment}'"
         )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE" if is_postgresql(url) else "SELECT 1")

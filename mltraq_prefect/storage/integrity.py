@@ -135,7 +135,7 @@ def _standings(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
     number = standings.count_wrong(transaction, entry.id_experiment)
     if number:
         yield Finding(
-            f"{number:,} runs have a standing in experiment_runs that does not go with their "
+            f"{number:,} runs have a standing in experiment_standings that does not go with their "
             "state, step and steps, which somebody has changed: pending=... may miss them, or find "
             "others; repair sets it anew",
             is_count=True,

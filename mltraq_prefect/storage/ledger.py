@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, STEP_COLUMNS, LedgerEntry
-from mltraq_prefect.storage import standings
+from mltraq_prefect.storage import stretches
 from mltraq_prefect.storage.ledger_columns import LedgerColumn, cells_of, columns_of, sent_of
 from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.sql.dialects import Dialect
@@ -37,7 +37,6 @@ LEDGER_COLUMNS: dict[str, LedgerColumn] = {
     **_MARKED,
     **_OTHERS,
     "residual": LedgerColumn(BINARY),
-    "standing": LedgerColumn(KEY),
 }
 """Columns of `experiment_runs`, in their order."""
 
@@ -58,7 +57,7 @@ def kept(columns: Mapping[str, T], dialect: Dialect) -> dict[str, T]:
 
 
 STATE: dict[str, Kind] = {name: kind for name, kind in LEDGER.items() if name not in KEYS}
-"""The columns that change: those of a `LedgerMark`, the others of an entry, residual, standing."""
+"""The columns that change: those of a `LedgerMark`, the others of an entry, residual."""
 
 
 def ledger_marks(
@@ -77,6 +76,12 @@ def ledger_columns(
     """Return what the driver takes for the columns of `STATE`."""
     cells = [*marks, *cells_of(_OTHERS.items(), entries, dialect)]
     columns = [LEDGER_COLUMNS[name] for name in (*LedgerMark._fields, *_OTHERS)]
+    return [*sent_of(columns, cells, dialect), column(residuals)]
+
+
+def stretches_of(
+    positions: Sequence[int], marks: Sequence[Sequence[Any]]
+) -> list[stretches.Stretch]:
+    """Return the stretches of runs, given by their positions and the marks of their rows."""
     found = dict(zip(LedgerMark._fields, marks, strict=True))
-    standing = standings.columns_of(found["state"], found["steps"], found["step"])
-    return [*sent_of(columns, cells, dialect), column(residuals), standing]
+    return stretches.made_of(positions, found["state"], found["steps"], found["step"])

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mltraq_prefect.storage import rows, run_steps, tables
+from mltraq_prefect.storage import rows, run_steps, stretches, tables
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.ledger import KEYS, STATE, kept, ledger_columns
+from mltraq_prefect.storage.ledger import KEYS, STATE, kept, ledger_columns, stretches_of
 from mltraq_prefect.storage.merge_diff import Changes
 from mltraq_prefect.storage.sql.connections import DriverError, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
@@ -58,6 +58,7 @@ class Updates:
         fields: Cells of the table of runs.
         ledger: Cells of the ledger.
         steps: Rows of steps.
+        stretches: Stretches of runs of one standing, in order.
     """
 
     changed: list[str]
@@ -66,6 +67,7 @@ class Updates:
     fields: list[Cells]
     ledger: list[Cells]
     steps: list[run_steps.StepRows]
+    stretches: list[stretches.Stretch]
 
 
 def updates_of(
@@ -86,7 +88,7 @@ def updates_of(
     """
     runs = plan.record.runs
     if not changes.cells:
-        return Updates([], [], {}, [], [], [])
+        return Updates([], [], {}, [], [], [], [])
     _dump(plan, changes, stored.residuals, dumped)
     executed = [index for index in changes.indexes() if index not in changes.kept]
     steps = [changes.entries.get(index, []) for index in executed]
@@ -99,6 +101,7 @@ def updates_of(
         _fields(plan, changes, dialect),
         _ledger(plan, changes, executed, dumped, dialect),
         run_steps.rows_of([runs[index] for index in executed], positions, dialect, steps),
+        stretches_of(positions, _marks(changes, executed)) if executed else [],
     )
 
 
@@ -136,12 +139,17 @@ def _ledger(
     if executed:
         columns = ledger_columns(
             [plan.record.runs[index].ledger for index in executed],
-            list(zip(*[changes.ledger[index] for index in executed], strict=True)),
+            _marks(changes, executed),
             [dumped[index][1] for index in executed],
             dialect,
         )
         updates.append(Cells(STATE, _ids(plan, executed), columns))
     return updates
+
+
+def _marks(changes: Changes, indexes: Sequence[int]) -> list[Sequence[Any]]:
+    """Return the ledger marks that runs shall have, in columns."""
+    return list(zip(*[changes.ledger[index] for index in indexes], strict=True))
 
 
 def _ids(plan: Plan, indexes: Sequence[int]) -> list[str]:
@@ -170,3 +178,4 @@ def write(transaction: Transaction, updates: Updates, entry: Entry) -> None:
         if found is not None and found != len(ids):
             raise DriverError("moved", f"rows of {entry.name!r} in experiment_runs are gone")
     run_steps.insert(transaction, entry.id_experiment, updates.steps)
+    stretches.put(transaction, entry.id_experiment, updates.stretches)

@@ -96,21 +96,13 @@ def pending_runs(
     found: list[str] = []
     for standing in able:
         if most is None or len(found) < most:
-            found += _with_standing(transaction, id_experiment, standing, most)
+            sql = "SELECT id_run FROM experiment_runs WHERE id_experiment = ? AND"
+            rows = standings.rows(transaction, sql, (id_experiment,), standing.places, most)
+            found += [id_run for (id_run,) in rows]
     if failed and (is_changed := pending.is_changed) is not None:
         for standing in failed:
             found += _changed(transaction, is_changed, (id_experiment, standing, pending.step))
     return found
-
-
-def _with_standing(
-    transaction: Transaction, id_experiment: str, standing: Standing, most: int | None
-) -> list[str]:
-    """Return the runs of a standing, one statement each: SQLite takes no index for several."""
-    limit = "" if most is None else f" LIMIT {most:d}"
-    table = f"experiment_runs AS r{transaction.dialect.by_index(standings.INDEX_NAME)}"
-    sql = f"SELECT r.id_run FROM {table} WHERE r.id_experiment = ? AND {standing.where}{limit}"
-    return [id_run for (id_run,) in transaction.rows(sql, (id_experiment, *standing.values))]
 
 
 def _changed(
@@ -126,18 +118,12 @@ def _changed(
         chosen: The experiment, the standing and the step.
     """
     id_experiment, standing, step = chosen
-    table = f"experiment_runs AS r{transaction.dialect.by_index(standings.INDEX_NAME)}"
-    failures = (
-        f"FROM {table} CROSS JOIN experiment_run_steps AS s "
-        f"WHERE r.id_experiment = ? AND {standing.where} AND s.id_experiment = r.id_experiment "
-        "AND s.step_key = ? AND s.position = r.position AND s.id_run = r.id_run "
-        "AND s.state = 'failed'"
+    sql = (
+        "SELECT id_run, fingerprint FROM experiment_run_steps "
+        "WHERE id_experiment = ? AND step_key = ? AND state = 'failed' "
+        "AND fingerprint IS NOT NULL AND"
     )
-    values = (id_experiment, *standing.values, step_key(step))
-    sql = f"SELECT DISTINCT s.fingerprint {failures} AND s.fingerprint IS NOT NULL"
-    known = [fingerprint for (fingerprint,) in transaction.rows(sql, values)]
-    changed = [fingerprint for fingerprint in known if is_changed(fingerprint)]
-    if not changed:
-        return []
-    sql = f"SELECT r.id_run {failures} AND s.fingerprint IN ({', '.join('?' * len(changed))})"
-    return [id_run for (id_run,) in transaction.rows(sql, (*values, *changed))]
+    own = (id_experiment, step_key(step))
+    failed = standings.rows(transaction, sql, own, standing.places)
+    changed = set(filter(is_changed, dict.fromkeys(fingerprint for _, fingerprint in failed)))
+    return [id_run for id_run, fingerprint in failed if fingerprint in changed]

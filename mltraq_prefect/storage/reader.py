@@ -34,7 +34,7 @@ from mltraq_prefect.storage.sql.schema import STATES
 from mltraq_prefect.storage.values.change_marks import with_exact
 from mltraq_prefect.storage.values.columns import column
 
-_LEDGER = tuple(name for name in LEDGER if name not in ("id_experiment", "standing"))
+_LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
 
 ReadExecutions = Callable[[str, Sequence[int]], Executions]
 """Reads the entries of the steps of runs, which few ask for, in a transaction of its own."""

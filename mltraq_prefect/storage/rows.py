@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mltraq_prefect.storage import large_values, run_steps
-from mltraq_prefect.storage.ledger import LEDGER, kept, ledger_columns
+from mltraq_prefect.storage import large_values, run_steps, stretches
+from mltraq_prefect.storage.ledger import LEDGER, kept, ledger_columns, stretches_of
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import Constant, column, picked
@@ -26,6 +26,7 @@ class Rows:
         cells: Cells of the columns of fields.
         ledger: Cells of the columns of the ledger that are not in its key.
         steps: Rows of the steps that were tried, with positions from 0.
+        stretches: Stretches of runs of one standing, with positions from 0.
     """
 
     kinds: dict[str, Kind]
@@ -33,6 +34,7 @@ class Rows:
     cells: list[Sequence[Any]]
     ledger: list[Sequence[Any]]
     steps: list[run_steps.StepRows]
+    stretches: list[stretches.Stretch]
 
 
 def rows_of(plan: Plan, indexes: Sequence[int], dialect: Dialect) -> Rows | None:
@@ -44,9 +46,10 @@ def rows_of(plan: Plan, indexes: Sequence[int], dialect: Dialect) -> Rows | None
     ids = [run.id_run for run in runs]
     residuals = plan.residuals()
     listed = [runs[index] for index in indexes]
+    marks = picked(plan.ledger, indexes)
     ledger = ledger_columns(
         [run.ledger for run in listed],
-        picked(plan.ledger, indexes),
+        marks,
         [dump_residual(residuals.get(index)) for index in indexes],
         dialect,
     )
@@ -56,6 +59,7 @@ def rows_of(plan: Plan, indexes: Sequence[int], dialect: Dialect) -> Rows | None
         cells=list(map(column, picked(list(cells.values()), indexes))),
         ledger=ledger,
         steps=run_steps.rows_of(listed, range(len(listed)), dialect),
+        stretches=stretches_of(range(len(listed)), marks),
     )
 
 
@@ -80,6 +84,8 @@ def insert(
     kinds = kept(LEDGER, transaction.dialect)
     transaction.insert("experiment_runs", kinds, [*key, *rows.ledger])
     run_steps.insert(transaction, id_experiment, _from(first, rows.steps))
+    note = stretches.put if first else stretches.begin
+    note(transaction, id_experiment, stretches.moved(rows.stretches, first))
 
 
 def _from(first: int, steps: Sequence[run_steps.StepRows]) -> list[run_steps.StepRows]:

@@ -79,7 +79,7 @@ def create(
         table,
         {**shape.columns, **kinds},
         shape.key,
-        options=dialect.series_options if shape.is_of_series else "",
+        options=dialect.series_options if shape.is_of_series else dialect.rewritten_options,
         late_key=late,
         key_name=key_name(own) if shape.is_of_series else "",
     )

@@ -1,145 +1,152 @@
-"""Standings: a key for what runs of one state, next step and completed steps have in common.
+"""Standings: what runs of one state, next step and completed steps have in common.
 
-An experiment has few of them, and an index leads from each to its runs. So the runs on which a step
-can be tried are found without looking at the others.
+An experiment has few of them, and an index leads from each to the stretches of its runs. So the
+runs on which a step can be tried are found without looking at the others.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
-from xxhash import xxh3_64_hexdigest
-
-from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage.ledger_columns import parse_steps
+from mltraq_prefect.storage import stretches
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.values.columns import Constant
-from mltraq_prefect.storage.values.kinds import INT, KEY, Kind
+from mltraq_prefect.storage.stretches import Stretch
 
-STANDING_INDEX = ("id_experiment", "standing")
+SHORT = 8
+"""Runs of a stretch that are looked up one by one."""
 
-INDEX_NAME = "experiment_runs_by_standing"
+SELECTS = 100
+"""Stretches that one statement reads."""
+
+POSITIONS = 1_000
+"""Runs that one statement looks up by their positions."""
 
 
-class Standing(NamedTuple):
-    """What runs of one standing have in common.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What runs of one standing have in common, and where they are.
 
     Attributes:
-        where: A condition that they meet in the ledger ``r`` of an experiment.
-        values: Its parameters.
         state: Their state.
         step: The step to be tried next, or None.
         steps: Names of the steps that they have completed.
+        places: Positions of the first and last run of each stretch; a run between may be gone.
     """
 
-    where: str
-    values: tuple[Any, ...]
     state: str
     step: str | None
     steps: frozenset[str]
-
-
-def columns_of(
-    states: Sequence[str], steps: Sequence[str], step: Sequence[str | None]
-) -> Sequence[str]:
-    """Return the keys of runs from natural cells of the ledger's columns of these names."""
-    columns = (states, steps, step)
-    if all(isinstance(cells, Constant) for cells in columns):
-        return Constant(key_of(states[0], steps[0], step[0]), len(states))
-    return list(map(key_of, *columns))
-
-
-@lru_cache(10_000)
-def key_of(state: str, steps: str, step: str | None) -> str:
-    """Return the key of a run.
-
-    Args:
-        state: Its state.
-        steps: Its completed steps, as JSON.
-        step: The step to be tried next, or None.
-    """
-    return xxh3_64_hexdigest(json.dumps([state, step, sorted(json.loads(steps))]).encode())
+    places: list[tuple[int, int]] = field(default_factory=list)
 
 
 def find(transaction: Transaction, id_experiment: str) -> Iterator[Standing]:
-    """Yield the standings of an experiment: each is found by two looks at an index.
+    """Yield the standings of an experiment: two looks at an index lead to each.
 
-    Those of runs without a key, of which somebody has changed what it stands for, come last.
+    Where there are none, because somebody has changed runs by SQL, the ledger is read.
     """
-    table = f"experiment_runs{transaction.dialect.by_index(INDEX_NAME)}"
-    following = f"SELECT min(standing) FROM {table} WHERE id_experiment = ? AND standing > ?"
-    one = f"SELECT state, step, steps FROM {table} WHERE id_experiment = ? AND standing = ? LIMIT 1"
+    names = "state, step, steps"
+    table = "FROM experiment_standings WHERE id_experiment = ?"
+    following = f"SELECT min(standing) {table} AND standing > ?"
+    one = f"SELECT {names} {table} AND standing = ? LIMIT 1"
+    places = f"SELECT first_position, last_position {table} AND standing = ?"
     key: Any = ""
     while True:
-        ((key,),) = transaction.rows(following, (id_experiment, key))
-        if key is None:
+        ((found,),) = transaction.rows(following, (id_experiment, key))
+        if found is None:
             break
-        for own in transaction.rows(one, (id_experiment, key)):
-            yield _standing("r.standing = ?", (key,), *own)
-    keyless = (
-        f"SELECT DISTINCT state, step, steps FROM {table} WHERE id_experiment = ? "
-        "AND standing IS NULL"
-    )
-    for own in transaction.rows(keyless, (id_experiment,)):
-        where, values = _same(*own)
-        yield _standing(f"r.standing IS NULL AND {where}", values, *own)
+        ((state, step, steps),) = transaction.rows(one, (id_experiment, key := found))
+        where = transaction.rows(places, (id_experiment, key))
+        yield Standing(state, step, frozenset(json.loads(steps)), [*map(tuple, where)])
+    if not key:
+        yield from _of_stretches(stretches.of_ledger(transaction, id_experiment))
 
 
-def _standing(
-    where: str, values: tuple[Any, ...], state: str, step: str | None, steps: str
-) -> Standing:
-    return Standing(where, values, state, step, frozenset(parse_steps([steps])[steps]))
+def _of_stretches(found: Sequence[Stretch]) -> Iterator[Standing]:
+    by_key: dict[str, Standing] = {}
+    for one in found:
+        names = frozenset(json.loads(one.steps))
+        own = by_key.setdefault(one.standing, Standing(one.state, one.step, names))
+        own.places.append((one.first, one.last))
+    yield from by_key.values()
 
 
-def _same(state: str, step: str | None, steps: str) -> tuple[str, tuple[Any, ...]]:
-    """Return what tells runs whose ledger ``r`` has these cells, and its parameters."""
-    where, values = "r.state = ? AND r.steps = ?", (state, steps)
-    if step is None:
-        return f"{where} AND r.step IS NULL", values
-    return f"{where} AND r.step = ?", (*values, step)
+def conditions(places: Sequence[tuple[int, int]]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield conditions on the column `position` that lead to stretches: no run is in two.
+
+    Runs of short stretches are looked up together, many at once.
+    """
+    single: list[int] = []
+    for first, last in places:
+        if last - first < SHORT:
+            single.extend(range(first, last + 1))
+        else:
+            yield "position BETWEEN ? AND ?", (first, last)
+    for start in range(0, len(single), POSITIONS):
+        chunk = single[start : start + POSITIONS]
+        yield f"position IN ({', '.join('?' * len(chunk))})", tuple(chunk)
+
+
+def rows(
+    transaction: Transaction,
+    sql: str,
+    own: tuple[Any, ...],
+    places: Sequence[tuple[int, int]],
+    most: int | None = None,
+) -> list[tuple[Any, ...]]:
+    """Return rows of the runs of stretches.
+
+    Args:
+        transaction: Where.
+        sql: What is selected, up to the condition on the column `position`.
+        own: Its parameters.
+        places: The stretches.
+        most: How many rows are enough; all if None.
+    """
+    found: list[tuple[Any, ...]] = []
+    batch: list[tuple[str, tuple[Any, ...]]] = []
+    limit = "" if most is None else f" LIMIT {most:d}"
+
+    def read() -> None:
+        statement = " UNION ALL ".join(f"{sql} {condition}" for condition, _ in batch)
+        values = [value for _, more in batch for value in (*own, *more)]
+        found.extend(transaction.rows(statement + limit, values))
+        batch.clear()
+
+    for condition in conditions(places):
+        batch.append(condition)
+        if len(batch) == SELECTS or len(condition[1]) > 2:
+            read()
+            if most is not None and len(found) >= most:
+                return found
+    if batch:
+        read()
+    return found
 
 
 def count_wrong(transaction: Transaction, id_experiment: str) -> int:
-    """Return how many runs have another key than goes with what somebody has changed of them."""
-    return sum(number for *_, number in _wrong(transaction, id_experiment))
+    """Return how many runs have another standing than goes with what somebody has changed.
+
+    None has if there are no standings at all: then the ledger is asked.
+    """
+    number, index = 0, 0
+    known = stretches.stored(transaction, id_experiment)
+    if not known:
+        return 0
+    for position, (key, *_) in stretches.runs(transaction, id_experiment):
+        while index < len(known) and known[index].last < position:
+            index += 1
+        is_there = index < len(known) and known[index].first <= position
+        number += not (is_there and known[index].standing == key)
+    return number
 
 
 def mend(transaction: Transaction, id_experiment: str) -> bool:
-    """Give runs the keys that they should have; return whether some had others."""
-    keys: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY, "position": INT}
-    wrong = list(_wrong(transaction, id_experiment))
-    for key, known, own, _ in wrong:
-        where, values = _same(*own)
-        has = "r.standing IS NULL" if known is None else "r.standing = ?"
-        sql = (
-            "SELECT r.id_run, r.position FROM experiment_runs AS r "
-            f"WHERE r.id_experiment = ? AND {has} AND {where}"
-        )
-        had = () if known is None else (known,)
-        found = transaction.rows(sql, (id_experiment, *had, *values))
-        if found:
-            columns = [Constant(cell, len(found)) for cell in (key, id_experiment)]
-            cells = [*columns, *zip(*found, strict=True)]
-            transaction.update("experiment_runs", {"standing": KEY}, keys, cells)
-    return bool(wrong)
-
-
-def _wrong(
-    transaction: Transaction, id_experiment: str
-) -> Iterator[tuple[str, str | None, tuple[str, str | None, str], int]]:
-    """Yield the key that runs should have, the one that they have, what it is of, their number."""
-    sql = (
-        "SELECT standing, state, step, steps, count(*) FROM experiment_runs "
-        "WHERE id_experiment = ? GROUP BY standing, state, step, steps"
-    )
-    for known, state, step, steps, number in transaction.rows(sql, (id_experiment,)):
-        try:
-            parse_steps([steps])
-        except CorruptData:  # reading the run tells of that
-            continue
-        key = key_of(state, steps, step)
-        if key != known:
-            yield key, known, (state, step, steps), int(number)
+    """Give runs the standings that they should have; return whether some had none or others."""
+    is_known = stretches.known(transaction, id_experiment)
+    is_wrong = not is_known or count_wrong(transaction, id_experiment) > 0
+    if is_wrong:
+        stretches.begin(transaction, id_experiment, stretches.of_ledger(transaction, id_experiment))
+    return is_wrong

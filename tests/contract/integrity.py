@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage import Store, experiments_table, views
+from mltraq_prefect.storage import Store, experiments_table, standings, views
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, TABLES
 from mltraq_prefect.storage.values.names import series_name, view_name
@@ -46,6 +46,8 @@ def assert_whole(store, row, *, leftovers=False):
     assert len(ids) == len(ledger) == row["runs"]
     assert set(ids) == {id_run for id_run, _ in ledger}
     assert len({position for _, position in ledger}) == row["runs"]
+    with store._database.reading() as transaction:
+        assert standings.count_wrong(transaction, row["id_experiment"]) == 0
 
 
 def assert_viewed(store, row, *, leftovers=False):

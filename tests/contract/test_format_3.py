@@ -24,7 +24,7 @@ KEYS_2 = {
     "experiment_runs": ("id_experiment", "id_run"),
     "experiment_run_steps": ("id_experiment", "step_key", "id_run"),
 }
-LATER_COLUMNS = {*STATES, "standing", "param_columns", "series_columns", "id_execution"}
+LATER_COLUMNS = {*STATES, "param_columns", "series_columns", "id_execution"}
 
 
 def runs():

@@ -6,6 +6,12 @@ import pytest
 import mltraq_prefect as mltraq
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound
 
+FORGET_STANDINGS = (
+    "DELETE FROM experiment_standings "
+    "WHERE id_experiment = (SELECT id_experiment FROM experiments WHERE name = 'one')"
+)
+"""What the documentation says of who changes states of runs."""
+
 
 def track(run):
     run.log(loss=run.params.n)
@@ -65,12 +71,15 @@ def test_corrupt_cells_are_named_and_the_others_read(session):
 def test_states_that_somebody_has_changed(session):
     first, second, *_ = session.load("one").runs
     reset = "UPDATE experiment_runs SET state = 'pending', steps = '{}'"
-    change(session, f"{reset}, standing = NULL WHERE id_run = '{first}'")
+    change(session, f"{reset} WHERE id_run = '{first}'", FORGET_STANDINGS)
     assert list(session.load("one", pending=track).runs) == [first]
     assert session.ls(pending=track)["name"].tolist() == ["one"]
+    (problem,) = session.verify("one")["problem"]
+    assert "has 6 (5 completed, 1 pending)" in problem
+    assert session.verify(repair=True)["is_mended"].all()
     change(session, f"{reset} WHERE id_run = '{second}'")
     problems = "\n".join(session.verify("one")["problem"])
-    assert "2 runs have a standing" in problems
+    assert "1 runs have a standing" in problems
     assert "has 6 (4 completed, 2 pending)" in problems
     assert session.verify(repair=True)["is_mended"].all()
     assert session.verify().empty
@@ -89,8 +98,9 @@ def test_a_run_that_somebody_has_deleted_in_one_table_is_not_written_over(sessio
 def test_counts_follow_when_runs_are_executed_that_somebody_has_made_pending(session):
     change(
         session,
-        "UPDATE experiment_runs SET state = 'failed', step = 'track', steps = '{}', "
-        "standing = NULL WHERE position < 2",
+        "UPDATE experiment_runs SET state = 'failed', step = 'track', steps = '{}' "
+        "WHERE position < 2",
+        FORGET_STANDINGS,
     )
     pending = session.load("one", pending=track, failed=True)
     assert len(pending.runs) == 2

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from itertools import count
 
-from mltraq_prefect.storage import standings
 from mltraq_prefect.storage.sql import format_3_views
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.format_2 import Change
@@ -20,7 +19,7 @@ from mltraq_prefect.storage.sql.schema import (
     add_tables,
     create_fixed,
 )
-from mltraq_prefect.storage.values.kinds import FLOAT, INT, JSON, KEY, TEXT, Kind
+from mltraq_prefect.storage.values.kinds import FLOAT, INT, JSON, TEXT
 from mltraq_prefect.storage.values.names import helper_name
 
 
@@ -35,7 +34,6 @@ def apply(transaction: Transaction) -> None:
 
 def _add_places(transaction: Transaction) -> None:
     """Add what indexes lead to runs by, and what an experiment has of states."""
-    add_columns(transaction, "experiment_runs", {"standing": KEY})
     add_columns(transaction, "experiment_run_steps", {"position": INT})
     add_columns(transaction, "experiments", dict.fromkeys(STATES, INT))
     for table in LEDGERS:
@@ -81,31 +79,6 @@ def _place_steps(transaction: Transaction) -> None:
         "AND r.id_run = experiment_run_steps.id_run)"
     )
     transaction.run("DELETE FROM experiment_run_steps WHERE position IS NULL")
-
-
-def _set_standings(transaction: Transaction) -> None:
-    keys: dict[str, Kind] = {"id_experiment": KEY, "id_run": KEY, "position": INT}
-    names = (*keys, "state", "steps", "step")
-    sql = (
-        f"SELECT {', '.join(names)} FROM experiment_runs "
-        "WHERE id_experiment = ? AND id_run > ? ORDER BY id_run "
-        f"LIMIT {format_3_views.ROWS_AT_ONCE}"
-    )
-    for (id_experiment,) in transaction.rows("SELECT id_experiment FROM experiments"):
-        last = ""
-        while rows := transaction.rows(sql, (id_experiment, last)):
-            ids, runs, positions, *own = zip(*rows, strict=True)
-            last = runs[-1]
-            columns = [[*map(_standing, *own)], ids, runs, positions]
-            transaction.update("experiment_runs", {"standing": KEY}, keys, columns)
-
-
-def _standing(state: str, steps: str, step: str | None) -> str | None:
-    """Return the key of a run; None if somebody has made its steps unreadable."""
-    try:
-        return standings.key_of(state, steps, step)
-    except (ValueError, TypeError):
-        return None
 
 
 def _count_states(transaction: Transaction) -> None:
@@ -154,7 +127,6 @@ TABLE_CHANGES: tuple[Change, ...] = (
 VALUE_CHANGES: tuple[Change, ...] = (
     _number_runs,
     _place_steps,
-    _set_standings,
     _count_states,
     _change_keys,
     add_indexes,

@@ -6,10 +6,13 @@ adds.
 
 from __future__ import annotations
 
+from mltraq_prefect.storage import stretches
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.format_2 import Change
 from mltraq_prefect.storage.sql.schema import LEDGERS, add_columns, add_indexes, add_tables
 from mltraq_prefect.storage.values.kinds import TEXT
+
+OLD_INDEX = "experiment_runs_by_standing"
 
 
 def apply(transaction: Transaction) -> None:
@@ -24,5 +27,21 @@ def _name_executions(transaction: Transaction) -> None:
         add_columns(transaction, table, {"id_execution": TEXT})
 
 
+def _fill_standings(transaction: Transaction) -> None:
+    """Standings of runs are stretches of positions, no cells of the ledger."""
+    for (id_experiment,) in transaction.rows("SELECT id_experiment FROM experiments"):
+        found = stretches.of_ledger(transaction, id_experiment)
+        stretches.begin(transaction, id_experiment, found)
+
+
+def _drop_standings(transaction: Transaction) -> None:
+    """Drop what they were before; a column that a view of a user's reads stays, without a use."""
+    dialect, table = transaction.dialect, "experiment_runs"
+    if OLD_INDEX in dialect.indexes(transaction.connection, table):
+        transaction.run(dialect.drop_index(OLD_INDEX, table))
+    if "standing" in transaction.columns(table):
+        transaction.allows([f"ALTER TABLE {table} DROP COLUMN standing"])
+
+
 TABLE_CHANGES: tuple[Change, ...] = (_name_executions, add_tables)
-VALUE_CHANGES: tuple[Change, ...] = (add_indexes,)
+VALUE_CHANGES: tuple[Change, ...] = (_fill_standings, add_indexes, _drop_standings)

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
-from mltraq_prefect.storage import standings
+from mltraq_prefect.storage import stretches
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
 from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER, LEDGER_KEY, PARAMS_TEXT, kept
@@ -46,6 +46,7 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiments": (EXPERIMENTS, ("id_experiment",), ("table_name",)),
     "experiment_runs": (LEDGER, LEDGER_KEY, ()),
     "experiment_run_steps": (RUN_STEPS, RUN_STEPS_KEY, ()),
+    "experiment_standings": (stretches.STANDINGS, stretches.STANDINGS_KEY, ()),
     "experiment_steps": (STEPS, STEPS_KEY, ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
     "experiment_values": (VALUES, VALUES_KEY, ()),
@@ -58,7 +59,7 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
 
 INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
     ID_INDEX: ("experiment_runs", ("id_experiment", "id_run")),
-    standings.INDEX_NAME: ("experiment_runs", standings.STANDING_INDEX),
+    stretches.INDEX_NAME: ("experiment_standings", stretches.STANDING_INDEX),
 }
 """Indexes in addition to keys: table and columns, by a name that no table has."""
 
@@ -69,7 +70,9 @@ OF_RUNS = tuple(name for name in OF_EXPERIMENTS if "id_run" in TABLES[name][0])
 """Tables whose rows belong to a run, and go with it."""
 
 LEDGERS = ("experiment_runs", "experiment_run_steps")
-"""Tables with short rows, each written several times and read by experiment."""
+"""What is known of runs, and of runs in steps: short rows, each written several times."""
+
+_SHORT_ROWS = (*LEDGERS, "experiment_standings")
 
 
 def create_table(
@@ -119,7 +122,10 @@ def add_tables(transaction: Transaction) -> None:
 def create_fixed(transaction: Transaction, table: str, name: str) -> None:
     """Create a fixed table, perhaps under another name."""
     columns, key, unique = TABLES[table]
-    options = transaction.dialect.ledger_options if table in LEDGERS else ""
+    dialect = transaction.dialect
+    options = dialect.ledger_options if table in _SHORT_ROWS else ""
+    if table == "experiment_runs":
+        options = f"{options} {dialect.rewritten_options}"
     kinds = kept(columns, transaction.dialect)
     create_table(transaction, name, kinds, key, unique, options)
     add_document(transaction, name, columns)

@@ -63,6 +63,8 @@ class Dialect(Expressions):
         counts_updates: Whether the driver counts the rows that an update has found.
         ledger_options: Follows that for the ledger. Its rows are short, each is written several
             times, and they are read by experiment.
+        rewritten_options: Follows that for tables of runs, the ledger's among them: an evaluation
+            rewrites their rows.
         series_options: Follows them for tables of series, whose rows are read and replaced by run.
         steps_block: The steps of a run are padded with blanks to a multiple of so many characters,
             where a row that has grown costs more than one that is overwritten.
@@ -104,6 +106,7 @@ class Dialect(Expressions):
     alters_keys: ClassVar[bool] = False
     counts_updates: ClassVar[bool] = False
     ledger_options: ClassVar[str] = ""
+    rewritten_options: ClassVar[str] = ""
     series_options: ClassVar[str] = ""
     steps_block: ClassVar[int] = 1
     nan: ClassVar[bool] = True
@@ -217,6 +220,10 @@ class Dialect(Expressions):
     def indexes(self, connection: sa.Connection, table: str) -> set[str]:
         """Return the names of the indexes of a table."""
         return {str(index["name"]) for index in sa.inspect(connection).get_indexes(table)}
+
+    def drop_index(self, name: str, table: str) -> str:
+        """Return the statement that drops an index of a table."""
+        return f"DROP INDEX {self.quote(name)}"
 
     def change_key(
         self, connection: sa.Connection, table: str, key: Sequence[str]

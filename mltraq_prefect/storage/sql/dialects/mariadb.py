@@ -319,6 +319,10 @@ class MariaDB(Dialect):
         """Rename all at once."""
         return ("RENAME TABLE " + ", ".join(f"{old} TO {new}" for old, new in moves),)
 
+    def drop_index(self, name: str, table: str) -> str:
+        """Name the table: indexes have their own names in each."""
+        return f"DROP INDEX {self.quote(name)} ON {self.quote(table)}"
+
     def change_key(
         self, connection: sa.Connection, table: str, key: Sequence[str]
     ) -> Sequence[str]:

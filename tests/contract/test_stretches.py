@@ -1,0 +1,58 @@
+"""Stretches of runs of one standing say of each run what was noted of it last."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mltraq_prefect.storage import Store, standings, stretches
+
+STEPS = ('{"a": "1"}', '{"a": "2", "b": "1"}', "{}")
+
+positions = st.sets(st.integers(0, 60) | st.integers(2_000, 2_010) | st.just(10**6), min_size=1)
+changes = st.lists(st.tuples(positions, st.sampled_from([*STEPS, None])), max_size=12)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    own = Store(f"sqlite:///{tmp_path_factory.mktemp('stretches')}/one.db")
+    own.check()
+    yield own
+    own.close()
+
+
+def noted(places, steps):
+    """Return the stretches of completed runs, given in any order."""
+    count = len(places)
+    return stretches.made_of(places, ["completed"] * count, [steps] * count, [None] * count)
+
+
+@settings(deadline=None, max_examples=60)
+@given(changes)
+def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
+    expected = {}
+    with store._database.writing("test") as transaction:
+        stretches.begin(transaction, "x", noted([70], STEPS[0]))
+        expected[70] = STEPS[0]
+        for places, steps in made:
+            if steps is None:
+                stretches.drop(transaction, "x", sorted(places))
+                expected = {place: own for place, own in expected.items() if place not in places}
+            else:
+                stretches.put(transaction, "x", noted(list(places), steps))
+                expected |= dict.fromkeys(places, steps)
+            if not expected:  # nothing known: the ledger, which is empty here, would be read
+                return
+        found = stretches.stored(transaction, "x")
+        by_standing = list(standings.find(transaction, "x"))
+    keys = {place: one.standing for one in found for place in range(one.first, one.last + 1)}
+    assert keys == {
+        place: stretches.standing_of("completed", steps, None)[0]
+        for place, steps in expected.items()
+    }
+    ends = itertools.pairwise(found)
+    assert all(one.last + 1 < two.first or one.standing != two.standing for one, two in ends)
+    assert sorted(place for own in by_standing for place in own.places) == [
+        (one.first, one.last) for one in found
+    ]
