@@ -6,77 +6,105 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2"
-nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False
 
-TESTS = ("hypothesis", "packaging", "pytest")
-TESTED = dict(re.findall(r"^([\w-]+)==(\S+)$", Path("constraints.txt").read_text(), re.M))
-BASE = {name: TESTED[name] for name in ("prefect", "SQLAlchemy", "pandas", "numpy", "pyarrow")}
+TESTS = ("hypothesis>=6.130", "packaging", "pytest>=8.3")
+LOCKED = dict(re.findall(r"^([\w-]+)==(\S+)$", Path("constraints.txt").read_text(), re.M))
+BASE = {name.lower(): LOCKED[name] for name in ("prefect", "SQLAlchemy", "pandas", "pyarrow")}
+BASE |= {"numpy": LOCKED["numpy"]}
 OLD_SERVER = {"fastapi": "0.136.3"}
 """With a later one no server before Prefect 3.7.5 answers, which metadata cannot say."""
-(_DEPENDENCIES,) = re.findall(
-    r"^dependencies = \[(.*?)^\]", Path("pyproject.toml").read_text(), re.S | re.M
+
+
+def _pinned(**versions: str) -> tuple[str, ...]:
+    return tuple(f"{name}=={version}" for name, version in versions.items())
+
+
+def _corner(**versions: str) -> tuple[str, ...]:
+    """Return what to install: what is tested otherwise, but for some versions."""
+    return _pinned(**(BASE | versions))
+
+
+LOWEST = (
+    *("--resolution", "lowest-direct", "--requirement", "pyproject.toml"),
+    *_pinned(**OLD_SERVER),
 )
-LOWEST = dict(re.findall(r'"([\w-]+)>=([\d.]+)', _DEPENDENCIES)) | OLD_SERVER
-CORNERS = [
-    *({"prefect": version} for version in ("3.4.25", "3.5.0", "3.6.29", "3.7.8", "3.8.8", "3.9.1")),
-    {"prefect": "3.9.1", "SQLAlchemy": "2.1.9"},
-    {"pandas": "2.2.3"},
-    {"pandas": "2.3.3"},
-    {"numpy": "2.2.6"},
-    {"pandas": "2.2.3", "numpy": "1.26.4"},
-    {"pyarrow": "15.0.2", "numpy": "1.26.4", "pandas": "2.2.3"},
-    {"pyarrow": "18.1.0"},
-]
-"""One factor at a time, or what goes with it, beside the versions that are tested otherwise."""
+"""The lowest version of each dependency that goes with those of the others."""
+
+LIBRARIES = {
+    "lowest": LOWEST,
+    "tested": ("--constraint", "constraints.txt"),
+    "newest": (),
+    "prefect-3.4": _corner(prefect="3.4.25", **OLD_SERVER),
+    "prefect-3.5": _corner(prefect="3.5.0", **OLD_SERVER),
+    "prefect-3.6": _corner(prefect="3.6.29", **OLD_SERVER),
+    "prefect-3.7": _corner(prefect="3.7.8"),
+    "prefect-3.8": _corner(prefect="3.8.8"),
+    "prefect-3.9": _corner(prefect="3.9.1"),
+    "sqlalchemy-2.1": _corner(prefect="3.9.1", sqlalchemy="2.1.9"),
+    "pandas-2.2": _corner(pandas="2.2.3"),
+    "pandas-2.3": _corner(pandas="2.3.3"),
+    "numpy-1.26": _corner(pandas="2.2.3", numpy="1.26.4"),
+    "numpy-2.1": _corner(numpy="2.1.3"),
+    "numpy-2.2": _corner(numpy="2.2.6"),
+    "pyarrow-15": _corner(pyarrow="15.0.2", numpy="1.26.4", pandas="2.2.3"),
+    "pyarrow-18": _corner(pyarrow="18.1.0"),
+    "pyarrow-20": _corner(pyarrow="20.0.0"),
+}
+"""What the installer is told; in corners, one factor and what goes with it is another."""
+
+NEIGHBOURS = {
+    "mlflow": "mlflow",
+    "optuna": "optuna",
+    "scikit-learn": "sklearn",
+    "jupyterlab": "jupyterlab",
+    "streamlit": "streamlit",
+    "prefect-dbt": "prefect_dbt",
+    "prefect-sqlalchemy": "prefect_sqlalchemy",
+}
+"""What must go beside it, with the names by which it is imported."""
 
 
-def _cell(session: nox.Session, pins: dict[str, str], *stages: str) -> None:
-    session.install(".", *TESTS, *(f"{name}=={version}" for name, version in pins.items()))
+def _cell(session: nox.Session, options: tuple[str, ...], *stages: str) -> None:
+    session.install(".", *TESTS, *options)
     session.run("python", "-m", "tests.matrix", *(session.posargs or stages))
 
 
-def _name(pins: dict[str, str]) -> str:
-    return " ".join("-".join(pair).lower() for pair in pins.items())
-
-
 @nox.session(python="3.11", tags=["quick"])
-@nox.parametrize("pins", [LOWEST, {}], ids=["lowest", "newest"])
-def quick(session: nox.Session, pins: dict[str, str]) -> None:
+@nox.parametrize("stack", ["lowest", "newest"], ids=["lowest", "newest"])
+def quick(session: nox.Session, stack: str) -> None:
     """README's program without a server, values of other stacks, a part of SQLite's contract."""
-    _cell(session, pins, "script", "quick")
+    _cell(session, LIBRARIES[stack], "plain", "quick")
 
 
 @nox.session(python="3.11", tags=["matrix"])
-@nox.parametrize(
-    "pins", [LOWEST, TESTED, {}, *CORNERS], ids=["lowest", "tested", "newest", *map(_name, CORNERS)]
-)
-def libraries(session: nox.Session, pins: dict[str, str]) -> None:
+@nox.parametrize("stack", list(LIBRARIES), ids=list(LIBRARIES))
+def libraries(session: nox.Session, stack: str) -> None:
     """All stages, with other versions of the libraries."""
-    if pins is TESTED:
-        session.install(".", *TESTS, "--constraint", "constraints.txt")
-        session.run("python", "-m", "tests.matrix", *session.posargs)
-    else:
-        _cell(session, pins if pins in (LOWEST, {}) else BASE | pins)
+    _cell(session, LIBRARIES[stack])
 
 
 @nox.session(python=["3.12", "3.13", "3.14"], tags=["matrix"])
 def pythons(session: nox.Session) -> None:
     """All stages, with other versions of Python and the newest libraries."""
-    _cell(session, {})
+    _cell(session, ())
 
 
 @nox.session(python="3.11", tags=["matrix"])
-@nox.parametrize(
-    "package",
-    [
-        *("mlflow", "optuna", "scikit-learn", "torch", "jupyterlab", "streamlit"),
-        *("prefect-dbt", "prefect-sqlalchemy"),
-    ],
-)
+@nox.parametrize("package", list(NEIGHBOURS), ids=list(NEIGHBOURS))
 def beside(session: nox.Session, package: str) -> None:
-    """Whether there are versions with which both can be installed, and which."""
-    session.install("uv")
+    """Whether both can be installed, agree with all that is installed, and be imported."""
+    session.install(".", package)
+    session.run("uv", "pip", "check", external=True)
+    both = f"import mltraq_prefect.orchestration.api, {NEIGHBOURS[package]}"
+    session.run("python", "-W", "ignore", "-c", both)
+
+
+@nox.session(python="3.11", tags=["matrix"])
+def beside_all(session: nox.Session) -> None:
+    """Whether there are versions with which all of them and torch, gigabytes, can be installed."""
     wanted = Path(session.create_tmp(), "requirements.in")
-    wanted.write_text(f"mltraq_prefect @ {Path.cwd().as_uri()}\n{package}\n")
-    session.run("uv", "pip", "compile", "--quiet", str(wanted))
+    here = f"mltraq_prefect @ {Path.cwd().as_uri()}"
+    wanted.write_text("\n".join([here, "torch", *NEIGHBOURS, ""]))
+    session.run("uv", "pip", "compile", "--quiet", str(wanted), external=True)
