@@ -65,6 +65,9 @@ NEIGHBOURS = {
 }
 """What must go beside it, with the names by which it is imported."""
 
+OF_NEIGHBOURS = {"prefect-dbt": "dbt-core<1.12"}
+"""What they are installed with: to build a later one, its source fetches it from elsewhere."""
+
 
 def _cell(session: nox.Session, options: tuple[str, ...], *stages: str) -> None:
     session.install(".", *TESTS, *options)
@@ -74,8 +77,8 @@ def _cell(session: nox.Session, options: tuple[str, ...], *stages: str) -> None:
 @nox.session(python="3.11", tags=["quick"])
 @nox.parametrize("stack", ["lowest", "newest"], ids=["lowest", "newest"])
 def quick(session: nox.Session, stack: str) -> None:
-    """README's program without a server, values of other stacks, a part of SQLite's contract."""
-    _cell(session, LIBRARIES[stack], "plain", "quick")
+    """README's program, values of other stacks, a part of SQLite's contract."""
+    _cell(session, LIBRARIES[stack], "plain", "served", "quick")
 
 
 @nox.session(python="3.11", tags=["matrix"])
@@ -95,7 +98,8 @@ def pythons(session: nox.Session) -> None:
 @nox.parametrize("package", list(NEIGHBOURS), ids=list(NEIGHBOURS))
 def beside(session: nox.Session, package: str) -> None:
     """Whether both can be installed, agree with all that is installed, and be imported."""
-    session.install(".", package)
+    more = [OF_NEIGHBOURS[package]] if package in OF_NEIGHBOURS else []
+    session.install(".", package, *more)
     session.run("uv", "pip", "check", external=True)
     both = f"import mltraq_prefect.orchestration.api, {NEIGHBOURS[package]}"
     session.run("python", "-W", "ignore", "-c", both)

@@ -63,15 +63,29 @@ def readme(folder: Path, settings: Mapping[str, str], options: str = "") -> None
         raise RuntimeError(f"README's program printed {printed!r}")
 
 
+def plain(folder: Path) -> None:
+    """README's program where no server is configured: without Prefect."""
+    readme(folder / "plain", _no_server(folder))
+
+
 def script(folder: Path) -> None:
-    """README's program where no server is configured: without Prefect, and with its own server."""
-    settings = {"PREFECT_HOME": str(folder / "home"), "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}
-    readme(folder / "plain", settings)
-    readme(folder / "temporary", settings, 'backend="prefect", ')
+    """The same, and with Prefect's temporary server."""
+    plain(folder)
+    readme(folder / "temporary", _no_server(folder), 'backend="prefect", ')
+
+
+def _no_server(folder: Path) -> Mapping[str, str]:
+    return {"PREFECT_HOME": str(folder / "home"), "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}
+
+
+def served(folder: Path) -> None:
+    """README's program with a server."""
+    with LocalPrefect(folder / "home") as prefect:
+        readme(folder / "server", prefect.settings)
 
 
 def server(folder: Path) -> None:
-    """README's program, and flows, with a server; then deployments, by schedule and by event."""
+    """The same, and flows; then deployments, by schedule and by event."""
     with LocalPrefect(folder / "home") as prefect:
         readme(folder / "server", prefect.settings)
         database = f"sqlite:///{folder}/flows.db"
@@ -128,8 +142,10 @@ def _tests(folder: Path, *words: str) -> None:
 
 
 STAGES: Mapping[str, Callable[[Path], None]] = {
-    each.__name__: each for each in (script, server, codecs, contract, quick)
+    each.__name__: each for each in (script, server, codecs, contract, plain, served, quick)
 }
+PARTS = {"plain", "served", "quick"}
+"""Stages that others have in them."""
 
 
 def main(names: list[str]) -> int:
@@ -150,4 +166,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or [name for name in STAGES if name != "quick"]))
+    sys.exit(main(sys.argv[1:] or [name for name in STAGES if name not in PARTS]))
