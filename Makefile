@@ -72,19 +72,20 @@ coverage: .venv/test
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-.venv/matrix: pyproject.toml | .venv/bin/python
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check 'nox>=2025.2' 'uv>=0.5'
-	@touch $@
+# Of its own, so that it can be made while the other is.
+.venv-matrix/bin/nox:
+	@$(PYTHON) -m venv .venv-matrix
+	@.venv-matrix/bin/python -m pip install --quiet --quiet --disable-pip-version-check 'nox>=2025.2' 'uv>=0.5'
 
 docs: .venv/test
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 
-matrix: .venv/matrix
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox --tags matrix
+matrix: .venv-matrix/bin/nox
+	@PATH="$(CURDIR)/.venv-matrix/bin:$$PATH" nox --tags matrix
 
-matrix-quick: .venv/matrix
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox --tags quick
+matrix-quick: .venv-matrix/bin/nox
+	@PATH="$(CURDIR)/.venv-matrix/bin:$$PATH" nox --tags quick
 
 fuzz: .venv/test
 	@$(BIN)/python -m tests.codecs.fuzz --cases 1000000
@@ -106,4 +107,4 @@ $(BENCHMARKS): bench
 	@:
 
 clean:
-	rm -rf .venv .venv-peers .nox build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv .venv-peers .venv-matrix .nox build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
