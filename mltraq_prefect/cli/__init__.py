@@ -11,6 +11,7 @@ from mltraq_prefect.cli import (
     comparing,
     doctor,
     exchanging,
+    granting,
     organising,
     pages,
     reading,
@@ -30,6 +31,7 @@ GROUPS = (
     exchanging,
     organising,
     verifying,
+    granting,
     doctor,
     templates,
 )

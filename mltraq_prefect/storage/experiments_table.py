@@ -16,7 +16,7 @@ from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, store_large
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
-from mltraq_prefect.storage.sql.schema import EXPERIMENTS, STATES, utc_now
+from mltraq_prefect.storage.sql.schema import EXPERIMENTS, STATES, TABLES, utc_now
 from mltraq_prefect.storage.tagging import NOTHING, Annotations
 from mltraq_prefect.storage.values import layout as layouts
 from mltraq_prefect.storage.values import param_columns
@@ -26,6 +26,7 @@ from mltraq_prefect.storage.values.names import (
     is_table_of,
     series_name,
     table_name,
+    view_name,
 )
 from mltraq_prefect.storage.values.param_columns import ParamColumns
 from mltraq_prefect.version import __version__
@@ -134,6 +135,13 @@ def find_all(transaction: Transaction) -> list[Entry]:
     rows = transaction.rows(f"SELECT {_COLUMN_NAMES} FROM experiments")
     entries = [_located(transaction, _entry(row)) for row in rows]
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def relations(transaction: Transaction) -> list[str]:
+    """Return the names of the fixed tables, and of those that each experiment has or may have."""
+    names = [str(name) for (name,) in transaction.rows("SELECT name FROM experiments")]
+    own = (make(name) for make in (table_name, view_name, series_name) for name in names)
+    return [*TABLES, *own]
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

@@ -59,10 +59,19 @@ def _read(database: Database, found: Health) -> None:
 
 
 def _try_to_write(database: Database) -> str:
-    """Delete what is not there; return why that is refused."""
+    """Return why writing is refused."""
     try:
-        with database.writing("doctor") as transaction:
-            transaction.run("DELETE FROM experiment_pickles WHERE id_experiment = ?", ("",))
+        database.retry(lambda: check_writable(database))
     except MltraqError as error:
         return str(error)
     return ""
+
+
+def check_writable(database: Database) -> None:
+    """Write nothing as rows of an experiment are written: delete what is not there.
+
+    Raises:
+        DriverError: The database refuses.
+    """
+    with database.writing("doctor") as transaction:
+        transaction.run("DELETE FROM experiment_pickles WHERE id_experiment = ?", ("",))

@@ -105,11 +105,13 @@ def _stage(transaction: Transaction, entry: Entry, moved: Entry) -> None:
 def _move(transaction: Transaction, entry: Entry, moved: Entry) -> None:
     """Rename the tables; views of users follow, and the experiment's own is made anew."""
     quote, dialect = transaction.quote, transaction.dialect
-    released = views.release(transaction, entry)
-    if entry.view is not None and released is None:  # something hangs on it
+    if entry.view is not None and dialect.keeps_attached:  # rights on it go by its new name
         old, now = quote(view_name(entry.name)), quote(view_name(moved.name))
         transaction.run(f"ALTER VIEW {old} RENAME TO {now}")
+        released = views.release(transaction, moved)
     else:
+        released = views.release(transaction, entry)
+    if released is not None:
         moved.view = None
     tables = {entry.table: moved.table}
     if entry.series is not None:

@@ -22,11 +22,12 @@ from mltraq_prefect.storage import (
 )
 from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.health import Health, examine
+from mltraq_prefect.storage.health import Health, check_writable, examine
 from mltraq_prefect.storage.integrity import Finding
 from mltraq_prefect.storage.retention import Old
 from mltraq_prefect.storage.sql import schema
 from mltraq_prefect.storage.sql.connections import Database, Transaction
+from mltraq_prefect.storage.sql.dialects import Role
 from mltraq_prefect.storage.sql.schema import check_version
 from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.views import ViewColumn
@@ -188,6 +189,43 @@ class Upkeep:
     def examine(self) -> Health:
         """Find out what the database is like, without changing anything in it."""
         return examine(self._database)
+
+    def grant(self, role: Role, user: str, *, only_show: bool = False) -> list[str]:
+        """Give a user of the database a part, in all that is and will be stored.
+
+        Args:
+            role: ``"reader"``; ``"writer"``, who adds and changes runs of experiments that are
+                there; or ``"owner"``, who does all, as the owner of the tables.
+            user: The user, as the database calls them.
+            only_show: Whether nothing is changed.
+
+        Returns:
+            The statements that do it.
+
+        Raises:
+            InvalidInput: The database has no users, or this one cannot be given the part.
+            StoreError: The database refused, for instance as there is no such user.
+        """
+
+        def grant() -> list[str]:
+            with self._database.writing(schema.SCHEMA_LOCK) as transaction:
+                dialect, connection = self._database.dialect, transaction.connection
+                relations = sorted(transaction.relations(experiments_table.relations(transaction)))
+                statements = dialect.grants(connection, role, user, relations)
+                for statement in () if only_show else statements:
+                    transaction.define(statement)
+                return list(statements)
+
+        self.check()
+        return self._database.retry(grant)
+
+    def check_writable(self) -> None:
+        """Refuse to go on where nothing can be written; the tables are there.
+
+        Raises:
+            StoreError: The database says why.
+        """
+        self._database.retry(lambda: check_writable(self._database))
 
     def delete(self, name: str) -> None:
         """Delete an experiment with its runs and its pickle.

@@ -208,7 +208,7 @@ class Database:
             raise DriverError("unavailable", self.scrub(str(error))) from None
         except self._driver_errors as error:
             translated = self._driver_error(getattr(error, "orig", None) or error)
-            if is_reading and translated.trouble == "read-only":
+            if is_reading and translated.trouble in ("read-only", "forbidden"):
                 translated.trouble = "unreadable"
             raise translated from None
 

@@ -72,10 +72,18 @@ def final_error(error: DriverError, url: str) -> StoreError:
     where, why = f"the database {url}", str(error)
     if error.trouble == "read-only":
         return ReadOnlyStore(f"{where} cannot be written: {why}")
+    if error.trouble == "forbidden":
+        return ReadOnlyStore(
+            f"{where} cannot be written: {why}; its owner can let you add and change runs, or all, "
+            "by: mltraq-prefect grant writer --to USER, or grant owner"
+        )
     if error.trouble == "full":
         return StorageFull(f"the disk of {where} is full, and nothing was written: {why}")
     if error.trouble == "unreadable":
-        return StoreError(f"{where} cannot be read: {why}; ask its owner to GRANT you SELECT")
+        return StoreError(
+            f"{where} cannot be read: {why}; its owner can let you, by: "
+            "mltraq-prefect grant reader --to USER"
+        )
     if error.trouble == "timeout":
         return StorageUnavailable(f"{where} was reached, but a time limit has passed: {why}")
     if error.trouble in ("unavailable", "conflict"):

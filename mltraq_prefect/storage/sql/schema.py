@@ -269,7 +269,7 @@ def _migrate(database: Database, version: int) -> None:
                 f"the database {database.url} cannot be brought from format {version} to {wanted}: "
                 f"{error}; what was not changed completely is as it was"
             ) from None
-        if error.trouble != "read-only":
+        if error.trouble not in ("read-only", "forbidden"):
             raise
         if not all(database.migrations[old].is_optional for old in range(version, wanted)):
             raise ReadOnlyStore(

@@ -158,7 +158,7 @@ class Transaction:
                 for statement in statements:
                     self.define(statement)
         except sa.exc.DBAPIError as error:
-            if self.dialect.trouble(error.orig or error) != "read-only":
+            if self.dialect.trouble(error.orig or error) != "forbidden":
                 raise
             return False
         return True

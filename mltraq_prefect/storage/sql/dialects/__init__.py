@@ -12,6 +12,7 @@ from mltraq_prefect.storage.sql.dialects.declarations import (
     Origin,
     Origins,
     Right,
+    Role,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.mariadb import MariaDB
@@ -29,6 +30,7 @@ __all__ = [
     "Origin",
     "Origins",
     "Right",
+    "Role",
     "Trouble",
 ]
 

@@ -12,6 +12,7 @@ Trouble = Literal[
     "moved",
     "timeout",
     "read-only",
+    "forbidden",
     "unreadable",
     "full",
     "encoding",
@@ -20,10 +21,16 @@ Trouble = Literal[
 """What a driver's error means.
 
 ``timeout`` is a limit of the server, or of a wait for others, that has passed; ``encoding`` a
-character that the database cannot hold. After
+character that the database cannot hold; ``forbidden`` what this user may not do. After
 ``unavailable``, ``conflict`` and ``moved`` (a table or column that was there a moment ago is not
 there now: another process is changing it) a transaction is repeated.
 """
+
+Role = Literal["reader", "writer", "owner"]
+"""What a user of the database may do: read; add and change runs; all."""
+
+RIGHTS: dict[Role, str] = {"reader": "SELECT", "writer": "SELECT, INSERT, UPDATE, DELETE"}
+"""Rights on tables of those who own none."""
 
 Columns = Sequence[Sequence[Any]]
 """The cells of many rows, a sequence a column."""

@@ -12,6 +12,7 @@ import orjson
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput, QueryFailed
+from mltraq_prefect.storage.sql.dialects import mariadb_grants
 from mltraq_prefect.storage.sql.dialects.base import Dialect
 from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
@@ -20,6 +21,7 @@ from mltraq_prefect.storage.sql.dialects.declarations import (
     Dependent,
     Origin,
     Origins,
+    Role,
     Trouble,
     as_texts,
 )
@@ -32,7 +34,8 @@ _TROUBLES: dict[int, Trouble] = {
     **dict.fromkeys((1213, 1020, 1412, 1684), "conflict"),
     **dict.fromkeys((1205, 1969, 3024), "timeout"),
     **dict.fromkeys((1054, 1146), "moved"),
-    **dict.fromkeys((1142, 1290, 1792, 1836, 3989), "read-only"),
+    **dict.fromkeys((1290, 1792, 1836, 3989), "read-only"),
+    **dict.fromkeys((1142, 1143, 1227), "forbidden"),
     **dict.fromkeys((28, 1021, 1030, 1114), "full"),
 }
 
@@ -167,6 +170,12 @@ class MariaDB(Dialect):
         if not kind.is_numeric:
             return f"CASE {type_} WHEN 'STRING' THEN {cast} END"
         return f"CASE {type_} WHEN 'INTEGER' THEN {cast} WHEN 'DOUBLE' THEN {cast} {truth} END"
+
+    def grants(
+        self, connection: sa.Connection, role: Role, user: str, relations: Sequence[str]
+    ) -> Sequence[str]:
+        """Give rights on the database."""
+        return mariadb_grants.statements(connection, role, user)
 
     def view_texts(self, connection: sa.Connection) -> Mapping[str, str]:
         """Return those that this user may see."""

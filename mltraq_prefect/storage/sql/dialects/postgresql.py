@@ -8,7 +8,11 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage.sql.dialects import postgresql_catalog, postgresql_errors
+from mltraq_prefect.storage.sql.dialects import (
+    postgresql_catalog,
+    postgresql_errors,
+    postgresql_grants,
+)
 from mltraq_prefect.storage.sql.dialects.base import Dialect
 from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
@@ -17,6 +21,7 @@ from mltraq_prefect.storage.sql.dialects.declarations import (
     Dependent,
     Origins,
     Right,
+    Role,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.postgresql_copy import (
@@ -46,6 +51,16 @@ def _prepare_begin(connection: sa.Connection, *, repeatable: bool, read_only: bo
     level = IsolationLevel.REPEATABLE_READ if repeatable else IsolationLevel.READ_COMMITTED
     driver: Any = connection.connection.driver_connection
     driver.isolation_level, driver.read_only = level, read_only or None  # or as it is by default
+
+
+def _is_pooled(connection: Any) -> bool:
+    """Return whether there is a pooler, such as pgbouncer, between libpq's connection and a server.
+
+    A pooler has told an id of its own when the connection was made.
+    """
+    answer = connection.exec_(b"SELECT pg_backend_pid()")
+    number: bytes | None = answer.get_value(0, 0)
+    return number is not None and int(number) != connection.backend_pid
 
 
 class PostgreSQL(Dialect):
@@ -94,8 +109,14 @@ class PostgreSQL(Dialect):
         return {"client_encoding": "utf8", "autocommit": False, **super().connect_args(url)}
 
     def prepare(self, connection: Any) -> None:
-        """Read JSON as text."""
+        """Read JSON as text; prepare no statements behind a pooler.
+
+        There a statement of this name may be another client's, which would be executed.
+        """
         from psycopg.types.string import TextBinaryLoader, TextLoader
+
+        if _is_pooled(connection.pgconn):
+            connection.prepare_threshold = None
 
         class Document(TextBinaryLoader):
             """A document: a byte says of which version its text is."""
@@ -148,6 +169,12 @@ class PostgreSQL(Dialect):
     def rights(self, connection: sa.Connection, table: str) -> Sequence[Right]:
         """Read them from the catalogue."""
         return postgresql_catalog.rights(connection, self.quote(table))
+
+    def grants(
+        self, connection: sa.Connection, role: Role, user: str, relations: Sequence[str]
+    ) -> Sequence[str]:
+        """Give rights on tables, or let the user act as who owns them."""
+        return postgresql_grants.statements(connection, role, user, relations, self.quote_foreign)
 
     def view_columns(self, connection: sa.Connection, view: str) -> Sequence[str]:
         """Read them from the catalogue."""

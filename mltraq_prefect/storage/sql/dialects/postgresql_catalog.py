@@ -75,7 +75,8 @@ def schema(connection: sa.Connection) -> str:
     found: str | None = connection.exec_driver_sql(_SCHEMA).scalar_one()
     if found is None:
         raise InvalidInput(
-            "the search_path names no schema that exists; create it, or name another"
+            "the search_path names no schema that exists and that this user may use; create it, "
+            "name another, or ask its owner to run: mltraq-prefect grant reader --to USER"
         )
     return found
 

@@ -20,11 +20,17 @@ _SQLSTATES: dict[str, Trouble] = {
     "53100": "full",
     "22P05": "encoding",
     "25006": "read-only",
-    "42501": "read-only",
+    "42501": "forbidden",
 }
 
 _DEPENDENT = ("0A000", "2BP01")
 """Errors whose details say what hangs on a table or column."""
+
+_POOLER = "unsupported startup parameter"
+_POOLER_ADVICE = (
+    "; a pooler such as pgbouncer takes no options from a URL: name the schema by "
+    "ALTER ROLE user IN DATABASE database SET search_path = schema, and leave options out"
+)
 
 
 def message(error: BaseException) -> str:
@@ -33,7 +39,8 @@ def message(error: BaseException) -> str:
     primary: str | None = getattr(diagnosis, "message_primary", None)
     detail: str | None = getattr(diagnosis, "message_detail", None)
     if primary is None:
-        return str(error)
+        text = str(error).strip()
+        return f"{text}{_POOLER_ADVICE}" if _POOLER in text else text
     if detail and getattr(error, "sqlstate", None) in _DEPENDENT:
         return f"{primary}: {', '.join(detail.splitlines())}"
     return primary
