@@ -13,6 +13,7 @@ from mltraq_prefect.model.names import check_name
 from mltraq_prefect.model.series import RESERVED
 from mltraq_prefect.storage import tagging
 from mltraq_prefect.storage.own_fields import OWN_FIELDS, Cells, store_large
+from mltraq_prefect.storage.progress_view import PROGRESS_VIEW
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
@@ -141,7 +142,7 @@ def relations(transaction: Transaction) -> list[str]:
     """Return the names of the fixed tables, and of those that each experiment has or may have."""
     names = [str(name) for (name,) in transaction.rows("SELECT name FROM experiments")]
     own = (make(name) for make in (table_name, view_name, series_name) for name in names)
-    return [*TABLES, *own]
+    return [*TABLES, PROGRESS_VIEW, *own]
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

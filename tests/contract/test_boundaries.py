@@ -445,7 +445,9 @@ def test_who_may_not_read_is_told_so():
         change(url, f"CREATE ROLE {role} LOGIN", f"GRANT USAGE ON SCHEMA {schema} TO {role}")
         try:
             limited = sa.make_url(url).set(username=role).render_as_string(hide_password=False)
-            with pytest.raises(mltraq.StoreError, match="cannot be read: .*mltraq-prefect grant reader --to USER") as caught:
+            with pytest.raises(
+                mltraq.StoreError, match=r"cannot be read: .*mltraq-prefect grant reader --to USER"
+            ) as caught:
                 mltraq.create_session(limited)
             assert not isinstance(caught.value, mltraq.errors.ReadOnlyStore)
         finally:

@@ -7,6 +7,7 @@ adds.
 from __future__ import annotations
 
 from mltraq_prefect.storage import stretches
+from mltraq_prefect.storage.progress_view import add_progress_view
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.format_2 import Change
 from mltraq_prefect.storage.sql.schema import LEDGERS, add_columns, add_indexes, add_tables
@@ -43,5 +44,5 @@ def _drop_standings(transaction: Transaction) -> None:
         transaction.allows([f"ALTER TABLE {table} DROP COLUMN standing"])
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_name_executions, add_tables)
+TABLE_CHANGES: tuple[Change, ...] = (_name_executions, add_tables, add_progress_view)
 VALUE_CHANGES: tuple[Change, ...] = (_fill_standings, add_indexes, _drop_standings)

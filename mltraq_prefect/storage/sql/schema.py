@@ -10,6 +10,7 @@ from mltraq_prefect.storage import stretches
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
 from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER, LEDGER_KEY, PARAMS_TEXT, kept
+from mltraq_prefect.storage.progress_view import add_progress_view
 from mltraq_prefect.storage.run_steps import RUN_STEPS, RUN_STEPS_KEY
 from mltraq_prefect.storage.series_parts import PARTS, PARTS_KEY
 from mltraq_prefect.storage.sql.connections import Database, DriverError, Transaction
@@ -190,6 +191,7 @@ def create(database: Database) -> None:
         _check_shapes(present_tables, database.url)
         add_tables(transaction)
         add_indexes(transaction)
+        add_progress_view(transaction)
         if not _recorded(transaction):
             _record(transaction, newest(database.migrations))
 

@@ -11,22 +11,21 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.storage.sql.dialects.declarations import (
     Columns,
     ColumnType,
     Dependent,
     Origins,
     Right,
-    Role,
     Trouble,
 )
 from mltraq_prefect.storage.sql.dialects.expressions import Expressions
+from mltraq_prefect.storage.sql.dialects.users import Users
 from mltraq_prefect.storage.values.kinds import Kind
 from mltraq_prefect.storage.values.names import checked_identifier
 
 
-class Dialect(Expressions):
+class Dialect(Expressions, Users):
     """Behaviour that most databases share; a dialect overrides what differs.
 
     Attributes:
@@ -197,25 +196,6 @@ class Dialect(Expressions):
     def rights(self, connection: sa.Connection, table: str) -> Sequence[Right]:
         """Return what a table or view has of owner, comment and grants, if it loses them anew."""
         return ()
-
-    def grants(
-        self, connection: sa.Connection, role: Role, user: str, relations: Sequence[str]
-    ) -> Sequence[str]:
-        """Return statements that give a user of the database a part, in tables of later, too.
-
-        Args:
-            connection: SQLAlchemy's, in a transaction that writes.
-            role: The part.
-            user: The user, as this database calls them.
-            relations: Names of our tables and views.
-
-        Raises:
-            InvalidInput: There are no users, or this one cannot be given the part.
-        """
-        raise InvalidInput(
-            f"a database of kind {self.name} has no users: whoever may open its file reads or "
-            "writes it; set the rights of the file"
-        )
 
     def view_columns(self, connection: sa.Connection, view: str) -> Sequence[str]:
         """Return the columns of a view in their order, where what hangs on it holds them fast."""

@@ -38,6 +38,19 @@ class Expressions:
         """
         raise NotImplementedError
 
+    def moment(self, document: str, key: str) -> str:
+        """Return the expression for a moment, as text in a JSON document of ours.
+
+        Args:
+            document: The column of the document.
+            key: The key of the text.
+        """
+        raise NotImplementedError
+
+    def seconds_since(self, moment: str) -> str:
+        """Return the expression for the seconds that have passed since a moment, in UTC."""
+        raise NotImplementedError
+
     def shortened(self, sql: str, most: int) -> str:
         """Return an expression for the beginning of another one, text or a JSON document.
 

@@ -177,6 +177,14 @@ class MariaDB(Dialect):
         """Give rights on the database."""
         return mariadb_grants.statements(connection, role, user)
 
+    def moment(self, document: str, key: str) -> str:
+        """Cast the text."""
+        return f"CAST(JSON_UNQUOTE(JSON_EXTRACT({document}, '$.{key}')) AS DATETIME(6))"
+
+    def seconds_since(self, moment: str) -> str:
+        """Count microseconds."""
+        return f"TIMESTAMPDIFF(MICROSECOND, {moment}, UTC_TIMESTAMP(6)) / 1e6"
+
     def view_texts(self, connection: sa.Connection) -> Mapping[str, str]:
         """Return those that this user may see."""
         sql = (

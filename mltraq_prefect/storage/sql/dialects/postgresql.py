@@ -158,6 +158,14 @@ class PostgreSQL(Dialect):
         cast = "" if kind is kinds.TEXT else f"::{sql}"
         return f"CASE {type_} WHEN 'string' THEN {text}{cast} END"
 
+    def moment(self, document: str, key: str) -> str:
+        """Cast the text."""
+        return f"({document} ->> '{key}')::timestamp"
+
+    def seconds_since(self, moment: str) -> str:
+        """Compare with the beginning of the transaction."""
+        return f"extract(epoch FROM now() AT TIME ZONE 'UTC' - {moment})::double precision"
+
     def shortened(self, sql: str, most: int) -> str:
         """Make text of documents first."""
         return super().shortened(f"({sql})::text", most)

@@ -262,6 +262,14 @@ class SQLite(Dialect):
     def _encoded(self, text: str) -> str:
         return f"CAST(x'{text.encode().hex()}' AS TEXT)"
 
+    def moment(self, document: str, key: str) -> str:
+        """Take the text, as which all moments are kept."""
+        return f"json_extract({document}, '$.{key}')"
+
+    def seconds_since(self, moment: str) -> str:
+        """Count days, to a thousandth of a second."""
+        return f"(julianday('now') - julianday({moment})) * 86400.0"
+
     def param(self, key: str, kind: Kind) -> str:
         """Ask for type and value: JSON is parsed once. A path has no escapes for its key.
 
