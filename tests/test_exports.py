@@ -25,7 +25,7 @@ def test_every_error_is_exported():
 
 
 def test_the_import_is_light():
-    heavy = ("prefect", "pandas", "pyarrow", "loky", "sklearn", "matplotlib")
+    heavy = ("prefect", "pandas", "pyarrow", "loky", "sklearn")
     code = f"import mltraq_prefect, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -36,7 +36,7 @@ OPTIONAL = {
 
 def declared():
     extras = PROJECT["optional-dependencies"]
-    optional = [extras[name] for name in ("postgresql", "mysql", "plots", "stats", "excel", "ui")]
+    optional = [extras[name] for name in ("postgresql", "mysql", "stats", "excel", "ui")]
     found = [Requirement(text) for each in (PROJECT["dependencies"], *optional) for text in each]
     return {canonicalize_name(one.name): one for one in found}
 

@@ -67,4 +67,4 @@ def announce_written(
         revision=total.revision,
         steps=total.steps,
     )
-    announce(persisted, lambda most: state.store.numbers(experiment.name, most_runs=most), report)
+    announce(persisted, lambda most: state.store.results(experiment.name, last=most), report)

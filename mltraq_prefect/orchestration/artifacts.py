@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from mltraq_prefect.orchestration.events import Persisted, emit_persisted
-from mltraq_prefect.reports import plots
-from mltraq_prefect.reports.numbers import Numbers
-from mltraq_prefect.reports.summary import main_fields, numeric_fields, summary
+from mltraq_prefect.orchestration.links import results_page
+from mltraq_prefect.reports.study.results import Results
+from mltraq_prefect.reports.study.study import Choice, Study
+from mltraq_prefect.reports.summary import summary
 
 MOST_RUNS, LEAST_RUNS, A_WRITTEN_RUN = 100_000, 2_000, 4
 """A summary is of the last runs of an experiment: at most, at least, and for each that was written.
@@ -19,21 +19,15 @@ MOST_RUNS, LEAST_RUNS, A_WRITTEN_RUN = 100_000, 2_000, 4
 So it costs what the write costs, and not more with each day.
 """
 
-PICTURE_BYTES = 120_000
-"""Room for the picture in a summary."""
-
-PLOTTED_FIELDS = 3
-"""Number of fields that are plotted."""
-
 Report = bool | Sequence[str]
 
 
-def announce(written: Persisted, read: Callable[[int], Numbers], report: Report) -> None:
+def announce(written: Persisted, read: Callable[[int], Results], report: Report) -> None:
     """Report to Prefect that an experiment was written; errors are logged, never raised.
 
     Args:
         written: What was committed.
-        read: Reads the numbers of the experiment: of so many runs at most, the last ones.
+        read: Reads the results of the experiment: of so many runs at most, the last ones.
         report: Whether to make the summary, or the fields to show in it.
     """
     logger = get_run_logger()
@@ -51,7 +45,9 @@ def announce(written: Persisted, read: Callable[[int], Numbers], report: Report)
     if report is False:
         return
     try:
-        markdown = _markdown(written.experiment, read(_most_runs(written)), report)
+        shown = None if isinstance(report, bool) else tuple(report)
+        study = Study(read(_most_runs(written)), Choice(shown=shown))
+        markdown = summary(study, results_page(written.table))
         create_markdown_artifact(
             markdown, key=artifact_key(written.table), description=_description(written)
         )
@@ -76,27 +72,6 @@ def progress_key(table: str) -> str:
 def _description(written: Persisted) -> str:
     steps = ", ".join(written.steps) or "fields"
     return f"Experiment {written.experiment}, revision {written.revision}: wrote {steps}"
-
-
-def _markdown(name: str, numbers: Numbers, report: Report) -> str:
-    chosen = None if isinstance(report, bool) else report
-    fields = numeric_fields(numbers, chosen)
-    shown = plots.panels(numbers, main_fields(numbers, fields, PLOTTED_FIELDS))
-    return summary(name, numbers, fields, _picture(numbers, shown) if shown else None)
-
-
-def _picture(numbers: Numbers, shown: Sequence[plots.Panel]) -> str:
-    try:
-        while True:
-            data = base64.b64encode(plots.draw(numbers, shown).encode()).decode()
-            if len(data) <= PICTURE_BYTES or len(shown) == 1:
-                break
-            shown = shown[: len(shown) // 2]
-    except ImportError:
-        return "No picture, as matplotlib is not installed: `pip install 'mltraq_prefect[plots]'`."
-    if len(data) > PICTURE_BYTES:
-        return "No picture, as it would be too large."
-    return f"![Means by params](data:image/svg+xml;base64,{data})"
 
 
 def _line(error: Exception) -> str:

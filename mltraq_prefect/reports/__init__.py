@@ -1,1 +1,1 @@
-"""From numbers to groups, comparisons, tables, plots and pages; knows neither Prefect nor SQL."""
+"""Studies, comparisons, figures, summaries and pages; knows neither Prefect nor SQL."""

@@ -1,55 +1,56 @@
-"""The summary of an experiment as Markdown: counts, means by params, a statement to copy."""
+"""The summary of an experiment as Markdown: counts, the best configurations, failures."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from mltraq_prefect.reports.groups import (
-    Axis,
-    Floats,
-    Groups,
-    Means,
-    compared,
-    find_axes,
-    means,
-    shown,
-    views,
-)
-from mltraq_prefect.reports.numbers import Numbers
+from mltraq_prefect.reports.html.pictures import markdown_picture
+from mltraq_prefect.reports.study.effects import heat_maps, history, leading
+from mltraq_prefect.reports.study.failures import failures
+from mltraq_prefect.reports.study.leaderboard import Leaderboard, leaderboards
+from mltraq_prefect.reports.study.study import Study
+from mltraq_prefect.reports.wording import duration, measured_cell
 
 LEGEND = "Mean ± standard error; in brackets how many runs have a value, where not all have one."
+LIKE_BEST = "≈ is not significantly worse than the first (Welch's t test, Holm's adjustment, 5 %)."
 
-MAX_FIELDS = 6
-"""The largest number of fields in one table."""
+MOST_METRICS = 4
+"""In one table: with more, it does not fit beside the names of configurations."""
 
 MOST_BYTES = 200_000
 """A summary has no more, whatever the experiment."""
 
+PICTURE_BYTES = 120_000
+"""Room for pictures in it."""
+
+MOST_ERRORS = 10
+MOST_FAILED = 500
+"""Failed runs whose errors are read."""
+
 CUT = "Further tables are left out: ask the database."
 
-ROWS = 50
-"""Groups in one table."""
 
-
-def summary(name: str, numbers: Numbers, fields: Sequence[str], plot: str | None) -> str:
+def summary(study: Study, page: str | None = None) -> str:
     """Return the summary of an experiment.
 
     Args:
-        name: Name of the experiment.
-        numbers: What the database holds of it.
-        fields: The numeric fields to show.
-        plot: Markdown of a picture, or of why there is none.
+        study: What is known of it.
+        page: Address of its results page; None if there is none.
     """
-    parts = [f"# {escaped(name)}", _counts(numbers)]
-    if plot is not None:
-        parts.append(plot)
-    last = f"The same in SQL, one row a run:\n\n```sql\n{numbers.sql}\n```"
+    parts = [f"# {escaped(study.header.name)}"]
+    if page is not None:
+        parts.append(f"[Results page]({page})")
+    parts.append(_counts(study))
+    last = f"The same in SQL, one row a run:\n\n```sql\n{study.results.statement()}\n```"
     left = MOST_BYTES - sum(len(part.encode()) + 2 for part in (*parts, last, CUT))
-    for part in _tables(numbers, fields):
-        left -= len(part.encode()) + 2
+    room = PICTURE_BYTES
+    for part in _parts(study):
+        size = len(part.encode()) + 2
+        if part.startswith("!["):
+            room -= size
+            if room < 0:
+                continue
+        left -= size
         if left < 0:
             parts.append(CUT)
             break
@@ -57,95 +58,114 @@ def summary(name: str, numbers: Numbers, fields: Sequence[str], plot: str | None
     return "\n\n".join([*parts, last])
 
 
-def numeric_fields(numbers: Numbers, chosen: Sequence[str] | None) -> list[str]:
-    """Return the numeric fields to show, of those that there are."""
-    return [key for key in chosen if key in numbers.fields] if chosen else list(numbers.fields)
-
-
-def _counts(numbers: Numbers) -> str:
-    head = "| table | runs | state | total compute | mean of a run | longest run |"
-    rows = [head, "|---|---:|---|---:|---:|---:|"]
-    for state, total in numbers.states.items():
+def _counts(study: Study) -> str:
+    header = study.header
+    rows = ["| table | runs | state | total compute | mean of a run | longest run |"]
+    rows.append("|---|---:|---|---:|---:|---:|")
+    for state, total in header.states.items():
         times = (total.total_s, total.total_s / total.runs, total.longest_s)
         cells = " | ".join(map(duration, times))
-        rows.append(f"| {code(numbers.table)} | {total.runs:,} | {state} | {cells} |")
+        rows.append(f"| {code(header.table)} | {total.runs:,} | {state} | {cells} |")
     return "\n".join(rows)
 
 
-def _tables(numbers: Numbers, fields: Sequence[str]) -> Iterator[str]:
-    if not numbers.complete:
-        shown = f"are of the last {len(numbers.params):,}" if numbers.params else "are left out"
-        yield f"Means {shown}, as there are {numbers.run_count:,} runs: ask the database for all."
-    if not fields or not numbers.params:
+def _parts(study: Study) -> Iterator[str]:
+    if study.is_cut:
+        read, runs = study.header.read, study.header.runs
+        yield f"What follows is of the last {read:,} of {runs:,} runs: ask the database for all."
+    metric = study.metric
+    if metric is not None:
+        boards = leaderboards(study)
+        best = "lowest" if study.lower else "highest"
+        yield f"## {escaped(metric.name)}, {best} first"
+        for board in boards:
+            yield from _board(study, board)
+        if (left := study.parts - len(boards)) > 0:
+            yield f"{left:,} more parts have fewer runs."
+        if any(row.runs > 1 for board in boards for row in board.rows):
+            is_marked = any(board.is_marked for board in boards)
+            yield f"{LEGEND} {LIKE_BEST}" if is_marked else LEGEND
+        yield from _figures(study)
+    yield from _failures(study)
+
+
+def _board(study: Study, board: Leaderboard) -> Iterator[str]:
+    if board.panel:
+        yield f"### {escaped(board.panel)}"
+    if not board.rows:
         return
-    axes = compared(find_axes(numbers.params))
-    for groups in views(axes, len(numbers.params)):
-        yield f"## {_heading(groups.axes)}\n\n{LEGEND}"
-        found = {key: means(numbers.fields[key], groups) for key in fields}
-        for start in range(0, len(fields), MAX_FIELDS):
-            part = {key: found[key] for key in fields[start : start + MAX_FIELDS]}
-            yield _table(groups, part)
-        if len(groups.sizes) > ROWS:
-            which = "last" if _is_of_time(groups) else "first"
-            yield f"The {which} {ROWS} of {len(groups.sizes):,} groups."
+    if svg := leading(study, board):
+        yield markdown_picture(svg, _label(board))
+    yield _table(board)
+    if board.total > len(board.rows):
+        left = board.total - len(board.rows)
+        yield f"The best {len(board.rows)} of {board.total:,} configurations; {left:,} more."
 
 
-def _heading(axes: Sequence[Axis]) -> str:
-    return "By " + ", ".join(code(axis.name) for axis in axes) if axes else "All runs"
+def _label(board: Leaderboard) -> str:
+    name = escaped(board.metrics[0].name)
+    return f"{name}, {escaped(board.panel)}" if board.panel else name
 
 
-def _table(groups: Groups, fields: Mapping[str, Means]) -> str:
-    names = [code(axis.name) for axis in groups.axes]
-    head = [*names, "runs", *map(code, fields)]
-    rules = ["---"] * len(names) + ["---:"] * (1 + len(fields))
+def _table(board: Leaderboard) -> str:
+    metrics = board.metrics[:MOST_METRICS]
+    has_failed = any(row.failed for row in board.rows)
+    marks = [""] if board.is_marked else []
+    head = [*(code(own.name) for own in metrics), *marks, "configuration", "runs"]
+    rules = ["---:"] * len(metrics) + ["---"] * len(marks) + ["---", "---:"]
+    if has_failed:
+        head, rules = [*head, "failed"], [*rules, "---:"]
     rows = [head, rules]
-    count = len(groups.sizes)
-    shown = range(count)[-ROWS:] if _is_of_time(groups) else range(count)[:ROWS]
-    for group in shown:
-        size = int(groups.sizes[group])
-        cells = [_cell(found, group, size) for found in fields.values()]
-        rows.append([*map(escaped, groups.labels(group)), f"{size:,}", *cells])
+    for row in board.rows:
+        cells = [
+            measured_cell(cell, row.runs, own)
+            for cell, own in zip(row.cells, metrics, strict=False)
+        ]
+        marks = ["≈" if row.like_best else ""] if board.is_marked else []
+        failed = [f"{row.failed:,}" if row.failed else ""] if has_failed else []
+        rows.append([*cells, *marks, escaped(row.label), f"{row.runs:,}", *failed])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _is_of_time(groups: Groups) -> bool:
-    """Return whether groups follow each other in time: the last of them matter most."""
-    return bool(groups.axes) and groups.axes[0].kind == "time"
+def _figures(study: Study) -> Iterator[str]:
+    """Yield what else there is to see: the metric over time, or over the only two params."""
+    drawn = [] if study.is_alone("time") else history(study)
+    if len(study.grouping) == 2 and all(own.kind == "number" for own in study.grouping):
+        drawn = [*heat_maps(study), *drawn]
+    for own in drawn:
+        yield f"### {escaped(own.title)}"
+        yield markdown_picture(own.svg, escaped(own.title))
 
 
-def _cell(found: Means, group: int, size: int) -> str:
-    count = int(found.count[group])
-    if not count:
-        return "-"
-    text = measured(float(found.mean[group]), float(found.error[group]))
-    return text if count == size else f"{text} ({count:,})"
+def _failures(study: Study) -> Iterator[str]:
+    found = failures(study, MOST_FAILED)
+    if not found.failed:
+        return
+    yield f"## {found.failed:,} run{'' if found.failed == 1 else 's'} failed"
+    rows = [["runs", "error", "in", "such as"], ["---:", "---", "---", "---"]]
+    for group in found.groups[:MOST_ERRORS]:
+        where = code(group.place) if group.place else ""
+        rows.append([f"{group.count:,}", _cell(group.message), where, _first(group.examples)])
+    if len(rows) > 2:
+        yield "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    left = len(found.groups) - MOST_ERRORS
+    if left > 0:
+        yield f"{left:,} other errors are left out."
+    if found.read < found.failed:
+        yield f"Of the first {found.read:,} of {found.failed:,} failed runs."
 
 
-def measured(mean: float, error: float) -> str:
-    """Return a mean and its standard error, to the digits that the error leaves."""
-    if not math.isfinite(error) or not math.isfinite(mean) or error == 0:
-        return f"{mean:.6g}"
-    digits = 1 - math.floor(math.log10(error))
-    if -6 < digits < 9 and abs(mean) < 1e9:
-        return f"{mean:.{max(digits, 0)}f} ± {error:.{max(digits, 0)}f}"
-    return f"{mean:.4g} ± {error:.2g}"
+def _cell(text: str) -> str:
+    return escaped(text) or "-"
 
 
-def duration(seconds: float) -> str:
-    """Return a duration for a person; NaN is one that is not known."""
-    if math.isnan(seconds):
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.3g} ms"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    minutes = seconds / 60
-    return f"{minutes:.3g} min" if minutes < 120 else f"{minutes / 60:.3g} h"
+def _first(examples: Sequence[str]) -> str:
+    return escaped(examples[0]) if examples else ""
 
 
 def escaped(text: str) -> str:
     """Return text that Markdown shows as it is, in a table too."""
-    line = shown(text, 120).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    line = _shown(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
     for mark in "|*_[]`#~$":
         line = line.replace(mark, f"\\{mark}")
     return line
@@ -153,27 +173,9 @@ def escaped(text: str) -> str:
 
 def code(text: str) -> str:
     """Return text as code, in a table too."""
-    return "`" + shown(text, 120).replace("`", "'").replace("|", "\\|") + "`"
+    return "`" + _shown(text).replace("`", "'").replace("|", "\\|") + "`"
 
 
-def main_fields(numbers: Numbers, fields: Sequence[str], most: int) -> list[str]:
-    """Return the fields that are worth a picture: those that vary, and repeat no param."""
-    axes = find_axes(numbers.params)
-    known = [np.asarray(axis.levels)[axis.places] for axis in axes if axis.kind == "number"]
-    varying = [key for key in fields if _varies(numbers.fields[key])]
-    new = [key for key in varying if not any(_same(numbers.fields[key], one) for one in known)]
-    return sorted(new, key=lambda key: _is_whole(numbers.fields[key]))[:most]
-
-
-def _varies(values: Floats) -> bool:
-    finite = values[np.isfinite(values)]
-    return finite.size > 0 and bool(finite.min() < finite.max())
-
-
-def _same(values: Floats, others: Floats) -> bool:
-    return bool(np.array_equal(values, others))
-
-
-def _is_whole(values: Floats) -> bool:
-    finite = values[np.isfinite(values)]
-    return bool(np.all(finite == np.round(finite)))
+def _shown(text: str, limit: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -8,13 +8,11 @@ from __future__ import annotations
 import datetime
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from mltraq_prefect.reports.study.results import (
-    LARGEST,
     Column,
     Condition,
     Curve,
@@ -22,14 +20,15 @@ from mltraq_prefect.reports.study.results import (
     Grouped,
     Header,
     Moments,
+    StateTotal,
 )
 from mltraq_prefect.storage import reader, views
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.numbers import states_of
+from mltraq_prefect.storage.results_view import ResultsView
 from mltraq_prefect.storage.sql.connections import Transaction
-from mltraq_prefect.storage.values.cells import for_driver, natural
 from mltraq_prefect.storage.values.columns import Maker
-from mltraq_prefect.storage.values.kinds import BOOL, BYTES, FLOAT, INT, JSON, TEXT, Kind
+from mltraq_prefect.storage.values.kinds import BOOL, INT
+from mltraq_prefect.storage.values.names import view_name
 from mltraq_prefect.storage.values.params import parse_params
 from mltraq_prefect.storage.views import ViewColumn
 
@@ -40,8 +39,8 @@ T = TypeVar("T")
 Select = Callable[[Transaction], T]
 Read = Callable[[Select[Any]], Any]
 
-MOST_CHARACTERS = 400
-"""Longer texts are cut in a page."""
+SHOWN_COLUMNS = 12
+"""Number of params, and of fields, in the statement that a person may copy."""
 
 MOST_OF_ERROR = 20_000
 
@@ -55,14 +54,16 @@ class StoredResults:
     Args:
         read: Runs a function of a transaction.
         name: Name of the experiment.
+        last: If it has more runs than this, only the last ones are read; all if None.
     """
 
-    def __init__(self, read: Read, name: str) -> None:
-        self._read, self._name = read, name
+    def __init__(self, read: Read, name: str, last: int | None = None) -> None:
+        self._read, self._name, self._last = read, name, last
 
-    def _reading(self, select: Callable[[_View], T]) -> T:
+    def _reading(self, select: Callable[[ResultsView], T]) -> T:
         def run(transaction: Transaction) -> T:
-            return select(_View(transaction, reader.stored_entry(transaction, self._name)))
+            entry = reader.stored_entry(transaction, self._name)
+            return select(ResultsView(transaction, entry, self._last))
 
         found: T = self._read(run)
         return found
@@ -70,6 +71,10 @@ class StoredResults:
     def header(self) -> Header:
         """Return the experiment as a whole."""
         return self._reading(_header)
+
+    def statement(self) -> str:
+        """Return a statement for a person: params and numbers, one row a run."""
+        return self._reading(_statement)
 
     def columns(self) -> Sequence[Column]:
         """Return the columns of its view."""
@@ -119,97 +124,66 @@ class StoredResults:
         return self._reading(lambda view: _failures(view, most))
 
 
-class _View:
-    """The columns of an experiment in a transaction."""
-
-    def __init__(self, transaction: Transaction, entry: Entry) -> None:
-        self.transaction, self.entry = transaction, entry
-        self.dialect = transaction.dialect
-        self.columns = {own.name: own for own in views.columns(entry, self.dialect)}
-        self.tables = views.tables_of(entry.name, entry.table, self.dialect)
-
-    def condition(self, where: Sequence[Condition]) -> tuple[str, list[Any]]:
-        """Return conditions as a clause, and what is bound in it."""
-        parts, bound = [], []
-        for column, operator, value in where:
-            own = self.columns[column.name]
-            if value is None:
-                parts.append(f"{own.sql} IS {'' if operator == '=' else 'NOT '}NULL")
-                continue
-            parts.append(f"{own.sql} {operator} ?")
-            bound += for_driver(self.dialect, own.kind, [value])
-        return (f"WHERE {' AND '.join(parts)}" if parts else ""), bound
-
-    def logged(self) -> dict[str, tuple[str, Kind]]:
-        """Return the names and kinds of the columns of numbers in the table of series, by key."""
-        return {
-            key: (own.name, own.kind)
-            for key, own in (self.entry.series or {}).items()
-            if own.name is not None and own.kind.is_numeric
-        }
-
-    def number(self, column: Column) -> str:
-        """Return the expression of a column as a float that has a square, or NULL."""
-        own = self.columns[column.name]
-        return self.bounded(own.sql, own.kind)
-
-    def bounded(self, sql: str, kind: Kind) -> str:
-        """Return an expression as a float that has a square, or NULL."""
-        number = self.dialect.as_float(sql, kind)
-        return f"CASE WHEN ABS({number}) < {LARGEST} THEN {number} END"
-
-    def some(self, number: str, tables: str) -> float:
-        """Return a value of an expression; 0 if there is none."""
-        sql = f"SELECT {number} FROM {tables} WHERE {number} IS NOT NULL LIMIT 1"
-        rows = self.transaction.rows(sql)
-        return float(rows[0][0]) if rows else 0.0
-
-    def sortable(self, column: Column) -> str:
-        """Return the expression of a column to sort by, in which NaN counts as missing."""
-        own = self.columns[column.name]
-        if own.kind is FLOAT and self.dialect.nan:
-            nan = self.dialect.as_float("'NaN'", FLOAT)
-            return f"NULLIF({own.sql}, {nan})"
-        return own.sql
-
-    def maker(self, kind: Kind) -> Maker:
-        """Return what makes natural cells of those that the driver gives."""
-        return partial(natural, self.dialect, kind)
-
-    def select(self, own: ViewColumn) -> str:
-        """Return the expression of a column as a page needs it: long texts are cut."""
-        if own.kind.is_envelope or own.kind is BYTES:
-            return "NULL"
-        if own.kind in (TEXT, JSON):
-            return self.dialect.shortened(own.sql, MOST_CHARACTERS)
-        return own.sql
-
-    def makers(self, chosen: Sequence[ViewColumn]) -> list[Maker]:
-        """Return what makes natural cells of what `select` selects."""
-        shortened = (BYTES, TEXT, JSON)
-        kept = [own.kind not in shortened and not own.kind.is_envelope for own in chosen]
-        return [
-            self.maker(own.kind) if keep else list for own, keep in zip(chosen, kept, strict=True)
-        ]
-
-
 def _told(own: ViewColumn) -> Column:
     return Column(own.name, own.key, own.source, own.kind.name, own.kind.is_numeric)
 
 
-def _header(view: _View) -> Header:
+def _header(view: ResultsView) -> Header:
     entry, known = view.entry, view.entry.properties
     return Header(
         entry.name,
         entry.table,
         entry.run_count,
-        states_of(view.transaction, entry),
+        _counted(entry) if view.is_cut else states_of(view.transaction, entry),
         _moment(known.get("created_at")),
         _moment(known.get("updated_at")),
         entry.revision,
         entry.annotations.note,
         entry.annotations.tags,
+        view.runs,
     )
+
+
+def _counted(entry: Entry) -> dict[str, StateTotal]:
+    """Return how many runs are in each state, as the experiment counts them."""
+    unknown = float("nan")
+    counts = {state: count for state, count in entry.states.items() if count}
+    return {state: StateTotal(count, unknown, unknown) for state, count in counts.items()}
+
+
+def states_of(transaction: Transaction, entry: Entry) -> dict[str, StateTotal]:
+    """Return how many runs are in each state, and what they took."""
+    rows = transaction.rows(
+        "SELECT state, count(*), sum(duration_s), max(duration_s) FROM experiment_runs "
+        "WHERE id_experiment = ? GROUP BY state ORDER BY state",
+        (entry.id_experiment,),
+    )
+    return {
+        state: StateTotal(int(count), float(total or 0), float(longest or 0))
+        for state, count, total, longest in rows
+    }
+
+
+def _statement(view: ResultsView) -> str:
+    """Return a statement for a person: params and numbers of each run."""
+    entry, dialect = view.entry, view.dialect
+    quote = view.transaction.connection.dialect.identifier_preparer.quote  # only where it must be
+    fields = [own.name for own in view.columns.values() if _is_number(own)][:SHOWN_COLUMNS]
+    if entry.view is not None and dialect.has_views:
+        params = [own.name for own in view.columns.values() if own.source == "param"]
+        names = [*params[:SHOWN_COLUMNS], *fields, *_states(view)]
+        return f"SELECT {', '.join(map(quote, names))}\nFROM {quote(view_name(entry.name))}"
+    return f"SELECT {', '.join(map(quote, fields or ['id_run']))}\nFROM {quote(entry.table)}"
+
+
+def _states(view: ResultsView) -> list[str]:
+    return [
+        own.name for own in view.columns.values() if own.source == "ledger" and own.key == "state"
+    ]
+
+
+def _is_number(own: ViewColumn) -> bool:
+    return own.source == "field" and own.kind.is_numeric
 
 
 def _moment(text: str | None) -> datetime.datetime | None:
@@ -217,7 +191,7 @@ def _moment(text: str | None) -> datetime.datetime | None:
 
 
 def _groups(
-    view: _View,
+    view: ResultsView,
     by: Sequence[Column],
     metrics: Sequence[Column],
     where: Sequence[Condition],
@@ -264,7 +238,7 @@ def _squares(number: str) -> str:
     return f"CASE WHEN MIN({number}) < MAX({number}) THEN {squares} ELSE 0 END"
 
 
-def _shifts(view: _View, metrics: Sequence[Column]) -> list[float]:
+def _shifts(view: ResultsView, metrics: Sequence[Column]) -> list[float]:
     """Return a value of each metric: squares are taken of what it lies away from that.
 
     Squares of the values themselves would lose the digits in which values differ.
@@ -298,8 +272,8 @@ def _moments(
     return Moments(count, mean, np.where(count > 1, np.maximum(variance, 0.0), np.nan))
 
 
-def _sample(view: _View, columns: Sequence[Column], most: int) -> pd.DataFrame:
-    condition, runs = "", view.entry.run_count
+def _sample(view: ResultsView, columns: Sequence[Column], most: int) -> pd.DataFrame:
+    condition, runs = "", view.runs
     if runs > most:
         # In a grid values come in turn, so that equal distances would meet some of them alone.
         # What multiples of the golden section leave is spread evenly, whatever their distance.
@@ -309,14 +283,14 @@ def _sample(view: _View, columns: Sequence[Column], most: int) -> pd.DataFrame:
 
 
 def _page(
-    view: _View,
+    view: ResultsView,
     columns: Sequence[Column],
     where: Sequence[Condition],
     ordered: tuple[Column | None, bool],
     place: tuple[int, int],
 ) -> tuple[pd.DataFrame, int]:
     condition, bound = view.condition(where)
-    total = view.entry.run_count
+    total = view.runs
     if where:
         sql = f"SELECT COUNT(*) FROM {view.tables} {condition}"
         total = int(view.transaction.rows(sql, bound)[0][0])
@@ -329,7 +303,7 @@ def _page(
 
 
 def _frame(
-    view: _View, columns: Sequence[Column], clause: str, bound: Sequence[Any] = ()
+    view: ResultsView, columns: Sequence[Column], clause: str, bound: Sequence[Any] = ()
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -351,7 +325,7 @@ def _column(own: ViewColumn, cells: Sequence[Any]) -> pd.Series[Any]:
     return pd.Series(list(cells), dtype=object)
 
 
-def _curves(view: _View, key: str, by: Column | None, most: int) -> Sequence[Curve]:
+def _curves(view: ResultsView, key: str, by: Column | None, most: int) -> Sequence[Curve]:
     if key not in view.logged():
         return []
     name, kind = view.logged()[key]
@@ -388,11 +362,12 @@ def _curves_of(
     return curves
 
 
-def _failures(view: _View, most: int) -> Sequence[Failure]:
+def _failures(view: ResultsView, most: int) -> Sequence[Failure]:
     rows = view.transaction.rows(
         f"SELECT id_run, params, step, SUBSTR(error, 1, {MOST_OF_ERROR}) FROM experiment_runs "
-        f"WHERE id_experiment = ? AND state = 'failed' ORDER BY position LIMIT {most:d}",
-        (view.entry.id_experiment,),
+        "WHERE id_experiment = ? AND state = 'failed' AND position >= ? "
+        f"ORDER BY position LIMIT {most:d}",
+        (view.entry.id_experiment, view.first),
     )
     params: Sequence[Mapping[str, Any]] = parse_params([row[1] for row in rows]) if rows else []
     return [

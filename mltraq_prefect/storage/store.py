@@ -10,7 +10,6 @@ from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, StorageUnavailable
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.names import check_name
-from mltraq_prefect.reports.numbers import Numbers
 from mltraq_prefect.storage import (
     experiments_table,
     reader,
@@ -20,7 +19,6 @@ from mltraq_prefect.storage import (
 )
 from mltraq_prefect.storage.chunks import Chunk, Place, places_after
 from mltraq_prefect.storage.lazy_runs import Series
-from mltraq_prefect.storage.numbers import read_numbers
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.queries import Queries
 from mltraq_prefect.storage.records import Mode, Record, Written
@@ -256,25 +254,14 @@ class Store(Upkeep):
             return None
         return tables.sizes(transaction, [entry]).get(entry.id_experiment)
 
-    def numbers(self, name: str, *, most_runs: int) -> Numbers:
-        """Read the params and numeric fields of an experiment's runs in columns, for a report.
-
-        Args:
-            name: Its name.
-            most_runs: If it has more runs than this, those of the last ones are read.
-
-        Raises:
-            ExperimentNotFound: There is none of this name.
-        """
-        return self.making(lambda t: read_numbers(t, name, most_runs), missing=name)
-
-    def results(self, name: str) -> StoredResults:
+    def results(self, name: str, *, last: int | None = None) -> StoredResults:
         """Return what reads the results of an experiment for pages and reports.
 
         Args:
             name: Its name. Whether it is there is seen when something is read.
+            last: If it has more runs than this, only the last ones are read; all if None.
         """
-        return StoredResults(lambda select: self._reading(select, missing=name), name)
+        return StoredResults(lambda select: self._reading(select, missing=name), name, last)
 
     def name_of(self, table: str) -> str | None:
         """Return the name of the experiment whose runs are in a table; None if there is none."""

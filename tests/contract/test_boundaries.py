@@ -163,7 +163,7 @@ def use(session):
         session.ls,
         lambda: session.load("a").query("SELECT * FROM {experiment}"),
         lambda: [dict(run.fields) for run in session.load("a").runs.values()],
-        lambda: session._store.numbers("a", most_runs=10),
+        lambda: session._store.results("a", last=10).header(),
         lambda: define(session, "a", 0.5, key="n").persist("merge"),
         lambda: define(session, "a", "text", key="n").persist("replace"),
         lambda: session.load("a").delete(),

@@ -60,7 +60,9 @@ def test_rows_are_made_before_the_transaction_begins(hasty):
     runs = [make_run(i, pair=pair, n=i, x=None) for i, pair in enumerate(values)]
     for mode in ("fail", "replace"):
         assert store.write(make_record("pairs", runs), mode).runs == len(runs)
-    assert store.numbers("pairs", most_runs=10**6).fields["n"].sum() == sum(range(len(runs)))
+    results = store.results("pairs")
+    (n,) = (own for own in results.columns() if own.key == "n")
+    assert results.sample([n], 10**6)[n.name].sum() == sum(range(len(runs)))
     assert len(patient.query("SELECT * FROM {e}", names={"e": "pairs"})[1]) == len(runs)
 
 

@@ -11,7 +11,7 @@ import mltraq_prefect as mltraq
 from mltraq_prefect.errors import ExperimentNotFound
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.reports.study.results import Condition
-from mltraq_prefect.storage.results import MOST_CHARACTERS
+from mltraq_prefect.storage.results_view import MOST_CHARACTERS
 from tests.contract.records import make_record, make_run
 
 HOSTILE = "it's 100 % :x {y} ? <b>\\"
@@ -156,6 +156,35 @@ def test_samples_failures_and_header(results, store):
     store.delete("study")
     with pytest.raises(ExperimentNotFound):
         results.header()
+
+
+def test_the_last_runs_are_seen_alone_if_there_are_many(results, store):
+    columns = columns_of(results)
+    seed, accuracy = columns["param", "seed"], columns["field", "accuracy"]
+    last = store.results("study", last=20)
+    header = last.header()
+    assert (header.runs, header.read) == (60, 20)
+    assert {state: own.runs for state, own in header.states.items()} == {
+        "completed": 50,
+        "failed": 10,
+    }
+    assert all(math.isnan(own.total_s) for own in header.states.values())
+    assert last.sample([seed], 100)["seed"].tolist() == [n // 6 for n in range(40, 60)]
+    whole = last.groups([], [accuracy])
+    assert (whole.runs.tolist(), whole.failed.tolist()) == ([20], [10])
+    assert whole.metrics[accuracy.name].count.tolist() == [10]
+    assert last.page([seed])[1] == 20
+    assert len(last.failures(100)) == 10
+    assert len(store.results("study", last=5).failures(100)) == 5
+    assert store.results("study", last=60).header().read == 60
+
+
+def test_the_statement_runs_as_it_is(store):
+    runs = [make_run(number, {"Order by": number}, select=1.5, Case=True) for number in range(3)]
+    store.write(make_record("Group by", runs), "fail")
+    names, rows = store.query(store.results("Group by").statement())[:2]
+    assert [name.lower() for name in names] == ["order_by", "select", "case", "state"]
+    assert sorted(rows)[2] == (2, 1.5, True, "completed")
 
 
 def test_samples_have_all_values_of_params_that_come_in_turn(store):

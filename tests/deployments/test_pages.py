@@ -53,7 +53,8 @@ def test_the_summary_shows_its_tables_and_its_picture(deployed, tossed, page, th
         flow_runs={"id": {"any_": [evaluation["id"]]}},
     )
     page.open(f"{deployed.url}/artifacts/artifact/{artifact['id']}", theme=theme)
-    page.wait_for_text("coin_toss", "e_coin_toss", "completed", "By N", "error", "SELECT r.params")
+    page.wait_for_text("coin_toss", "e_coin_toss", "completed", "error, lowest first", "N=25")
+    page.wait_for_text("FROM v_coin_toss")
     page.wait(f"{DRAWN} > 3", "the picture, in several colours")
     page.wait(f"document.documentElement.className.includes('{theme}')", f"the {theme} theme")
     page.screenshot(f"summary-{theme}")

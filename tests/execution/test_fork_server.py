@@ -40,7 +40,7 @@ def test_the_server_has_nothing_that_is_unsafe_after_a_fork():
     imported = {name.partition(".")[0] for name in done.stdout.split()}
     known = {"mltraq_prefect", "numpy", "sqlalchemy", "cloudpickle", "orjson", "xxhash"}
     assert known <= imported
-    unsafe = {"_scproxy", "matplotlib", "pandas", "prefect", "pyarrow", "tkinter"}
+    unsafe = {"_scproxy", "pandas", "prefect", "pyarrow", "tkinter"}
     assert not unsafe & imported
     assert "urllib.request" not in done.stdout.split()
 

@@ -3,7 +3,6 @@
 import base64
 import logging
 import re
-import sys
 
 import pytest
 from prefect import flow
@@ -151,7 +150,8 @@ def test_the_summary_is_an_artifact_of_the_persist_with_a_picture(session):
     assert artifact.type == "markdown"
     assert artifact.task_run_id == task_runs(flow_run_id, 4)["persist drawn"].id
     assert "| `e_drawn` | 3 | completed |" in artifact.data
-    assert "| 3 | 1 | 1.5 |" in artifact.data
+    assert "| `score` | configuration | runs |" in artifact.data
+    assert "| 1.5 | x=3 | 1 |" in artifact.data
     assert "curve" not in artifact.data
     (data,) = re.findall(r"!\[.*\]\(data:image/svg\+xml;base64,(.*)\)", artifact.data)
     assert b"</svg>" in base64.b64decode(data)
@@ -168,8 +168,8 @@ def test_the_statement_of_the_summary_runs_as_it_is(session):
     (artifact,) = summaries(artifacts.artifact_key(table), 1)
     (sql,) = re.findall(r"```sql\n(.*?)\n```", artifact.data, re.DOTALL)
     found = session.query(sql)
-    assert list(found.iloc[:, 1]) == [1.5, 1.5]
-    assert found.shape == (2, 4)
+    assert list(found["select"]) == [1.5, 1.5]
+    assert found.shape == (2, 5)
 
 
 def test_versions_of_one_key_are_the_history_of_an_experiment(session):
@@ -224,16 +224,18 @@ def test_a_summary_that_fails_costs_one_line_in_the_log(session, monkeypatch, he
     ]
 
 
-def test_without_matplotlib_the_summary_says_how_to_get_a_picture(session, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+def test_a_summary_leads_to_the_results_page_if_there_is_one(session, monkeypatch):
+    monkeypatch.setenv("MLTRAQ_RESULTS_PAGES", "http://me:secret@pages.example:4242/")
 
     def study():
-        session.add_experiment("plain").add_runs(x=[1, 2]).execute(score).persist()
+        session.add_experiment("A b").add_runs(x=[1, 2]).execute(score).persist()
 
     in_flow(study)
-    (artifact,) = summaries("mltraq-plain", 1)
-    assert "pip install 'mltraq_prefect[plots]'" in artifact.data
-    assert "| 2 | 1 | 1 |" in artifact.data
+    table = session.ls()["table_name"][0]
+    (artifact,) = summaries(artifacts.artifact_key(table), 1)
+    page = f"http://pages.example:4242/experiments/{table}/leaderboard"
+    assert f"[Results page]({page})" in artifact.data
+    assert "secret" not in artifact.data
 
 
 def test_the_pages_of_runs(session):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mltraq_prefect.reports.groups import Floats
+from mltraq_prefect.reports.numbers import Floats
 
 SMALLEST = 1e-150
 """Differences smaller than this have no square in a float."""

@@ -28,7 +28,7 @@ from mltraq_prefect.reports.comparison.predictions import (
 from mltraq_prefect.reports.comparison.question import Question
 from mltraq_prefect.reports.comparison.ranks import rank_sum, signed_rank
 from mltraq_prefect.reports.comparison.samples import Matched
-from mltraq_prefect.reports.groups import Floats
+from mltraq_prefect.reports.numbers import Floats
 
 _TESTS: dict[tuple[str, bool], tuple[str, Callable[[Floats, Floats, float], Difference]]] = {
     ("t", True): ("paired t", paired_t),

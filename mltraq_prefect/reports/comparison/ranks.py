@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mltraq_prefect.reports.comparison.differences import Difference, NoVariation
-from mltraq_prefect.reports.groups import Floats
+from mltraq_prefect.reports.numbers import Floats
 
 EXACT_BELOW = 50
 """Ranks of fewer values, without ties, have exact p-values and intervals."""

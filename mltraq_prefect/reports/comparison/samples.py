@@ -10,7 +10,7 @@ import pandas as pd
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.description import describe
-from mltraq_prefect.reports.groups import Places
+from mltraq_prefect.reports.numbers import Places
 
 NAMED = 10
 """The largest number of groups that an error names."""

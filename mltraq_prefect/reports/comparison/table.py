@@ -15,7 +15,7 @@ from mltraq_prefect.reports.comparison.columns import EXPERIMENT, columns_of, is
 from mltraq_prefect.reports.comparison.metrics import Metric, NumericMetric, PredictedMetric
 from mltraq_prefect.reports.comparison.question import Question
 from mltraq_prefect.reports.comparison.samples import Samples
-from mltraq_prefect.reports.groups import Floats
+from mltraq_prefect.reports.numbers import Floats
 
 MOST_COMPARISONS = 5_000
 """Of all groups with each other, if there is no baseline."""

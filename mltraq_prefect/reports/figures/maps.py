@@ -10,7 +10,7 @@ import numpy as np
 
 from mltraq_prefect.reports.figures.scales import Scale, ScaleKind
 from mltraq_prefect.reports.figures.svg import LETTER, element, figure, fitted, path, text, title
-from mltraq_prefect.reports.groups import Floats
+from mltraq_prefect.reports.numbers import Floats
 
 _STOPS = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
 """Viridis at 0, 1/4, ... 1: equal steps look equal (https://bids.github.io/colormap)."""

@@ -7,9 +7,9 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
-from mltraq_prefect.reports.study.results import Column
+from mltraq_prefect.reports.figures import palette
 from mltraq_prefect.reports.study.study import shown_value
-from mltraq_prefect.reports.summary import duration, measured
+from mltraq_prefect.reports.wording import duration, measured_cell
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,9 +28,8 @@ def render(template: str, **context: Any) -> str:
 
 def style() -> str:
     """Return the style sheet of all pages."""
-    environment = _environment()
-    source, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
-    return source
+    figures = render("figures.css").strip()
+    return render("style.css", light=palette.LIGHT, dark=palette.DARK, figures=figures)
 
 
 @functools.cache
@@ -60,16 +59,6 @@ def number(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-
-
-def measured_cell(cell: tuple[float, float, int], runs: int, column: Column) -> str:
-    """Return a mean with its standard error, and how many runs have a value if not all have."""
-    mean, error, count = cell
-    if not count:
-        return "-"
-    is_time = column.key == "duration_s" and column.source == "ledger"
-    text = duration(mean) if is_time else measured(mean, error)
-    return text + (f" ({count:,})" if count != runs else "")
 
 
 def when(at: datetime.datetime | None) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from mltraq_prefect.reports.figures.bars import state_bar
-from mltraq_prefect.reports.figures.charts import dot_chart
 from mltraq_prefect.reports.html.render import render
 from mltraq_prefect.reports.study.effects import (
     Drawn,
@@ -15,6 +14,7 @@ from mltraq_prefect.reports.study.effects import (
     effects,
     heat_maps,
     history,
+    leaders,
     parallel,
 )
 from mltraq_prefect.reports.study.failures import failures
@@ -48,25 +48,14 @@ class Section(NamedTuple):
 def _leaderboard(study: Study, links: Links | None) -> str:
     boards = leaderboards(study)
     has_scipy = importlib.util.find_spec("scipy") is not None
-    charts = [_chart(board) for board in boards]
-    panels = 0 if study.split is None else len(study.split.levels) + study.split.is_partial
+    charts = [leaders(board) for board in boards]
     context: Mapping[str, Any] = {
         "boards": boards,
         "charts": charts,
         "links": links,
-        "left": panels - len(boards),
+        "left": study.parts - len(boards),
     }
     return render("sections/leaderboard.html", has_scipy=has_scipy, **context)
-
-
-def _chart(board: Leaderboard) -> str:
-    rows = [row for row in board.rows if row.cells and row.cells[0][2]]
-    if len(rows) < 2:
-        return ""
-    means, errors, _ = zip(*(row.cells[0] for row in rows), strict=True)
-    muted = [row.like_best is False for row in rows]
-    labels = [row.label for row in rows]
-    return dot_chart(labels, means, errors, board.metrics[0].name, width=720.0, muted=muted)
 
 
 def _figures(make: Callable[[Study], list[Drawn]], empty: str) -> Callable[[Study, Any], str]:

@@ -11,10 +11,12 @@ import pandas as pd
 
 from mltraq_prefect.reports.figures.charts import COLOURS, Line, dot_chart, line_chart
 from mltraq_prefect.reports.figures.maps import Coordinate, heat_map, parallel_coordinates
-from mltraq_prefect.reports.study.study import Param, Study, shown_value, some_of
+from mltraq_prefect.reports.figures.scales import ScaleKind
+from mltraq_prefect.reports.study.leaderboard import Leaderboard
+from mltraq_prefect.reports.study.study import Param, Study, short_value, some_of
 
 if TYPE_CHECKING:
-    from mltraq_prefect.reports.groups import Floats
+    from mltraq_prefect.reports.numbers import Floats
 
 MOST_EFFECTS = 12
 MOST_DOTS = 25
@@ -49,6 +51,30 @@ def effects(study: Study) -> list[Drawn]:
     return [drawn for param in ranked[:MOST_EFFECTS] for drawn in _effect(study, param)]
 
 
+def leaders(board: Leaderboard) -> str:
+    """Return the configurations of a leaderboard with their errors; empty if there is only one."""
+    rows = [row for row in board.rows if row.cells and row.cells[0][2]]
+    if len(rows) < 2:
+        return ""
+    means, errors, _ = zip(*(row.cells[0] for row in rows), strict=True)
+    muted = [row.like_best is False for row in rows]
+    labels = [row.label for row in rows]
+    return dot_chart(labels, means, errors, board.metrics[0].name, width=720.0, muted=muted)
+
+
+def leading(study: Study, board: Leaderboard) -> str:
+    """Return the effect of the param that varies alone, if one does; else the configurations."""
+    alone = study.grouping[0] if len(study.grouping) == 1 else None
+    if alone is None or alone.kind == "category" or len(alone.levels) < 3:
+        return leaders(board)
+    rows = study.sample
+    for column, _, value in board.where:
+        own = rows[column.name]
+        rows = rows[own.isna() if value is None else own == value]
+    line = _line(study, alone, rows, "")
+    return line_chart([line], alone.label, _name(study), _scale(alone), size=(720.0, 300.0))
+
+
 def history(study: Study) -> list[Drawn]:
     """Return the metric over each param that is a time, with a line for each of a few groups."""
     found = []
@@ -57,8 +83,8 @@ def history(study: Study) -> list[Drawn]:
             (own for own in study.grouping if own is not param and len(own.levels) <= COLOURS), None
         )
         lines = _lines(study, param, by)
-        chart = line_chart(lines, param.name, _name(study), "time", size=(720.0, 300.0))
-        found.append(Drawn(f"{_name(study)} over {param.name}", chart))
+        chart = line_chart(lines, param.label, _name(study), "time", size=(720.0, 300.0))
+        found.append(Drawn(f"{_name(study)} over {param.label}", chart))
     return found
 
 
@@ -70,7 +96,7 @@ def curves(study: Study) -> list[Drawn]:
         logged = study.results.curves(key, None if by is None else by.column, MOST_STEPS)
         lines = [
             Line(
-                "" if by is None else f"{by.name}={shown_value(own.group)}",
+                "" if by is None else f"{by.label}={short_value(own.group)}",
                 own.steps,
                 own.moments.mean.tolist(),
                 own.moments.error.tolist(),
@@ -83,6 +109,10 @@ def curves(study: Study) -> list[Drawn]:
     return found
 
 
+def _scale(param: Param) -> ScaleKind:
+    return "time" if param.kind == "time" else "number"
+
+
 def _name(study: Study) -> str:
     return "" if study.metric is None else study.metric.name
 
@@ -90,7 +120,7 @@ def _name(study: Study) -> str:
 def _effect(study: Study, param: Param) -> Iterator[Drawn]:
     if study.metric is None:
         return
-    title = f"{_name(study)} by {param.name}"
+    title = f"{_name(study)} by {param.label}"
     if param.kind == "category":
         for level, rows in _parts(study, study.split):
             yield Drawn(
@@ -100,7 +130,7 @@ def _effect(study: Study, param: Param) -> Iterator[Drawn]:
             )
         return
     lines = _lines(study, param, study.split)
-    yield Drawn(title, line_chart(lines, param.name, _name(study)))
+    yield Drawn(title, line_chart(lines, param.label, _name(study)))
 
 
 def _left_out(param: Param) -> str:
@@ -114,7 +144,7 @@ def _parts(study: Study, by: Param | None) -> Iterator[tuple[str, pd.DataFrame]]
         yield "", study.sample
         return
     for level in by.levels[:COLOURS]:
-        yield f"{by.name}={shown_value(level)}", study.sample[study.sample[by.name] == level]
+        yield f"{by.label}={short_value(level)}", study.sample[study.sample[by.name] == level]
 
 
 def _dots(study: Study, param: Param, rows: pd.DataFrame) -> str:
@@ -122,7 +152,7 @@ def _dots(study: Study, param: Param, rows: pd.DataFrame) -> str:
     grouped = rows.groupby(param.name, sort=False)[metric]
     table = pd.DataFrame({"mean": grouped.mean(), "error": grouped.sem()}).dropna(subset="mean")
     table = table.sort_values("mean", ascending=study.lower, kind="stable").head(MOST_DOTS)
-    labels = [shown_value(level) for level in table.index]
+    labels = [short_value(level) for level in table.index]
     return dot_chart(labels, table["mean"].tolist(), table["error"].tolist(), metric)
 
 
@@ -165,10 +195,10 @@ def heat_maps(study: Study, wanted: Sequence[str] = ()) -> list[Drawn]:
     for label, rows in _parts(study, study.split):
         table = rows.pivot_table(index=down.name, columns=across.name, values=_name(study))
         if not table.empty:
-            columns, labels = (list(map(shown_value, own)) for own in (table.columns, table.index))
-            names = (across.name, down.name, _name(study))
+            columns, labels = (list(map(short_value, own)) for own in (table.columns, table.index))
+            names = (across.label, down.label, _name(study))
             svg = heat_map(table.to_numpy(dtype=np.float64), columns, labels, names)
-            found.append(Drawn(label or f"{_name(study)} by {across.name} and {down.name}", svg))
+            found.append(Drawn(label or f"{_name(study)} by {across.label} and {down.label}", svg))
     return found
 
 
@@ -187,7 +217,7 @@ def parallel(study: Study) -> list[Drawn]:
     values: Floats = shown[_name(study)].to_numpy(dtype=np.float64)
     if not len(values):
         return []
-    axes = [Coordinate(own.name, own.kind, _cells(shown[own.name])) for own in params]
+    axes = [Coordinate(own.label, own.kind, _cells(shown[own.name])) for own in params]
     axes.append(Coordinate(_name(study), "number", values.tolist()))
     note = (
         f"{len(shown):,} of {study.header.runs:,} runs." if len(shown) < study.header.runs else ""
@@ -196,4 +226,7 @@ def parallel(study: Study) -> list[Drawn]:
 
 
 def _cells(column: pd.Series[Any]) -> list[Any]:
-    return [None if pd.isna(value) else value for value in column.tolist()]
+    cells = column.tolist()
+    return [
+        None if pd.isna(own) else short_value(own) if isinstance(own, str) else own for own in cells
+    ]

@@ -28,11 +28,11 @@ class Failures:
     failed: int
 
 
-def failures(study: Study) -> Failures:
-    """Return the failures of a study, of at most `MOST_READ` runs."""
+def failures(study: Study, most: int = MOST_READ) -> Failures:
+    """Return the failures of a study, of so many runs at most."""
     total = study.header.states.get("failed")
     if total is None or not total.runs:
         return Failures([], 0, 0)
-    found = study.results.failures(MOST_READ)
+    found = study.results.failures(most)
     groups = grouped_failures([(describe(own.params), own.error) for own in found])
     return Failures(groups, len(found), total.runs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mltraq_prefect.reports.figures.charts import dot_chart
-from mltraq_prefect.reports.groups import Floats
+from mltraq_prefect.reports.numbers import Floats
 from mltraq_prefect.reports.study.effects import Drawn
 from mltraq_prefect.reports.study.study import Param, Study, some_of
 
@@ -48,7 +48,7 @@ def importance(study: Study) -> list[Drawn]:
         values = np.array([_explained(column, metric) for column in features.T])
         errors, note = np.full_like(values, np.nan), EXPLAINED
     order = np.argsort(-values, kind="stable").tolist()
-    names = [params[place].name for place in order]
+    names = [params[place].label for place in order]
     found = (values[order].tolist(), errors[order].tolist())
     svg = dot_chart(names, *found, "importance", zero=True)
     return [Drawn(f"What matters for {study.metric.name}", svg, note)]

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from mltraq_prefect.reports.study.results import Column, Condition, Grouped, Moments
-from mltraq_prefect.reports.study.study import Param, Study, configuration, shown_value
+from mltraq_prefect.reports.study.study import (
+    Param,
+    Study,
+    configuration,
+    short_value,
+    shown_value,
+)
 
 TOP = 20
 MOST_METRICS = 6
@@ -87,32 +93,25 @@ def leaderboards(study: Study) -> list[Leaderboard]:
 
 
 def _panel(split: Param, level: Any) -> str:
-    return f"without {split.name}" if level is None else f"{split.name}={shown_value(level)}"
+    return f"without {split.label}" if level is None else f"{split.label}={shown_value(level)}"
 
 
 def _leaderboard(study: Study, panel: str, where: Sequence[Condition]) -> Leaderboard:
-    metrics = _metrics(study)
+    metrics = study.shown[:MOST_METRICS]
     by = [param.column for param in study.grouping]
     found = study.results.groups(by, metrics, where=where, descending=not study.lower, most=TOP)
     rows = _rows(found, metrics)
     return Leaderboard(panel, where, by, metrics, rows, found.total, study.lower)
 
 
-def _metrics(study: Study) -> list[Column]:
-    if study.metric is None:
-        return []
-    others = [own for own in study.metrics if own is not study.metric]
-    return [study.metric, *others][:MOST_METRICS]
-
-
 def _rows(found: Grouped, metrics: Sequence[Column]) -> list[Row]:
-    names = [column.name for column in found.by]
+    labels = _labels(found)
     marks = _like_best(found.metrics[metrics[0].name]) if metrics else [None] * len(found.values)
     columns = [found.metrics[metric.name] for metric in metrics]
     errors = [column.error for column in columns]
     return [
         Row(
-            configuration(names, values),
+            labels[place],
             values,
             int(found.runs[place]),
             int(found.failed[place]),
@@ -124,6 +123,16 @@ def _rows(found: Grouped, metrics: Sequence[Column]) -> list[Row]:
         )
         for place, values in enumerate(found.values)
     ]
+
+
+def _labels(found: Grouped) -> list[str]:
+    """Return the names of groups: short ones, if these tell them apart."""
+    names = [column.key for column in found.by]
+    short, full = (
+        [configuration(names, values, shown) for values in found.values]
+        for shown in (short_value, shown_value)
+    )
+    return short if len(set(short)) == len(short) else full
 
 
 def _like_best(moments: Moments) -> list[bool | None]:

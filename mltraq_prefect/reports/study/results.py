@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from mltraq_prefect.reports.numbers import StateTotal
-
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mltraq_prefect.reports.groups import Floats, Places
+    from mltraq_prefect.reports.numbers import Floats, Places
 
 LARGEST = 1e150
 """Numbers beyond this, and those that are not finite, are left out of means.
@@ -123,6 +121,21 @@ class Failure(NamedTuple):
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class StateTotal:
+    """The runs of an experiment that are in one state.
+
+    Attributes:
+        runs: How many they are.
+        total_s: Seconds of compute of all together; NaN if they were not added up.
+        longest_s: Seconds of compute of the longest.
+    """
+
+    runs: int
+    total_s: float
+    longest_s: float
+
+
 class Header(NamedTuple):
     """An experiment as a whole.
 
@@ -136,6 +149,7 @@ class Header(NamedTuple):
         revision: Number of writes.
         note: What people have said of it.
         tags: Its tags.
+        read: Number of runs that are read: of too many, the last ones.
     """
 
     name: str
@@ -147,6 +161,7 @@ class Header(NamedTuple):
     revision: int
     note: str
     tags: Mapping[str, str]
+    read: int
 
 
 class Results(Protocol):
@@ -154,6 +169,10 @@ class Results(Protocol):
 
     def header(self) -> Header:
         """Return the experiment as a whole."""
+        ...
+
+    def statement(self) -> str:
+        """Return a statement for a person: params and numbers, one row a run."""
         ...
 
     def columns(self) -> Sequence[Column]:

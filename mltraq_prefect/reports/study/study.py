@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,6 @@ import numpy as np
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.hints import unknown_name
-from mltraq_prefect.reports.groups import REPLICATES
 from mltraq_prefect.reports.study.results import LARGEST, Column, Header, Results
 
 if TYPE_CHECKING:
@@ -34,10 +33,18 @@ KNOWN_METRICS = re.compile(
     re.IGNORECASE,
 )
 
+REPLICATES = frozenset(
+    ("seed", "random_state", "replicate", "repeat", "repetition", "trial", "fold", "split")
+)
+"""Params of these names tell runs of one kind apart; the runs are averaged over them."""
+
 SPLITS = frozenset(("dataset", "data", "dataset_name", "task", "problem", "benchmark"))
 """Params of these names divide the work: runs of different ones are never averaged."""
 
 Kind = Literal["number", "time", "category"]
+
+_DOTTED = re.compile(r"^(?:[a-z_]\w*\.)+(?=_*[A-Z]\w*(?:\(|$))")
+"""What is before the name of a class: ``sklearn.svm._classes.`` of ``sklearn.svm._classes.SVC``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +55,13 @@ class Choice:
         metric: Name of a column of numbers.
         lower: Whether lower is better.
         by: Names of the params that make the groups.
+        shown: Keys of the fields whose numbers are shown; the first is the metric if none is named.
     """
 
     metric: str | None = None
     lower: bool | None = None
     by: tuple[str, ...] | None = None
+    shown: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,11 @@ class Param:
     def name(self) -> str:
         """Name of its column."""
         return self.column.name
+
+    @property
+    def label(self) -> str:
+        """What it is called for a person."""
+        return self.column.key
 
     @property
     def is_replicate(self) -> bool:
@@ -136,6 +150,11 @@ class Study:
         return sample.assign(**{own.name: floats(sample[own.name]) for own in self.metrics})
 
     @property
+    def is_cut(self) -> bool:
+        """Whether only the last runs are read."""
+        return self.header.read < self.header.runs
+
+    @property
     def is_sampled(self) -> bool:
         """Whether `sample` has not all of the runs."""
         return len(self.sample) < self.header.runs
@@ -145,18 +164,42 @@ class Study:
         """The metric that runs are compared by; None if no run has a number."""
         if self.choice.metric is not None:
             return self._by_name[self.choice.metric]
+        if self._chosen:
+            return self._chosen[0]
         known = [own for own in self.metrics if self.sample[own.name].notna().any()]
-        varying = [own for own in known if own.source == "field" and self._varies(own)]
-        return likely_metric(varying or known)
+        new = [own for own in known if not self._repeats_param(own)]
+        return likely_metric(self.telling or new or known)
+
+    @cached_property
+    def _chosen(self) -> list[Column]:
+        """The metrics that a person wants to see, in that order."""
+        fields = {own.key: own for own in self.metrics if own.source == "field"}
+        return [fields[key] for key in self.choice.shown or () if key in fields]
+
+    @cached_property
+    def telling(self) -> list[Column]:
+        """The fields of numbers that tell runs apart: they vary, and repeat no param."""
+        fields = [own for own in self.metrics if own.source == "field"]
+        return [own for own in fields if self._varies(own) and not self._repeats_param(own)]
+
+    @property
+    def shown(self) -> list[Column]:
+        """The metrics to be shown, of which the first decides."""
+        if self.metric is None:
+            return []
+        others = self._chosen if self.choice.shown else self.telling
+        return [self.metric, *(own for own in others if own != self.metric)]
 
     def _varies(self, column: Column) -> bool:
         values = self.sample[column.name].dropna()
-        if len(values) < 2 or values.min() == values.max():
-            return False
-        repeats = (self.sample[own.name] for own in self.columns if own.source == "param")
-        return not any(
+        return len(values) > 1 and bool(values.min() < values.max())
+
+    def _repeats_param(self, column: Column) -> bool:
+        values = self.sample[column.name].dropna()
+        params = (self.sample[own.name] for own in self.columns if own.source == "param")
+        return len(values) > 1 and any(
             values.equals(param[values.index].astype(values.dtype))
-            for param in repeats
+            for param in params
             if param.dtype.kind in "if" and param.notna().all()
         )
 
@@ -189,6 +232,15 @@ class Study:
             return [param for param in self.params if param.name in self.choice.by]
         kept = [param for param in self.params if not param.is_replicate and not param.is_split]
         return kept or [param for param in self.params if not param.is_split]
+
+    def is_alone(self, kind: Kind) -> bool:
+        """Return whether configurations differ in one param, and it is of a kind."""
+        return len(self.grouping) == 1 and self.grouping[0].kind == kind
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the work is divided; 0 if nothing divides it."""
+        return 0 if self.split is None else len(self.split.levels) + self.split.is_partial
 
     @property
     def split(self) -> Param | None:
@@ -225,11 +277,16 @@ def _kind(column: Column, levels: Sequence[Any]) -> Kind:
     return "number" if column.is_numeric and column.kind != "bool" else "category"
 
 
-def configuration(names: Sequence[str], values: Sequence[Any]) -> str:
+def configuration(names: Sequence[str], values: Sequence[Any], shown: Callable[[Any], str]) -> str:
     """Return the name of a configuration: the params that it has, such as ``model=svc, C=1``."""
     pairs = zip(names, values, strict=True)
-    told = [f"{name}={shown_value(value)}" for name, value in pairs if value is not None]
+    told = [f"{name}={shown(value)}" for name, value in pairs if value is not None]
     return ", ".join(told) or "all runs"
+
+
+def short_value(value: Any) -> str:
+    """Return a value for a label: of a class or function without the package that it is in."""
+    return shown_value(_DOTTED.sub("", value) if isinstance(value, str) else value)
 
 
 def shown_value(value: Any) -> str:

@@ -11,7 +11,7 @@ from mltraq_prefect.errors import CorruptData, ExperimentNotFound
 from mltraq_prefect.reports.figures.charts import Line, line_chart
 from mltraq_prefect.reports.html.render import render, size
 from mltraq_prefect.reports.html.values import kind_of, value_html
-from mltraq_prefect.reports.summary import duration
+from mltraq_prefect.reports.wording import duration
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.prefect import run_pages
 from mltraq_prefect.ui.pages.requests import name_of
