@@ -6,9 +6,10 @@ import logging
 import os
 from collections.abc import Collection
 
-from mltraq_prefect.environment import DATABASE_URL, check_variables
+from mltraq_prefect.environment import DATABASE_URL, PROVENANCE, check_variables
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.orchestration.current import inside_deployment
+from mltraq_prefect.provenance.facts import Setting, setting_of
 from mltraq_prefect.session import Session
 
 _logger = logging.getLogger("mltraq_prefect")
@@ -20,6 +21,7 @@ def create_session(
     block: str | None = None,
     compress: Collection[str] | bool = False,
     create: bool = True,
+    provenance: Setting | bool | None = None,
 ) -> Session:
     """Open a session on a database.
 
@@ -36,6 +38,9 @@ def create_session(
         compress: Keys of fields whose arrays, frames and other binary values are compressed with
             Zstandard when they are written; or True for all fields. Reading needs no option.
         create: Whether a missing SQLite file is created on the first write; False raises instead.
+        provenance: What is noted of executions: ``"on"`` is where results come from (code, program,
+            machine, user), ``"anonymous"`` all but user and host, ``"off"`` nothing. If None, the
+            environment variable ``MLTRAQ_PROVENANCE`` says it, or it is on.
 
     Returns:
         The session. Close it, or use it in a ``with`` statement.
@@ -57,13 +62,14 @@ def create_session(
         raise InvalidInput("give create_session either a url or a block, not both")
     if isinstance(compress, str):
         raise InvalidInput(f"compress is {compress!r}; give a list of field keys, or True")
+    setting = setting_of(provenance, os.environ.get(PROVENANCE))
     if block is not None:
         from mltraq_prefect.orchestration.api import url_of_block
 
         url = url_of_block(block)
     elif url is None:
         url = os.environ.get(DATABASE_URL) or _in_memory()
-    return Session(url, compress=compress, create=create)
+    return Session(url, compress=compress, create=create, provenance=setting)
 
 
 def _in_memory() -> str:

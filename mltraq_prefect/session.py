@@ -18,6 +18,7 @@ from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.model.html import page
 from mltraq_prefect.model.names import check_columns
 from mltraq_prefect.model.namespace import Namespace
+from mltraq_prefect.provenance.facts import Setting
 from mltraq_prefect.reports.session_page import session_page
 from mltraq_prefect.requirements import check_installed
 from mltraq_prefect.storage import Store
@@ -50,6 +51,7 @@ class Session(Asking, Catalogue):
         url: SQLAlchemy URL of the database.
         compress: Keys of fields whose binary values are compressed when written; True for all.
         create: Whether a missing SQLite file is created on the first write.
+        provenance: What is noted of executions; see `create_session`.
 
     Raises:
         InvalidInput: The URL cannot be used.
@@ -66,11 +68,16 @@ class Session(Asking, Catalogue):
     """
 
     def __init__(
-        self, url: str, *, compress: Collection[str] | bool = False, create: bool = True
+        self,
+        url: str,
+        *,
+        compress: Collection[str] | bool = False,
+        create: bool = True,
+        provenance: Setting = "on",
     ) -> None:
         for library in ("numpy", "pandas", "pyarrow", "sqlalchemy"):
             check_installed(library)
-        self._store = Store(url, compress=compress)
+        self._store = Store(url, compress=compress, provenance=provenance)
         self._store.open(create=create)
 
     def __repr__(self) -> str:

@@ -51,7 +51,7 @@ def test_an_empty_url_is_refused():
         ("MLTRAQ_URL", "MLTRAQ_DATABASE_URL"),
         ("mltraq_database_url", "MLTRAQ_DATABASE_URL"),
         ("MLTRAQ_PICKLEKEY", "MLTRAQ_PICKLE_KEY"),
-        ("MLTRAQ_", "MLTRAQ_PICKLE_KEY"),
+        ("MLTRAQ_", "MLTRAQ_PROVENANCE"),
     ],
 )
 def test_a_misspelt_variable_is_an_error_that_names_the_nearest(misspelt, meant, url, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from mltraq_prefect.checkpoints.provenance import facts_of
 from mltraq_prefect.checkpoints.resume import (
     CheckpointedResults,
     ResumePlan,
@@ -70,9 +71,11 @@ class Execution:
             self._reason_without_prefect = reason_without_prefect(options)
         self._steps = as_steps(steps, options.kwargs, options.seed, check_fields, buffers)
         self._names = [step.name for step in self._steps]
+        self._id_execution: str | None = None
         if options.has_workers:
             refuse_edited(self._steps)
-        state.fingerprints |= parts_of(self._steps, state.fingerprints)
+        self._secrets = state.store.secrets()
+        state.fingerprints |= parts_of(self._steps, state.fingerprints, self._secrets.code)
 
     def execute(self, failures: KeptFailures) -> RunsFailed | None:
         """Execute the steps.
@@ -105,13 +108,16 @@ class Execution:
         selection = self._begin(prints)
         for run in selection.runs:
             prints.follow(run.params)
-        state.fingerprints |= parts_of_params(prints)
+        state.fingerprints |= parts_of_params(prints, self._secrets.code)
         self._steps = [step.with_reads(prints.reads) for step in self._steps]
         runs = self._experiment.runs
         have_logged = state.has_series or any(run.row_changes() for run in runs.values())
-        results = Results(runs, self._names, prints, have_logged=have_logged)
+        id_execution = self._id_execution
+        results = Results(
+            runs, self._names, prints, have_logged=have_logged, id_execution=id_execution
+        )
         if self._options.checkpoint:
-            results = CheckpointedResults(runs, self._steps, prints, state)
+            results = CheckpointedResults(runs, self._steps, prints, state, id_execution)
         if runs:
             self._execute_runs(selection, results, failures)
 
@@ -130,8 +136,20 @@ class Execution:
 
         selection = select(self._experiment.runs.values(), self._names, is_complete)
         selection.log(self._name)
+        self._note(selection)
         start(selection.runs, self._steps, prints)
         return selection
+
+    def _note(self, selection: Selection) -> None:
+        """Note where results come from, if there are runs to execute."""
+        if selection.runs:
+            options, state = self._options, self._state
+            facts = facts_of(
+                self._steps, options.kwargs, options.seed, state.store.provenance, self._secrets
+            )
+            if facts is not None:
+                state.executions[facts.id_execution] = facts
+                self._id_execution = facts.id_execution
 
     def _begin_checkpoint(self, prints: RunFingerprints) -> Selection:
         """Return the runs to execute; afterwards the database lists all runs."""
@@ -146,6 +164,7 @@ class Execution:
             state.adopt_stored(stored)
         selection = select(runs.values(), self._names, resumed.is_complete)
         selection._replace(completed=0).log(self._name)
+        self._note(selection)
         start(selection.runs, self._steps, prints)
         for run in selection.runs:  # or else they replaced those that come now
             if run.row_changes():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from mltraq_prefect.checkpoints.selection import due_steps
@@ -118,6 +118,7 @@ class CheckpointedResults(Results):
         steps: Steps of the execution.
         prints: Their fingerprints in each run.
         state: Writes runs and releases them.
+        id_execution: Id of the execution, if it is noted.
     """
 
     def __init__(
@@ -126,9 +127,12 @@ class CheckpointedResults(Results):
         steps: Sequence[Step],
         prints: RunFingerprints,
         state: StoredState,
+        id_execution: str | None = None,
     ) -> None:
         names = [step.name for step in steps]
-        super().__init__(runs, names, prints, have_logged=state.has_series)
+        super().__init__(
+            runs, names, prints, have_logged=state.has_series, id_execution=id_execution
+        )
         self._steps = steps
         self._state = state
         self._lock = threading.RLock()
@@ -163,7 +167,7 @@ class CheckpointedResults(Results):
             run = self._runs[result.id_run]
             result.ledger.stored = run.ledger.stored
             run.ledger = result.ledger
-            self._prints.stamp(run.ledger, run.params)
+            self._stamp(run)
             if run.ledger.state == "failed":
                 run.ledger.discard(self._names)
             else:
@@ -227,28 +231,34 @@ class CheckpointedResults(Results):
             self._state.write_some([run])
 
 
+Hide = Callable[[str], str]
+"""Returns source code without secrets."""
+
+
 def parts_of(
-    steps: Iterable[Step], known: Container[str] = frozenset()
+    steps: Iterable[Step], known: Container[str] = frozenset(), hide: Hide = str
 ) -> dict[str, FingerprintParts]:
     """Return the parts of the fingerprints of steps, by digest.
 
     Args:
         steps: The steps.
         known: Digests to leave out.
+        hide: Hides secrets in their sources.
     """
     found = {}
     for step in steps:
         for manifest, name in ((step.code, step.name), (step.inputs, None)):
             if manifest.digest in known:
                 continue
-            found[manifest.digest] = _parts(name, manifest)
+            found[manifest.digest] = _parts(name, manifest, hide)
     return found
 
 
-def parts_of_params(prints: RunFingerprints) -> dict[str, FingerprintParts]:
+def parts_of_params(prints: RunFingerprints, hide: Hide = str) -> dict[str, FingerprintParts]:
     """Return the parts that params of runs add to fingerprints, by digest."""
-    return {digest: _parts(None, manifest) for digest, manifest in prints.manifests.items()}
+    return {digest: _parts(None, own, hide) for digest, own in prints.manifests.items()}
 
 
-def _parts(step: str | None, manifest: Manifest) -> FingerprintParts:
-    return FingerprintParts(step, manifest.parts, manifest.sources())
+def _parts(step: str | None, manifest: Manifest, hide: Hide) -> FingerprintParts:
+    sources = {name: hide(text) for name, text in manifest.sources().items()}
+    return FingerprintParts(step, manifest.parts, sources)

@@ -13,6 +13,8 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows
+from mltraq_prefect.provenance.facts import Facts
+from mltraq_prefect.reports.provenance.execution import Execution
 from mltraq_prefect.storage import Annotations, Mode, Record, Seen, Snapshot, Store, Written
 from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.pickles import seal_record
@@ -55,6 +57,8 @@ class StoredState:
         fingerprints: Parts of the fingerprints of its runs, by digest.
         has_series: Whether the database may have rows that its runs have logged.
         original_name: The name of which the ids of its runs are made, if it is another one.
+        executions: What is known of executions, by id: of those that were made here, and of those
+            that were read.
     """
 
     def __init__(self, store: Store, record: Record, content: Content) -> None:
@@ -66,10 +70,12 @@ class StoredState:
         self._series: SeriesWriter | None = None
         self.original_name = record.original_name
         self.content = content
+        self.executions = dict(record.executions)
         self._snapshot = record.snapshot
         self._not_loaded = NotLoaded(record.missing_fields, record.missing_runs)
         self._unannounced: Written | None = None
         self._kept_fingerprints: frozenset[str] = frozenset()
+        self._kept_executions: frozenset[str] = frozenset()
         self._released = ReleasedFields(store, content.name, content.runs, self._remember)
 
     # -- what is known ---------------------------------------------------------------------------
@@ -102,6 +108,20 @@ class StoredState:
         """Warn that a merge deletes no runs, if runs were deleted in memory."""
         warn_of_deleted(self.content.name, self.seen, self.content.runs)
 
+    def all_executions(self) -> list[Facts]:
+        """Return what is known of executions here and in the database, the earliest first."""
+        stored = self.store.known_executions(self.id_experiment)
+        found = {facts.id_execution: facts for facts in (*stored, *self.executions.values())}
+        return sorted(found.values(), key=lambda facts: facts.started_at)
+
+    def execution(self, id_execution: str) -> Execution | None:
+        """Return an execution with large kwargs and its code; None if it is not known."""
+        facts = self.executions.get(id_execution)
+        if facts is None:
+            found = self.store.known_executions(self.id_experiment, [id_execution], whole=True)
+            facts = found[0] if found else None
+        return None if facts is None else Execution(facts, self.fingerprints)
+
     def record(self, runs: Iterable[Run] | None = None) -> Record:
         """Return the record of the experiment for storage.
 
@@ -121,6 +141,7 @@ class StoredState:
             has_series=self.has_series,
             annotations=Annotations(self.content.tags, self.content.note),
             original_name=self.original_name,
+            executions=self.executions,
         )
 
     # -- reading ---------------------------------------------------------------------------------
@@ -170,6 +191,18 @@ class StoredState:
         for run in self.content.runs.values():
             _ = run.fields
 
+    def load_executions(self) -> None:
+        """Read what is known of the executions that runs refer to, to write it anew."""
+        used = {
+            entry.id_execution
+            for run in self.content.runs.values()
+            for entry in run.ledger.executions.values()
+            if entry.id_execution is not None
+        }
+        missing = sorted(used - self.executions.keys())
+        for facts in self.store.known_executions(self.id_experiment, missing, whole=True):
+            self.executions[facts.id_execution] = facts
+
     def _remember(self, stored: Snapshot, id_run: str) -> None:
         snapshot = self._snapshot_of(stored.id_experiment)
         if stored.revision is not None:
@@ -200,10 +233,13 @@ class StoredState:
         """
         if mode != "merge" or signing_key is not None:
             self._load_released()
+            self.load_executions()
         runs = [run for run in self.content.runs.values() if not self.has_alone(run)]
         if mode == "merge":
             self._read_assigned(runs)
         record = self.record(runs)
+        if mode == "merge":
+            record.executions = self._new_executions()
         if signing_key is None:
             return self.store.write(record, mode)
         key = signing_key
@@ -214,6 +250,8 @@ class StoredState:
     def settle(self, written: Written, mode: Mode) -> None:
         """Update this state after a write of the experiment."""
         self.id_experiment = written.id_experiment
+        if written.changed:
+            self._kept_executions = frozenset(self.executions)
         self.revision, self._snapshot = written.revision, written.snapshot
         self.has_series |= bool(written.snapshot.rows)
         if mode != "merge":
@@ -222,7 +260,9 @@ class StoredState:
     def list_runs(self, runs: list[Run]) -> None:
         """Write runs that are going to be executed, and remember what was written."""
         self._read_assigned(runs)
-        self._note(self.store.write(self.record(runs), "merge"), runs, are_released=False)
+        record = self.record(runs)
+        record.executions = self._new_executions()
+        self._note(self.store.write(record, "merge"), runs, are_released=False)
 
     def write_some(self, runs: list[Run]) -> None:
         """Write some runs that were executed."""
@@ -233,7 +273,13 @@ class StoredState:
             for digest, parts in self.fingerprints.items()
             if digest not in self._kept_fingerprints
         }
+        record.executions = self._new_executions()
         self._note(self.store.write(record, "merge"), runs)
+
+    def _new_executions(self) -> dict[str, Facts]:
+        """Return what is known of executions that the database does not have yet."""
+        kept = self._kept_executions
+        return {key: facts for key, facts in self.executions.items() if key not in kept}
 
     def log(self, rows: Sequence[LoggedRows]) -> None:
         """Write rows that runs have logged, while these are executed."""
@@ -245,15 +291,17 @@ class StoredState:
     def replace(self) -> None:
         """Replace the stored experiment by the one in memory."""
         self._load_released()
+        self.load_executions()
         record = self.record()
         self._note(self.store.write(record, "replace"), record.runs, are_released=False)
 
     def _note(self, written: Written, runs: Iterable[Run], *, are_released: bool = True) -> None:
         """Update this state after a write of runs that are released or executed next."""
         if written.id_experiment != self.id_experiment:
-            self._kept_fingerprints = frozenset()
+            self._kept_fingerprints = self._kept_executions = frozenset()
         self.id_experiment, self.revision = written.id_experiment, written.revision
         self._kept_fingerprints |= frozenset(self.fingerprints)
+        self._kept_executions |= frozenset(self.executions)
         self._unannounced = joined(self._unannounced, written)
         self.has_series |= bool(written.snapshot.rows)
         snapshot = self._snapshot_of(written.id_experiment)
@@ -312,6 +360,7 @@ class StoredState:
         self._load_released()
         self.store.delete(self.content.name)
         self.revision = self._snapshot = None
+        self._kept_executions = frozenset()
         content = self.content
         self._released = ReleasedFields(self.store, content.name, content.runs, self._remember)
 

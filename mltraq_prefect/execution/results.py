@@ -54,15 +54,23 @@ class Results:
         steps: Names of the steps.
         prints: Fingerprints of the steps in each run.
         have_logged: Whether runs may have rows of earlier executions.
+        id_execution: Id of the execution, if it is noted.
     """
 
     def __init__(
-        self, runs: Runs, steps: Sequence[str], prints: RunFingerprints, *, have_logged: bool
+        self,
+        runs: Runs,
+        steps: Sequence[str],
+        prints: RunFingerprints,
+        *,
+        have_logged: bool,
+        id_execution: str | None = None,
     ) -> None:
         self._runs = runs
         self._names = steps
         self._prints = prints
         self._have_logged = have_logged
+        self._id_execution = id_execution
         self._logging: dict[str, set[str]] = {}
 
     def log(self, rows: Sequence[LoggedRows], *, soon: bool = False) -> None:  # noqa: ARG002
@@ -89,9 +97,17 @@ class Results:
             run = self._runs[result.id_run]
             result.ledger.stored = run.ledger.stored
             run.fields, run.locals, run.ledger = result.fields, result.locals, result.ledger
-            self._prints.stamp(run.ledger, run.params)
+            self._stamp(run)
             for logged in self.silent(result):
                 run.own_rows.put(logged.step, logged.rows)
+
+    def _stamp(self, run: Run) -> None:
+        """Say in the ledger what was executed, and in which execution."""
+        self._prints.stamp(run.ledger, run.params)
+        run.ledger.id_execution = self._id_execution
+        for name in self._names:
+            if name in run.ledger.executed:
+                run.ledger.executed[name].id_execution = self._id_execution
 
     def tick(self) -> None:
         """Do periodic work; called several times a second."""

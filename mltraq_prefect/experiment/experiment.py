@@ -15,6 +15,7 @@ from mltraq_prefect.errors import RunsFailed
 from mltraq_prefect.execution import ExecutionOptions
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.execution.row_buffer import logged_here
+from mltraq_prefect.experiment.origins import Origins
 from mltraq_prefect.experiment.stored import Stored
 from mltraq_prefect.model.definition import Definition
 from mltraq_prefect.model.grid import points
@@ -48,7 +49,7 @@ _INSTEAD = {
 """Names of other libraries for our methods, and what to write instead."""
 
 
-class Experiment(Stored):
+class Experiment(Stored, Origins):
     """A named set of runs; made by `Session.add_experiment` and `Session.load`.
 
     An experiment is not safe for several threads, but several experiments of one session are.
@@ -197,6 +198,8 @@ class Experiment(Stored):
         record.annotations = Annotations(self.tags, self.note)
         twin = Experiment(self._state.store, record)
         twin._state.fingerprints = dict(self._state.fingerprints)
+        self._state.load_executions()
+        twin._state.executions = dict(self._state.executions)
         copies = twin._definition.add_all(
             [run.params for run in self.runs.values()], reuse_stored=False
         )
@@ -339,4 +342,5 @@ class Experiment(Stored):
 
     def record(self) -> Record:
         """Return the experiment as storage reads and writes it; for the package itself."""
+        self._state.load_executions()
         return self._state.record()

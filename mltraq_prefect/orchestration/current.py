@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from mltraq_prefect.orchestration import prefect_compat as compat
@@ -36,6 +37,28 @@ def inside_deployment() -> bool:
     from prefect import runtime
 
     return runtime.deployment.id is not None
+
+
+def facts_of_flow() -> dict[str, str]:
+    """Return flow, flow run and deployment of this code, by the names of facts of executions."""
+    if not inside_run():
+        return {}
+    from prefect import runtime
+
+    asked = {
+        "flow": lambda: runtime.flow_run.flow_name,
+        "flow_run_id": lambda: runtime.flow_run.id,
+        "deployment_id": lambda: runtime.deployment.id,
+        "deployment": lambda: runtime.deployment.id and runtime.deployment.name,
+        "script": compat.file_of_flow,
+    }
+    found = {}
+    for name, ask in asked.items():
+        with suppress(Exception):  # what the server does not say is left out
+            value = ask()
+            if value:
+                found[name] = str(value)
+    return found
 
 
 def in_task(name: str, subject: str, body: Callable[[], T]) -> T:

@@ -117,6 +117,12 @@ def current_flow() -> Flow[..., Any] | None:
     return found
 
 
+def file_of_flow() -> str | None:
+    """Return the file that the function of the current flow is in; None outside of flows."""
+    flow = current_flow()
+    return None if flow is None else str(flow.fn.__code__.co_filename)
+
+
 def current_task() -> Task[..., Any] | None:
     """Return the task in which this code runs."""
     found: Task[..., Any] | None = getattr(_task_context(), "task", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage.records import FingerprintParts
@@ -49,6 +49,24 @@ def read(transaction: Transaction, id_experiment: str) -> dict[str, FingerprintP
         digest: FingerprintParts(step, _texts(parts), _texts(sources))
         for digest, step, parts, sources in rows
     }
+
+
+def clear_unused(transaction: Transaction, id_experiment: str, prints: Iterable[str]) -> None:
+    """Delete the rows of digests that are in no fingerprint any more.
+
+    Args:
+        transaction: Where.
+        id_experiment: The experiment.
+        prints: The fingerprints that there are.
+    """
+    used = {digest for text in prints for digest in text.rpartition(":")[2].split("-")}
+    sql = "SELECT digest FROM experiment_steps WHERE id_experiment = ?"
+    for (digest,) in transaction.rows(sql, (id_experiment,)):
+        if digest not in used:
+            transaction.run(
+                "DELETE FROM experiment_steps WHERE id_experiment = ? AND digest = ?",
+                (id_experiment, digest),
+            )
 
 
 def _texts(data: str) -> dict[str, str]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mltraq_prefect.storage import deleting, standings
+from mltraq_prefect.codecs import decode
+from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.storage import deleting, executions, standings
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, OF_RUNS
@@ -36,6 +38,7 @@ def within(transaction: Transaction, entry: Entry) -> list[Finding]:
         *_orphans(transaction, entry),
         *_counts(transaction, entry),
         *_standings(transaction, entry),
+        *_executions(transaction, entry),
     ]
 
 
@@ -140,6 +143,30 @@ def _standings(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
             "others; repair sets it anew",
             is_count=True,
         )
+
+
+def _executions(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
+    """Yield what is wrong about executions; kwargs are read as well."""
+    known = "SELECT id_execution FROM experiment_executions WHERE id_experiment = ?"
+    sql = (
+        "SELECT id_run FROM experiment_run_steps WHERE id_experiment = ? AND id_execution "
+        f"IS NOT NULL AND id_execution NOT IN ({known})"
+    )
+    number, first = _number(transaction, sql, (entry.id_experiment,) * 2)
+    if number:
+        yield Finding(
+            f"{number:,} steps of runs refer to executions that are not there: "
+            "experiment_executions has lost rows, and nothing tells any more where they come from",
+            first,
+        )
+    try:
+        for facts in executions.read(transaction, entry.id_experiment):
+            for data in executions.completed(
+                transaction, entry.id_experiment, facts
+            ).exact.values():
+                decode(data)
+    except CorruptData as error:
+        yield Finding(error.reason)
 
 
 def _told(states: Any) -> str:

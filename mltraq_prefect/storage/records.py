@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from mltraq_prefect.errors import InvalidName
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.provenance.facts import Facts
 from mltraq_prefect.storage.tagging import NOTHING, Annotations
 from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.columns import picked
@@ -266,6 +267,8 @@ class Record:
         has_series: Whether the database has rows that runs of the experiment have logged.
         annotations: Its tags and note.
         original_name: The name of which the ids of its runs are made, if it is another one.
+        executions: What is known of executions, by id: of those that are not stored yet, or of all
+            that its runs refer to.
     """
 
     name: str
@@ -280,6 +283,7 @@ class Record:
     has_series: bool = False
     annotations: Annotations = NOTHING
     original_name: str | None = None
+    executions: dict[str, Facts] = field(default_factory=dict)
 
     @property
     def ids_name(self) -> str:

@@ -10,6 +10,7 @@ from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound, StorageUnavailable
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.names import check_name
+from mltraq_prefect.provenance.facts import Setting
 from mltraq_prefect.storage import (
     experiments_table,
     reader,
@@ -20,6 +21,7 @@ from mltraq_prefect.storage import (
 from mltraq_prefect.storage.chunks import Chunk, Place, places_after
 from mltraq_prefect.storage.lazy_runs import Series
 from mltraq_prefect.storage.pending import Pending
+from mltraq_prefect.storage.provenance import Provenance
 from mltraq_prefect.storage.queries import Queries
 from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.results import StoredResults
@@ -37,7 +39,7 @@ from mltraq_prefect.storage.writer import Writer
 T = TypeVar("T")
 
 
-class Store(Upkeep):
+class Store(Upkeep, Provenance):
     """A database of experiments.
 
     Safe to use from several threads and after a fork. It owns its connections: they are opened
@@ -50,9 +52,11 @@ class Store(Upkeep):
         compress: Keys of fields whose binary values are compressed by zstd, or whether all are.
         reconnect_seconds: How long a server that was reachable is waited for.
         migrations: What brings the tables of an older format to the present one.
+        provenance: What is noted of executions whose results are written here.
 
     Attributes:
         url: The URL without its secrets.
+        provenance: What is noted of executions.
         queries: Runs statements of users.
 
     Raises:
@@ -67,12 +71,14 @@ class Store(Upkeep):
         compress: Collection[str] | bool = False,
         reconnect_seconds: float = RECONNECT_SECONDS,
         migrations: Migrations = MIGRATIONS,
+        provenance: Setting = "on",
     ) -> None:
         self._database = Database(url, reconnect_seconds=reconnect_seconds, migrations=migrations)
         self._compress = compress if isinstance(compress, bool) else frozenset(compress)
         self._is_ready = False
         self.url = self._database.url
         self.queries = Queries(self._database)
+        self.provenance: Setting = provenance
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"

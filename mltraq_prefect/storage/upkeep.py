@@ -11,6 +11,7 @@ from mltraq_prefect.errors import ExperimentNotFound
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage import (
     deleting,
+    executions,
     experiments_table,
     integrity,
     reader,
@@ -71,6 +72,8 @@ class Upkeep:
                 ids = deleting.chosen(transaction, entry, condition)
                 gone.update(dict.fromkeys(ids))
                 deleting.delete(transaction, entry, ids)
+                if ids:
+                    executions.clear_unused(transaction, entry.id_experiment)
 
         self.check()
         self._database.retry(delete)
@@ -104,8 +107,14 @@ class Upkeep:
         while number := self._database.retry(lambda: self._prune(name, old)):
             done += number
             advance(done, max(done, total))
+        if done:
+            self._database.retry(lambda: self._clear_executions(name))
         self.repair(name)
         return done
+
+    def _clear_executions(self, name: str) -> None:
+        with self._locked(name) as (transaction, entry):
+            executions.clear_unused(transaction, entry.id_experiment)
 
     def _prune(self, name: str, old: Old) -> int:
         with self._locked(name) as (transaction, entry):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from mltraq_prefect.model.names import check_name
-from mltraq_prefect.storage import fingerprints, own_fields, series_rows, tagging
+from mltraq_prefect.storage import executions, fingerprints, own_fields, series_rows, tagging
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Part, Record, SeenRuns, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Transaction
@@ -36,6 +36,7 @@ class Job:
         table: The name that the table of its runs has in the end.
         own: Envelopes of its own fields.
         annotations: Its tags and note.
+        executions: Rows of its executions.
     """
 
     dialect: Dialect
@@ -46,11 +47,13 @@ class Job:
     table: str = field(init=False)
     own: Exact = field(init=False)
     annotations: Annotations = field(init=False)
+    executions: Sequence[executions.Row] = field(init=False)
     _sealed: dict[str, bytes] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.table = table_name(check_name(self.record.name, "experiment name"))
         self.own = own_fields.encoded(self.record)
+        self.executions = executions.rows_of(self.record.executions.values(), self.dialect)
         said = self.record.annotations
         self.annotations = tagging.checked(said.tags, said.note, self.record.name)
 
@@ -78,7 +81,8 @@ class Job:
     def write_shared(
         self, transaction: Transaction, id_experiment: str, sealed: bytes | None
     ) -> None:
-        """Write what belongs to the experiment as a whole: parts of fingerprints, and a pickle."""
+        """Write what belongs to the experiment as a whole: executions, code, and a pickle."""
+        executions.put(transaction, id_experiment, self.executions)
         fingerprints.put(transaction, id_experiment, self.record.fingerprints)
         if sealed is not None:
             sql = "DELETE FROM experiment_pickles WHERE id_experiment = ?"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType
 from typing import NamedTuple
@@ -152,6 +152,16 @@ def _shown(part: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
     if part.startswith(_VERSION_PREFIX) or all(" " in parts[part] for parts in (before, now)):
         return f"{part} ({values[0]} -> {values[1]})"
     return part
+
+
+def versions_in(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the versions of distributions that are among parts, by name, but not Python's."""
+    found = {name: version for own in parts for name, version in own.items()}
+    return {
+        name.removeprefix(_VERSION_PREFIX): version
+        for name, version in sorted(found.items())
+        if name.startswith(_VERSION_PREFIX) and name != PYTHON
+    }
 
 
 def version_part(name: str) -> str:

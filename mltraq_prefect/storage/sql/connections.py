@@ -52,7 +52,7 @@ class Database:
         self.migrations = migrations
         self._reconnect_seconds = reconnect_seconds
         self.url = urls.masked(url)
-        self._secrets = urls.secrets_of(parsed)
+        self.secrets = urls.secrets_of(parsed)
         self._parsed = parsed
         self._turn = threading.RLock() if self.dialect.is_private(parsed) else nullcontext()
         self._pid = os.getpid()
@@ -223,7 +223,7 @@ class Database:
     def scrub(self, message: str) -> str:
         """Return the first line of a driver's message, without secrets of the URL."""
         line = next(iter(message.strip().splitlines()), "no reason given")
-        for secret in self._secrets:
+        for secret in self.secrets:
             line = line.replace(secret, "***")
         return line
 

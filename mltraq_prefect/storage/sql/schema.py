@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage import stretches
+from mltraq_prefect.storage.executions import EXECUTIONS, EXECUTIONS_KEY
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
 from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER, LEDGER_KEY, PARAMS_TEXT, kept
@@ -49,6 +50,7 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiment_run_steps": (RUN_STEPS, RUN_STEPS_KEY, ()),
     "experiment_standings": (stretches.STANDINGS, stretches.STANDINGS_KEY, ()),
     "experiment_steps": (STEPS, STEPS_KEY, ()),
+    "experiment_executions": (EXECUTIONS, EXECUTIONS_KEY, ()),
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
     "experiment_values": (VALUES, VALUES_KEY, ()),
     "experiment_series": (PARTS, PARTS_KEY, ()),

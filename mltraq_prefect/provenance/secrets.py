@@ -1,0 +1,181 @@
+"""Texts without what must not be stored: passwords, tokens, keys."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+HIDDEN = "***"
+
+LEAST = 6
+"""Characters of a secret that is looked for wherever it may be; shorter ones are in many words."""
+
+_WORD = (
+    r"pass(?:word|wd|phrase|code)?(?![a-z])|pwd|secret|credential"
+    r"|token(?!s|iz|_?(?:limit|count|len|dim|type|id))"
+    r"|(?:api|access|private|secret|account|auth|encryption|signing|shared|service)[_-]?key"
+    r"|auth(?!or)|cookie|(?<![a-z])(?:dsn|sas|pat)(?![a-z])"
+)
+_NAME = re.compile(_WORD, re.IGNORECASE)
+_VARIABLE = re.compile(rf"{_WORD}|(?:^|_)key(?:_|$)", re.IGNORECASE)
+_PLAIN = frozenset(
+    (
+        *("true", "false", "enabled", "disabled", "required", "optional", "default"),
+        *("development", "production", "staging"),
+    )
+)
+
+_USER = re.compile(r"(?P<scheme>\b[\w+.-]+://)(?P<user>[^\s/@'\"<>]*)@")
+_SHOWN_USERS = frozenset(("git", "postgres", "root"))
+_KNOWN_FORMS = re.compile(
+    r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|sk-[\w-]{16,}|hf_\w{16,}"
+    r"|xox[abprs]-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}|pnu_\w{16,}|npm_\w{30,}"
+    r"|pypi-[\w-]{16,}|wandb_v1_\w{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)"
+)
+_SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)(?=[\w+/=.~-]*[\d+/=_.-])[\w+/=.~-]{8,}")
+_PRIVATE_KEY = re.compile(
+    r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----).*?"
+    r"(-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----|\Z)",
+    re.DOTALL,
+)
+_NAMED = rf"[\w.-]*(?:{_WORD})[\w.-]*"
+_LITERAL = re.compile(
+    rf"(?i)(?P<head>{_NAMED}['\"]?\]?\)?(?:\s*:\s*[\w\[\] |.]+)?\s*(?:=|:|,|==|\()\s*[rbfu]{{0,2}})"
+    r"(?P<quote>'''|\"\"\"|'|\")(?![<\[{]|(?P=quote))(?P<value>.*?)(?P=quote)"
+)
+_PAIR = re.compile(rf"(?i)(?P<head>{_NAMED}['\"]?\s*[=:]\s*['\"]?)(?P<value>[^\s'\",;&}}]+)")
+_FILE = re.compile(r"^\+\+\+ (?:b/)?(?P<path>.*?)\t?$")
+
+
+class Secrets:
+    """Hides secrets: those that are known, and what looks like one.
+
+    Args:
+        environment: Variables; the values of those that are named like secrets are known.
+        known: Other secrets, such as the password of the database.
+    """
+
+    def __init__(self, environment: Mapping[str, str], known: Iterable[str] = ()) -> None:
+        found = {secret for secret in known if len(secret) >= 4}
+        for name, value in environment.items():
+            found.update(password for password in _passwords(value) if len(password) >= LEAST)
+            if _VARIABLE.search(name) and _is_secret(value):
+                found.add(value)
+        found |= {unquote(secret) for secret in found}
+        longest_first = sorted(found, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if found else None
+
+    def text(self, text: str) -> str:
+        """Return a text of any kind, such as a command line, without secrets."""
+        return _PAIR.sub(_without_value, self._bare(text))
+
+    def code(self, text: str) -> str:
+        """Return source code without secrets: text literals that are named like one, and others."""
+        return _LITERAL.sub(_without_literal, self._bare(text))
+
+    def diff(self, text: str) -> str:
+        """Return a diff without secrets: what counts as one depends on the kind of file."""
+        lines, is_code = [], True
+        for line in self._bare(text).split("\n"):
+            if found := _FILE.match(line):
+                is_code = found["path"].endswith((".py", ".pyi", ".ipynb", ".pyx"))
+            elif line.startswith(("diff --git", "index ", "---", "@@")):
+                pass
+            elif is_code:
+                line = _LITERAL.sub(_without_literal, line)
+            else:
+                line = _PAIR.sub(_without_value, line)
+            lines.append(line)
+        return "\n".join(lines)
+
+    def arguments(self, arguments: Sequence[str]) -> str:
+        """Return arguments of a command as a shell would take them, without secrets."""
+        shown: list[str] = []
+        before = ""
+        for argument in arguments:
+            shown.append(self._argument(argument, before))
+            before = argument
+        return shlex.join(shown).replace(shlex.quote(HIDDEN), HIDDEN)
+
+    def _argument(self, argument: str, before: str) -> str:
+        is_value = before.startswith("-") and "=" not in before and not argument.startswith("-")
+        if is_value and _NAME.search(before):
+            return HIDDEN
+        if is_value and before in ("-u", "--user") and ":" in argument:
+            return f"{argument.partition(':')[0]}:{HIDDEN}"
+        name, is_assigned, _ = argument.partition("=")
+        if is_assigned and _NAME.search(name) and "://" not in name and not _is_structured(name):
+            return f"{name}={HIDDEN}"
+        return self.text(argument)
+
+    def is_in(self, value: Any) -> bool:
+        """Return whether a tree of dicts and lists holds a secret, by its keys or texts."""
+        if isinstance(value, str):
+            return self._bare(value) != value
+        if isinstance(value, Mapping):
+            return any(
+                (isinstance(key, str) and _NAME.search(key) and _is_held(item)) or self.is_in(item)
+                for key, item in value.items()
+            )
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return any(isinstance(item, (str, *_TREES)) and self.is_in(item) for item in value)
+        return False
+
+    def _bare(self, text: str) -> str:
+        """Return a text without what is a secret wherever it is."""
+        if self._known is not None:
+            text = self._known.sub(HIDDEN, text)
+        if "://" in text:
+            text = _USER.sub(_without_user, text)
+        text = _PRIVATE_KEY.sub(rf"\1{HIDDEN}\2", text)
+        return _SCHEME.sub(rf"\1\2{HIDDEN}", _KNOWN_FORMS.sub(HIDDEN, text))
+
+
+_TREES = (Mapping, list, tuple, set, frozenset)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether what is called so is probably a secret."""
+    return bool(_NAME.search(name))
+
+
+def _is_held(value: Any) -> bool:
+    return isinstance(value, (str, bytes)) and bool(value)
+
+
+def _is_structured(name: str) -> bool:
+    """Return whether the text before an equals sign is more than a name, such as JSON."""
+    return any(mark in name for mark in "{[\"' ,")
+
+
+def _is_secret(value: str) -> bool:
+    is_number = value.isdigit() and len(value) < 8
+    return len(value) >= LEAST and not is_number and value.lower() not in _PLAIN
+
+
+def _passwords(text: str) -> list[str]:
+    found = []
+    if "://" in text:
+        for match in _USER.finditer(text):
+            user, _, password = match["user"].partition(":")
+            found.append(password or (user if user not in _SHOWN_USERS else ""))
+    return found
+
+
+def _without_user(match: re.Match[str]) -> str:
+    user, colon, _ = match["user"].partition(":")
+    if colon:
+        return f"{match['scheme']}{user}:{HIDDEN}@"
+    is_shown = user in _SHOWN_USERS or not match["scheme"].lower().startswith("http")
+    return match[0] if is_shown else f"{match['scheme']}{HIDDEN}@"
+
+
+def _without_value(match: re.Match[str]) -> str:
+    return match[0] if match["value"].startswith("//") else f"{match['head']}{HIDDEN}"
+
+
+def _without_literal(match: re.Match[str]) -> str:
+    return f"{match['head']}{match['quote']}{HIDDEN}{match['quote']}"

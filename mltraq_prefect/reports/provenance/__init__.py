@@ -1,0 +1,1 @@
+"""Where results come from, for people: executions, their code, and what differs between two."""
