@@ -193,7 +193,7 @@ class Execution:
         if (reason := self._reason_without_prefect) is not None:
             settle(lambda: execute_in_threads(steps, runs, results, options, progress, reason))
             return
-        from mltraq_prefect.orchestration.api import execute_in_tasks, in_flow
+        from mltraq_prefect.orchestration.api import execute_in_tasks, in_flow, is_on_this_machine
 
         table = self._state.store.table_of(name)
         in_flow(
@@ -201,6 +201,7 @@ class Execution:
             lambda: settle(
                 lambda: execute_in_tasks(steps, runs, results, options, progress, table)
             ),
+            can_be_late=is_on_this_machine(options),
         )
 
 

@@ -175,6 +175,12 @@ class CheckpointedResults(Results):
             self._rows.put(self.silent(result))
             self._waiting.append(run)
 
+    def name_flow_run(self, flow_run_id: str, runs: Sequence[str]) -> None:
+        """Write the flow run of runs that have ended before there was one."""
+        with self._lock:
+            waiting = {run.id_run for run in self._waiting}
+            self._state.name_flow_run(flow_run_id, [each for each in runs if each not in waiting])
+
     def tick(self) -> None:
         """Write results that have waited for `FLUSH_SECONDS`, and rows sooner."""
         with self._lock:

@@ -288,6 +288,12 @@ class StoredState:
         self._series.write(rows)
         self.has_series = True
 
+    def name_flow_run(self, flow_run_id: str, ids: Sequence[str]) -> None:
+        """Write the flow run of runs that were written without one."""
+        if ids:
+            name, id_experiment = self.content.name, self.id_experiment
+            self.store.name_flow_run(name, id_experiment, ids, flow_run_id)
+
     def replace(self) -> None:
         """Replace the stored experiment by the one in memory."""
         self._load_released()

@@ -109,6 +109,9 @@ class Results:
             if name in run.ledger.executed:
                 run.ledger.executed[name].id_execution = self._id_execution
 
+    def name_flow_run(self, flow_run_id: str, runs: Sequence[str]) -> None:
+        """Take the flow run of runs, by id, that have ended before there was one."""
+
     def tick(self) -> None:
         """Do periodic work; called several times a second."""
 

@@ -23,7 +23,7 @@ from mltraq_prefect.orchestration.blocks import (  # noqa: E402
 )
 from mltraq_prefect.orchestration.events import Persisted  # noqa: E402
 from mltraq_prefect.orchestration.flows import in_flow  # noqa: E402
-from mltraq_prefect.orchestration.runners import check_runner  # noqa: E402
+from mltraq_prefect.orchestration.runners import check_runner, is_on_this_machine  # noqa: E402
 from mltraq_prefect.orchestration.task_executor import execute_in_tasks  # noqa: E402
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "check_runner",
     "execute_in_tasks",
     "in_flow",
+    "is_on_this_machine",
     "pickle_key_of_block",
     "url_of_block",
 ]

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 
 from mltraq_prefect.orchestration.events import Persisted, emit_persisted
 from mltraq_prefect.orchestration.links import results_page
+from mltraq_prefect.orchestration.telling import tell
 from mltraq_prefect.reports.study.results import Results
 from mltraq_prefect.reports.study.study import Choice, Study
 from mltraq_prefect.reports.summary import summary
@@ -48,11 +49,19 @@ def announce(written: Persisted, read: Callable[[int], Results], report: Report)
         shown = None if isinstance(report, bool) else tuple(report)
         study = Study(read(_most_runs(written)), Choice(shown=shown))
         markdown = summary(study, results_page(written.table))
-        create_markdown_artifact(
-            markdown, key=artifact_key(written.table), description=_description(written)
-        )
     except Exception as error:
         logger.warning("no summary of experiment %r: %s", written.experiment, _line(error))
+        return
+
+    def create() -> None:
+        try:
+            create_markdown_artifact(
+                markdown, key=artifact_key(written.table), description=_description(written)
+            )
+        except Exception as error:
+            logger.warning("no summary of experiment %r: %s", written.experiment, _line(error))
+
+    tell(create, "summary")
 
 
 def _most_runs(written: Persisted) -> int:

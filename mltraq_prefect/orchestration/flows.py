@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from prefect import Flow, Task
@@ -11,24 +11,23 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort, CancelledRun
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Cancelled
 
-from mltraq_prefect.errors import MltraqError
 from mltraq_prefect.orchestration import prefect_compat as compat
-from mltraq_prefect.orchestration.heartbeats import heartbeats
 from mltraq_prefect.orchestration.notebooks import use_plain_text_logs
+from mltraq_prefect.orchestration.own_flow import OPTIONS, escaped, in_own_flow, nothing
 from mltraq_prefect.orchestration.server_loss import surviving_server_loss
-from mltraq_prefect.orchestration.temporary_server import await_temporary_server
 
 T = TypeVar("T")
 
 
-def in_flow(name: str, body: Callable[[], T]) -> T:
+def in_flow(name: str, body: Callable[[], T], *, can_be_late: bool) -> T:
     """Call a function in the current flow run, or in a new one.
 
     Args:
         name: Name of the new flow run.
         body: The function; its exceptions are raised, and fail the new flow run.
+        can_be_late: Whether it may be called before the server has made the new flow run.
 
     Raises:
         Abort: The current flow run was cancelled.
@@ -38,68 +37,7 @@ def in_flow(name: str, body: Callable[[], T]) -> T:
     if compat.is_in_flow_run():
         with surviving_server_loss(name):
             return _in_users_flow(body)
-
-    returned: list[T] = []
-    failures: list[Exception] = []
-
-    def execute() -> State[None] | None:
-        state: State[None] | None = None
-        with surviving_server_loss(name) as server:
-            try:
-                with heartbeats(seconds):
-                    returned.append(body())
-            except Exception as error:
-                failures.append(error)
-                state = _state(error)
-        if server.is_gone:
-            raise _EndedUnreported(state)
-        return state
-
-    await_temporary_server()
-    own: Flow[[], Any] = Flow(
-        execute, "mltraq-execute", flow_run_name=_escaped(name), **_FLOW_OPTIONS
-    )
-    with compat.own_heartbeats_off() as seconds, suppress(_EndedUnreported):
-        own(return_state=True)
-    if failures:
-        raise failures[0]
-    return returned[0]
-
-
-_TASK_OPTIONS: dict[str, Any] = {
-    "retries": 0,
-    "retry_delay_seconds": 0,
-    "persist_result": False,
-    "log_prints": False,
-}
-"""Defaults that the user's Prefect settings would override, and execute steps twice."""
-
-_FLOW_OPTIONS = _TASK_OPTIONS | {"timeout_seconds": None}
-
-
-def _state(error: Exception) -> State[None]:
-    """Return the final state of a flow run that raised an error.
-
-    Raises:
-        Exception: The error, if Prefect chooses the state.
-    """
-    if isinstance(error, CancelledRun):
-        return Cancelled(message=str(error))
-    if isinstance(error, MltraqError):
-        return Failed(message=str(error))
-    raise error
-
-
-class _EndedUnreported(Abort):
-    """Ends a flow run without reporting its state to the server.
-
-    If the server does not answer, Prefect reports first a failed flow, then a crash, each time with
-    retries for a minute.
-    """
-
-    def __init__(self, state: State[None] | None) -> None:
-        super().__init__("the Prefect server does not answer")
-        compat.with_state(self, state or Completed())
+    return in_own_flow(name, body, can_be_late=can_be_late)
 
 
 def _in_users_flow(body: Callable[[], T]) -> T:
@@ -130,13 +68,9 @@ def portable_flow() -> Iterator[None]:
     if current is None:
         yield
         return
-    flow: Flow[[], Any] = Flow(_nothing, name=current.name)
+    flow: Flow[[], Any] = Flow(nothing, name=current.name)
     with compat.in_other_flow(flow):
         yield
-
-
-def _nothing() -> None:
-    pass
 
 
 def as_task(name: str, subject: str, body: Callable[[], T]) -> T:
@@ -151,13 +85,8 @@ def as_task(name: str, subject: str, body: Callable[[], T]) -> T:
     def call() -> T:
         return body()
 
-    run_name = _escaped(f"{name} {subject}")
+    run_name = escaped(f"{name} {subject}")
     task: Task[[], T] = Task(
-        call, name=name, task_run_name=run_name, cache_policy=NO_CACHE, **_TASK_OPTIONS
+        call, name=name, task_run_name=run_name, cache_policy=NO_CACHE, **OPTIONS
     )
     return task()
-
-
-def _escaped(name: str) -> str:
-    """Escape braces, which are placeholders for Prefect."""
-    return name.replace("{", "{{").replace("}", "}}")

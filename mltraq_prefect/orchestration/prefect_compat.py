@@ -40,6 +40,13 @@ UNDOCUMENTED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "prefect.events.clients.NullEventsClient": (
             *("3.4.0", "a process whose server is lost ends late"),
         ),
+        "prefect.context.SyncClientContext": ("3.4.0", "an execution waits for a busy server"),
+        "prefect.filesystems.NullFileSystem": ("3.4.0", "an execution waits for a busy server"),
+        "prefect.flow_engine.run_flow": ("3.4.0", "an execution waits for a busy server"),
+        "prefect.logging.handlers.APILogWorker": ("3.4.0", "an execution waits for a busy server"),
+        "prefect.utilities.engine.capture_sigterm": (
+            *("3.4.0", "an execution waits for a busy server"),
+        ),
         "prefect.server.api.server.SubprocessASGIServer": (
             *("3.4.0", "a temporary server is waited for as long as Prefect does"),
         ),

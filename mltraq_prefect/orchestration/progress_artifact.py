@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
+from functools import partial
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import CancelledRun, PrefectException
 from prefect.logging import get_run_logger
 
 from mltraq_prefect.execution.fanout.executor import Progress
 from mltraq_prefect.orchestration.artifacts import progress_key
+from mltraq_prefect.orchestration.late_flow_run import is_known
 from mltraq_prefect.orchestration.prefect_compat import (
     create_progress,
     current_flow_run,
     update_progress,
 )
+from mltraq_prefect.orchestration.telling import leave, thread
 
 REPORT_SECONDS = 2.0
-
-LAST_SECONDS = 30.0
-"""The end of an execution waits so long at most for its last report."""
 
 RequestErrors = (httpx.HTTPError, PrefectException, OSError, ImportError)
 
@@ -43,7 +43,7 @@ class ProgressArtifact:
 
     def __init__(self, table: str) -> None:
         self._key = progress_key(table)
-        self._flow_run_id: UUID | None = None
+        self._flow_run: FlowRun | None = None
         self._artifact: UUID | None = None
         self._ended = threading.Event()
         self._is_last_wanted = False
@@ -52,16 +52,10 @@ class ProgressArtifact:
     def start(self, read: Callable[[], Progress]) -> None:
         """Start a thread that reports at regular intervals."""
         self._read = read
-        flow_run = current_flow_run()
-        if flow_run is None:
+        self._flow_run = current_flow_run()
+        if self._flow_run is None:
             return
-        self._flow_run_id = flow_run.id
-        self._thread = threading.Thread(
-            target=copy_context().run,
-            args=(self._serve, self._flow_run_id),
-            name="reporter",
-            daemon=True,
-        )
+        self._thread = thread(partial(self._serve, self._flow_run), "reporter")
         self._thread.start()
 
     def tick(self, *, has_bar: bool) -> None:  # noqa: ARG002
@@ -75,22 +69,24 @@ class ProgressArtifact:
             raise CancelledRun(f"experiment {progress.experiment!r}: cancelled; {progress.counts}")
 
     def end(self, *, is_interrupted: bool, has_bar: bool) -> None:  # noqa: ARG002
-        """Report once more, unless interrupted, and wait for it for `LAST_SECONDS` at most."""
+        """Report once more, unless interrupted, and wait for that, but not for long."""
         self._is_last_wanted = not is_interrupted
         self._ended.set()
-        if self._flow_run_id is not None and not is_interrupted:
-            self._thread.join(LAST_SECONDS)
+        if self._flow_run is None or is_interrupted:
+            return
+        leave(self._thread)
 
-    def _serve(self, flow_run_id: UUID) -> None:
+    def _serve(self, flow_run: FlowRun) -> None:
         with get_client(sync_client=True) as client:
             while not self._ended.wait(REPORT_SECONDS):
-                self._report(client, flow_run_id)
+                self._report(client, flow_run)
             if self._is_last_wanted:
-                self._report(client, flow_run_id)
+                self._report(client, flow_run)
 
-    def _report(self, client: SyncPrefectClient, flow_run_id: UUID) -> None:
-        self._attempt(self._send, client, flow_run_id)
-        self._attempt(self._check_cancelled, client, flow_run_id)
+    def _report(self, client: SyncPrefectClient, flow_run: FlowRun) -> None:
+        if is_known(flow_run):
+            self._attempt(self._send, client, flow_run.id)
+            self._attempt(self._check_cancelled, client, flow_run.id)
 
     def _attempt(
         self,

@@ -59,6 +59,11 @@ def runs_in_threads(options: ExecutionOptions) -> bool:
     return options.backend == "threads"
 
 
+def is_on_this_machine(options: ExecutionOptions) -> bool:
+    """Return whether a new flow run executes its batches here, and not on a cluster."""
+    return options.task_runner is None or isinstance(options.task_runner, ThreadPoolTaskRunner)
+
+
 def choose_runner(stack: ExitStack, given: AnyRunner | None, threads: int) -> AnyRunner:
     """Return the started task runner of an execution.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
@@ -34,3 +37,17 @@ def server_status() -> ServerStatus:
     except Exception as error:  # whatever its client raises is what a person has to know
         text = next(iter(str(error).splitlines()), "") or type(error).__name__
         return ServerStatus(url, trouble=text)
+
+
+CONNECT_SECONDS = 1.0
+"""A server on a machine that answers takes a connection in this time, however busy it is."""
+
+
+def takes_connections() -> bool:
+    """Return whether the configured server is there, though it may be too busy to answer."""
+    address = urlsplit(PREFECT_API_URL.value() or "")
+    port = address.port or (443 if address.scheme == "https" else 80)
+    with suppress(OSError):
+        socket.create_connection((address.hostname or "", port), CONNECT_SECONDS).close()
+        return True
+    return False

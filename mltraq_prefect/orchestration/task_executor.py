@@ -37,6 +37,7 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.broadcast import broadcast
 from mltraq_prefect.orchestration.clusters import set_cluster_address
 from mltraq_prefect.orchestration.flows import portable_flow
+from mltraq_prefect.orchestration.late_flow_run import is_known, when_known
 from mltraq_prefect.orchestration.log_filters import (
     drop_end_of_task_run_logs,
     drop_interruption_logs,
@@ -111,11 +112,21 @@ class TaskExecutor:
         self.runs_in_threads = runs_in_threads(options)
         self.reporter = ProgressArtifact(table)
         self.logger = get_run_logger()
-        flow_run = current_flow_run()
-        self.flow_run_id = str(flow_run.id) if flow_run is not None else None
+        self._flow_run = current_flow_run()
         self._options = options
         self._tasks: list[StepTask] = []
         self._stack = ExitStack()
+
+    @property
+    def flow_run_id(self) -> str | None:
+        """Id of the flow run; None if there is none, or the server has not made it yet."""
+        found = self._flow_run
+        return str(found.id) if found is not None and is_known(found) else None
+
+    def when_known(self, note: Callable[[str], None]) -> None:
+        """Call a function with the id of the flow run: now, or as soon as there is one."""
+        if self._flow_run is not None:
+            when_known(self._flow_run, note)
 
     def __enter__(self) -> TaskExecutor:
         # Prefect needs time before and after each task run; workers must not wait meanwhile.

@@ -163,6 +163,38 @@ def read(transaction: Transaction, id_experiment: str, positions: Iterable[int])
     return executions
 
 
+def name_flow_run(
+    transaction: Transaction, id_experiment: str, ids: Sequence[str], flow_run_id: str
+) -> None:
+    """Note the flow run of runs, and of their steps, whose task runs alone were known before.
+
+    Args:
+        transaction: Where to write.
+        id_experiment: Their experiment.
+        ids: Their `id_run`.
+        flow_run_id: Id of the flow run.
+    """
+    unnamed = "task_run_id IS NOT NULL AND flow_run_id IS NULL"
+    keys = list(step_keys(transaction, id_experiment))
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        of_runs = f"id_experiment = ? AND id_run IN ({', '.join('?' * len(chunk))}) AND {unnamed}"
+        found = transaction.rows(
+            f"SELECT position FROM experiment_runs WHERE {of_runs}", (id_experiment, *chunk)
+        )
+        transaction.run(
+            f"UPDATE experiment_runs SET flow_run_id = ? WHERE {of_runs}",
+            (flow_run_id, id_experiment, *chunk),
+        )
+        of_step = f"id_experiment = ? AND step_key = ? AND {unnamed}"
+        for condition, parameters in _at(sorted(position for (position,) in found)):
+            for key in keys:
+                transaction.run(
+                    f"UPDATE experiment_run_steps SET flow_run_id = ? WHERE {of_step}{condition}",
+                    (flow_run_id, id_experiment, key, *parameters),
+                )
+
+
 def _take(executions: Executions, kept: Sequence[Sequence[Any]], dialect: Dialect) -> None:
     columns = [own.values(cells, dialect) for own, cells in zip(_READ.values(), kept, strict=True)]
     for id_run, step, *said in zip(*columns, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -16,6 +16,7 @@ from mltraq_prefect.storage import (
     integrity,
     reader,
     renaming,
+    run_steps,
     run_tables,
     standings,
     tagging,
@@ -156,6 +157,27 @@ class Upkeep:
 
         self.check()
         return self._database.retry(repair)
+
+    def name_flow_run(
+        self, name: str, id_experiment: str, ids: Sequence[str], flow_run_id: str
+    ) -> None:
+        """Note the flow run of runs that were written before there was one.
+
+        Args:
+            name: Name of the experiment.
+            id_experiment: Its id.
+            ids: Ids of the runs.
+            flow_run_id: Id of the flow run.
+
+        Raises:
+            ExperimentNotFound: There is none of this name, or it is another one now.
+        """
+
+        def note() -> None:
+            with self._locked(name, id_experiment) as (transaction, _):
+                run_steps.name_flow_run(transaction, id_experiment, ids, flow_run_id)
+
+        self._database.retry(note)
 
     @contextmanager
     def _locked(

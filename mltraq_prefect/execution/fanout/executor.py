@@ -37,6 +37,12 @@ class Collector(Protocol):
     def collect(self, runs: list[Run]) -> None:
         """Take runs that have completed or failed, with their ledger entries."""
 
+    def name_flow_run(self, flow_run_id: str, runs: Sequence[str]) -> None:
+        """Take the flow run of runs, by id, that have ended before there was one.
+
+        If it becomes known only after the end, another thread calls it.
+        """
+
     def tick(self) -> None:
         """Do periodic work; called several times a second."""
 
@@ -117,7 +123,10 @@ class BatchExecutor(AbstractContextManager[Any], Protocol):
 
     @property
     def flow_run_id(self) -> str | None:
-        """Id of the flow run of the execution, or None."""
+        """Id of the flow run of the execution; None if there is none, or none yet."""
+
+    def when_known(self, note: Callable[[str], None]) -> None:
+        """Call a function with the id of the flow run: now, or as soon as there is one."""
 
     @property
     def logger(self) -> Logger:

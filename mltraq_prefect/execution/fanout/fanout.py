@@ -43,6 +43,7 @@ from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.program_state import ProgramState
 from mltraq_prefect.execution.serialization import Chunk, consume_runs, freeze_runs, pickle_runs
 from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows
 
@@ -211,6 +212,7 @@ class _Fanout:
         self._stages: dict[int, _Stage] = {}
         self._in_flight: set[int] = set()
         self._logged: set[str] = set()
+        self._unnamed: dict[str, LedgerEntry] = {}
 
     def attempts(self, executions: Sequence[Execute]) -> Iterator[BatchAttempt]:
         """Yield a function for each step that attempts it on a batch."""
@@ -253,6 +255,8 @@ class _Fanout:
                 self._wait()
         finally:
             self._drain()
+            if self._unnamed:
+                self._executor.when_known(self._name_flow_run)
 
     def _has_room(self) -> bool:
         return not self._limit.is_reached and len(self._in_flight) < self._sizer.max_in_flight()
@@ -320,6 +324,15 @@ class _Fanout:
             self._progress.add(runs)
             self._collector.collect(runs)
 
+    def _name_flow_run(self, flow_run_id: str) -> None:
+        """Note the flow run of runs that have ended before there was one."""
+        for entry in self._unnamed.values():
+            entry.flow_run_id = flow_run_id
+            for executed in entry.executed.values():
+                if executed.task_run_id is not None and executed.flow_run_id is None:
+                    executed.flow_run_id = flow_run_id
+        self._collector.name_flow_run(flow_run_id, list(self._unnamed))
+
     def _note(self, run: Run, task_runs: Sequence[str | None]) -> None:
         """Record the task run of each step, up to the last or failed one."""
         entry, last = run.ledger, self._steps[len(task_runs) - 1]
@@ -330,6 +343,8 @@ class _Fanout:
             if (executed := entry.executed.get(step.name)) is not None:
                 executed.flow_run_id, executed.task_run_id = flow_run_id, task_run_id
         entry.flow_run_id, entry.task_run_id = flow_run_id, task_runs[-1]
+        if flow_run_id is None and entry.task_run_id is not None:
+            self._unnamed[run.id_run] = entry
 
     def _warn_once(self, step: str, batch: Batch) -> None:
         warnings = {

@@ -106,6 +106,9 @@ class ThreadExecutor:
         self._closed.set()
         self._threads.shutdown(cancel_futures=True)
 
+    def when_known(self, note: Callable[[str], None]) -> None:
+        """Call nothing: there is no flow run."""
+
     def prepare(
         self, _stack: ExitStack, steps: Sequence[Step], attempts: Sequence[BatchAttempt]
     ) -> None:
