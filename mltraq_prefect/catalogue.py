@@ -141,6 +141,43 @@ class Catalogue:
         old = retention.old(keep, slots, slot, where, params)
         return self._store.prune(name, old, lambda _done, _total: None)
 
+    def claims(self, name: str) -> pd.DataFrame:
+        """List the processes that execute an experiment together: ``execute(..., shared=True)``.
+
+        Args:
+            name: Name of the experiment.
+
+        Returns:
+            A frame with one row a process, those that began first come first; none if nobody
+            executes the experiment so. Columns:
+
+            - `worker` (text): host and id of the process;
+            - `flow_run_id` (text or None): its flow run;
+            - `workers` (int): how many runs it executes at the same time;
+            - `runs` (int): runs that it has taken and not ended;
+            - `completed`, `failed` (int): runs that it has ended since it takes part;
+            - `since`, `until` (datetime, UTC, by the clock of the database): when it began, and
+              when its lease runs out unless it is renewed;
+            - `is_live` (bool): whether the lease has not run out. If it has, the process is dead or
+              cut off, and the others take its runs.
+
+        Raises:
+            ExperimentNotFound: The database has no experiment of this name.
+            StorageUnavailable: The database cannot be reached.
+
+        Example:
+            >>> session = create_session("sqlite://")
+            >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
+            >>> len(session.claims("squares"))
+            0
+        """
+        import pandas as pd
+
+        from mltraq_prefect.storage.membership import CLAIM_COLUMNS
+
+        rows = [listed.row() for listed in self._store.claims(name)]
+        return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
+
     def verify(self, name: str | None = None, *, repair: bool = False) -> pd.DataFrame:
         """Read every cell, some runs at a time, and say what is corrupt or belongs to nothing.
 

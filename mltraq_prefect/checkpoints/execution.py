@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 from mltraq_prefect.checkpoints.provenance import facts_of
 from mltraq_prefect.checkpoints.resume import (
@@ -12,10 +13,12 @@ from mltraq_prefect.checkpoints.resume import (
     parts_of_params,
 )
 from mltraq_prefect.checkpoints.selection import Selection, due_steps, select
+from mltraq_prefect.checkpoints.shared import SharedExecution
 from mltraq_prefect.checkpoints.stored_state import Content, StoredState
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import RunsFailed
 from mltraq_prefect.execution import (
+    Divide,
     ExecutionOptions,
     RunFingerprints,
     as_steps,
@@ -24,6 +27,7 @@ from mltraq_prefect.execution import (
     prepare_workers,
     refuse_edited,
     refuse_while_preparing,
+    split,
 )
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
 from mltraq_prefect.execution.fanout.threads import execute_in_threads
@@ -62,6 +66,7 @@ class Execution:
         self._name = experiment.name
         self._state = state
         self._options = options
+        self._shared: SharedExecution | None = None
         self._reason_without_prefect: str | None = None
         if not options.is_serial:
             refuse_while_preparing(self._name)
@@ -117,12 +122,16 @@ class Execution:
             runs, self._names, prints, have_logged=have_logged, id_execution=id_execution
         )
         if self._options.checkpoint:
-            results = CheckpointedResults(runs, self._steps, prints, state, id_execution)
+            results = CheckpointedResults(
+                runs, self._steps, prints, state, id_execution, self._shared
+            )
         if runs:
             self._execute_runs(selection, results, failures)
 
     def _begin(self, prints: RunFingerprints) -> Selection:
         """Return the runs to execute; runs that were added may be stored already."""
+        if self._options.shared:
+            return self._begin_shared(prints)
         if self._options.checkpoint:
             return self._begin_checkpoint(prints)
         state, is_rerun = self._state, self._options.rerun
@@ -150,6 +159,15 @@ class Execution:
             if facts is not None:
                 state.executions[facts.id_execution] = facts
                 self._id_execution = facts.id_execution
+
+    def _begin_shared(self, prints: RunFingerprints) -> Selection:
+        """Return the runs that all processes together are to execute, once this one takes part."""
+        while True:
+            selection = self._begin_checkpoint(prints)
+            shared = SharedExecution(self._state, self._steps, prints, self._options)
+            if shared.join(selection.runs):
+                self._shared = shared
+                return selection
 
     def _begin_checkpoint(self, prints: RunFingerprints) -> Selection:
         """Return the runs to execute; afterwards the database lists all runs."""
@@ -182,16 +200,25 @@ class Execution:
         steps, runs, options, name = self._steps, selection.runs, self._options, self._name
         progress = ProgressDisplay(name, len(runs) + selection.completed, selection.completed)
 
+        shared = self._shared
+        divide: Divide = split if shared is None else shared.divide
+
         def settle(execute: Callable[[], BaseException | None]) -> None:
-            with results:
+            with shared or nullcontext(), results:
+                if shared is not None:
+                    shared.shown_by(progress, results.flush)
                 cause = execute()
+            if shared is not None:
+                shared.adopt()
             failures.settle(runs, options, cause)
 
         if options.is_serial:
-            settle(lambda: execute_serially(steps, runs, results, options))
+            settle(lambda: execute_serially(steps, runs, results, options, divide))
             return
         if (reason := self._reason_without_prefect) is not None:
-            settle(lambda: execute_in_threads(steps, runs, results, options, progress, reason))
+            settle(
+                lambda: execute_in_threads(steps, runs, results, options, progress, reason, divide)
+            )
             return
         from mltraq_prefect.orchestration.api import execute_in_tasks, in_flow, is_on_this_machine
 
@@ -199,7 +226,7 @@ class Execution:
         in_flow(
             f"{name}: {', '.join(self._names)}",
             lambda: settle(
-                lambda: execute_in_tasks(steps, runs, results, options, progress, table)
+                lambda: execute_in_tasks(steps, runs, results, options, progress, table, divide)
             ),
             can_be_late=is_on_this_machine(options),
         )

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from mltraq_prefect.checkpoints.selection import due_steps
 from mltraq_prefect.checkpoints.series import WaitingRows
+from mltraq_prefect.checkpoints.shared import SharedExecution
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
@@ -25,6 +26,7 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.storage import Record
+from mltraq_prefect.storage.claims import ClaimLost
 from mltraq_prefect.storage.records import FingerprintParts
 
 FLUSH_SECONDS = 0.5
@@ -119,6 +121,8 @@ class CheckpointedResults(Results):
         prints: Their fingerprints in each run.
         state: Writes runs and releases them.
         id_execution: Id of the execution, if it is noted.
+        shared: Hears of runs that are written, or not this process's any more; None if no other
+            process executes them.
     """
 
     def __init__(
@@ -128,6 +132,7 @@ class CheckpointedResults(Results):
         prints: RunFingerprints,
         state: StoredState,
         id_execution: str | None = None,
+        shared: SharedExecution | None = None,
     ) -> None:
         names = [step.name for step in steps]
         super().__init__(
@@ -135,6 +140,7 @@ class CheckpointedResults(Results):
         )
         self._steps = steps
         self._state = state
+        self._shared = shared
         self._lock = threading.RLock()
         self._rows = WaitingRows(state)
         self._waiting: list[Run] = []
@@ -172,6 +178,7 @@ class CheckpointedResults(Results):
                 run.ledger.discard(self._names)
             else:
                 run.fields = result.fields
+            self._have_logged |= self._shared is not None and self._state.has_series
             self._rows.put(self.silent(result))
             self._waiting.append(run)
 
@@ -217,7 +224,7 @@ class CheckpointedResults(Results):
 
     def _write_all(self, runs: list[Run]) -> None:
         try:
-            self._state.write_some(runs)
+            self._write_own(runs)
         except InvalidInput:
             for run in runs:
                 self._write_one(run)
@@ -225,16 +232,31 @@ class CheckpointedResults(Results):
             self._is_refused = True
             raise
 
+    def _write_own(self, runs: list[Run]) -> None:
+        """Write runs, but for those that another process executes now."""
+        while runs:
+            try:
+                self._state.write_some(runs)
+            except ClaimLost as error:
+                lost = error.ids
+            else:
+                break
+            if self._shared is not None:
+                self._shared.lose(lost)
+            runs = [run for run in runs if run.id_run not in lost]
+        if self._shared is not None:
+            self._shared.settle(runs)
+
     def _write_one(self, run: Run) -> None:
         """Write a run; it fails if the tables cannot keep its fields."""
         try:
-            self._state.write_some([run])
+            self._write_own([run])
         except InvalidInput as error:
             run.fields = Namespace()
             run.ledger.error, run.ledger.error_type = str(error), type(error).__name__
             run.ledger.fail(self._steps[-1].name, self._steps[-1].fingerprint)
             run.ledger.discard(self._names)
-            self._state.write_some([run])
+            self._write_own([run])
 
 
 Hide = Callable[[str], str]

@@ -59,6 +59,7 @@ class StoredState:
         original_name: The name of which the ids of its runs are made, if it is another one.
         executions: What is known of executions, by id: of those that were made here, and of those
             that were read.
+        claim: The claim by which its runs are executed, while other processes do so, too.
     """
 
     def __init__(self, store: Store, record: Record, content: Content) -> None:
@@ -68,6 +69,7 @@ class StoredState:
         self.fingerprints = dict(record.fingerprints)
         self.has_series = record.has_series
         self._series: SeriesWriter | None = None
+        self.claim: str | None = None
         self.original_name = record.original_name
         self.content = content
         self.executions = dict(record.executions)
@@ -180,6 +182,14 @@ class StoredState:
             if not self.has(run) and not run.fields:
                 self._released.release([run])
 
+    def adopt_executed(self, entries: Mapping[str, LedgerEntry]) -> None:
+        """Adopt what other processes have made of runs; their fields stay in the database."""
+        for id_run, entry in entries.items():
+            self.content.runs[id_run].ledger = entry
+            if self._snapshot is not None:
+                self._snapshot.runs.drop(id_run)
+        self.release(self.content.runs[id_run] for id_run in entries)
+
     def release(self, runs: Iterable[Run]) -> None:
         """Release fields of written runs from memory; they are read when they are used."""
         runs = list(runs)
@@ -274,7 +284,7 @@ class StoredState:
             if digest not in self._kept_fingerprints
         }
         record.executions = self._new_executions()
-        self._note(self.store.write(record, "merge"), runs)
+        self._note(self.store.write(record, "merge", claim=self.claim), runs)
 
     def _new_executions(self) -> dict[str, Facts]:
         """Return what is known of executions that the database does not have yet."""
@@ -284,7 +294,7 @@ class StoredState:
     def log(self, rows: Sequence[LoggedRows]) -> None:
         """Write rows that runs have logged, while these are executed."""
         if self._series is None:
-            self._series = self.store.series_writer(self.content.name)
+            self._series = self.store.series_writer(self.content.name, self.claim)
         self._series.write(rows)
         self.has_series = True
 
@@ -293,6 +303,10 @@ class StoredState:
         if ids:
             name, id_experiment = self.content.name, self.id_experiment
             self.store.name_flow_run(name, id_experiment, ids, flow_run_id)
+
+    def execute_by(self, claim: str | None) -> None:
+        """Write what comes of runs only as long as they are of a claim; None ends that."""
+        self.claim, self._series = claim, None
 
     def replace(self) -> None:
         """Replace the stored experiment by the one in memory."""

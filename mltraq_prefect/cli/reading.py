@@ -42,6 +42,7 @@ def add_commands(app: typer.Typer) -> None:
         "frame digits --where 'lr < :lr AND accuracy > 0.9' --param lr=0.01",
         "frame digits --column model --column accuracy --order-by=-accuracy --limit 10 --csv",
     )
+    add(app, "claims", _claims, "claims digits", "claims digits --json")
     add(
         app,
         "query",
@@ -133,6 +134,15 @@ def _frame(
     with target.session() as session:
         frame = session.frame(name, column or None, where, params, order_by or None, limit)
     return of_frame(frame)
+
+
+def _claims(target: Target, name: NAME) -> Table:
+    """List the processes that execute an experiment together, and their leases."""
+    from mltraq_prefect.storage.membership import CLAIM_COLUMNS
+
+    with target.store() as store:
+        rows = [listed.row() for listed in store.claims(name)]
+    return Table(list(CLAIM_COLUMNS), rows)
 
 
 def parsed(given: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Execution of steps on runs, in this process or in workers; independent of Prefect."""
 
 from mltraq_prefect.execution.batch import Batch, Outcome
-from mltraq_prefect.execution.batch_size import BatchSizer, split
+from mltraq_prefect.execution.batch_size import BatchSizer, Divide, split
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.failures import (
     FailureLimit,
@@ -28,6 +28,7 @@ from mltraq_prefect.execution.steps import Step, as_steps, refuse_edited
 
 __all__ = [
     "Batch",
+    "Divide",
     "ExecutionOptions",
     "FailureLimit",
     "Manifest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 
 from mltraq_prefect.model.run import Run
@@ -29,6 +29,9 @@ MAX_EXTRAPOLATION = 50
 BATCHES_IN_FLIGHT = 2
 """Batches in flight for each worker, so that it does not wait for the next one."""
 
+SHORT_WAIT_SECONDS = 1.0
+"""What another process could execute waits no longer than that for a worker of this one."""
+
 FIRST_BATCHES = 8
 """Batches in flight at first if the execution may stop early; more follow as they succeed."""
 
@@ -46,6 +49,7 @@ class BatchSizer:
         fixed: Size of every batch; None derives it from durations.
         starts_small: Whether only few batches are in flight at first.
         in_lockstep: Whether none waits for a worker, because those at work may wait for it.
+        is_shared: Whether other processes could execute what waits for a worker.
     """
 
     def __init__(
@@ -57,7 +61,9 @@ class BatchSizer:
         *,
         starts_small: bool = False,
         in_lockstep: bool = False,
+        is_shared: bool = False,
     ) -> None:
+        self._is_shared = is_shared
         self._in_lockstep = in_lockstep
         self._starts_small = starts_small
         self._total = total
@@ -78,7 +84,8 @@ class BatchSizer:
 
     def max_in_flight(self) -> int:
         """Return how many batches may be in flight: at first, enough to measure durations."""
-        if self._in_lockstep:
+        waits_long = (self._fixed or 1) * self._per_run > SHORT_WAIT_SECONDS
+        if self._in_lockstep or (self._is_shared and waits_long):
             return self._workers
         most = self._workers + min((BATCHES_IN_FLIGHT - 1) * self._workers, self._ended // 2)
         if not self._starts_small:
@@ -112,6 +119,10 @@ class BatchSizer:
             self._total * self._per_run / MAX_BATCH_SECONDS,
         )
         return min(MAX_TASK_RUNS_PER_STEP, max(wanted))
+
+
+Divide = Callable[[Sequence[Run], BatchSizer], Iterator[tuple[str, list[Run]] | None]]
+"""Yields the label and the runs of each batch, or None if there is none just now."""
 
 
 def split(runs: Sequence[Run], sizer: BatchSizer) -> Iterator[tuple[str, list[Run]]]:

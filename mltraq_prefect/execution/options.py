@@ -24,6 +24,9 @@ Checkpoint = bool | Literal["accept", "replace"]
 SEED_BITS = 128
 """What `secrets.randbits(128)` gives, as NumPy recommends, is a seed."""
 
+LEASE_SECONDS, LEAST_LEASE_SECONDS = 30.0, 1.0
+"""How long processes wait for a sign of one that executes runs with them."""
+
 OnError = Literal["raise", "keep", "stop"]
 
 CLUSTERS = {"dask": "DaskTaskRunner", "ray": "RayTaskRunner"}
@@ -52,6 +55,8 @@ class ExecutionOptions:
         stop: Rules any of which may stop a run early.
         synchronous: Whether steps wait for the decision on each row that they log.
         monitor: Whether the use of CPU, memory and GPU is logged.
+        shared: Whether other processes execute the same runs at the same time.
+        lease_seconds: How long these wait for a sign of this one; None is the default.
         inside_task: Whether `execute` was called in a task, where steps run in this process.
 
     Raises:
@@ -75,6 +80,8 @@ class ExecutionOptions:
     stop: Rule | Sequence[Rule] | None = ()  # rules are kept as a tuple
     synchronous: bool = False
     monitor: bool = False
+    shared: bool = False
+    lease_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -90,6 +97,10 @@ class ExecutionOptions:
             )
         if self.monitor:
             self._check_monitor()
+        if self.shared:
+            self._check_shared()
+        elif self.lease_seconds is not None:
+            raise InvalidInput("lease_seconds is about shared=True: give that too, or leave it out")
         if self.has_workers and self.backend is None and not has_processes():
             object.__setattr__(self, "backend", "threads")
             warn_of_threads()
@@ -130,6 +141,24 @@ class ExecutionOptions:
         if find_spec("psutil") is None:
             raise InvalidInput(
                 "monitor=True needs the package psutil; install mltraq-prefect[monitor]"
+            )
+
+    def _check_shared(self) -> None:
+        if self.checkpoint is False:
+            raise InvalidInput(
+                "shared=True needs checkpoint=True: processes share their results by the database"
+            )
+        if self.checkpoint == "replace":
+            raise InvalidInput(
+                'shared=True and checkpoint="replace" exclude each other: each process would '
+                "discard what the others have written; delete the experiment once, before they "
+                "start (session.load(name).delete()), and use checkpoint=True"
+            )
+        if self.stop:
+            raise InvalidInput(
+                "shared=True and stop=... exclude each other: a rule compares the runs of one "
+                "process, so that results would depend on who executes which; raise "
+                "mltraq.StopRun in steps, or execute in one process"
             )
 
     def _refuse_what_needs_workers(self) -> None:
@@ -262,6 +291,15 @@ def _check_timeout(name: str, value: object) -> float | None:
     return seconds
 
 
+def _check_lease(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    seconds = _as_seconds(value)
+    if seconds is None or seconds < LEAST_LEASE_SECONDS:
+        raise _refused(name, value, f"a number of seconds, at least {LEAST_LEASE_SECONDS:g}")
+    return seconds
+
+
 def _check_on_error(name: str, value: object) -> object:
     if not _is_one_of(value, "raise", "keep", "stop"):
         raise _refused(name, value, '"raise", "keep" or "stop"')
@@ -317,4 +355,6 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "stop": _check_stop,
     "synchronous": _check_flag,
     "monitor": _check_flag,
+    "shared": _check_flag,
+    "lease_seconds": _check_lease,
 }

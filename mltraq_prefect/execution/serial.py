@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mltraq_prefect.execution.attempt import (
     SERIAL,
@@ -13,6 +13,12 @@ from mltraq_prefect.execution.attempt import (
     attempt,
     global_generators_kept,
     return_warning,
+)
+from mltraq_prefect.execution.batch_size import (
+    CHECKPOINTED_SECONDS,
+    BatchSizer,
+    Divide,
+    split,
 )
 from mltraq_prefect.execution.failures import FailureLimit
 from mltraq_prefect.execution.fanout.executor import Collector
@@ -28,12 +34,15 @@ from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows
 
+WAIT_SECONDS = 0.1
+
 
 def execute_serially(
     steps: Sequence[Step],
     runs: Iterable[Run],
     collector: Collector,
     options: ExecutionOptions,
+    divide: Divide = split,
 ) -> BaseException | None:
     """Execute all steps on each run; a run that fails a step skips the later ones.
 
@@ -43,6 +52,7 @@ def execute_serially(
         collector: Gets rows as they are logged, and a copy of each run that has completed or
             failed. A failed run is as it was before the step that failed.
         options: Options of the execution, such as retries and the limit of failures.
+        divide: Gives the runs, some at a time.
 
     Returns:
         The exception of the first run that failed, or None.
@@ -52,6 +62,7 @@ def execute_serially(
     channel = _channel(collector, judge, options)
     returned: dict[str, str] = {}
     limit = FailureLimit(options.failure_limit)
+    sizer = BatchSizer(len(runs), 1, CHECKPOINTED_SECONDS, is_shared=options.shared)
     kwargs, first, process = frozen_kwargs(options.kwargs), None, ProcessState()
 
     def restore(step: str) -> None:
@@ -59,7 +70,7 @@ def execute_serially(
         program.restore_after(step)
 
     with global_generators_kept(), ProgramState(steps, kwargs) as program:
-        for run in runs:
+        for run in _in_turn(divide(runs, sizer), collector):
             (frozen,) = freeze_runs([run])
             program.watch_code(frozen.params)
             for step in steps:
@@ -72,6 +83,7 @@ def execute_serially(
             ended = consume_runs([frozen])
             if judge is not None:
                 judge.end([run.id_run])
+            sizer.observe(ended)
             limit.note(ended)
             collector.collect(ended)
             if limit.is_reached:
@@ -79,6 +91,18 @@ def execute_serially(
     for name, kind in returned.items():
         logging.getLogger("mltraq_prefect").warning("%s", return_warning(name, kind))
     return first
+
+
+def _in_turn(
+    divided: Iterator[tuple[str, list[Run]] | None], collector: Collector
+) -> Iterator[Run]:
+    """Yield runs, and wait where there is none just now."""
+    for some in divided:
+        if some is None:
+            collector.tick()
+            time.sleep(WAIT_SECONDS)
+        else:
+            yield from some[1]
 
 
 def _channel(collector: Collector, judge: Judge | None, options: ExecutionOptions) -> RowChannel:

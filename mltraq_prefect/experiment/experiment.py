@@ -233,6 +233,8 @@ class Experiment(Stored, Origins):
         stop: Rule | Sequence[Rule] | None = None,
         synchronous: bool = False,
         monitor: bool = False,
+        shared: bool = False,
+        lease_seconds: float | None = None,
     ) -> Experiment:
         """Execute steps, as task runs if a flow or server is there; return the experiment.
 
@@ -240,8 +242,7 @@ class Experiment(Stored, Origins):
             steps: Functions of one run, in order, or one.
             kwargs: Values that all runs get as `run.kwargs`, by name.
             n_jobs: Workers on this machine; -1 is one a core, -2 one less.
-            backend: ``"processes"``, ``"threads"``, ``"local"`` (here, one run after the other; so
-                always inside a task), or ``"prefect"``: task runs without a server, too.
+            backend: ``"processes"``, ``"threads"``, ``"local"`` (one by one), ``"prefect"``.
             task_runner: A Prefect task runner, such as Dask's; see docs/execution.md.
             runs_per_task: Runs in a task run; ``"auto"`` derives it from how long runs take.
             retries: How often the failed runs of a task run are tried again.
@@ -249,27 +250,26 @@ class Experiment(Stored, Origins):
             timeout_seconds: Limit for one run in one step, in seconds; None is no limit.
             on_error: ``"raise"`` at the end, ``"keep"`` it for `persist`, ``"stop"`` at the first.
             max_failures: Start no more runs after this many failures; None is no limit.
-            checkpoint: Whether to write runs as they complete, and to skip runs that completed
-                with equal steps, kwargs and seed. If stored results were computed otherwise,
-                ``"accept"`` keeps them, ``"replace"`` discards them, and True refuses.
+            checkpoint: Whether to write runs as they complete, and to skip those that have.
+                Results of other code or kwargs ``"accept"`` keeps, ``"replace"`` discards.
             seed: Seed of `run.rng`, with the run's id and the step's name; 0 to 2**128 - 1.
             rerun: Whether to execute stored runs again that have completed equal steps.
             stop: A rule, or several, that stop runs early by what they log; see docs/series.md.
             synchronous: Whether steps wait for such decisions, so that timing does not matter.
             monitor: Whether rows of the series tell what runs use of CPU, memory and GPU.
+            shared: Whether processes share the runs out; see docs/shared.md.
+            lease_seconds: How long the others wait for a sign of this one; None is 30.
 
         Raises:
             InvalidInput: An option or a step cannot be used; nothing was changed.
-            RunsFailed: A step raised in some runs; the results of the others are kept.
-            RunsMissing: Some runs have no outcome: a cluster lost them.
+            RunsFailed, RunsMissing: Some runs raised, or a cluster lost them; others are kept.
             StoreError: The database cannot be read, or not written with `checkpoint`.
             Abort, CancelledRun: Prefect's; the current flow run, or one made here, was cancelled.
         """
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
             retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
-            inside_task(), stop, synchronous, monitor,
-        )  # fmt: skip
+            inside_task(), stop, synchronous, monitor, shared, lease_seconds)  # fmt: skip
         if (error := self._failures_of(steps, options)) is not None:
             raise error
         return self

@@ -30,6 +30,12 @@ def inside_task() -> bool:
     return is_imported() and compat.is_in_task_run()
 
 
+def flow_run_id() -> str | None:
+    """Return the id of the current flow run; None if this code runs in none."""
+    flow_run = compat.current_flow_run() if is_imported() else None
+    return None if flow_run is None else str(flow_run.id)
+
+
 def inside_deployment() -> bool:
     """Return whether this code runs in a flow run of a deployment, or where one is prepared."""
     if not is_imported() and not compat.is_flow_run_named():

@@ -37,6 +37,12 @@ def check_runner(options: ExecutionOptions) -> None:
             f"stop=... needs workers of this machine: {type(runner).__name__} gives what runs log "
             "only when they have ended; leave out the task runner, or raise mltraq.StopRun in steps"
         )
+    if options.shared and runner is not None and not isinstance(runner, ThreadPoolTaskRunner):
+        raise InvalidInput(
+            f"shared=True needs workers of this machine: a {type(runner).__name__} shares runs out "
+            "itself; leave out the task runner, and start the flow as often as you like, or leave "
+            "out shared"
+        )
     if options.n_jobs == -1 or runner is None:
         return
     name = type(runner).__name__

@@ -25,7 +25,7 @@ from mltraq_prefect.execution import (
     worker_count,
     workers_of_this_process,
 )
-from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT
+from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT, Divide, split
 from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt, failure_summary
 from mltraq_prefect.execution.fanout.executor import Collector, Submission
 from mltraq_prefect.execution.fanout.fanout import fan_out
@@ -62,6 +62,7 @@ def execute_in_tasks(
     options: ExecutionOptions,
     progress: ProgressDisplay,
     table: str,
+    divide: Divide = split,
 ) -> BaseException | None:
     """Execute steps on runs as task runs of the current flow run.
 
@@ -72,6 +73,7 @@ def execute_in_tasks(
         options: Options of the execution.
         progress: Shows the progress.
         table: Name of the experiment's table.
+        divide: Divides the runs into batches.
 
     Returns:
         The exception of the first run that failed, if known, or None.
@@ -80,7 +82,8 @@ def execute_in_tasks(
         CancelledRun: The flow run was cancelled.
         InvalidInput: A step, the kwargs or a run cannot be pickled.
     """
-    return fan_out(TaskExecutor(options, table), steps, runs, collector, options, progress)
+    executor = TaskExecutor(options, table)
+    return fan_out(executor, steps, runs, collector, options, progress, divide)
 
 
 def execute_job(

@@ -117,6 +117,12 @@ def find_table(transaction: Transaction, table: str) -> Entry | None:
     return find(transaction, rows[0][0]) if rows else None
 
 
+def has_series(transaction: Transaction, id_experiment: str) -> bool:
+    """Return whether an experiment has a table of what its runs have logged."""
+    sql = "SELECT 1 FROM experiments WHERE id_experiment = ? AND series_columns IS NOT NULL"
+    return bool(transaction.rows(sql, (id_experiment,)))
+
+
 def table_of(transaction: Transaction, name: str) -> str:
     """Return the table that holds the runs of an experiment now, or would hold them."""
     entry = find(transaction, name) if transaction.dialect.ddl_commits else None

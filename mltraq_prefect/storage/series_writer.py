@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentNotFound
 from mltraq_prefect.model.series import LoggedRows
-from mltraq_prefect.storage import experiments_table, run_tables, series_tables, unfinished
+from mltraq_prefect.storage import (
+    claims,
+    experiments_table,
+    run_tables,
+    series_tables,
+    unfinished,
+)
+from mltraq_prefect.storage.claims import ClaimLost
 from mltraq_prefect.storage.series_plan import SeriesPlan, make_plan
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.sql.schema import check_version
@@ -23,10 +30,13 @@ class SeriesWriter:
     Args:
         database: Where to.
         name: Name of the experiment.
+        claim: The claim by which its runs are executed, if they are shared out: rows of runs that
+            somebody else executes now are left out.
     """
 
-    def __init__(self, database: Database, name: str) -> None:
+    def __init__(self, database: Database, name: str, claim: str | None = None) -> None:
         self._database = database
+        self._claim = claim
         self._name = name
         self._own = table_name(name)
         self._base: Layout | None = None
@@ -46,14 +56,20 @@ class SeriesWriter:
         while not is_done:
             dialect = self._database.dialect
             plan = uncollected(make_plan, logged, self._base, dialect, self._fixed)
-            with self._database.writing(self._own) as transaction:
-                is_done, is_staged = self._written(transaction, plan)
+            try:
+                with self._database.writing(self._own) as transaction:
+                    is_done, is_staged = self._written(transaction, plan, logged)
+            except ClaimLost as error:
+                logged = [rows for rows in logged if rows.id_run not in error.ids]
+                is_done = not logged
         if is_staged:
             with self._database.writing(self._own) as transaction:
                 entry = experiments_table.find(transaction, self._name)
                 run_tables.recover(transaction, self._own, entry)
 
-    def _written(self, transaction: Transaction, plan: SeriesPlan) -> tuple[bool, bool]:
+    def _written(
+        self, transaction: Transaction, plan: SeriesPlan, logged: Sequence[LoggedRows]
+    ) -> tuple[bool, bool]:
         """Write rows if they fit the table as it is; return that, and whether it is staged."""
         check_version(transaction, self._database)
         current = experiments_table.find(transaction, self._name)
@@ -63,6 +79,11 @@ class SeriesWriter:
                 f"experiment {self._name!r} has been deleted while it is executed, so that what "
                 "its runs log cannot be written"
             )
+        if self._claim is not None:
+            ids = list(dict.fromkeys(rows.id_run for rows in logged))
+            gone = claims.lost(transaction, current.id_experiment, self._claim, ids)
+            if gone:
+                raise ClaimLost(gone)
         self._base = current.series
         if plan.base != current.series:
             return False, False

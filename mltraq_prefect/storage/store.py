@@ -13,6 +13,7 @@ from mltraq_prefect.model.names import check_name
 from mltraq_prefect.provenance.facts import Setting
 from mltraq_prefect.storage import (
     experiments_table,
+    membership,
     reader,
     run_steps,
     series_tables,
@@ -20,6 +21,7 @@ from mltraq_prefect.storage import (
 )
 from mltraq_prefect.storage.chunks import Chunk, Place, places_after
 from mltraq_prefect.storage.lazy_runs import Series
+from mltraq_prefect.storage.membership import Listed, Member, Membership
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.provenance import Provenance
 from mltraq_prefect.storage.queries import Queries
@@ -119,7 +121,14 @@ class Store(Upkeep, Provenance):
             schema.create(self._database)
         self._is_ready = True
 
-    def write(self, record: Record, mode: Mode, *, pickle: Pickle | bytes | None = None) -> Written:
+    def write(
+        self,
+        record: Record,
+        mode: Mode,
+        *,
+        pickle: Pickle | bytes | None = None,
+        claim: str | None = None,
+    ) -> Written:
         """Write an experiment in one transaction.
 
         Args:
@@ -129,14 +138,17 @@ class Store(Upkeep, Provenance):
                 the record's snapshot, and leave everything else as it is.
             pickle: A sealed pickle to store with it, or what makes one for the id under which
                 it is stored. Without, a replaced experiment loses its pickle, a merged keeps it.
+            claim: The claim by which the runs were executed, if they were shared out.
 
         Raises:
+            ClaimLost: Some of the runs are not of the claim any more; nothing was written.
             UnsupportedType, InvalidName, InvalidInput: The record cannot be stored exactly.
             ExperimentExists: With ``"fail"``, there is an experiment of this name.
             StoreError: The database refused. In each case it is as it was before.
         """
         make = (lambda _id: pickle) if isinstance(pickle, bytes) else pickle
-        writer = Writer(self._database, record, mode, make, uuid.uuid4().hex, self._compress)
+        token = uuid.uuid4().hex
+        writer = Writer(self._database, record, mode, make, token, self._compress, claim)
         self.check()
         return self._database.retry(writer.write)
 
@@ -216,9 +228,23 @@ class Store(Upkeep, Provenance):
         """
         return self._reading(lambda t: run_steps.read(t, id_experiment, positions))
 
-    def series_writer(self, name: str) -> SeriesWriter:
+    def series_writer(self, name: str, claim: str | None = None) -> SeriesWriter:
         """Return what writes the series of a stored experiment while its runs are executed."""
-        return SeriesWriter(self._database, name)
+        return SeriesWriter(self._database, name, claim)
+
+    def membership(self, name: str, member: Member) -> Membership:
+        """Return what takes part in the shared sweep of a stored experiment for a process."""
+        return Membership(self._database, name, member)
+
+    def claims(self, name: str) -> list[Listed]:
+        """Return the claims on the runs of an experiment.
+
+        Raises:
+            ExperimentNotFound: There is none of this name.
+        """
+        return self._reading(
+            lambda t: membership.listed(t, reader.stored_entry(t, name).id_experiment), name
+        )
 
     def series(self, name: str, id_experiment: str | None, ids: Sequence[str]) -> Series:
         """Return the rows that runs have logged, by `id_run`.

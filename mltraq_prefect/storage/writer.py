@@ -9,12 +9,14 @@ from dataclasses import replace
 from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.errors import ExperimentExists
 from mltraq_prefect.storage import (
+    claims,
     creation,
     experiments_table,
     partial_loads,
     run_tables,
     tables,
 )
+from mltraq_prefect.storage.claims import ClaimLost
 from mltraq_prefect.storage.creation import Creation
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.merging import Merger, Moved
@@ -40,6 +42,7 @@ class Writer:
         pickle: Makes the pickle to store with it, if any.
         token: Identifies this write.
         compressed: Keys of fields whose binary values are compressed, or whether all are.
+        claim: The claim by which the runs of the record were executed, if they were shared out.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class Writer:
         pickle: Pickle | None,
         token: str,
         compressed: Collection[str] | bool,
+        claim: str | None = None,
     ) -> None:
         self._database = database
+        self._claim = claim
         self._mode = mode
         self._job = Job(database.dialect, record, pickle, token, compressed)
         self._merger = Merger(database, self._job)
@@ -116,6 +121,7 @@ class Writer:
         current = run_tables.recover(transaction, self._job.table, current)
         if current is not None and self._job.is_done(current):
             return self._job.all_written(current, prepared.plan)
+        self._settle_claim(transaction, current)
         self._refuse_existing(current)
         if current is None:
             partial_loads.refuse_renamed(transaction, self._job.record)
@@ -124,6 +130,19 @@ class Writer:
         if self._mode == "merge" and current is not None:
             return None
         return creation.create(transaction, self._job, prepared, current)
+
+    def _settle_claim(self, transaction: Transaction, current: Entry | None) -> None:
+        """Note what came of claimed runs.
+
+        Raises:
+            ClaimLost: Somebody else executes some of them now, or the experiment is gone.
+        """
+        if self._claim is None:
+            return
+        runs = self._job.record.runs
+        if current is None:
+            raise ClaimLost(run.id_run for run in runs)
+        claims.settle(transaction, current.id_experiment, self._claim, runs)
 
     def _refuse_existing(self, current: Entry | None) -> None:
         if current is None or self._mode != "fail" or self._job.is_done(current):

@@ -25,6 +25,7 @@ from mltraq_prefect.execution.batch_size import (
     CHECKPOINTED_SECONDS,
     TASK_RUNS_PER_STEP,
     BatchSizer,
+    Divide,
     split,
 )
 from mltraq_prefect.execution.by_value import note_modules
@@ -60,6 +61,7 @@ def fan_out(
     collector: Collector,
     options: ExecutionOptions,
     progress: ProgressDisplay,
+    divide: Divide = split,
 ) -> BaseException | None:
     """Execute steps on runs.
 
@@ -70,6 +72,7 @@ def fan_out(
         collector: Receives the results.
         options: Options of the execution.
         progress: Shows the progress.
+        divide: Divides the runs into batches.
 
     Returns:
         The exception of the first run that failed, if known, or None.
@@ -95,7 +98,7 @@ def fan_out(
             rows = fanout.log if executor.is_local else None
             executions = _in_threads(stack, executor, steps, options, rows)
         executor.prepare(stack, steps, [*fanout.attempts(executions)])
-        fanout.run(_batches(runs, sizer, pickled=has_processes))
+        fanout.run(_batches(divide(runs, sizer), pickled=has_processes))
     return fanout.cause
 
 
@@ -118,6 +121,7 @@ def _sizer(
         fixed,
         starts_small=starts_small,
         in_lockstep=options.synchronous,
+        is_shared=options.shared,
     )
 
 
@@ -163,8 +167,14 @@ def _job(step: Step, inputs: Inputs, options: ExecutionOptions) -> Job:
     return job._replace(awaits=awaited, monitors=options.monitor)
 
 
-def _batches(runs: Sequence[Run], sizer: BatchSizer, *, pickled: bool) -> Iterator[Batch]:
-    for label, members in split(runs, sizer):
+def _batches(
+    divided: Iterator[tuple[str, list[Run]] | None], *, pickled: bool
+) -> Iterator[Batch | None]:
+    for divided_off in divided:
+        if divided_off is None:
+            yield None
+            continue
+        label, members = divided_off
         chunk = pickle_runs(members) if pickled else freeze_runs(members)
         yield Batch(label, len(members), [chunk])
 
@@ -182,6 +192,13 @@ class _Stage:
     position: int
     submission: Submission
     task_runs: tuple[str | None, ...]
+
+
+class _End:
+    """Ends the batches."""
+
+
+_END = _End()
 
 
 class _Fanout:
@@ -244,19 +261,24 @@ class _Fanout:
         if self._judge is not None:
             self._judge.take(rows, reply)
 
-    def run(self, batches: Iterator[Batch]) -> None:
+    def run(self, batches: Iterator[Batch | None]) -> None:
         """Submit and collect until all runs have ended, or the limit of failures is reached."""
         try:
-            while True:
-                while self._has_room() and (batch := next(batches, None)):
-                    self._submit(0, batch, after=None)
-                if not self._in_flight:
-                    return
+            while self._fill(batches) or self._in_flight:
                 self._wait()
         finally:
             self._drain()
             if self._unnamed:
                 self._executor.when_known(self._name_flow_run)
+
+    def _fill(self, batches: Iterator[Batch | None]) -> bool:
+        """Submit batches while there is room; return whether more may come later."""
+        while self._has_room():
+            batch = next(batches, _END)
+            if batch is None or isinstance(batch, _End):
+                return batch is None
+            self._submit(0, batch, after=None)
+        return False
 
     def _has_room(self) -> bool:
         return not self._limit.is_reached and len(self._in_flight) < self._sizer.max_in_flight()

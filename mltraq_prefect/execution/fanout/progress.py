@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 from mltraq_prefect.execution.fanout.bars import Bar, bar
 from mltraq_prefect.execution.fanout.executor import Progress, ProgressReporter
@@ -23,6 +24,20 @@ LINE_SECONDS = 10.0
 
 LINE_SHARE = 0.1
 """The interval is at least this share of the time since the start, to limit the lines."""
+
+
+class Elsewhere(NamedTuple):
+    """How far the other processes of a shared execution are.
+
+    Attributes:
+        completed: Runs that they have completed, or stopped early.
+        failed: Runs that have failed there.
+        processes: How many processes take part, with this one.
+    """
+
+    completed: int
+    failed: int
+    processes: int
 
 
 class ProgressDisplay:
@@ -41,6 +56,7 @@ class ProgressDisplay:
         self._completed = 0
         self._failed = 0
         self._stopped = 0
+        self._elsewhere: Elsewhere | None = None
         self._bar: Bar | None = None
         self._reporter: ProgressReporter | None = None
         self._bar_due = time.monotonic()
@@ -78,6 +94,10 @@ class ProgressDisplay:
         self._stopped += states["stopped"]
         self._completed += len(runs) - states["failed"] - states["stopped"]
 
+    def note_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Note how far other processes are with the same runs; any thread may call it."""
+        self._elsewhere = elsewhere
+
     def tick(self) -> None:
         """Update the display if it is due.
 
@@ -97,9 +117,13 @@ class ProgressDisplay:
         return Progress(percent, self._experiment, self._counts())
 
     def _counts(self) -> str:
-        parts = [f"{self._completed + self._resumed:,} of {self._total:,} runs completed"]
-        if self._failed:
-            parts.append(f"{self._failed:,} failed")
+        others = self._elsewhere or Elsewhere(0, 0, 0)
+        completed = self._completed + self._resumed + others.completed
+        parts = [f"{min(completed, self._total):,} of {self._total:,} runs completed"]
+        if failed := self._failed + others.failed:
+            parts.append(f"{failed:,} failed")
+        if others.processes > 1:
+            parts.append(f"{self._completed:,} of them here, {others.processes:,} processes")
         if self._stopped:
             parts.append(f"{self._stopped:,} stopped")
         if self._resumed:
@@ -111,7 +135,9 @@ class ProgressDisplay:
             self._bar(self._ended(), self._counts())
 
     def _ended(self) -> int:
-        return self._completed + self._failed + self._stopped + self._resumed
+        others = self._elsewhere or Elsewhere(0, 0, 0)
+        here = self._completed + self._failed + self._stopped + self._resumed
+        return min(self._total, here + others.completed + others.failed)
 
 
 class LogReporter:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.batch import Batch, Outcome
-from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT
+from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT, Divide, split
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt
 from mltraq_prefect.execution.fanout.executor import Collector
@@ -35,6 +35,7 @@ def execute_in_threads(
     options: ExecutionOptions,
     progress: ProgressDisplay,
     reason: str,
+    divide: Divide = split,
 ) -> BaseException | None:
     """Execute steps on runs without Prefect, and log that once in each process.
 
@@ -45,6 +46,7 @@ def execute_in_threads(
         options: Options of the execution.
         progress: Shows the progress.
         reason: Why Prefect takes no part.
+        divide: Divides the runs into batches.
 
     Returns:
         The exception of the first run that failed, if known, or None.
@@ -56,7 +58,8 @@ def execute_in_threads(
     if not _said:
         _said.append(reason)
         logger.info(_WITHOUT_PREFECT, reason)
-    return fan_out(ThreadExecutor(options, logger), steps, runs, collector, options, progress)
+    executor = ThreadExecutor(options, logger)
+    return fan_out(executor, steps, runs, collector, options, progress, divide)
 
 
 _said: list[str] = []

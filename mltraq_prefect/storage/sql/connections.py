@@ -88,9 +88,15 @@ class Database:
             yield transaction
 
     @contextmanager
+    def updating(self) -> Iterator[Transaction]:
+        """A transaction that changes rows which it locks itself; commits unless it raises."""
+        with self._transaction([], writes=True) as transaction:
+            yield transaction
+
+    @contextmanager
     def writing(self, *locks: str) -> Iterator[Transaction]:
         """A transaction that no other with one of its locks overlaps; commits unless it raises."""
-        with self._transaction(sorted(locks)) as transaction:
+        with self._transaction(sorted(locks), writes=True) as transaction:
             yield transaction
 
     def retry(self, operation: Callable[[], T]) -> T:
@@ -110,17 +116,24 @@ class Database:
 
     @contextmanager
     def _transaction(
-        self, locks: Sequence[str], begin: Callable[[sa.Connection], None] | None = None
+        self,
+        locks: Sequence[str],
+        begin: Callable[[sa.Connection], None] | None = None,
+        *,
+        writes: bool = False,
     ) -> Iterator[Transaction]:
         self._after_fork()
-        with self._turn, self._translated(is_reading=not locks):
-            self.dialect.before_connect(self._parsed, write=bool(locks))
+        with self._turn, self._translated(is_reading=not writes):
+            self.dialect.before_connect(self._parsed, write=writes)
             with self._connect() as connection:
                 self._was_reached = True
                 self._fix_schema(connection)
                 transaction = Transaction(connection, self.dialect)
                 try:
-                    yield from self._within(transaction, locks, begin or self._begin_reading)
+                    if writes:
+                        yield from self._writing_within(transaction, locks)
+                    else:
+                        yield from self._reading_within(transaction, begin or self._begin_reading)
                 except self._driver_errors as error:
                     if self._trouble(error) == "unavailable":
                         idle = transaction.idle()
@@ -162,19 +175,18 @@ class Database:
     def _begin_reading(self, connection: sa.Connection) -> None:
         self.dialect.begin(connection, write=False)
 
-    def _within(
-        self,
-        transaction: Transaction,
-        locks: Sequence[str],
-        begin: Callable[[sa.Connection], None],
+    def _reading_within(
+        self, transaction: Transaction, begin: Callable[[sa.Connection], None]
+    ) -> Iterator[Transaction]:
+        with transaction.connection.begin() as outer:
+            begin(transaction.connection)
+            yield transaction
+            outer.rollback()
+
+    def _writing_within(
+        self, transaction: Transaction, locks: Sequence[str]
     ) -> Iterator[Transaction]:
         connection = transaction.connection
-        if not locks:
-            with connection.begin() as outer:
-                begin(connection)
-                yield transaction
-                outer.rollback()
-            return
         try:
             with connection.begin():
                 self.dialect.begin(connection, write=True)

@@ -7,6 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from mltraq_prefect.errors import ForeignTable, NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage import stretches
+from mltraq_prefect.storage.claims import (
+    CLAIMS,
+    CLAIMS_KEY,
+    QUEUE,
+    QUEUE_INDEX,
+    QUEUE_INDEX_NAME,
+    QUEUE_KEY,
+)
 from mltraq_prefect.storage.executions import EXECUTIONS, EXECUTIONS_KEY
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
@@ -54,6 +62,8 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiment_pickles": (PICKLES, ("id_experiment",), ()),
     "experiment_values": (VALUES, VALUES_KEY, ()),
     "experiment_series": (PARTS, PARTS_KEY, ()),
+    "experiment_claims": (CLAIMS, CLAIMS_KEY, ()),
+    "experiment_queue": (QUEUE, QUEUE_KEY, ()),
     "experiment_unfinished": (UNFINISHED, tuple(UNFINISHED), ()),
     "experiment_format": (FORMATS, ("version",), ()),
 }
@@ -63,6 +73,7 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
 INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
     ID_INDEX: ("experiment_runs", ("id_experiment", "id_run")),
     stretches.INDEX_NAME: ("experiment_standings", stretches.STANDING_INDEX),
+    QUEUE_INDEX_NAME: ("experiment_queue", QUEUE_INDEX),
 }
 """Indexes in addition to keys: table and columns, by a name that no table has."""
 

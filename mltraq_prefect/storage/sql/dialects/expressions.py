@@ -13,8 +13,17 @@ _PLAIN = re.compile(r"[A-Za-z0-9_ ./$\"-]*")
 
 
 class Expressions:
-    """Makes expressions; a dialect is one, and overrides what differs."""
+    """Makes expressions; a dialect is one, and overrides what differs.
 
+    Attributes:
+        clock: The time of the database in UTC, as text, when the statement is executed.
+        for_update: Ends a SELECT that locks its rows.
+        skip_locked: The same, for one that leaves out rows that somebody else has locked.
+    """
+
+    clock: ClassVar[str]
+    for_update: ClassVar[str] = " FOR UPDATE"
+    skip_locked: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
     types: ClassVar[Mapping[Kind, ColumnType]]
 
     def literal(self, text: str) -> str:

@@ -97,6 +97,7 @@ class MariaDB(Dialect):
     negative_zero = False
     ddl_commits = True
     alters_keys = True
+    clock = "CAST(UTC_TIMESTAMP(6) AS CHAR)"
     limit_advice = "; raise its max_allowed_packet"
     # InnoDB moves a row that grows within its page, and soon writes the page anew, to its log too.
     steps_block = 128

@@ -135,6 +135,8 @@ class SQLite(Dialect):
     placeholder = "?"
     reconnects = False
     counts_updates = True
+    clock = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    for_update = skip_locked = ""  # a transaction that writes is alone
     has_views = True
     max_columns = 2000
     inline_bytes = 16_384

@@ -1,0 +1,316 @@
+"""Shared executions: several processes, on any machines, execute the runs of one experiment.
+
+Each takes runs by a claim in the database, renews its lease on them, and writes what comes of them
+itself. A process that dies costs the others its lease; its runs are then taken by them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from math import ceil
+from types import TracebackType
+from typing import Self
+
+from xxhash import xxh3_128_hexdigest
+
+from mltraq_prefect.checkpoints.stored_state import StoredState
+from mltraq_prefect.errors import ExperimentNotFound, InvalidInput, StoreError
+from mltraq_prefect.execution import ExecutionOptions, RunFingerprints, Step, differences
+from mltraq_prefect.execution.batch_size import BatchSizer
+from mltraq_prefect.execution.cores import worker_count
+from mltraq_prefect.execution.costs import worker_name
+from mltraq_prefect.execution.fanout.progress import Elsewhere, ProgressDisplay
+from mltraq_prefect.execution.options import LEASE_SECONDS
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.orchestration.current import flow_run_id
+from mltraq_prefect.storage.claims import Claim, Terms
+from mltraq_prefect.storage.membership import Member, Room, Taken
+from mltraq_prefect.version import __version__
+
+RENEWALS = 4
+"""How often a lease is renewed before it would run out."""
+
+POLL_SECONDS = 0.5
+"""Who waits for the runs of others asks for them at this interval, in seconds."""
+
+_logger = logging.getLogger("mltraq_prefect")
+
+
+class SharedExecution:
+    """A process's part in an execution that it shares with others.
+
+    It is used as a context manager around the execution, once it has joined.
+
+    Args:
+        state: The stored state of the experiment, whose runs are listed.
+        steps: The steps.
+        prints: Their fingerprints in each run.
+        options: Options of the execution.
+    """
+
+    def __init__(
+        self,
+        state: StoredState,
+        steps: Sequence[Step],
+        prints: RunFingerprints,
+        options: ExecutionOptions,
+    ) -> None:
+        self._state = state
+        self._name = state.content.name
+        self._options = options
+        self._lease = options.lease_seconds or LEASE_SECONDS
+        member = Member(
+            worker_name(),
+            1 if options.is_serial else worker_count(options.n_jobs),
+            self._lease,
+            _terms(state, steps, prints),
+        )
+        self._member = member
+        self._membership = state.store.membership(self._name, member)
+        self._wanted: Sequence[Run] = ()
+        self._held: set[str] = set()
+        self._written: set[str] = set()
+        self._progress: ProgressDisplay | None = None
+        self._flush: Callable[[], None] = _nothing
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="mltraq lease", daemon=True)
+
+    # -- beginning and end -----------------------------------------------------------------------
+
+    def join(self, runs: Sequence[Run]) -> bool:
+        """Take part in the execution that goes on, or begin one.
+
+        Args:
+            runs: The runs that were pending when the experiment was read.
+
+        Returns:
+            Whether it does; if not, others have written meanwhile, and it is to be read again.
+
+        Raises:
+            InvalidInput: Others execute the experiment otherwise at the moment.
+        """
+        self._wanted = runs
+        self._membership.flow_run_id = flow_run_id()
+        others = self._membership.join(self._state.revision, [run.id_run for run in runs])
+        if others is None:
+            return False
+        if not others.is_joined:
+            raise InvalidInput(self._refusal(others.live))
+        if others.live:
+            _logger.info(
+                "experiment %r: executed together with %s",
+                self._name,
+                ", ".join(claim.who for claim in others.live),
+            )
+        return True
+
+    def __enter__(self) -> Self:
+        self._membership.flow_run_id = flow_run_id()  # which the execution may have made
+        self._state.execute_by(self._membership.claim)
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None and self._options.failure_limit is not None:
+                self._await_others()
+        finally:
+            self._ended.set()
+            self._keeper.join()
+        self._state.execute_by(None)
+        try:
+            self._membership.leave()
+        except StoreError as error:
+            if kind is None:
+                raise
+            _logger.warning(
+                "experiment %r: the runs of this process are free when its lease has run out, in "
+                "%g s: %s",
+                self._name,
+                self._lease,
+                error,
+            )
+
+    def _await_others(self) -> None:
+        """Wait until what runs elsewhere has ended, if no more runs begin after many failures."""
+        self._membership.give_back()
+        while self._membership.others_hold_runs():
+            time.sleep(POLL_SECONDS)
+
+    def adopt(self) -> None:
+        """Adopt what the others have made of the runs.
+
+        Raises:
+            ExperimentNotFound: Somebody has deleted or replaced the experiment meanwhile.
+        """
+        ids = [run.id_run for run in self._wanted if run.id_run not in self._written]
+        entries = self._state.store.entries(self._name, ids)
+        if len(entries) < len(ids):
+            raise ExperimentNotFound(
+                f"experiment {self._name!r}: {len(ids) - len(entries):,} of its runs were deleted "
+                "from the database while they were executed, or the experiment was renamed; "
+                "execute it again"
+            )
+        self._state.adopt_executed(entries)
+        if ids:
+            _logger.info(
+                "experiment %r: %s of %s runs were executed here, the others elsewhere",
+                self._name,
+                f"{len(self._written):,}",
+                f"{len(self._wanted):,}",
+            )
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def shown_by(self, progress: ProgressDisplay, flush: Callable[[], None]) -> None:
+        """Tell the progress of the others, and write results before waiting for them.
+
+        Args:
+            progress: Shows the progress.
+            flush: Writes what has ended here.
+        """
+        self._progress, self._flush = progress, flush
+
+    def divide(
+        self, _runs: Sequence[Run], sizer: BatchSizer
+    ) -> Iterator[tuple[str, list[Run]] | None]:
+        """Yield label and runs of each batch that this process takes; None while it waits."""
+        runs = self._state.content.runs
+        places = {id_run: place for place, id_run in enumerate(runs, start=1)}
+        due = 0.0
+        while True:
+            if time.monotonic() < due:
+                yield None
+                continue
+            taken = self._membership.take(
+                lambda room: self._size(room, sizer), self._held, self._options.failure_limit
+            )
+            self._note(taken.members)
+            self._state.has_series |= taken.have_logged
+            if taken.is_over:
+                return
+            self._tell_of_dead(taken)
+            if taken.ids:
+                self._held.update(taken.ids)
+                yield _label(taken.ids, places), [runs[id_run] for id_run in taken.ids]
+            else:
+                self._flush()
+                due = time.monotonic() + POLL_SECONDS
+                yield None
+
+    def _size(self, room: Room, sizer: BatchSizer) -> int:
+        """Return how many runs to take: a part of the share of the workers here."""
+        return sizer.size(ceil(room.free * self._member.workers / room.workers))
+
+    def _tell_of_dead(self, taken: Taken) -> None:
+        if taken.from_dead:
+            _logger.warning(
+                "experiment %r: %s runs are taken over, as the lease of their process has run out",
+                self._name,
+                f"{taken.from_dead:,}",
+            )
+
+    def settle(self, runs: Sequence[Run]) -> None:
+        """Note that runs are written."""
+        ids = {run.id_run for run in runs}
+        self._written |= ids
+        self._held -= ids
+
+    def lose(self, ids: Collection[str]) -> None:
+        """Tell that runs are not those of this process any more; what came of them is dropped."""
+        self._held.difference_update(ids)
+        now = self._membership.who_has(ids)
+        _logger.warning(
+            "experiment %r: %s runs are not written, as the lease of this process (%g s) had run "
+            "out before they ended; %s",
+            self._name,
+            f"{len(ids):,}",
+            self._lease,
+            "others have executed them" if now is None else f"{now.who} executes them now",
+        )
+
+    # -- others ----------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Renew the lease until the end; a database that is away is asked again and again."""
+        while not self._ended.wait(self._lease / RENEWALS):
+            try:
+                self._note(self._membership.renew())
+            except StoreError as error:
+                _logger.warning("experiment %r: the lease is not renewed: %s", self._name, error)
+
+    def _note(self, members: Sequence[Claim]) -> None:
+        others = [one for one in members if one.claim != self._membership.claim]
+        if self._progress is not None:
+            self._progress.note_elsewhere(
+                Elsewhere(
+                    sum(one.completed for one in others),
+                    sum(one.failed for one in others),
+                    len(others) + 1,
+                )
+            )
+
+    def _refusal(self, others: Sequence[Claim]) -> str:
+        mine = self._member.terms
+        other = next(claim for claim in others if claim.terms != mine)
+        what = "; ".join(_differences(other.terms, mine, self._parts()))
+        return (
+            f"experiment {self._name!r} is executed by {other.who} at the moment, and otherwise: "
+            f"{what}. Processes that execute an experiment together need the same runs, steps, "
+            "kwargs, seed and package; give them, or wait until the others have ended "
+            f"(session.claims({self._name!r}) lists them)"
+        )
+
+    def _parts(self) -> Mapping[str, Mapping[str, str]]:
+        stored = self._state.store.read(self._name, columns=[], ids=[])
+        known = self._state.fingerprints | stored.fingerprints
+        return {digest: item.parts for digest, item in known.items()}
+
+
+def _nothing() -> None:
+    pass
+
+
+def _terms(state: StoredState, steps: Sequence[Step], prints: RunFingerprints) -> Terms:
+    runs = state.content.runs.values()
+    told = sorted(f"{run.id_run} {prints.follow(run.params)}" for run in runs)
+    return Terms(
+        len(told),
+        xxh3_128_hexdigest("\n".join(told).encode()),
+        {step.name: step.fingerprint for step in steps},
+        __version__,
+    )
+
+
+def _differences(
+    theirs: Terms, mine: Terms, parts: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    """Yield what differs, for a person."""
+    if theirs.package != mine.package:
+        yield f"mltraq_prefect {theirs.package} there, {mine.package} here"
+    if list(theirs.fingerprints) != list(mine.fingerprints):
+        names = [", ".join(terms.fingerprints) for terms in (theirs, mine)]
+        yield f"the steps {names[0]} there, {names[1]} here"
+    for name, before in theirs.fingerprints.items():
+        now = mine.fingerprints.get(name, before)
+        if before != now:
+            yield f"step {name!r}: {', '.join(differences(before, now, parts))}"
+    if theirs.grid != mine.grid:
+        same = theirs.runs == mine.runs
+        yield "other runs" if same else f"{theirs.runs:,} runs there, {mine.runs:,} here"
+
+
+def _label(ids: Sequence[str], places: Mapping[str, int]) -> str:
+    """Return which runs of the experiment a batch has, for the name of its task run."""
+    first, last = places[ids[0]], places[ids[-1]]
+    if len(ids) == 1:
+        return f"{first} of {len(places)}"
+    return f"{first}-{last} of {len(places)}"

@@ -1,0 +1,199 @@
+"""Several processes execute one experiment together, on every backend that they can share."""
+
+import os
+import signal
+
+import pandas as pd
+import pytest
+
+import mltraq_prefect as mltraq
+from mltraq_prefect.checkpoints import shared
+from mltraq_prefect.errors import InvalidInput
+from tests.contract.integrity import assert_sound
+from tests.contract.processes import SECONDS, Worker
+from tests.contract.sharing import RUNS, STEPS, executed, kwargs, take_part, undisturbed
+from tests.polling import poll
+
+HOUR = 3_600
+
+
+@pytest.fixture
+def workers():
+    started = [Worker() for _ in range(3)]
+    yield started
+    for worker in started:
+        worker._process.kill()
+        worker._process.join()
+
+
+def begin(worker, url, given, ahead=0, **options):
+    """Let a process take part; return its id."""
+    worker.begin(take_part, url, given, options, ahead)
+    worker.next_report()
+    return worker.reports[-1]
+
+
+def claims(session):
+    exists = not session.ls().empty
+    return session.claims("sweep") if exists else pd.DataFrame(columns=["worker", "is_live"])
+
+
+def claim_of(session, pid):
+    found = claims(session)
+    return found[found["worker"].str.endswith(f":{pid}")]
+
+
+def wait(read, until):
+    found = poll(read, until, seconds=SECONDS)
+    assert until(found)
+    return found
+
+
+def pause(session, pid, folder):
+    """Stop a process in the middle of a step, when it has just renewed its lease.
+
+    In the middle of a transaction it would hold what that has locked.
+    """
+    hold = folder / f"hold-{pid}"
+    hold.touch()
+    assert wait(hold.with_suffix(".held").exists, bool)
+    before = claim_of(session, pid)["until"].item()
+    wait(lambda: claim_of(session, pid)["until"].item(), lambda until: until != before)
+    os.kill(pid, signal.SIGSTOP)
+    hold.unlink()
+
+
+def test_the_dead_are_succeeded_and_who_lost_its_lease_writes_nothing(
+    shared_url, tmp_path, workers
+):
+    given = kwargs(tmp_path)
+    with mltraq.create_session(shared_url) as session:
+        killed, paused = (begin(worker, shared_url, given) for worker in workers[:2])
+        wait(lambda: claims(session), lambda found: len(found) == 2 and all(found["completed"]))
+        pause(session, paused, tmp_path)
+        workers[0].kill()
+        left = claims(session)
+        begin(workers[2], shared_url, given, ahead=HOUR)
+        late, _ = workers[2].result()
+        os.kill(paused, signal.SIGCONT)
+        resumed, _ = workers[1].result()
+        assert late == resumed == undisturbed(tmp_path / "undisturbed")
+        counts = executed(tmp_path)
+        assert list(counts) == list(range(RUNS))
+        assert RUNS < sum(counts.values()) <= RUNS + left["runs"].sum()
+        assert claims(session).empty
+        steps = "SELECT count(*) AS n, count(DISTINCT id_run) AS runs FROM experiment_run_steps"
+        assert session.query(steps).values.tolist() == [[2 * RUNS, RUNS]]
+        assert session.query("SELECT count(*) AS n FROM experiment_queue")["n"].item() == 0
+        by = session.query("SELECT worker, count(*) AS n FROM experiment_runs GROUP BY worker")
+        pids = {int(worker.rpartition(":")[2]) for worker in by["worker"]}
+        assert pids == {killed, paused, workers[2].reports[0]}
+        done = left.set_index("worker")["completed"]
+        assert by.set_index("worker")["n"][done.index].tolist() == done.tolist()
+    assert_sound(shared_url)
+
+
+def test_failures_are_those_of_all_and_each_run_is_tried_once(tmp_path, workers):
+    url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path, failing=[3, 70])
+    for worker in workers[:2]:
+        begin(worker, url, given)
+    (one, said), (other, also) = (worker.result() for worker in workers[:2])
+    assert one == other
+    assert [number for number, state, *_ in one if state == "failed"] == [3, 70]
+    assert said == also
+    assert said.startswith(f"experiment 'sweep': 2 of {RUNS} runs failed")
+    assert set(executed(tmp_path).values()) == {1}
+
+
+def test_no_run_begins_after_so_many_failures_in_all_processes(tmp_path, workers):
+    url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path, failing=range(RUNS))
+    for worker in workers[:2]:
+        begin(worker, url, given, max_failures=4)
+    (one, said), (other, also) = (worker.result() for worker in workers[:2])
+    assert said == also
+    assert "were not executed" in said
+    states = [state for _, state, *_ in one]
+    assert states == [state for _, state, *_ in other]
+    assert 4 <= states.count("failed") < RUNS / 2
+
+
+def other_step(run):
+    run.fields.drawn = run.rng.random(2)
+
+
+def test_who_would_compute_otherwise_does_not_take_part(tmp_path, workers, monkeypatch):
+    url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path)
+    pid = begin(workers[0], url, given)
+    (tmp_path / f"hold-{pid}").touch()
+    with mltraq.create_session(url) as session:
+        wait(lambda: claims(session), len)
+
+        def refused(steps=STEPS, kwargs=given, runs=RUNS, **options):
+            experiment = session.add_experiment("sweep").add_runs(N=range(runs))
+            with pytest.raises(InvalidInput) as error:
+                experiment.execute(
+                    steps, kwargs, backend="local", checkpoint=True, shared=True, **options
+                )
+            assert f":{pid} at the moment, and otherwise: " in str(error.value)
+            assert "session.claims('sweep')" in str(error.value)
+            return str(error.value).partition("otherwise: ")[2].partition(". ")[0]
+
+        assert refused(runs=RUNS - 1) == f"{RUNS} runs there, {RUNS - 1} here"
+        assert refused(seed=1) == "; ".join(
+            f"step '{step.__name__}': other seed (0 -> 1)" for step in STEPS
+        )
+        assert "step 'draw': other value of seconds in kwargs (0.02 -> 1)" in refused(
+            kwargs=given | {"seconds": 1}
+        )
+        assert refused(steps=other_step) == "the steps draw, finish there, other_step here"
+        with monkeypatch.context() as patched:
+            patched.setattr(shared, "__version__", "99.0")
+            assert refused() == f"mltraq_prefect {mltraq.__version__} there, 99.0 here"
+        assert len(claims(session)) == 1
+        (tmp_path / f"hold-{pid}").unlink()
+        assert workers[0].result()[0] == undisturbed(tmp_path / "undisturbed")
+
+
+def test_a_deleted_experiment_is_not_written_again(tmp_path, workers):
+    url = f"sqlite:///{tmp_path}/store.db"
+    pid = begin(workers[0], url, kwargs(tmp_path))
+    (tmp_path / f"hold-{pid}").touch()
+    with mltraq.create_session(url) as session:
+        assert wait((tmp_path / f"hold-{pid}.held").exists, bool)
+        session.load("sweep", columns=[]).delete()
+        (tmp_path / f"hold-{pid}").unlink()
+        with pytest.raises(AssertionError, match=r"ExperimentNotFound: .*deleted while"):
+            workers[0].result()
+        assert session.ls().empty
+
+
+def test_alone_it_is_as_any_checkpoint(url, tmp_path):
+    with mltraq.create_session(url) as session:
+        for _ in range(2):
+            experiment = session.add_experiment("sweep").add_runs(N=range(3))
+            experiment.execute(
+                STEPS, kwargs(tmp_path, 0), backend="local", checkpoint=True, shared=True
+            )
+            assert {run.ledger.state for run in experiment.runs.values()} == {"completed"}
+            assert session.claims("sweep").empty
+        assert executed(tmp_path) == dict.fromkeys(range(3), 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, "shared=True needs checkpoint=True"),
+        ({"checkpoint": "replace"}, "each process would discard what the others have written"),
+        ({"checkpoint": True, "rerun": True}, "exclude each other"),
+        ({"checkpoint": True, "stop": lambda *_: False}, "shared=True and stop=... exclude"),
+        ({"checkpoint": True, "lease_seconds": 0.5}, "use a number of seconds, at least 1"),
+        ({"checkpoint": True, "shared": False, "lease_seconds": 5}, "is about shared=True"),
+        ({"checkpoint": True, "shared": 2}, "use True or False"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_before_anything_is_written(tmp_path, options, reason):
+    with mltraq.create_session(f"sqlite:///{tmp_path}/store.db") as session:
+        experiment = session.add_experiment("sweep").add_runs(N=range(3))
+        with pytest.raises(InvalidInput, match=reason.replace("...", r"\.\.\.")):
+            experiment.execute(STEPS, {}, **{"shared": True, **options})
+        assert session.ls().empty
