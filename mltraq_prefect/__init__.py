@@ -39,12 +39,16 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.opening import create_session
 from mltraq_prefect.reports.comparison.compare import compare
+from mltraq_prefect.reports.provenance.diff import Difference, diff
+from mltraq_prefect.reports.provenance.execution import Execution
 from mltraq_prefect.session import Session
 from mltraq_prefect.stop import StopRun
 from mltraq_prefect.version import __version__ as __version__
 
 __all__ = [
     "CorruptData",
+    "Difference",
+    "Execution",
     "Experiment",
     "ExperimentExists",
     "ExperimentNotFound",
@@ -77,6 +81,7 @@ __all__ = [
     "UntrustedPickle",
     "compare",
     "create_session",
+    "diff",
 ]
 
 

@@ -97,7 +97,7 @@ class Execution:
         runs = self._experiment.runs.values()
         shared = Namespace(self._options.kwargs)
         for run in runs:
-            run.kwargs, run.seed = shared, self._options.seed
+            run.kwargs, run.seed, run.origin = shared, self._options.seed, self._state
         try:
             self._execute(failures)
         except RunsFailed as error:

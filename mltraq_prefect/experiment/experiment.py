@@ -85,6 +85,8 @@ class Experiment(Stored, Origins):
         self.tags, self.note = dict(record.annotations.tags), record.annotations.note
         self.runs = Runs(record.runs)
         self._state = StoredState(store, record, self)
+        for run in self.runs.values():
+            run.origin = self._state
         self._definition = Definition(record.ids_name, self.runs, self._state.has, buffers)
         self._failures = KeptFailures(record.name)
 

@@ -28,6 +28,7 @@ _DEFAULTS: dict[str, Callable[[], Any]] = {
     "locals": Namespace,
     "seed": int,
     "index": int,
+    "origin": lambda: None,
     "_step": str,
     "_rng": lambda: None,
     "_source": lambda: None,
@@ -63,6 +64,7 @@ class Run:
         ledger (LedgerEntry): State, steps, times and errors.
         seed (int): Seed of `rng`.
         index (int): Row number in the source that makes parts of the run; internal.
+        origin (object): Knows where its results come from; internal.
 
     Examples:
         >>> run = Run(params={"x": 3})
@@ -83,6 +85,7 @@ class Run:
         "kwargs",
         "ledger",
         "locals",
+        "origin",
         "params",
         "seed",
     )
@@ -109,6 +112,7 @@ class Run:
         self._own_rows: OwnRows | None = None
         self._log: RowLog | None = None
         self.index = 0
+        self.origin: Any = None
         self.begin("")
 
     @classmethod

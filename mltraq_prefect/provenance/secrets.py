@@ -174,7 +174,8 @@ def _without_user(match: re.Match[str]) -> str:
 
 
 def _without_value(match: re.Match[str]) -> str:
-    return match[0] if match["value"].startswith("//") else f"{match['head']}{HIDDEN}"
+    is_shown = match["value"].startswith(("//", HIDDEN))
+    return match[0] if is_shown else f"{match['head']}{HIDDEN}"
 
 
 def _without_literal(match: re.Match[str]) -> str:

@@ -135,16 +135,25 @@ def has_other_code(before: str, now: str) -> bool:
 def _named(before: Mapping[str, str] | None, now: Mapping[str, str] | None, name: str) -> list[str]:
     if before is None or now is None:
         return [f"other {name}"]
-    changed = [part for part in now if part in before and before[part] != now[part]]
-    if PYTHON in changed:
-        changed = [PYTHON]  # whose other parts cannot be compared
-    found = [f"other {_shown(part, before, now)}" for part in changed]
+    texts = changed_parts(before, now)
+    found = [text for part, text in texts.items() if part in before and part in now]
+    if PYTHON in texts:
+        found = [texts[PYTHON]]  # whose other parts cannot be compared
     if not found:
-        found = [f"now with the {part}" for part in now if part not in before]
-        found += [f"now without the {part}" for part in before if part not in now]
+        found = list(texts.values())
     if len(found) > SHOWN:
         found[SHOWN:] = [f"and {len(found) - SHOWN} more"]
     return found
+
+
+def changed_parts(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return for each part that differs what a person is told of it."""
+    both = [part for part in now if part in before and before[part] != now[part]]
+    return {
+        **{part: f"other {_shown(part, before, now)}" for part in both},
+        **{part: f"now with the {part}" for part in now if part not in before},
+        **{part: f"now without the {part}" for part in before if part not in now},
+    }
 
 
 def _shown(part: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -68,7 +68,7 @@ class Execution:
         for own in fields(facts):
             if own.name not in ("exact", "shown", "steps"):
                 setattr(self, own.name, getattr(facts, own.name))
-        self._facts, self._known = facts, known
+        self._facts, self.known = facts, known
 
     @property
     def steps(self) -> dict[str, str]:
@@ -95,7 +95,7 @@ class Execution:
                 f"this execution has no step {step!r}; its steps: {', '.join(self.steps)}"
             )
         prints = self.steps if step is None else {step: self.steps[step]}
-        codes = [code for print_ in prints.values() for code in of_fingerprint(print_, self._known)]
+        codes = [code for print_ in prints.values() for code in of_fingerprint(print_, self.known)]
         return as_text(sources_in(codes))
 
     def surroundings(self) -> dict[str, Any]:
