@@ -17,7 +17,7 @@ _WORD = (
     r"pass(?:word|wd|phrase|code)?(?![a-z])|pwd|secret|credential"
     r"|token(?!s|iz|_?(?:limit|count|len|dim|type|id))"
     r"|(?:api|access|private|secret|account|auth|encryption|signing|shared|service)[_-]?key"
-    r"|auth(?!or)|cookie|(?<![a-z])(?:dsn|sas|pat)(?![a-z])"
+    r"|auth(?!or)|authorization|cookie|(?<![a-z])(?:dsn|sas|pat)(?![a-z])"
 )
 _NAME = re.compile(_WORD, re.IGNORECASE)
 _VARIABLE = re.compile(rf"{_WORD}|(?:^|_)key(?:_|$)", re.IGNORECASE)
@@ -174,7 +174,7 @@ def _without_user(match: re.Match[str]) -> str:
 
 
 def _without_value(match: re.Match[str]) -> str:
-    is_shown = match["value"].startswith(("//", HIDDEN))
+    is_shown = match["value"].lower().startswith(("//", HIDDEN, "bearer", "basic"))
     return match[0] if is_shown else f"{match['head']}{HIDDEN}"
 
 

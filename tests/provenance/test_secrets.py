@@ -34,7 +34,7 @@ if __name__ == "__main__":
             "from_env": "see " + __import__("os").environ["SERVICE_TOKEN"],
         }
         experiment = session.add_experiment("study").add_runs(x=[1, 2])
-        experiment.execute(train, kwargs, checkpoint=True)
+        experiment.execute(train, kwargs, backend="local", checkpoint=True)
         experiment.persist("merge")
 """
 
@@ -122,7 +122,7 @@ def test_no_canary_is_in_the_database(repository, database):
     assert told[2:-1] == [
         *("--password", "***", "--api-key=***", "TOKEN=***", "--lr", "0.1"),
         *("--user", "ada:***", "postgresql://ada:***@host/db?sslpassword=***"),
-        *("***", '{"secret": "***", "n": 1}', "Authorization: *** ***"),
+        *("***", '{"secret": "***", "n": 1}', "Authorization: Bearer ***"),
         *("***", "--name"),
     ]
     assert execution.kwargs["rate"] == 0.5
