@@ -17,7 +17,7 @@ from tests import homes
 from tests.servers import postgresql_database
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTATION = ROOT / "README.md"
+DOCUMENTATION = ROOT / "docs" / "deployments.md"
 PASSWORD = "canary/Zq7 wörd"
 """What must appear nowhere."""
 

@@ -67,7 +67,7 @@ def test_links_of_the_readme_work_on_a_package_index():
     tags = re.findall(r"(?:src|href)=[\"']([^\"']+)", README)
     links = [*inline, *defined.values(), *tags]
     assert [link for link in links if not link.startswith("https://")] == []
-    own = [link.removeprefix(FILES).partition("#")[0] for link in links if link.startswith(URL)]
+    own = [re.split(r"[#?]", link.removeprefix(FILES))[0] for link in links if link.startswith(URL)]
     assert len(own) > 5
     assert [path for path in own if not (ROOT / path).exists()] == []
 
@@ -81,8 +81,9 @@ def test_links_of_the_documentation_stay_in_the_checkout():
         assert [link for link in links if not (page.parent / link).exists()] == [], page
 
 
-def test_extras_are_in_the_readme():
-    rows = re.findall(r"^\| (`.*?`) \| ", README, re.MULTILINE)
+def test_extras_are_in_the_documentation():
+    page = (ROOT / "docs" / "install.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \| ", page, re.MULTILINE)
     told = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
     assert set(PROJECT["optional-dependencies"]) <= told
 
