@@ -19,11 +19,18 @@ def _short(value: Any, limit: int = 40) -> str:
     if isinstance(value, functools.partial):
         parts = [*map(_short, value.args), describe(value.keywords)]
         text = f"{_short(value.func)}({', '.join(filter(None, parts))})"
-    elif isinstance(value, float):
-        text = format(value, "g") if float(format(value, "g")) == value else repr(float(value))
-    elif isinstance(value, (str, datetime.date, datetime.time, np.generic)):
-        text = str(value)
     else:
-        text = getattr(value, "__name__", None) or repr(value)
-    text = " ".join(str(text).split())
+        text = _shown(value)
+    text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return format(value, "g") if float(format(value, "g")) == value else repr(float(value))
+    try:
+        if isinstance(value, (str, datetime.date, datetime.time, np.generic)):
+            return str(value)
+        return str(getattr(value, "__name__", None) or repr(value))
+    except Exception:  # of a user's class, or of times that NumPy cannot show
+        return f"<{type(value).__name__}>"

@@ -32,6 +32,12 @@ slow = settings(
 )
 
 NAIVE = dt.datetime(2024, 2, 29, 23, 59, 59, 999999)
+FAR = [
+    np.array(count, dtype)[()]
+    for count, dtype in ((2**62, "M8[25s]"), (-(2**62), "M8[7D]"), (2**62, "m8[25s]"))
+]
+"""Times that Python has not, and that NumPy 2.5 refuses to show or convert."""
+
 FRAME = pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=pd.Index([5, 6], name="i"))
 
 COLUMNS = {
@@ -71,6 +77,7 @@ COLUMNS = {
     "numpy half": [np.float16(0.1), np.float16(math.inf)],
     "numpy long": [np.longdouble("0.1"), np.longdouble(2)],
     "numpy time": [np.datetime64("2020-01-01T00:00:00.000000001", "ns"), np.datetime64("NaT")],
+    "numpy time out of reach": FAR,
     "timedelta": [dt.timedelta(days=-1, microseconds=1), np.timedelta64(5, "m")],
     "complex": [1 + 2j, complex(math.nan, -0.0)],
     "decimal": [decimal.Decimal("0.10"), decimal.Decimal("NaN"), decimal.Decimal("1e999999")],
@@ -116,6 +123,15 @@ def test_any_scalars_come_back(store, column):
     record = with_values(*column)
     store.write(record, "replace")
     assert_same_runs(store.read("values").runs, record.runs)
+
+
+def test_params_that_numpy_cannot_show_are_described_and_come_back(store):
+    runs = [make_run(i, params={"at": at, "all": [at]}) for i, at in enumerate(FAR)]
+    record = make_record(runs=runs)
+    store.write(record, "fail")
+    found = store.read(record.name).runs
+    assert_same_runs(found, record.runs)
+    assert all(run.describe().startswith("at=") and "all=" in run.describe() for run in found)
 
 
 @slow

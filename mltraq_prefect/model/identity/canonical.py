@@ -216,7 +216,12 @@ def as_python(value: np.generic) -> Any:
     """Return NumPy's scalar as Python's; its `item` drops NULs at the end of texts and bytes."""
     if isinstance(value, np.str_):
         return str.__str__(value)
-    return bytes(value) if isinstance(value, np.bytes_) else value.item()
+    if isinstance(value, np.bytes_):
+        return bytes(value)
+    try:
+        return value.item()
+    except OverflowError:  # NumPy 2.5 refuses times for which earlier ones have their count
+        return int(value.view(np.int64))
 
 
 def reference(value: Any) -> str:

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,8 @@ class Binder:
 
     def _one(self, name: str, value: Any) -> Any:
         if isinstance(value, np.datetime64):
-            value = value.astype("M8[us]")
+            with suppress(OverflowError):  # since NumPy 2.5: the years of no database
+                value = value.astype("M8[us]")
         if isinstance(value, np.generic):
             value = as_python(value)
         if type(value) in _PARAM_TYPES:

@@ -101,7 +101,7 @@ def _text(text: str, dialect: Dialect) -> str:
 def _str(value: Any) -> str:
     try:
         return str(value)
-    except ValueError:  # some NumPy values cannot be shown
+    except (ValueError, OverflowError):  # some NumPy values cannot be shown
         return f"<{type(value).__name__}>"
 
 

@@ -192,7 +192,7 @@ class MariaDB(Dialect):
             "SELECT table_name, view_definition FROM information_schema.views "
             "WHERE table_schema = DATABASE()"
         )
-        return dict(row._tuple() for row in connection.exec_driver_sql(sql))
+        return dict(map(tuple, connection.exec_driver_sql(sql)))
 
     def same_text(self, column: str) -> str:
         """Compare bytes: texts are equal to others with more blanks at their end."""

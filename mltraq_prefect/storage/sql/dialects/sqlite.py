@@ -296,7 +296,7 @@ class SQLite(Dialect):
     def view_texts(self, connection: sa.Connection) -> Mapping[str, str]:
         """Return them from the schema, as they were written."""
         sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'view'"
-        return dict(row._tuple() for row in connection.exec_driver_sql(sql))
+        return dict(map(tuple, connection.exec_driver_sql(sql)))
 
     def by_index(self, name: str) -> str:
         """Name it: all rows of an experiment count as ten, and their key as shorter."""
