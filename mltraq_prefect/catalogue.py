@@ -98,7 +98,7 @@ class Catalogue:
 
     def prune(
         self,
-        name: str,
+        name: str | None = None,
         keep: str | datetime.timedelta | None = None,
         *,
         slots: int | None = None,
@@ -110,10 +110,11 @@ class Catalogue:
 
         Some runs go in each transaction, so that writers do not wait long; killed in between, the
         rest stays. By `keep`, runs that have not begun yet, or are pending again, are not old; a
-        slot goes with all of its runs.
+        slot goes with all of its runs. Contents of files that killed processes have left behind
+        go as well: in the location of files, and in the folder for temporary files.
 
         Args:
-            name: Name of the experiment.
+            name: Name of the experiment; None deletes no runs, only what was left behind.
             keep: How long runs are kept after they began: ``"30 days"``, in minutes, hours, days
                 or weeks; or a timedelta.
             slots: How many of the latest values of the param `slot` are kept instead, or as well.
@@ -138,8 +139,14 @@ class Catalogue:
             >>> session.prune("tosses", slots=4)
             6
         """
-        old = retention.old(keep, slots, slot, where, params)
-        return self._store.prune(name, old, lambda _done, _total: None)
+        if name is None:
+            retention.refuse_options(keep, slots, where, params)
+            number = 0
+        else:
+            old = retention.old(keep, slots, slot, where, params)
+            number = self._store.prune(name, old, lambda _done, _total: None)
+        self._store.remove_leftovers()
+        return number
 
     def claims(self, name: str) -> pd.DataFrame:
         """List the processes that execute an experiment together: ``execute(..., shared=True)``.

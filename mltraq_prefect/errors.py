@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mltraq_prefect.notebook_tracebacks import users_traceback
 
@@ -70,11 +71,8 @@ class UnsupportedType(InvalidInput, TypeError):
         run: Description of the run; None if unknown.
 
     Attributes:
-        path (str): As given.
-        type_name (str): As given.
-        reason (str): As given.
-        experiment (str | None): As given.
-        run (str | None): As given.
+        path, type_name, reason (str): As given.
+        experiment, run (str | None): As given.
     """
 
     def __init__(
@@ -163,11 +161,9 @@ class RunsFailed(MltraqError):
 
     Attributes:
         experiment (str): As given.
-        failed (int): As given.
-        total (int): As given.
+        failed, total, not_executed (int): As given.
         failures (list[tuple[str, str]]): As given.
         groups (list[FailureGroup]): As given.
-        not_executed (int): As given.
     """
 
     SHOWN = 3
@@ -311,12 +307,11 @@ class CorruptData(MltraqError, ValueError):
         experiment: Name of the experiment; None if unknown.
         run: Description of the run; None if unknown.
         field: Key of the field; None if unknown.
+        file: Name of the file; None if it is about none.
 
     Attributes:
         reason (str): As given.
-        experiment (str | None): As given.
-        run (str | None): As given.
-        field (str | None): As given.
+        experiment, run, field, file (str | None): As given.
     """
 
     def __init__(
@@ -326,28 +321,35 @@ class CorruptData(MltraqError, ValueError):
         experiment: str | None = None,
         run: str | None = None,
         field: str | None = None,
+        file: str | None = None,
     ) -> None:
         self.reason = reason
         self.experiment = experiment
         self.run = run
         self.field = field
+        self.file = file
         prefix = _prefix(experiment, run)
         what = f"field {field!r}" if field is not None else "a stored value"
+        what = f"file {file!r}" if file is not None else what
         super().__init__(f"{prefix}{what} {self._VERDICT}: {reason}")
 
     _VERDICT = "is corrupt"
 
     def within(
-        self, experiment: str, run: str | None = None, field: str | None = None
+        self, experiment: str | None, run: str | None = None, field: str | None = None
     ) -> CorruptData:
         """Return the same error with the names of experiment, run and field.
 
         Args:
-            experiment: Name of the experiment.
+            experiment: Name of the experiment, if it is known.
             run: Description of the run, or None.
             field: Key of the field, or None.
         """
-        return type(self)(self.reason, experiment=experiment, run=run, field=field)
+        return type(self)(self.reason, experiment=experiment, run=run, field=field, file=self.file)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        own = {name: getattr(self, name) for name in ("experiment", "run", "field", "file")}
+        return partial(type(self), **own), (self.reason,)
 
 
 class UnavailableType(CorruptData):
@@ -368,9 +370,8 @@ class UnsupportedVersion(MltraqError):
         supported: The supported versions, such as ``>=3.4,<4``.
 
     Attributes:
-        library (str): As given.
+        library, supported (str): As given.
         installed (str | None): As given.
-        supported (str): As given.
     """
 
     def __init__(self, library: str, installed: str | None, supported: str) -> None:
@@ -392,9 +393,6 @@ class UntrustedPickle(MltraqError):
 
 
 def _prefix(experiment: str | None, run: str | None) -> str:
-    parts = []
-    if experiment is not None:
-        parts.append(f"experiment {experiment!r}")
-    if run is not None:
-        parts.append(f"run {run}")
+    parts = [] if experiment is None else [f"experiment {experiment!r}"]
+    parts += [] if run is None else [f"run {run}"]
     return ", ".join(parts) + ": " if parts else ""

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Collection
 
-from mltraq_prefect.environment import DATABASE_URL, PROVENANCE, check_variables
+from mltraq_prefect.environment import DATABASE_URL, FILES, PROVENANCE, check_variables
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.orchestration.current import inside_deployment
 from mltraq_prefect.provenance.facts import Setting, setting_of
@@ -22,6 +22,7 @@ def create_session(
     compress: Collection[str] | bool = False,
     create: bool = True,
     provenance: Setting | bool | None = None,
+    files: str | os.PathLike[str] | None = None,
 ) -> Session:
     """Open a session on a database.
 
@@ -41,6 +42,9 @@ def create_session(
         provenance: What is noted of executions: ``"on"`` is where results come from (code, program,
             machine, user), ``"anonymous"`` all but user and host, ``"off"`` nothing. If None, the
             environment variable ``MLTRAQ_PROVENANCE`` says it, or it is on.
+        files: Where the contents of `Run.files` are kept: a folder, or a URL that fsspec
+            understands, such as ``s3://bucket/folder``. If None, the environment variable
+            ``MLTRAQ_FILES_LOCATION`` is used; without both they are kept in the database.
 
     Returns:
         The session. Close it, or use it in a ``with`` statement.
@@ -69,7 +73,8 @@ def create_session(
         url = url_of_block(block)
     elif url is None:
         url = os.environ.get(DATABASE_URL) or _in_memory()
-    return Session(url, compress=compress, create=create, provenance=setting)
+    place = os.environ.get(FILES) or None if files is None else files
+    return Session(url, compress=compress, create=create, provenance=setting, files=place)
 
 
 def _in_memory() -> str:

@@ -52,6 +52,7 @@ class Session(Asking, Catalogue):
         compress: Keys of fields whose binary values are compressed when written; True for all.
         create: Whether a missing SQLite file is created on the first write.
         provenance: What is noted of executions; see `create_session`.
+        files: Where contents of files of runs are kept; None is in the database.
 
     Raises:
         InvalidInput: The URL cannot be used.
@@ -74,10 +75,11 @@ class Session(Asking, Catalogue):
         compress: Collection[str] | bool = False,
         create: bool = True,
         provenance: Setting = "on",
+        files: str | os.PathLike[str] | None = None,
     ) -> None:
         for library in ("numpy", "pandas", "pyarrow", "sqlalchemy"):
             check_installed(library)
-        self._store = Store(url, compress=compress, provenance=provenance)
+        self._store = Store(url, compress=compress, provenance=provenance, files=files)
         self._store.open(create=create)
 
     def __repr__(self) -> str:

@@ -31,6 +31,7 @@ from mltraq_prefect.execution import (
 )
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
 from mltraq_prefect.execution.fanout.threads import execute_in_threads
+from mltraq_prefect.execution.file_desk import file_desk
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.execution.results import Results, start
 from mltraq_prefect.model.namespace import Namespace
@@ -117,16 +118,23 @@ class Execution:
         self._steps = [step.with_reads(prints.reads) for step in self._steps]
         runs = self._experiment.runs
         have_logged = state.has_series or any(run.row_changes() for run in runs.values())
+        have_files = state.has_files or any(run.file_changes() for run in runs.values())
         id_execution = self._id_execution
-        results = Results(
-            runs, self._names, prints, have_logged=have_logged, id_execution=id_execution
-        )
-        if self._options.checkpoint:
-            results = CheckpointedResults(
-                runs, self._steps, prints, state, id_execution, self._shared
+        with file_desk(runs, state.store.file_limit, answers=have_files) as files:
+            results = Results(
+                runs,
+                self._names,
+                prints,
+                have_logged=have_logged,
+                files=files,
+                id_execution=id_execution,
             )
-        if runs:
-            self._execute_runs(selection, results, failures)
+            if self._options.checkpoint:
+                results = CheckpointedResults(
+                    runs, self._steps, prints, state, files, id_execution, self._shared
+                )
+            if runs:
+                self._execute_runs(selection, results, failures)
 
     def _begin(self, prints: RunFingerprints) -> Selection:
         """Return the runs to execute; runs that were added may be stored already."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from mltraq_prefect.errors import StoreError
+from mltraq_prefect.model.files import Listed
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
@@ -53,6 +54,7 @@ class ReleasedFields:
                 run.defer(self)
                 run.locals = Namespace()
             run.release_rows()
+            run.release_files()
 
     def rename(self, experiment: str) -> None:
         """Read from the database by another name of the experiment."""
@@ -79,6 +81,10 @@ class ReleasedFields:
     def logged(self, ids: Sequence[str]) -> Mapping[str, Sequence[Placed]]:
         """Return the rows of the series of runs, by `id_run`."""
         return self._store.series(self._experiment, None, ids)
+
+    def files(self, runs: Sequence[Run]) -> Mapping[str, Listed]:
+        """Return the files that the database has of runs, by `id_run`."""
+        return self._store.files(self._experiment, None, [run.id_run for run in runs])
 
     def refresh(self, runs: Iterable[Run]) -> None:
         """Call `on_read` with what the database holds of runs; leave their fields as they are."""

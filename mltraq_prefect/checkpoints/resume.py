@@ -19,7 +19,8 @@ from mltraq_prefect.checkpoints.shared import SharedExecution
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
-from mltraq_prefect.execution.results import Results
+from mltraq_prefect.execution.file_desk import Desk
+from mltraq_prefect.execution.results import Results, take_files
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
@@ -120,6 +121,7 @@ class CheckpointedResults(Results):
         steps: Steps of the execution.
         prints: Their fingerprints in each run.
         state: Writes runs and releases them.
+        files: Where steps put files.
         id_execution: Id of the execution, if it is noted.
         shared: Hears of runs that are written, or not this process's any more; None if no other
             process executes them.
@@ -131,12 +133,18 @@ class CheckpointedResults(Results):
         steps: Sequence[Step],
         prints: RunFingerprints,
         state: StoredState,
+        files: Desk,
         id_execution: str | None = None,
         shared: SharedExecution | None = None,
     ) -> None:
         names = [step.name for step in steps]
         super().__init__(
-            runs, names, prints, have_logged=state.has_series, id_execution=id_execution
+            runs,
+            names,
+            prints,
+            have_logged=state.has_series,
+            files=files,
+            id_execution=id_execution,
         )
         self._steps = steps
         self._state = state
@@ -178,6 +186,7 @@ class CheckpointedResults(Results):
                 run.ledger.discard(self._names)
             else:
                 run.fields = result.fields
+                take_files(run, result)
             self._have_logged |= self._shared is not None and self._state.has_series
             self._rows.put(self.silent(result))
             self._waiting.append(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from mltraq_prefect.checkpoints.released_fields import ReleasedFields
@@ -18,6 +17,7 @@ from mltraq_prefect.reports.provenance.execution import Execution
 from mltraq_prefect.storage import Annotations, Mode, Record, Seen, Snapshot, Store, Written
 from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.pickles import seal_record
+from mltraq_prefect.storage.records import joined
 from mltraq_prefect.storage.series_writer import SeriesWriter
 
 
@@ -56,6 +56,7 @@ class StoredState:
         content: The experiment in memory.
         fingerprints: Parts of the fingerprints of its runs, by digest.
         has_series: Whether the database may have rows that its runs have logged.
+        has_files: Whether it may have files of them.
         original_name: The name of which the ids of its runs are made, if it is another one.
         executions: What is known of executions, by id: of those that were made here, and of those
             that were read.
@@ -67,7 +68,7 @@ class StoredState:
         self.id_experiment = record.id_experiment
         self.revision = record.revision
         self.fingerprints = dict(record.fingerprints)
-        self.has_series = record.has_series
+        self.has_series, self.has_files = record.has_series, record.has_files
         self._series: SeriesWriter | None = None
         self.claim: str | None = None
         self.original_name = record.original_name
@@ -141,6 +142,7 @@ class StoredState:
             missing_runs=self._not_loaded.runs,
             fingerprints=self.fingerprints,
             has_series=self.has_series,
+            has_files=self.has_files,
             annotations=Annotations(self.content.tags, self.content.note),
             original_name=self.original_name,
             executions=self.executions,
@@ -158,7 +160,7 @@ class StoredState:
     def adopt_stored(self, stored: Record) -> None:
         """Adopt the id, the revision and the ledger of a stored experiment."""
         self.id_experiment, self.revision = stored.id_experiment, stored.revision
-        self.has_series = stored.has_series
+        self.has_series, self.has_files = stored.has_series, stored.has_files
         self.adopt({run.id_run: run.ledger for run in stored.runs})
 
     def find_added(self) -> None:
@@ -179,7 +181,7 @@ class StoredState:
             if entry is None:
                 continue
             run.ledger = entry
-            if not self.has(run) and not run.fields:
+            if not (self.has(run) or run.fields or run.file_changes()):
                 self._released.release([run])
 
     def adopt_executed(self, entries: Mapping[str, LedgerEntry]) -> None:
@@ -195,7 +197,7 @@ class StoredState:
         runs = list(runs)
         self._released.release(runs)
         for run in runs if self._snapshot is not None else ():
-            self._snapshot_of(self.id_experiment).rows.pop(run.id_run, None)
+            self._snapshot_of(self.id_experiment).forget_own(run.id_run)
 
     def _load_released(self) -> None:
         for run in self.content.runs.values():
@@ -263,7 +265,7 @@ class StoredState:
         if written.changed:
             self._kept_executions = frozenset(self.executions)
         self.revision, self._snapshot = written.revision, written.snapshot
-        self.has_series |= bool(written.snapshot.rows)
+        self._note_own(written)
         if mode != "merge":
             self._not_loaded = NotLoaded((), 0)
 
@@ -315,6 +317,10 @@ class StoredState:
         record = self.record()
         self._note(self.store.write(record, "replace"), record.runs, are_released=False)
 
+    def _note_own(self, written: Written) -> None:
+        self.has_series |= bool(written.snapshot.rows)
+        self.has_files |= bool(written.snapshot.files)
+
     def _note(self, written: Written, runs: Iterable[Run], *, are_released: bool = True) -> None:
         """Update this state after a write of runs that are released or executed next."""
         if written.id_experiment != self.id_experiment:
@@ -323,14 +329,14 @@ class StoredState:
         self._kept_fingerprints |= frozenset(self.fingerprints)
         self._kept_executions |= frozenset(self.executions)
         self._unannounced = joined(self._unannounced, written)
-        self.has_series |= bool(written.snapshot.rows)
+        self._note_own(written)
         snapshot = self._snapshot_of(written.id_experiment)
         if not are_released and not snapshot.runs:
             self._snapshot = written.snapshot
             return
         snapshot.fields = written.snapshot.fields
         snapshot.note_written(written.revision)
-        snapshot.rows |= written.snapshot.rows
+        snapshot.note_own(written.snapshot)
         snapshot.annotations = written.snapshot.annotations
         for run in runs:
             if are_released:
@@ -356,7 +362,7 @@ class StoredState:
         if self._snapshot is not None:
             for id_run in gone:
                 self._snapshot.runs.drop(id_run)
-                self._snapshot.rows.pop(id_run, None)
+                self._snapshot.forget_own(id_run)
         return gone
 
     def rename(self, name: str, new: str) -> None:
@@ -383,18 +389,3 @@ class StoredState:
         self._kept_executions = frozenset()
         content = self.content
         self._released = ReleasedFields(self.store, content.name, content.runs, self._remember)
-
-
-def joined(earlier: Written | None, later: Written) -> Written:
-    """Return the combined effect of two consecutive writes, without their snapshots."""
-    nothing = Snapshot(later.id_experiment)
-    if earlier is None:
-        return replace(later, snapshot=nothing)
-    return replace(
-        later,
-        runs=earlier.runs + later.runs,
-        columns=list(dict.fromkeys((*earlier.columns, *later.columns))),
-        steps=list(dict.fromkeys((*earlier.steps, *later.steps))),
-        changed=earlier.changed or later.changed,
-        snapshot=nothing,
-    )

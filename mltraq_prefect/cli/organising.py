@@ -13,7 +13,7 @@ from mltraq_prefect.cli.commands import add
 from mltraq_prefect.cli.output import Table
 from mltraq_prefect.cli.progress import progress
 from mltraq_prefect.cli.reading import PARAMS, parsed, split
-from mltraq_prefect.cli.target import NAME, Target
+from mltraq_prefect.cli.target import NAME, Target, names
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def add_commands(app: typer.Typer) -> None:
         _prune,
         "prune tosses --keep '30 days'",
         "prune tosses --slots 100 --where \"state = 'completed'\" --yes",
+        "prune",
     )
     add(
         app,
@@ -122,7 +123,12 @@ def _delete_runs(
 
 def _prune(
     target: Target,
-    name: NAME,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Name of the experiment; else no runs go.", autocompletion=names
+        ),
+    ] = None,
     keep: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="How long runs are kept after they began: '30 days'."),
@@ -138,15 +144,23 @@ def _prune(
     param: PARAMS = None,
     yes: YES = False,
 ) -> str:
-    """Delete old runs of an experiment: by time not those that are pending, by slot all."""
+    """Delete old runs of an experiment, and contents of files that killed processes have left.
+
+    By time runs that are pending are not old, by slot all runs are.
+    """
     from mltraq_prefect.storage import retention
 
+    if name is None:
+        retention.refuse_options(keep, slots, where, param)
+        with target.store() as store:
+            return f"removed {store.remove_leftovers():,} contents that were left behind"
     old = retention.old(keep, slots, slot, where, parsed(param or ()))
     with target.store() as store:
         found = store.count_old(name, old)
         confirm(f"delete {found:,} old runs of experiment {name!r}", yes=yes)
         with progress(f"prune {name}") as advance:
             gone = store.prune(name, old, advance)
+        store.remove_leftovers()
     return f"deleted {gone:,} runs of experiment {name!r}"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mltraq_prefect.environment import DATABASE_URL, check_variables
+from mltraq_prefect.environment import DATABASE_URL, FILES, check_variables
 from mltraq_prefect.errors import InvalidInput, MltraqError
 
 if TYPE_CHECKING:
@@ -104,6 +104,6 @@ class Target:
         """Open it where no frames are needed: pandas takes longer to import than most reads."""
         from mltraq_prefect.storage import Store
 
-        with closing(Store(self.url())) as store:
+        with closing(Store(self.url(), files=os.environ.get(FILES) or None)) as store:
             store.open(create=False)
             yield store

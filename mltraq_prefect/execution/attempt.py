@@ -22,6 +22,7 @@ from mltraq_prefect.execution.row_buffer import RowBuffer, RowChannel
 from mltraq_prefect.execution.serialization import Freeze, FrozenRun, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
+from mltraq_prefect.model.files import FileDesk, Listed
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import Placed
@@ -93,7 +94,7 @@ def attempt(
     meter = Meter(is_own_process=isolation.is_own_process, is_alone=isolation.is_alone)
     try:
         with monitored(rows.note) if channel.monitors else nullcontext():
-            result = _attempt(step, before, kwargs, isolation, rows)
+            result = _attempt(step, before, kwargs, isolation, rows, channel.files)
     finally:
         rows.close(is_retry=attempts > 1)
     entry.spend(step.name, worker_name(), **meter.facts())
@@ -111,10 +112,13 @@ def _attempt(
     kwargs: FrozenValues,
     isolation: Isolation,
     rows: RowBuffer,
+    desk: FileDesk | None,
 ) -> Attempt:
+    run = after = None
     try:
         run = before.run()
-        run.defer(_Copies(before, kwargs))
+        run.defer(_Copies(before, kwargs, desk))
+        run.file_desk = desk
         run.begin(step.name)
         run.log_to(rows)
         if isolation.is_alone:
@@ -137,6 +141,9 @@ def _attempt(
         if not isolation.is_own_process and _is_interruption(error):
             raise
         return Attempt(before, describe_error(step.name, error), error)
+    finally:
+        if run is not None and after is None:
+            run.own_files.drop_new()
     returned = None if value is None else type(value).__name__
     return Attempt(after, returned=returned, is_stopped=is_stopped)
 
@@ -155,13 +162,15 @@ class _Copies:
     Args:
         before: The frozen run.
         kwargs: The frozen kwargs of the execution.
+        desk: Knows the stored files of the run.
     """
 
     parts = frozenset(("kwargs", "ledger"))
     reads = False
 
-    def __init__(self, before: FrozenRun, kwargs: FrozenValues) -> None:
+    def __init__(self, before: FrozenRun, kwargs: FrozenValues, desk: FileDesk | None) -> None:
         self.lock = threading.Lock()
+        self._desk = desk
         self._before = before
         self._kwargs = kwargs
 
@@ -172,6 +181,11 @@ class _Copies:
     def logged(self, _ids: Sequence[str]) -> Mapping[str, Sequence[Placed]]:
         """Return nothing: a step has no database."""
         return {}
+
+    def files(self, runs: Sequence[Run]) -> Mapping[str, Listed]:
+        """Return what the process of the execution says of stored files."""
+        desk = self._desk
+        return {} if desk is None else {run.id_run: desk.listed(run.id_run) for run in runs}
 
 
 _DEFERRED_RESULTS: dict[str, Callable[[object], bool]] = {
@@ -221,7 +235,9 @@ def _frozen_results(step: Step, before: FrozenRun, run: Run, isolation: Isolatio
         raise _Refused(f"tracked what cannot be kept: {error}") from error
     try:
         return before.with_results(
-            isolation.freeze(parts["fields"]), isolation.freeze(parts["locals"])
+            isolation.freeze(parts["fields"]),
+            isolation.freeze(parts["locals"]),
+            run.own_files.entries if run.file_changes() else {},
         )
     except Exception as error:
         culprit = unpicklable(parts)

@@ -16,6 +16,7 @@ from mltraq_prefect.execution.logs import LogRecord
 from mltraq_prefect.execution.row_buffer import RowChannel
 from mltraq_prefect.execution.serialization import Chunk, remaining
 from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.model.files import FileDesk
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.model.series import LoggedRows
 
@@ -211,6 +212,7 @@ def execute_in_thread(
     deliver: DeliverRows | None,
     verdicts: SharedVerdicts | None,
     monitors: bool,
+    files: FileDesk,
     chunk: Chunk,
 ) -> Iterator[Outcome]:
     """Execute a step on runs in this thread, without seeding the global generators.
@@ -221,6 +223,7 @@ def execute_in_thread(
         deliver: Takes the rows that the step logs, as they come; None leaves them to the outcome.
         verdicts: Decisions on whether runs are stopped; None if nobody decides.
         monitors: Whether what the step uses is logged, too.
+        files: Where files go.
         chunk: The runs.
     """
     rows: list[LoggedRows] = []
@@ -233,7 +236,7 @@ def execute_in_thread(
             deliver([own], reply)
 
     for frozen in chunk:
-        channel = RowChannel(take, verdicts, monitors)
+        channel = RowChannel(take, verdicts, monitors, files)
         outcome = outcome_of([attempt(step, frozen, kwargs, THREAD, channel)])
         outcome.rows, rows = rows, []
         yield outcome

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mltraq_prefect.errors import RunsMissing
+from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows, Rows
+from mltraq_prefect.model.spool import FileEntry
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import RunFingerprints, Step
@@ -44,6 +46,27 @@ def refuse_missing(experiment: str, runs: Sequence[Run], most_failures: int | No
         raise RunsMissing(experiment, len(missing), len(runs), missing[0].describe())
 
 
+def take_files(run: Run, result: Run) -> None:
+    """Take over the files of an executed run.
+
+    What the run had before is what it was: a worker does not know how to read it here.
+    """
+    if not result.file_changes():
+        return
+    own, now = run.own_files.entries, result.own_files.entries
+    changed = {
+        name: entry
+        for name, entry in now.items()
+        if name not in own or _sendable(own[name]) != entry
+    }
+    if changed:
+        run.own_files.put(changed)
+
+
+def _sendable(entry: FileEntry | None) -> FileEntry | None:
+    return None if entry is None else entry.sendable()
+
+
 class Results:
     """Copies the results of executed runs, perhaps of other processes, into an experiment.
 
@@ -54,7 +77,11 @@ class Results:
         steps: Names of the steps.
         prints: Fingerprints of the steps in each run.
         have_logged: Whether runs may have rows of earlier executions.
+        files: Where steps put files.
         id_execution: Id of the execution, if it is noted.
+
+    Attributes:
+        files: As given.
     """
 
     def __init__(
@@ -64,8 +91,10 @@ class Results:
         prints: RunFingerprints,
         *,
         have_logged: bool,
+        files: Desk,
         id_execution: str | None = None,
     ) -> None:
+        self.files = files
         self._runs = runs
         self._names = steps
         self._prints = prints
@@ -97,6 +126,7 @@ class Results:
             run = self._runs[result.id_run]
             result.ledger.stored = run.ledger.stored
             run.fields, run.locals, run.ledger = result.fields, result.locals, result.ledger
+            take_files(run, result)
             self._stamp(run)
             for logged in self.silent(result):
                 run.own_rows.put(logged.step, logged.rows)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.judge import Attempted, Verdicts
+from mltraq_prefect.model.files import FileDesk
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import (
     MISSING,
@@ -43,17 +44,19 @@ CHARACTERS_AT_ONCE = 1_000_000
 
 
 class RowChannel(NamedTuple):
-    """The way of rows to the process of the execution, and that of its decisions back.
+    """The way of rows to the process of the execution, that of its decisions back, and files.
 
     Attributes:
         hand_over: Takes rows.
         verdicts: Decisions on whether attempts are stopped; None if nobody decides.
         monitors: Whether what the step uses is logged, too.
+        files: Where files go; None if the step is executed where its run is.
     """
 
     hand_over: HandOver
     verdicts: Verdicts | None = None
     monitors: bool = False
+    files: FileDesk | None = None
 
 
 class RowBuffer:

@@ -112,7 +112,7 @@ def _channel(collector: Collector, judge: Judge | None, options: ExecutionOption
         collector.log([rows], soon=goes_on)
 
     if judge is None:
-        return RowChannel(take, monitors=options.monitor)
+        return RowChannel(take, monitors=options.monitor, files=collector.files)
     verdicts, lock = SharedVerdicts(are_awaited=options.synchronous), threading.Lock()
 
     def take_and_judge(rows: LoggedRows, goes_on: bool) -> None:
@@ -120,7 +120,7 @@ def _channel(collector: Collector, judge: Judge | None, options: ExecutionOption
         with lock:
             judge.take([rows], verdicts.note)
 
-    return RowChannel(take_and_judge, verdicts, options.monitor)
+    return RowChannel(take_and_judge, verdicts, options.monitor, collector.files)
 
 
 def _attempt_with_retries(

@@ -22,6 +22,7 @@ from mltraq_prefect.execution.frozen_values import (
 from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, STEP_COLUMNS, LedgerEntry, StepEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.spool import FileEntry
 
 Freeze = Callable[[Mapping[str, Any]], FrozenValues]
 
@@ -40,6 +41,7 @@ class FrozenRun(NamedTuple):
         params: Its params.
         fields: Its fields.
         locals: Its scratch values.
+        files: Its files that are in memory, by name; None stands for a deleted one.
         entry: Its ledger entry as tuples: a summary, and an entry for each step.
     """
 
@@ -48,6 +50,7 @@ class FrozenRun(NamedTuple):
     params: FrozenValues
     fields: FrozenValues
     locals: FrozenValues
+    files: Mapping[str, FileEntry | None]
     entry: tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]
 
     def run(self) -> Run:
@@ -56,17 +59,22 @@ class FrozenRun(NamedTuple):
         Raises:
             UnreadableRun: A value cannot be unpickled.
         """
-        return Run(
+        run = Run(
             self.id_run,
             params=self._part("params", thaw),
             fields=self._part("fields", thaw),
             locals=self._part("locals", thaw),
             seed=self.seed,
         )
+        if self.files:
+            run.own_files.begin(self.files)
+        return run
 
     def consume(self) -> Run:
         """Return the run, failed if it cannot be unpickled; the frozen one is not used again."""
         run = Run(self.id_run, params=self.params_or_none(), seed=self.seed, ledger=self.ledger())
+        if self.files:
+            run.own_files.put(self.files)
         for name in ("fields", "locals"):
             try:
                 setattr(run, name, Namespace(self._part(name, consume_values)))
@@ -88,9 +96,14 @@ class FrozenRun(NamedTuple):
         executed = {step: _facts(facts) for step, facts in entry.executed.items()}
         return FrozenRun(*self[:-1], (_summary(entry), executed))
 
-    def with_results(self, fields: FrozenValues, scratch: FrozenValues) -> FrozenRun:
-        """Return the run with other fields and locals."""
-        return FrozenRun(self.id_run, self.seed, self.params, fields, scratch, self.entry)
+    def with_results(
+        self,
+        fields: FrozenValues,
+        scratch: FrozenValues,
+        files: Mapping[str, FileEntry | None],
+    ) -> FrozenRun:
+        """Return the run with other fields, locals and files."""
+        return self._replace(fields=fields, locals=scratch, files=files)
 
     def describe(self) -> str:
         """Return a description of the run: its params, or its id."""
@@ -161,7 +174,9 @@ def _pickle_run(run: Run) -> FrozenRun:
 
 def _freeze_run(run: Run, remaining: Freeze) -> FrozenRun:
     parts = remaining(run.params), remaining(run.fields), remaining(run.locals)
-    return FrozenRun(run.id_run, run.seed, *parts, ((), {})).with_ledger(run.ledger)
+    own = run.own_files.entries if run.file_changes() else {}
+    files = {name: entry and entry.sendable() for name, entry in own.items()}
+    return FrozenRun(run.id_run, run.seed, *parts, files, ((), {})).with_ledger(run.ledger)
 
 
 def unpicklable(parts: Mapping[str, Mapping[str, Any]]) -> str | None:

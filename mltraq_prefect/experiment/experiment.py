@@ -210,6 +210,7 @@ class Experiment(Stored, Origins):
             added.kwargs, added.seed = run.kwargs, run.seed
             added.ledger = run.ledger.copy()
             added.copy_rows(run)
+            added.copy_files(run)
             added.ledger.position = None
         return twin
 

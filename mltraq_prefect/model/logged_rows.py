@@ -1,4 +1,4 @@
-"""The series of runs, from memory and from where the rest of it is."""
+"""Series and files of runs, from memory and from where the rest of them is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from itertools import groupby, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from mltraq_prefect.model.files import OwnFiles
 from mltraq_prefect.model.series import OwnRows, Placed
+from mltraq_prefect.model.spool import FileEntry
 
 if TYPE_CHECKING:
     from mltraq_prefect.model.run import Run
@@ -27,3 +29,20 @@ def all_logged(runs: Iterable[Run], at_once: int = 500) -> Iterator[tuple[str, l
             for run in members:
                 own = OwnRows() if run._own_rows is None else run._own_rows
                 yield run.id_run, own.over(stored.get(run.id_run, ()))
+
+
+def all_files(
+    runs: Iterable[Run], at_once: int = 500
+) -> Iterator[tuple[str, dict[str, FileEntry]]]:
+    """Yield id and files of runs, as `all_logged` does their series.
+
+    Args:
+        runs: The runs.
+        at_once: For how many at once.
+    """
+    for source, same in groupby(runs, key=attrgetter("_source")):
+        while members := list(islice(same, at_once)):
+            stored = {} if source is None else source.files(members)
+            for run in members:
+                own = OwnFiles() if run._own_files is None else run._own_files
+                yield run.id_run, own.over(stored.get(run.id_run, {}))

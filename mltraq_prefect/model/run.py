@@ -9,15 +9,14 @@ from zlib import crc32
 
 import numpy as np
 
-from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.description import describe
+from mltraq_prefect.model.files import FileDesk, OwnFiles
 from mltraq_prefect.model.frames import frame_of
 from mltraq_prefect.model.ledger_entry import LedgerEntry
-from mltraq_prefect.model.logged_rows import all_logged
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.notebook import run_page
-from mltraq_prefect.model.series import OwnRows, Placed, RowLog, own_rows_of
-from mltraq_prefect.model.series_frames import frame_of_series
+from mltraq_prefect.model.run_files import WithFiles
+from mltraq_prefect.model.series import OwnRows, RowLog, own_rows_of
 from mltraq_prefect.model.source import Source
 
 if TYPE_CHECKING:
@@ -33,12 +32,14 @@ _DEFAULTS: dict[str, Callable[[], Any]] = {
     "_rng": lambda: None,
     "_source": lambda: None,
     "_own_rows": lambda: None,
+    "_own_files": lambda: None,
     "_log": lambda: None,
+    "file_desk": lambda: None,
 }
 _PARTS = frozenset(("params", "kwargs", "fields", "ledger"))
 
 
-class Run:
+class Run(WithFiles):
     """One point of the grid: what varies (params), what is tracked (fields), what is scratch.
 
     Steps get runs; users do not make them, but add them with `Experiment.add_run`.
@@ -64,6 +65,7 @@ class Run:
         ledger (LedgerEntry): State, steps, times and errors.
         seed (int): Seed of `rng`.
         index (int): Row number in the source that makes parts of the run; internal.
+        file_desk (FileDesk | None): Where its files go while a step is executed; internal.
         origin (object): Knows where its results come from; internal.
 
     Examples:
@@ -75,8 +77,6 @@ class Run:
 
     __slots__ = (
         "_id_run",
-        "_log",
-        "_own_rows",
         "_rng",
         "_source",
         "_step",
@@ -110,7 +110,9 @@ class Run:
         self.ledger = LedgerEntry() if ledger is None else ledger
         self._source: Source | None = None
         self._own_rows: OwnRows | None = None
+        self._own_files: OwnFiles | None = None
         self._log: RowLog | None = None
+        self.file_desk: FileDesk | None = None
         self.index = 0
         self.origin: Any = None
         self.begin("")
@@ -245,84 +247,6 @@ class Run:
         """Return the seed words of the step: seed, id of the run, CRC of the step's name."""
         return [self.seed, uuid.UUID(self.id_run).int, crc32(self._step.encode())]
 
-    def log(self, step: int | None = None, **values: Any) -> None:
-        """Add a row to the series of the run, while a step is executed.
-
-        Each row has a sequence number and the time, too. With checkpoints it is in the database
-        within a second, else when the run is written. The rows of a step that is tried again are
-        replaced.
-
-        Args:
-            step: What the row is about, such as the number of an epoch; or None.
-            **values: Scalars by name: numbers, truth values, text, dates and times.
-
-        Raises:
-            InvalidInput: A value is no scalar, a key is reserved, or no step of the run is being
-                executed in this process.
-
-        Examples:
-            >>> from mltraq_prefect import create_session
-            >>> experiment = create_session("sqlite://").add_experiment("halves")
-            >>> with experiment.run() as run:
-            ...     for epoch in range(3):
-            ...         run.log(epoch, loss=0.5**epoch)
-            >>> run.series[["seq", "step", "loss"]].values.tolist()
-            [[0.0, 0.0, 1.0], [1.0, 1.0, 0.5], [2.0, 2.0, 0.25]]
-        """
-        if self._log is None:
-            raise InvalidInput(
-                "run.log is for steps, while they are executed: no step of run "
-                f"{self.describe()} is being executed here"
-            )
-        self._log.log(step, values)
-
-    def log_to(self, log: RowLog | None) -> None:
-        """Say where rows go; None ends that.
-
-        Args:
-            log: Takes them.
-        """
-        self._log = log
-
-    @property
-    def series(self) -> pd.DataFrame:
-        """The rows that steps have logged: columns `seq`, `step`, `at`, and one a key.
-
-        `seq` numbers the rows of the run, `at` is the time (UTC). Dtypes are those of `Runs.df`; a
-        row without the key is missing.
-
-        Raises:
-            InvalidInput: It is asked for in a step: rows are sent away as they are logged.
-        """
-        if self._log is not None and self._own_rows is None:
-            raise InvalidInput(
-                f"run {self.describe()}: its series can be read when its step has ended, of the "
-                "run in its experiment; a step keeps what it needs of its rows by itself"
-            )
-        if self._log is not None:
-            self._log.flush()
-        return frame_of_series(self.logged())
-
-    @property
-    def own_rows(self) -> OwnRows:
-        """The logged rows of the run that are in memory."""
-        if self._own_rows is None:
-            self._own_rows = OwnRows()
-        return self._own_rows
-
-    def row_changes(self) -> int:
-        """Return how often the logged rows in memory have changed."""
-        return 0 if self._own_rows is None else self._own_rows.changes
-
-    def release_rows(self) -> None:
-        """Drop logged rows from memory: the database has them."""
-        self._own_rows = None
-
-    def logged(self) -> list[Placed]:
-        """Return the rows of the series, from memory and from the database."""
-        ((_, placed),) = all_logged([self])
-        return placed
-
     def describe(self) -> str:
         """Return a description of the run for people: its params, or its id if it has none."""
         return describe(self.params) or self.id_run
@@ -339,16 +263,8 @@ class Run:
             ledger=self.ledger.copy(),
         )
         copy.copy_rows(self)
+        copy.copy_files(self)
         return copy
-
-    def copy_rows(self, other: Run) -> None:
-        """Take over the series of another run.
-
-        Args:
-            other: The run.
-        """
-        if placed := other.logged():
-            self._own_rows = own_rows_of(placed)
 
     def __getitem__(self, key: str) -> Any:
         return self.fields[key]
@@ -373,6 +289,8 @@ class Run:
 
     def __getstate__(self) -> tuple[Any, ...]:
         rows = own_rows_of(self.logged()).by_step
+        files = {name: entry.sendable() for name, entry in self.listed_files().items()}
+        more = (rows, files) if files else (rows,) if rows else ()
         return (
             self.id_run,
             self.params,
@@ -381,7 +299,7 @@ class Run:
             self.locals,
             self.seed,
             self.ledger,
-            *((rows,) if rows else ()),
+            *more,
         )
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -393,7 +311,9 @@ class Run:
             self.locals,
             self.seed,
             self.ledger,
-            *rows,
+            *more,
         ) = state
-        if rows:
-            self._own_rows = OwnRows(rows[0])
+        if more and more[0]:
+            self._own_rows = OwnRows(more[0])
+        if len(more) > 1:
+            self._own_files = OwnFiles(more[1])

@@ -37,7 +37,11 @@ _MOST_STEPS = 2**63
 
 
 _changes = count(secrets.randbits(48) + 1)
-"""No two states of rows have the same number, even if one comes from another process."""
+
+
+def next_change() -> int:
+    """Return a number that no other state of rows or files has, even one of another process."""
+    return next(_changes)
 
 
 class _Sentinel(Enum):
@@ -128,7 +132,7 @@ class OwnRows:
     def __init__(self, by_step: Mapping[str, Iterable[Rows]] | None = None) -> None:
         self.by_step = {step: list(rows) for step, rows in (by_step or {}).items()}
         self.starts: dict[str, int] = {}
-        self.changes = next(_changes) if self.by_step else 0
+        self.changes = next_change() if self.by_step else 0
 
     def put(self, step: str, rows: Rows) -> None:
         """Take rows of a step; those of a new attempt replace those of earlier ones."""
@@ -138,13 +142,13 @@ class OwnRows:
         own = self.by_step.setdefault(step, [])
         if len(rows):
             own.append(rows)
-        self.changes = next(_changes)
+        self.changes = next_change()
 
     def drop(self, steps: Iterable[str]) -> None:
         """Drop the rows of steps, which are executed anew."""
         for step in steps:
             if self.by_step.pop(step, None) is not None:
-                self.changes = next(_changes)
+                self.changes = next_change()
             self.starts.pop(step, None)
 
     def over(self, stored: Iterable[Placed]) -> list[Placed]:

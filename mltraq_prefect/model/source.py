@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mltraq_prefect.model.series import Placed
+from mltraq_prefect.model.spool import FileEntry
 
 if TYPE_CHECKING:
     from mltraq_prefect.model.run import Run
@@ -40,4 +41,11 @@ class Source(Protocol):
 
         Args:
             ids: Their `id_run`.
+        """
+
+    def files(self, runs: Sequence[Run]) -> Mapping[str, Mapping[str, FileEntry]]:
+        """Return the files that the database has of runs, by `id_run` and name.
+
+        Args:
+            runs: The runs.
         """

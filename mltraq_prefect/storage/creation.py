@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from mltraq_prefect.storage import (
     experiments_table,
+    file_plan,
     own_fields,
     rows,
     run_tables,
@@ -17,6 +18,7 @@ from mltraq_prefect.storage import (
     views,
 )
 from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.file_plan import FilePlan, Planner
 from mltraq_prefect.storage.records import Written
 from mltraq_prefect.storage.series_plan import SeriesPlan
 from mltraq_prefect.storage.series_plan import make_plan as make_series_plan
@@ -36,6 +38,7 @@ class Creation:
         params: The kinds of their params.
         rows: Their rows.
         series: What they have logged; None if nothing.
+        files: Their files; None if they have none.
         own: Cells of the experiment's own fields.
         sealed: Its pickle, or None.
     """
@@ -44,12 +47,13 @@ class Creation:
     params: ParamColumns
     rows: rows.Rows | None
     series: SeriesPlan | None
+    files: FilePlan | None
     own: own_fields.Cells
     sealed: bytes | None
 
 
 def prepare(job: Job, limit: int) -> Creation:
-    """Encode everything; `limit` is how many bytes a row can take."""
+    """Encode everything but files; `limit` is how many bytes a row can take."""
     record = replace(job.record, snapshot=None)
     plan = make_plan(record, {}, job.dialect, compressed=job.compressed, limit=limit)
     own = own_fields.cells_of(job.own, job.dialect)
@@ -59,10 +63,18 @@ def prepare(job: Job, limit: int) -> Creation:
     params = extended({}, [run.params for run in record.runs], job.dialect)
     logged = series_rows.of_record(record)
     series = make_series_plan(logged, None, job.dialect) if logged else None
-    return Creation(plan, params, new, series, own, sealed)
+    return Creation(plan, params, new, series, None, own, sealed)
 
 
-def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None) -> Written:
+def with_files(made: Creation, job: Job, planner: Planner) -> Creation:
+    """Return it with files, whose contents are uploaded if they go into a location."""
+    changes = file_plan.of_record(job.record)
+    return replace(made, files=planner.plan(job.record.id_experiment, changes, is_new=True))
+
+
+def create(
+    transaction: Transaction, job: Job, planner: Planner, made: Creation, old: Entry | None
+) -> Written:
     """Write it, in the place of an old one if there is one."""
     entry = _entry(job, made, old)
     if old is None:
@@ -83,6 +95,7 @@ def create(transaction: Transaction, job: Job, made: Creation, old: Entry | None
     rows.insert(transaction, entry.id_experiment, entry.table, made.rows, first=0)
     if made.series is not None:
         series_tables.write(transaction, entry, made.series)
+    planner.write(transaction, entry.id_experiment, made.files)
     if old is None or entry.table != job.table:
         run_tables.add_key(transaction, entry.table)
     if not job.dialect.ddl_commits:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mltraq_prefect.storage import experiments_table, run_steps, selections, stretches
+from mltraq_prefect.storage import experiments_table, files, run_steps, selections, stretches
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.query_params import check_params
@@ -99,6 +99,7 @@ def _delete(transaction: Transaction, entry: Entry, ids: Sequence[str]) -> Count
     positions = sorted(place for place, _ in rows)
     run_steps.delete(transaction, entry.id_experiment, positions)
     stretches.drop(transaction, entry.id_experiment, positions)
+    files.delete_of_runs(transaction, entry.id_experiment, ids)
     for table in OF_RUNS:
         if table != "experiment_run_steps":  # whose rows are found by position
             transaction.run(f"DELETE FROM {table} {where}", own)

@@ -36,6 +36,7 @@ def within(transaction: Transaction, entry: Entry) -> list[Finding]:
     return [
         *_rows(transaction, entry),
         *_orphans(transaction, entry),
+        *_contents(transaction, entry),
         *_counts(transaction, entry),
         *_standings(transaction, entry),
         *_executions(transaction, entry),
@@ -122,6 +123,23 @@ def _orphans(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
                 f"id_run NOT IN (SELECT id_run FROM experiment_runs WHERE {of_experiment})",
                 first,
             )
+
+
+def _contents(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
+    """Yield whether there are contents that no file has."""
+    kept = "SELECT sha256 FROM experiment_files WHERE id_experiment = ? AND place IS NULL"
+    ((number,),) = transaction.rows(
+        "SELECT count(DISTINCT sha256) FROM experiment_file_pieces WHERE id_experiment = ? "
+        f"AND sha256 NOT IN ({kept})",
+        (entry.id_experiment,) * 2,
+    )
+    if number:
+        of_experiment = f"id_experiment = '{entry.id_experiment}'"
+        yield Finding(
+            f"experiment_file_pieces has {number:,} contents that no file has; to delete them, "
+            f"execute DELETE FROM experiment_file_pieces WHERE {of_experiment} AND sha256 NOT IN "
+            f"(SELECT sha256 FROM experiment_files WHERE {of_experiment} AND place IS NULL)"
+        )
 
 
 def _counts(transaction: Transaction, entry: Entry) -> Iterator[Finding]:

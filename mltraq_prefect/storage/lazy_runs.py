@@ -13,12 +13,16 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import MISSING, Placed
+from mltraq_prefect.storage.file_reader import FilesOfRuns, ReadFiles
 from mltraq_prefect.storage.ledger import LEDGER_COLUMNS
 from mltraq_prefect.storage.run_steps import Executions
 from mltraq_prefect.storage.sql.dialects import Dialect
 
 Series = dict[str, list[Placed]]
 """Rows of series by `id_run`."""
+
+FILES_AHEAD = 500
+"""Runs whose files are listed when those of one are asked for."""
 
 ReadSeries = Callable[[Sequence[str]], Series]
 """Reads the series of runs, by their ids."""
@@ -39,6 +43,7 @@ class StoredRuns:
         rows: Index of each run in the ledger and among the params.
         executions: Returns the entries of steps that the database has of these runs.
         logged: Returns the rows that it has of the series of runs, by their ids.
+        files: Returns their files likewise.
     """
 
     parts = frozenset(("params", "fields", "ledger"))
@@ -55,6 +60,7 @@ class StoredRuns:
         rows: Sequence[int],
         executions: Callable[[], Executions],
         logged: ReadSeries,
+        files: ReadFiles,
     ) -> None:
         self.lock = threading.Lock()
         self._dialect = dialect
@@ -68,6 +74,8 @@ class StoredRuns:
         self._rows = rows
         self._executions = cache(executions)
         self.logged = logged
+        self._read_files = files
+        self._files: FilesOfRuns = {}
         self._entries: list[tuple[Any, ...]] = []
 
     def make(self, part: str, run: Run) -> Any:
@@ -75,6 +83,17 @@ class StoredRuns:
         if part == "fields":
             return self._fields_of(run.index)
         return self._params_of(run.index) if part == "params" else self._ledger_of(run.index)
+
+    def files(self, runs: Sequence[Run]) -> FilesOfRuns:
+        """Return the files of runs; for one of them, those of the next ones are read, too."""
+        with self.lock:
+            if any(run.id_run not in self._files for run in runs):
+                indexes = [run.index for run in runs]
+                if len(indexes) == 1:
+                    indexes = [*range(indexes[0], min(indexes[0] + FILES_AHEAD, len(self._rows)))]
+                ids = [self._ledger["id_run"][self._rows[index]] for index in indexes]
+                self._files |= {key: {} for key in ids} | self._read_files(ids)
+            return {run.id_run: self._files[run.id_run] for run in runs}
 
     def _params_of(self, index: int) -> Params:
         return Params(self._params()[self._rows[index]])

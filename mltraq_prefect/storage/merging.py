@@ -14,6 +14,7 @@ from mltraq_prefect.codecs import uncollected
 from mltraq_prefect.storage import (
     deleting,
     experiments_table,
+    file_plan,
     merge_rows,
     own_fields,
     partial_loads,
@@ -28,6 +29,7 @@ from mltraq_prefect.storage import (
     views,
 )
 from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.file_plan import FilePlan, Planner
 from mltraq_prefect.storage.merge_diff import Changes, find_changes
 from mltraq_prefect.storage.prepared_merge import Basis, Merge, OwnFields
 from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot, Written
@@ -62,9 +64,11 @@ class Merger:
     Args:
         database: Where to.
         job: What.
+        planner: Prepares and writes the files of its runs.
     """
 
-    def __init__(self, database: Database, job: Job) -> None:
+    def __init__(self, database: Database, job: Job, planner: Planner) -> None:
+        self._planner = planner
         self._database = database
         self._job = job
         self._fixed: set[str] = set()
@@ -109,6 +113,7 @@ class Merger:
             own=cells,
             sealed=job.sealed(base.id_experiment, limit),
             series=uncollected(self._series, base, changes),
+            files=self._files(base, changes),
         )
 
     def _compared(self, base: Entry, ids: Sequence[str], limit: int) -> tuple[int, States, Plan]:
@@ -210,6 +215,13 @@ class Merger:
             return None
         return make_series_plan(logged, base.series, self._job.dialect, self._fixed_series)
 
+    def _files(self, base: Entry, changes: Changes) -> FilePlan | None:
+        """See to it that the contents of files are there that are not stored yet."""
+        record = self._job.record
+        gone = {record.runs[index].id_run for index in changes.new}
+        changed = file_plan.of_record(record, self._snapshot_of(base), gone)
+        return self._planner.plan(base.id_experiment, changed, is_new=False)
+
     def _params(self, plan: Plan, changes: Changes, base: Entry) -> ParamColumns:
         """Return the kinds of params, with those of the runs that are written."""
         written = [plan.record.runs[index].params for index in (*changes.new, *changes.indexes())]
@@ -250,8 +262,8 @@ class Merger:
         plan, changes = merge.plan, merge.changes
         entry = self._entry(merge, current)
         indexes = sorted([*changes.new, *changes.indexes()])
-        is_same = not indexes and entry == current and merge.own is None and merge.series is None
-        if is_same and merge.sealed is None:
+        others = merge.own, merge.series, merge.files, merge.sealed
+        if not indexes and entry == current and others == (None,) * len(others):
             return self._job.written(current, merge.part(None), 0, [], list(plan.fields))
         is_fixed, released = self._retyped(transaction, plan, current)
         if is_fixed:
@@ -272,6 +284,7 @@ class Merger:
         merge_rows.write(transaction, merge.updates, current)
         if merge.series is not None:
             series_tables.write(transaction, entry, merge.series)
+        self._planner.write(transaction, entry.id_experiment, merge.files)
         entry = deleting.recounted(transaction, entry)
         now = {"write": self._job.token, **experiments_table.origin()}
         entry = replace(entry, properties=entry.properties | now, revision=current.revision + 1)
@@ -294,6 +307,8 @@ class Merger:
         if _shape(current) != _shape(base):
             return False
         if merge.series is not None and current.series != merge.series.base:
+            return False
+        if not self._planner.fits(transaction, current.id_experiment, merge.files):
             return False
         if current.revision == basis.revision:
             return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mltraq_prefect.storage import merge_rows, own_fields, rows
 from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.file_plan import FilePlan
 from mltraq_prefect.storage.merge_diff import Changes
 from mltraq_prefect.storage.merge_rows import Updates
 from mltraq_prefect.storage.records import Part
@@ -59,6 +60,7 @@ class Merge:
         own: Cells of the experiment's own fields; None if they stay as they are.
         sealed: Its pickle, or None.
         series: Rows that were logged; None if there are no new ones.
+        files: Files that were set or deleted; None if there are no such.
     """
 
     basis: Basis
@@ -70,6 +72,7 @@ class Merge:
     own: own_fields.Cells | None
     sealed: bytes | None
     series: SeriesPlan | None
+    files: FilePlan | None
 
     def states_after(self, current: Entry) -> dict[str, int]:
         """Return how many runs are in each state afterwards."""

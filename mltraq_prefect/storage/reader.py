@@ -20,7 +20,9 @@ from mltraq_prefect.storage import (
     stored_values,
     tables,
 )
+from mltraq_prefect.storage import files as file_rows
 from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.file_reader import FilesOfRuns, ReadFiles
 from mltraq_prefect.storage.lazy_runs import ReadSeries, Series, StoredRuns
 from mltraq_prefect.storage.ledger import LEDGER
 from mltraq_prefect.storage.ledger_columns import parse_steps
@@ -39,8 +41,8 @@ _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
 ReadExecutions = Callable[[str, Sequence[int]], Executions]
 """Reads the entries of the steps of runs, which few ask for, in a transaction of its own."""
 
-Sources = tuple[Callable[[Sequence[int]], Executions], ReadSeries]
-"""Read the entries of the steps of runs, and their series, which few ask for."""
+Sources = tuple[Callable[[Sequence[int]], Executions], ReadSeries, ReadFiles]
+"""Read the entries of the steps of runs, their series and their files, which few ask for."""
 
 LedgerPart = tuple[stored_values.Ledger, dict[str, dict[str, str]]]
 """A part of the ledger, and the steps of each distinct text of its column `steps`."""
@@ -54,6 +56,7 @@ def read(
     ids: Sequence[str] | None,
     executions: ReadExecutions,
     series: Callable[[str, str, Sequence[str]], Series],
+    files: Callable[[str, str, Sequence[str]], FilesOfRuns],
     where: Selection | None = None,
 ) -> Callable[[], Record]:
     """Select an experiment; return what makes it when the transaction has ended.
@@ -73,19 +76,21 @@ def read(
     cells = tables.cells(transaction, entry, keys, ids)
     own = own_fields.read(transaction, entry.id_experiment)
     prints = fingerprints.read(transaction, entry.id_experiment)
+    has_files = file_rows.any_of(transaction, entry.id_experiment)
     dialect = transaction.dialect
 
     def record() -> Record:
-        logged = partial(series, name, entry.id_experiment) if entry.series else _no_series
-        sources = partial(executions, entry.id_experiment), logged
+        logged = partial(series, name, entry.id_experiment) if entry.series else _nothing
+        of_files = partial(files, name, entry.id_experiment) if has_files else _nothing
+        sources = partial(executions, entry.id_experiment), logged, of_files
         made = _record(entry, keys, ledger(), cells(), sources, dialect)
-        made.fingerprints = prints
+        made.fingerprints, made.has_files = prints, has_files
         return _with_fields(made, own)
 
     return record
 
 
-def _no_series(_ids: Sequence[str]) -> Series:
+def _nothing(_ids: Sequence[str]) -> dict[str, Any]:
     return {}
 
 
@@ -174,7 +179,7 @@ def _runs(
     dialect: Dialect,
 ) -> tuple[list[Run], Snapshot]:
     ledger, steps = listed
-    executed, logged = partial(sources[0], ledger["position"]), sources[1]
+    parts = partial(sources[0], ledger["position"]), *sources[1:]
     ids, cells, indexes = stored_values.matched(entry, ledger, *stored)
     residuals = stored_values.residuals_of(ledger, entry)
     exact = {key: stored_values.exact_of(entry, key, ids, cells[key], residuals) for key in keys}
@@ -182,7 +187,7 @@ def _runs(
     fields = {key: stored_values.values_of(entry, key, ids, cells[key], exact[key]) for key in keys}
     params = partial(stored_values.params_of, entry, ledger, residuals)
     large = [key for key, marked in zip(keys, marks, strict=True) if fields[key] is not marked]
-    source = StoredRuns(dialect, fields, large, params, ledger, steps, indexes, executed, logged)
+    source = StoredRuns(dialect, fields, large, params, ledger, steps, indexes, *parts)
     runs = list(map(Run.stored, ids, repeat(source), range(len(ids))))
     ledger_marks = [ledger[name] for name in LedgerMark._fields]
     bare = column([data is None for data in ledger["residual"]])

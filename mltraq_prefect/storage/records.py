@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
@@ -191,6 +191,7 @@ class Snapshot:
             somebody has.
         revision: The last revision of which that is known.
         rows: The state of logged rows in memory that it has, by `id_run`; see `OwnRows.changes`.
+        files: The same for files in memory; see `OwnFiles.changes`.
         annotations: Its tags and note; None if they were not seen.
     """
 
@@ -201,6 +202,17 @@ class Snapshot:
     since: int | None = None
     revision: int | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+
+    def forget_own(self, id_run: str) -> None:
+        """Forget what of a run in memory the database has beside fields."""
+        self.rows.pop(id_run, None)
+        self.files.pop(id_run, None)
+
+    def note_own(self, later: Snapshot) -> None:
+        """Take over what a later write has written of runs beside fields."""
+        self.rows |= later.rows
+        self.files |= later.files
 
     def note_read(self, revision: int) -> None:
         """Note that runs which are added now were read in a revision."""
@@ -265,6 +277,7 @@ class Record:
         missing_runs: Number of runs that the database has and that were not read.
         fingerprints: What fingerprints of its runs were made of, by the digests in them.
         has_series: Whether the database has rows that runs of the experiment have logged.
+        has_files: Whether it has files of them.
         annotations: Its tags and note.
         original_name: The name of which the ids of its runs are made, if it is another one.
         executions: What is known of executions, by id: of those that are not stored yet, or of all
@@ -281,6 +294,7 @@ class Record:
     missing_runs: int = 0
     fingerprints: dict[str, FingerprintParts] = field(default_factory=dict)
     has_series: bool = False
+    has_files: bool = False
     annotations: Annotations = NOTHING
     original_name: str | None = None
     executions: dict[str, Facts] = field(default_factory=dict)
@@ -339,6 +353,21 @@ class Written:
     changed: bool
     snapshot: Snapshot
     is_staged: bool = False
+
+
+def joined(earlier: Written | None, later: Written) -> Written:
+    """Return the combined effect of two consecutive writes, without their snapshots."""
+    nothing = Snapshot(later.id_experiment)
+    if earlier is None:
+        return replace(later, snapshot=nothing)
+    return replace(
+        later,
+        runs=earlier.runs + later.runs,
+        columns=list(dict.fromkeys((*earlier.columns, *later.columns))),
+        steps=list(dict.fromkeys((*earlier.steps, *later.steps))),
+        changed=earlier.changed or later.changed,
+        snapshot=nothing,
+    )
 
 
 def field_keys(fields: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -96,6 +96,16 @@ class Old:
         return Condition(" AND ".join(f"(\n{part}\n)" for part in parts), params)
 
 
+def refuse_options(*options: object) -> None:
+    """Refuse to say which runs are old, but not of which experiment.
+
+    Raises:
+        InvalidInput: Something says it.
+    """
+    if any(option is not None for option in options):
+        raise InvalidInput("prune needs the name of the experiment whose old runs go; give it")
+
+
 def old(
     keep: str | datetime.timedelta | None,
     slots: int | None,

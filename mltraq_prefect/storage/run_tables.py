@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mltraq_prefect.errors import ForeignTable
-from mltraq_prefect.storage import attachments, experiments_table, unfinished, views
+from mltraq_prefect.storage import attachments, experiments_table, files, unfinished, views
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Right
@@ -273,6 +273,7 @@ def delete(transaction: Transaction, entry: Entry) -> None:
 
 def clear(transaction: Transaction, entry: Entry) -> None:
     """Delete everything of an experiment but the tables of its runs and series."""
+    files.delete_all(transaction, entry.id_experiment)
     for table in OF_EXPERIMENTS:
         transaction.run(f"DELETE FROM {table} WHERE id_experiment = ?", (entry.id_experiment,))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -20,6 +21,8 @@ from mltraq_prefect.storage import (
     tables,
 )
 from mltraq_prefect.storage.chunks import Chunk, Place, places_after
+from mltraq_prefect.storage.file_location import Location
+from mltraq_prefect.storage.file_store import FileStore
 from mltraq_prefect.storage.lazy_runs import Series
 from mltraq_prefect.storage.membership import Listed, Member, Membership
 from mltraq_prefect.storage.pending import Pending
@@ -41,7 +44,7 @@ from mltraq_prefect.storage.writer import Writer
 T = TypeVar("T")
 
 
-class Store(Upkeep, Provenance):
+class Store(Upkeep, FileStore, Provenance):
     """A database of experiments.
 
     Safe to use from several threads and after a fork. It owns its connections: they are opened
@@ -52,6 +55,7 @@ class Store(Upkeep, Provenance):
         url: SQLAlchemy URL of a SQLite, PostgreSQL or MariaDB/MySQL database. Nothing connects
             before it has to.
         compress: Keys of fields whose binary values are compressed by zstd, or whether all are.
+        files: Where contents of files are kept; None is in the database.
         reconnect_seconds: How long a server that was reachable is waited for.
         migrations: What brings the tables of an older format to the present one.
         provenance: What is noted of executions whose results are written here.
@@ -71,12 +75,15 @@ class Store(Upkeep, Provenance):
         url: str,
         *,
         compress: Collection[str] | bool = False,
+        files: str | os.PathLike[str] | None = None,
         reconnect_seconds: float = RECONNECT_SECONDS,
         migrations: Migrations = MIGRATIONS,
         provenance: Setting = "on",
     ) -> None:
         self._database = Database(url, reconnect_seconds=reconnect_seconds, migrations=migrations)
         self._compress = compress if isinstance(compress, bool) else frozenset(compress)
+        self._location = None if files is None else Location(files)
+        self._database.discard = self.remove_objects
         self._is_ready = False
         self.url = self._database.url
         self.queries = Queries(self._database)
@@ -148,7 +155,8 @@ class Store(Upkeep, Provenance):
         """
         make = (lambda _id: pickle) if isinstance(pickle, bytes) else pickle
         token = uuid.uuid4().hex
-        writer = Writer(self._database, record, mode, make, token, self._compress, claim)
+        more = self._compress, self._location, claim
+        writer = Writer(self._database, record, mode, make, token, *more)
         self.check()
         return self._database.retry(writer.write)
 
@@ -176,9 +184,7 @@ class Store(Upkeep, Provenance):
             CorruptData: Something stored is not what was written.
         """
         return self.making(
-            lambda t: reader.read(
-                t, name, columns, pending, ids, self.executions, self.series, where
-            ),
+            lambda t: reader.read(t, name, columns, pending, ids, *self._parts, where),
             missing=name,
         )
 
@@ -201,8 +207,7 @@ class Store(Upkeep, Provenance):
             entry = reader.stored_entry(transaction, name)
             places = places_after(transaction, entry, after, count)
             ids = [place.id_run for place in places]
-            parts = self.executions, self.series
-            record = reader.read(transaction, name, columns, None, ids, *parts)
+            record = reader.read(transaction, name, columns, None, ids, *self._parts)
             last = places[-1] if len(places) == count else None
             return lambda: Chunk(record(), last, tuple(entry.layout))
 
@@ -257,6 +262,11 @@ class Store(Upkeep, Provenance):
         if not self._exists():
             return {}
         return self.making(lambda t: series_tables.read_named(t, name, id_experiment, ids))
+
+    @property
+    def _parts(self) -> tuple[Any, Any, Any]:
+        """What reads the parts of runs that few ask for."""
+        return self.executions, self.series, self.files
 
     def read_pickle(self, name: str) -> tuple[bytes, str]:
         """Return the sealed pickle of an experiment, not verified, and the experiment's id.

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.storage import large_values, series_parts
+from mltraq_prefect.storage import files, large_values, series_parts
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER_COLUMNS, kept
 from mltraq_prefect.storage.pending import Condition
@@ -202,7 +202,7 @@ def _selected(
 
 
 def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
-    """Return the bytes that experiments take, by id: their tables and their large values.
+    """Return the bytes that experiments take, by id: their tables, large values and files.
 
     Their rows in the ledger are not counted. Without those that the database does not tell.
     """
@@ -214,6 +214,7 @@ def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
             transaction, entry.id_experiment, entry.series, entry.run_count
         )
         + large_values.size(transaction, entry.id_experiment, entry.run_count)
+        + files.size(transaction, entry.id_experiment)
         for entry in entries
         if entry.table in known
     }

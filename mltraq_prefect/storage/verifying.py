@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
+from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound, StoreError
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.store import Store
 
@@ -50,6 +50,7 @@ def verify(store: Store, name: str | None, *, repair: bool, advance: Advance) ->
         try:
             yield from _structure(store, own, repair=repair)
             yield from _values(store, own, advance)
+            yield from _files(store, own)
         except CorruptData as error:
             yield _problem(error, own)
         except ExperimentNotFound:
@@ -81,6 +82,25 @@ def _values(store: Store, name: str, advance: Advance) -> Iterator[Problem]:
                 yield from _of_run(store, name, id_run)
         place, done = runs[-1][0], done + len(runs)
         advance(done, max(done, total))
+
+
+def _files(store: Store, name: str) -> Iterator[Problem]:
+    """Yield which files cannot be read; each content is read once."""
+    place, read = -1, set[str]()
+    while runs := store.listed(name, place, RUNS_AT_ONCE):
+        for id_run, listed in store.files(name, None, [own for _, own, _ in runs]).items():
+            for path, entry in listed.items():
+                if entry.sha256 in read or entry.pieces is None:
+                    continue
+                try:
+                    for _ in entry.pieces():
+                        pass
+                    read.add(entry.sha256)
+                except CorruptData as error:
+                    yield Problem(name, id_run, f"files[{path!r}]", error.reason)
+                except StoreError as error:
+                    yield Problem(name, id_run, f"files[{path!r}]", str(error))
+        place = runs[-1][0]
 
 
 def _listed(store: Store, name: str) -> list[dict[str, int]]:

@@ -6,7 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from mltraq_prefect.model.names import check_name
-from mltraq_prefect.storage import executions, fingerprints, own_fields, series_rows, tagging
+from mltraq_prefect.storage import (
+    executions,
+    file_plan,
+    fingerprints,
+    own_fields,
+    series_rows,
+    tagging,
+)
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.records import Part, Record, SeenRuns, Snapshot, Written
 from mltraq_prefect.storage.sql.connections import Transaction
@@ -108,6 +115,7 @@ class Job:
         """
         own, now = own_fields.marks_of(self.own), entry.revision
         rows = series_rows.changes(self.record.runs)
+        kept = file_plan.changes(self.record.runs)
         return Written(
             id_experiment=entry.id_experiment,
             table=entry.table,
@@ -117,7 +125,7 @@ class Job:
             steps=list(steps),
             changed=self.is_done(entry),
             snapshot=Snapshot(
-                entry.id_experiment, SeenRuns(part), own, self.annotations, now, now, rows
+                entry.id_experiment, SeenRuns(part), own, self.annotations, now, now, rows, kept
             ),
             is_staged=entry.is_staged,
         )

@@ -19,6 +19,8 @@ from mltraq_prefect.storage import (
 from mltraq_prefect.storage.claims import ClaimLost
 from mltraq_prefect.storage.creation import Creation
 from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.file_location import Location
+from mltraq_prefect.storage.file_plan import Planner
 from mltraq_prefect.storage.merging import Merger, Moved
 from mltraq_prefect.storage.prepared_merge import Merge
 from mltraq_prefect.storage.records import Mode, Record, Written
@@ -42,6 +44,7 @@ class Writer:
         pickle: Makes the pickle to store with it, if any.
         token: Identifies this write.
         compressed: Keys of fields whose binary values are compressed, or whether all are.
+        location: Where contents of files go; None is into the database.
         claim: The claim by which the runs of the record were executed, if they were shared out.
     """
 
@@ -53,13 +56,15 @@ class Writer:
         pickle: Pickle | None,
         token: str,
         compressed: Collection[str] | bool,
+        location: Location | None,
         claim: str | None = None,
     ) -> None:
         self._database = database
         self._claim = claim
         self._mode = mode
         self._job = Job(database.dialect, record, pickle, token, compressed)
-        self._merger = Merger(database, self._job)
+        self._planner = Planner(database, record, location, self._job.table)
+        self._merger = Merger(database, self._job, self._planner)
         self._creation: tuple[int, Creation] | None = None
 
     def write(self) -> Written:
@@ -112,7 +117,7 @@ class Writer:
             return self._merger.prepare(base, limit)
         if self._creation is None or self._creation[0] != limit:
             self._creation = limit, uncollected(creation.prepare, self._job, limit)
-        return self._creation[1]
+        return creation.with_files(self._creation[1], self._job, self._planner)
 
     def _attempt(self, transaction: Transaction, prepared: Merge | Creation) -> Written | None:
         """Write if what was prepared still fits what is there; otherwise return None."""
@@ -129,7 +134,7 @@ class Writer:
             return self._merger.merge(transaction, prepared, current)
         if self._mode == "merge" and current is not None:
             return None
-        return creation.create(transaction, self._job, prepared, current)
+        return creation.create(transaction, self._job, self._planner, prepared, current)
 
     def _settle_claim(self, transaction: Transaction, current: Entry | None) -> None:
         """Note what came of claimed runs.

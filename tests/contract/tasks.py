@@ -3,9 +3,11 @@
 import contextlib
 import itertools
 import os
+import pathlib
 import resource
 import signal
 import threading
+import time
 
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound, MltraqError, StorageFull
 from mltraq_prefect.storage import Store
@@ -74,6 +76,57 @@ def recreate(go, report, url, first=0, count=ENDLESS):
         else:
             store.write(generation(number), "fail")
         report(number)
+    store.close()
+
+
+def keep_files(go, report, url, first=0, count=ENDLESS):
+    """Merge runs with a file of two pieces each; report which are acknowledged."""
+    store = Store(url)
+    go()
+    for number in itertools.islice(itertools.count(first), count):
+        run = make_run(number, n=number)
+        run.files["content"] = content(number)
+        store.write(make_record(runs=[run]), "merge")
+        report(number)
+    store.close()
+
+
+def content(number):
+    """Return the content of such a file."""
+    return number.to_bytes(4) * 300_000
+
+
+def upload_and_wait(go, report, url, folder, files, said):
+    """Write a run with files, the last of which is uploaded when somebody says so.
+
+    Args:
+        url: The database.
+        folder: The location of files.
+        files: How many files.
+        said: Path of a file that says it.
+    """
+    import fsspec
+    from fsspec.implementations.local import LocalFileSystem
+
+    opened = itertools.count(1)
+
+    class Waiting(LocalFileSystem):
+        protocol = "waiting"
+
+        def open(self, path, mode="rb", **options):
+            if mode == "wb" and next(opened) == files:
+                report("about to upload")
+                while not pathlib.Path(said).exists():
+                    time.sleep(0.01)
+            return super().open(path, mode, **options)
+
+    fsspec.register_implementation("waiting", Waiting, clobber=True)
+    store = Store(url, files=f"waiting://{folder}")
+    run = make_run(1)
+    for number in range(files):
+        run.files[f"{number}"] = content(number)
+    go()
+    store.write(make_record("uploaded", runs=[run]), "merge")
     store.close()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt
 from mltraq_prefect.execution.fanout.live_log import Logger
+from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.pool.parent import Workers
 from mltraq_prefect.execution.serialization import Chunk
@@ -23,6 +24,10 @@ ExecuteJob = Callable[[Workers | None, Job, int, Chunk], Iterator[Outcome]]
 
 class Collector(Protocol):
     """Receiver of the results, in the thread of the execution."""
+
+    @property
+    def files(self) -> Desk:
+        """Where steps put files."""
 
     def log(self, rows: Sequence[LoggedRows], *, soon: bool = False) -> None:
         """Take rows that runs have logged, before the runs themselves come.

@@ -34,6 +34,7 @@ from mltraq_prefect.execution.failures import FailureLimit
 from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt, Execute
 from mltraq_prefect.execution.fanout.executor import BatchExecutor, Collector, Submission
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
+from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.inputs import Inputs, frozen_kwargs, pickled_kwargs
 from mltraq_prefect.execution.judge import Judge, Reply, SharedVerdicts, judge_of
 from mltraq_prefect.execution.module_state import restored_warning
@@ -93,10 +94,10 @@ def fan_out(
         judge = judge_of(options, runs, steps)
         fanout = _Fanout(executor, collector, progress, sizer, steps, options, judge)
         if has_processes:
-            executions = _in_processes(executor, steps, options, workers)
+            executions = _in_processes(executor, steps, options, workers, collector.files)
         else:
             rows = fanout.log if executor.is_local else None
-            executions = _in_threads(stack, executor, steps, options, rows)
+            executions = _in_threads(stack, executor, steps, options, rows, collector.files)
         executor.prepare(stack, steps, [*fanout.attempts(executions)])
         fanout.run(_batches(divide(runs, sizer), pickled=has_processes))
     return fanout.cause
@@ -131,6 +132,7 @@ def _in_threads(
     steps: Sequence[Step],
     options: ExecutionOptions,
     deliver: DeliverRows | None,
+    files: Desk,
 ) -> Sequence[Execute]:
     """Return a function for each step that executes it in a thread; warn of shared state."""
     kwargs = frozen_kwargs(options.kwargs)
@@ -141,7 +143,7 @@ def _in_threads(
     if executor.is_local:
         warn = partial(executor.logger.warning, "%s")
         stack.enter_context(ProgramState(steps, kwargs, is_alone=False, warn=warn))
-    more = deliver, verdicts, options.monitor
+    more = deliver, verdicts, options.monitor, files
     return [partial(execute_in_thread, step, kwargs, *more) for step in steps]
 
 
@@ -150,21 +152,22 @@ def _in_processes(
     steps: Sequence[Step],
     options: ExecutionOptions,
     workers: Workers | None,
+    files: Desk,
 ) -> Sequence[Execute]:
     """Return a function for each step that executes it in workers; the kwargs are pickled once."""
     inputs = pickled_kwargs(options.kwargs, on_this_machine=executor.is_local)
-    jobs = [_job(step, inputs, options) for step in steps]
+    jobs = [_job(step, inputs, options, files) for step in steps]
     # Later steps go first: results arrive early, and few batches are in memory.
     return [
         partial(executor.execute_job, workers, job, -position) for position, job in enumerate(jobs)
     ]
 
 
-def _job(step: Step, inputs: Inputs, options: ExecutionOptions) -> Job:
+def _job(step: Step, inputs: Inputs, options: ExecutionOptions, files: Desk) -> Job:
     level = min(logging.INFO, logging.getLogger().level or logging.INFO)
     awaited = options.synchronous if options.stop else None
     job = make_job(step, inputs, level, options.timeout_seconds)
-    return job._replace(awaits=awaited, monitors=options.monitor)
+    return job._replace(awaits=awaited, monitors=options.monitor, files=files)
 
 
 def _batches(

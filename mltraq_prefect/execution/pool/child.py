@@ -28,6 +28,7 @@ from mltraq_prefect.execution.process_state import Inherited, ProcessState, inhe
 from mltraq_prefect.execution.row_buffer import ROWS_AT_ONCE, RowChannel
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
+from mltraq_prefect.model.files import FileDesk
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.model.series import LoggedRows
 
@@ -52,6 +53,7 @@ class Job(NamedTuple):
         reads: What the step reads from modules.
         awaits: Whether the step waits for decisions on its rows; None if there are none.
         monitors: Whether what the step uses is logged, too.
+        files: Where files go.
     """
 
     key: str
@@ -63,6 +65,7 @@ class Job(NamedTuple):
     reads: ModuleReads
     awaits: bool | None = None
     monitors: bool = False
+    files: FileDesk | None = None
 
 
 PreparedJob = tuple[Job, Callable[[], Step], FrozenValues, ModuleState]
@@ -179,7 +182,8 @@ def serve(channel: Connection, recorder: Recorder) -> None:
                 verdicts = None
                 if awaits is not None:
                     verdicts = ReceivedVerdicts(channel, are_awaited=awaits)
-                rows = RowChannel(outbox.hand_over, verdicts, jobs[job][0].monitors)
+                own = jobs[job][0]
+                rows = RowChannel(outbox.hand_over, verdicts, own.monitors, own.files)
                 _execute(outbox, rows, recorder, jobs[job], chunk)
         except (Exception, SystemExit):
             message = refusal()

@@ -39,6 +39,9 @@ class Database:
         url: Its SQLAlchemy URL.
         migrations: What brings its tables to the present format.
         reconnect_seconds: How long it is waited for if it was reachable before.
+
+    Attributes:
+        discard: Called after a commit with objects that no file refers to any more.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Database:
     ) -> None:
         parsed, self.dialect = urls.parsed(url)
         self.migrations = migrations
+        self.discard: Callable[[Sequence[str]], None] = lambda _places: None
         self._reconnect_seconds = reconnect_seconds
         self.url = urls.masked(url)
         self.secrets = urls.secrets_of(parsed)
@@ -98,6 +102,8 @@ class Database:
         """A transaction that no other with one of its locks overlaps; commits unless it raises."""
         with self._transaction(sorted(locks), writes=True) as transaction:
             yield transaction
+        if transaction.abandoned:
+            self.discard(transaction.abandoned)
 
     def retry(self, operation: Callable[[], T]) -> T:
         """Run an operation, which must be idempotent, until no conflict or lost connection ends it.

@@ -16,6 +16,14 @@ from mltraq_prefect.storage.claims import (
     QUEUE_KEY,
 )
 from mltraq_prefect.storage.executions import EXECUTIONS, EXECUTIONS_KEY
+from mltraq_prefect.storage.files import (
+    CONTENT_COLUMNS,
+    CONTENT_INDEX,
+    FILES,
+    FILES_KEY,
+    PIECES,
+    PIECES_KEY,
+)
 from mltraq_prefect.storage.fingerprints import STEPS, STEPS_KEY
 from mltraq_prefect.storage.large_values import VALUES, VALUES_KEY
 from mltraq_prefect.storage.ledger import ID_INDEX, LEDGER, LEDGER_KEY, PARAMS_TEXT, kept
@@ -26,6 +34,7 @@ from mltraq_prefect.storage.sql.connections import Database, DriverError, Transa
 from mltraq_prefect.storage.sql.migrations import newest
 from mltraq_prefect.storage.tagging import ANNOTATIONS
 from mltraq_prefect.storage.unfinished import UNFINISHED
+from mltraq_prefect.storage.uploads import UPLOADS, UPLOADS_KEY
 from mltraq_prefect.storage.values.kinds import BINARY, DATETIME, INT, JSON, KEY, TEXT, Kind
 from mltraq_prefect.version import __version__
 
@@ -64,6 +73,9 @@ TABLES: dict[str, tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...]]] = {
     "experiment_series": (PARTS, PARTS_KEY, ()),
     "experiment_claims": (CLAIMS, CLAIMS_KEY, ()),
     "experiment_queue": (QUEUE, QUEUE_KEY, ()),
+    "experiment_files": (FILES, FILES_KEY, ()),
+    "experiment_file_pieces": (PIECES, PIECES_KEY, ()),
+    "experiment_uploads": (UPLOADS, UPLOADS_KEY, ()),
     "experiment_unfinished": (UNFINISHED, tuple(UNFINISHED), ()),
     "experiment_format": (FORMATS, ("version",), ()),
 }
@@ -74,6 +86,7 @@ INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
     ID_INDEX: ("experiment_runs", ("id_experiment", "id_run")),
     stretches.INDEX_NAME: ("experiment_standings", stretches.STANDING_INDEX),
     QUEUE_INDEX_NAME: ("experiment_queue", QUEUE_INDEX),
+    CONTENT_INDEX: ("experiment_files", CONTENT_COLUMNS),
 }
 """Indexes in addition to keys: table and columns, by a name that no table has."""
 

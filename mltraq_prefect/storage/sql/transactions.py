@@ -56,11 +56,13 @@ class Transaction:
 
     Attributes:
         absent: A table that was not there when the transaction began.
+        abandoned: Objects of the location of files that no file refers to after the commit.
     """
 
     absent: str | None = None
 
     def __init__(self, connection: sa.Connection, dialect: Dialect) -> None:
+        self.abandoned: list[str] = []
         self.connection = connection
         self.dialect = dialect
         self.quote = dialect.quote

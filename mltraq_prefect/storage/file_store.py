@@ -1,0 +1,90 @@
+"""Files of stored runs: the part of `Store` that reads them, and removes what is left of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from mltraq_prefect.errors import CorruptData, StoreError
+from mltraq_prefect.model.spool import remove_abandoned
+from mltraq_prefect.storage import uploads
+from mltraq_prefect.storage.file_location import Location
+from mltraq_prefect.storage.file_reader import FileReader, FilesOfRuns
+from mltraq_prefect.storage.files import FILE_BYTES
+from mltraq_prefect.storage.sql.connections import Database, Transaction
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("mltraq_prefect")
+
+UPLOADS_LOCK = "mltraq uploads"
+
+_KEPT = (
+    "%s files that nothing refers to any more stay in %s, which this session does not know; open "
+    "one with files=... and prune them"
+)
+
+
+class FileStore:
+    """Where contents of files are, and which files there are."""
+
+    _database: Database
+    _location: Location | None
+
+    def check(self) -> None:
+        """Connect, and see to it that the tables are there."""
+        raise NotImplementedError
+
+    def _exists(self) -> bool:
+        raise NotImplementedError
+
+    def _reading(self, read: Callable[[Transaction], T], missing: str | None = None) -> T:
+        raise NotImplementedError
+
+    @property
+    def file_limit(self) -> int | None:
+        """Most bytes that a file can have; None is any."""
+        return FILE_BYTES if self._location is None else None
+
+    def files(self, name: str, id_experiment: str | None, ids: Sequence[str]) -> FilesOfRuns:
+        """Return the files of runs, by `id_run` and name.
+
+        Args:
+            name: Name of their experiment.
+            id_experiment: Its id, if another one of this name is not meant.
+            ids: The runs.
+        """
+        if not self._exists():
+            return {}
+        return FileReader(self._reading, name, id_experiment, self._location).listed(ids)
+
+    def remove_objects(self, places: Sequence[str]) -> None:
+        """Remove objects of the location of files that no file refers to.
+
+        What cannot be removed now stays written down, for `remove_leftovers`.
+        """
+        if self._location is None or not places:
+            if places:
+                _logger.warning(_KEPT, f"{len(places):,}", places[0].rsplit("/", 2)[0])
+            return
+        gone = []
+        try:
+            for place in places:
+                self._location.remove(place)
+                gone.append(place)
+        except (StoreError, CorruptData) as error:
+            _logger.warning("a file that nothing refers to was not removed: %s", error)
+        with self._database.writing(UPLOADS_LOCK) as transaction:
+            uploads.forget(transaction, gone)
+
+    def remove_leftovers(self) -> int:
+        """Remove what killed processes have left behind; return how many contents that were.
+
+        A writer that is still uploading notices, and uploads again.
+        """
+        self.check()
+        with self._database.writing(UPLOADS_LOCK) as transaction:
+            places = uploads.take(transaction)
+        self.remove_objects(places)
+        return len(places) + remove_abandoned()

@@ -1,0 +1,54 @@
+"""Steps that keep and read files; workers import this module."""
+
+import pathlib
+import tempfile
+
+
+def keep(run):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "model.bin")
+        path.write_bytes(model_of(run.params.x))
+        run.files["model.bin"] = path
+    run.files["notes/same.txt"] = b"the same in all runs"
+    run.files["empty"] = b""
+    run.fields.kept = list(run.files)
+
+
+def model_of(x):
+    return bytes([x]) * 2_500_000
+
+
+def evaluate(run):
+    with run.files["model.bin"].open() as file:
+        run.fields.first = file.read()[0]
+    run.files["score.txt"] = str(run.fields.first).encode()
+    del run.files["empty"]
+
+
+def begin(run):
+    run.files["begun"] = b"by the first step"
+    run.files["begun"] = b"and once more"
+
+
+def fail_first(run):
+    """Fail in the first attempt, after a file was set."""
+    assert run.files["begun"].path().read_bytes() == b"and once more"
+    marker = pathlib.Path(run.kwargs.folder, str(run.params.x))
+    run.files["attempt"] = b"2" if marker.exists() else b"1"
+    if not marker.exists():
+        run.files["only in the first"] = b"x"
+        marker.touch()
+        raise ValueError("the first attempt")
+
+
+def refuse(run):
+    run.files["fine"] = b"y"
+    run.files[run.params.name] = run.params.value
+
+
+def die(run):
+    import os
+    import signal
+
+    run.files["begun"] = b"x" * 100_000
+    os.kill(os.getpid(), signal.SIGKILL)
