@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.errors import ExperimentNotFound
+from mltraq_prefect.storage import Store
 
 NAME = "grown"
 PENDING = 4
@@ -44,6 +45,10 @@ def make(url: str, runs: int) -> None:
         for run in [*done.runs.values()][-PENDING:]:
             del done.runs[run.id_run]
         done.execute(score, backend="local").persist(if_exists="merge")
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE INDEX grown_by_score ON e_grown (score)")
+    engine.dispose()
 
 
 def grow(url: str, copies: int) -> None:
@@ -64,7 +69,7 @@ def grow(url: str, copies: int) -> None:
             "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
             f"WHERE i < {copies}) SELECT i FROM n) AS n"
         )
-        new = {"id_run": "i || ':' || id_run", "position": f"position + i * {stride}"}
+        new = {"id_run": f"i || '.{stride}:' || id_run", "position": f"position + i * {stride}"}
         for table in TABLES:
             columns = sa.inspect(connection).get_columns(table)
             names = [column["name"] for column in columns if "computed" not in column]
@@ -84,6 +89,9 @@ def grow(url: str, copies: int) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE" if is_postgresql(url) else "SELECT 1")
     engine.dispose()
+    store = Store(url)
+    store.repair(NAME)
+    store.close()
     _opened(url)  # the first connection afterwards reads the whole catalogue
 
 
@@ -132,6 +140,11 @@ def _unused(session: mltraq.Session) -> range:
     return range(first, first + PENDING)
 
 
+def _where(session: mltraq.Session) -> None:
+    found = session.load(NAME, where="score IS NULL AND n >= 0", columns=["heads"])
+    assert 0 < len(found.runs) <= 4 * PENDING
+
+
 def _missing(session: mltraq.Session) -> None:
     with contextlib.suppress(ExperimentNotFound):
         session.load("no such experiment")
@@ -143,6 +156,7 @@ OPERATIONS: Mapping[str, Callable[[str], None]] = {
     "ls()": _in_session(lambda session: session.ls()),
     "ls(pending=)": _in_session(lambda session: session.ls(pending="score")),
     "load(pending=)": _in_session(lambda session: session.load(NAME, pending="score")),
+    "load(where=)": _in_session(_where),
     f"merge of {PENDING} new runs": _in_session(_merge),
     f"checkpoints of {PENDING} new runs": _in_session(_checkpoint),
     f"evaluation of {PENDING} runs": _in_session(_evaluate),

@@ -76,7 +76,7 @@ class StoredRuns:
         self.logged = logged
         self._read_files = files
         self._files: FilesOfRuns = {}
-        self._entries: list[tuple[Any, ...]] = []
+        self._entries = [(LEDGER_COLUMNS[name], ledger[name]) for name in RUN_COLUMNS]
 
     def make(self, part: str, run: Run) -> Any:
         """Return the params, fields or ledger entry of a run."""
@@ -118,14 +118,8 @@ class StoredRuns:
         return [key for key, column in mixed if any(value is MISSING for value in column)]
 
     def _ledger_of(self, index: int) -> LedgerEntry:
-        if not self._entries:
-            columns = [
-                LEDGER_COLUMNS[name].values(self._ledger[name], self._dialect)
-                for name in RUN_COLUMNS
-            ]
-            self._entries = list(zip(*columns, strict=True))
-        row = self._rows[index]
-        state, steps, *rest = self._entries[row]
+        row, dialect = self._rows[index], self._dialect
+        state, steps, *rest = [own.value(cells[row], dialect) for own, cells in self._entries]
         entry = LedgerEntry(state, self._steps[steps].copy(), *rest)
         if entry.steps or entry.step is not None:
             entry.stored = partial(self._executed, self._ledger["id_run"][row])

@@ -7,7 +7,13 @@ from typing import Any, TypeVar
 
 from mltraq_prefect.model.ledger_entry import RUN_COLUMNS, STEP_COLUMNS, LedgerEntry
 from mltraq_prefect.storage import stretches
-from mltraq_prefect.storage.ledger_columns import LedgerColumn, cells_of, columns_of, sent_of
+from mltraq_prefect.storage.ledger_columns import (
+    LedgerColumn,
+    TextColumn,
+    cells_of,
+    columns_of,
+    sent_of,
+)
 from mltraq_prefect.storage.records import LedgerMark
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.columns import column
@@ -33,7 +39,7 @@ ID_INDEX = "experiment_runs_by_id"
 
 LEDGER_COLUMNS: dict[str, LedgerColumn] = {
     **{name: LedgerColumn(kind) for name, kind in KEYS.items()},
-    "params": LedgerColumn(JSON),
+    "params": TextColumn(JSON),
     **_MARKED,
     **_OTHERS,
     "residual": LedgerColumn(BINARY),

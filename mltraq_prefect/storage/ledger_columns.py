@@ -21,7 +21,7 @@ from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.model.ledger_entry import LedgerEntry, StepEntry
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.values.cells import for_driver, natural
-from mltraq_prefect.storage.values.columns import Constant, Maker, column
+from mltraq_prefect.storage.values.columns import Constant, Maker, column, compact_texts
 from mltraq_prefect.storage.values.kinds import DATETIME, FLOAT, INT, KEY, TEXT, Kind
 from mltraq_prefect.storage.values.kinds.texts import clean
 from mltraq_prefect.storage.values.kinds.times import without_zone
@@ -59,6 +59,19 @@ class LedgerColumn:
         """Return what entries say from cells that were kept."""
         return cells
 
+    def value(self, cell: Any, _dialect: Dialect) -> Any:
+        """Return what an entry says from a cell that was kept."""
+        return cell
+
+
+class TextColumn(LedgerColumn):
+    """Texts, kept in little memory."""
+
+    def maker(self, dialect: Dialect) -> Maker:
+        """Return what packs them."""
+        make = super().maker(dialect)
+        return lambda cells: compact_texts(make(cells))
+
 
 class _Number(LedgerColumn):
     """Numbers, which may be NumPy's."""
@@ -88,7 +101,10 @@ class _Moment(LedgerColumn):
         return [moment and without_zone(moment) for moment in values]
 
     def maker(self, _dialect: Dialect) -> Maker:
-        return column
+        return lambda cells: compact_texts(column(cells))
+
+    def value(self, cell: Any, _dialect: Dialect) -> Any:
+        return self.values([cell], _dialect)[0]
 
     def values(self, cells: Sequence[Any], dialect: Dialect) -> Sequence[Any]:
         moments = natural(dialect, self.kind, cells)
@@ -97,7 +113,7 @@ class _Moment(LedgerColumn):
         return [moment and moment.replace(tzinfo=dt.UTC) for moment in moments]
 
 
-class _Error(LedgerColumn):
+class _Error(TextColumn):
     """Texts of errors: the middle of a very long one is left out."""
 
     def cells(self, values: Sequence[Any], dialect: Dialect) -> Sequence[Any]:
@@ -106,7 +122,7 @@ class _Error(LedgerColumn):
         return [error and _error_text(error, dialect) for error in values]
 
 
-class _Steps(LedgerColumn):
+class _Steps(TextColumn):
     """Steps of runs as JSON text, which ends in blanks where a row better does not grow."""
 
     def cells(self, values: Sequence[Any], _dialect: Dialect) -> Sequence[Any]:
@@ -134,8 +150,8 @@ class _Steps(LedgerColumn):
 
 _BY_NAME: dict[str, LedgerColumn] = {"error": _Error(TEXT), "steps": _Steps(TEXT)}
 _BY_TYPE: dict[Any, LedgerColumn] = {
-    Literal: LedgerColumn(KEY),
-    str: LedgerColumn(TEXT),
+    Literal: TextColumn(KEY),
+    str: TextColumn(TEXT),
     int: _Number(INT, int),
     float: _Number(FLOAT, float),
     dt.datetime: _Moment(DATETIME),
@@ -185,7 +201,7 @@ def _error_text(error: str, dialect: Dialect) -> str:
 
 def _trimmed(texts: Sequence[str]) -> Sequence[str]:
     """Return texts of steps without the blanks that pad them."""
-    return column([text.rstrip(" ") for text in texts])
+    return compact_texts(column([text.rstrip(" ") for text in texts]))
 
 
 def parse_steps(texts: Iterable[str]) -> dict[str, dict[str, str]]:

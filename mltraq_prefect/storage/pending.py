@@ -97,7 +97,7 @@ def pending_runs(
     for standing in able:
         if most is None or len(found) < most:
             sql = "SELECT id_run FROM experiment_runs WHERE id_experiment = ? AND"
-            rows = standings.rows(transaction, sql, (id_experiment,), standing.places, most)
+            rows = standings.rows(transaction, sql, (id_experiment,), standing.places(), most)
             found += [id_run for (id_run,) in rows]
     if failed and (is_changed := pending.is_changed) is not None:
         for standing in failed:
@@ -124,6 +124,6 @@ def _changed(
         "AND fingerprint IS NOT NULL AND"
     )
     own = (id_experiment, step_key(step))
-    failed = standings.rows(transaction, sql, own, standing.places)
+    failed = standings.rows(transaction, sql, own, standing.places())
     changed = set(filter(is_changed, dict.fromkeys(fingerprint for _, fingerprint in failed)))
     return [id_run for id_run, fingerprint in failed if fingerprint in changed]

@@ -14,6 +14,7 @@ from mltraq_prefect.errors import FieldNotFound, InvalidInput, QueryFailed
 from mltraq_prefect.model.hints import unknown_name
 from mltraq_prefect.storage import views
 from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.ledger import ID_INDEX
 from mltraq_prefect.storage.sql import query, query_params
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
@@ -170,9 +171,10 @@ def selected(
     known = views.columns(entry, dialect)
     place = ViewColumn(_POSITION, "position", "run", INT, views.ORDER)
     columns = ", ".join(f"{own.sql} AS {quote(own.name)}" for own in (*known, place))
+    ledger = f"experiment_runs AS r{dialect.by_index(ID_INDEX)}"
     sql = (
         f"SELECT {what} FROM (SELECT {columns} FROM {quote(entry.table)} AS e "
-        f"LEFT JOIN experiment_runs AS r ON r.id_experiment = :{_ID} AND r.id_run = e.id_run) AS v"
+        f"LEFT JOIN {ledger} ON r.id_experiment = :{_ID} AND r.id_run = e.id_run) AS v"
     )
     if where is not None:
         _check_quoted(where, entry, known, dialect.quote_mark)

@@ -7,8 +7,9 @@ runs on which a step can be tried are found without looking at the others.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mltraq_prefect.storage import stretches
@@ -33,13 +34,14 @@ class Standing:
         state: Their state.
         step: The step to be tried next, or None.
         steps: Names of the steps that they have completed.
-        places: Positions of the first and last run of each stretch; a run between may be gone.
+        places: Returns positions of the first and last run of each stretch; a run between may be
+            gone.
     """
 
     state: str
     step: str | None
     steps: frozenset[str]
-    places: list[tuple[int, int]] = field(default_factory=list)
+    places: Callable[[], list[tuple[int, int]]]
 
 
 def find(transaction: Transaction, id_experiment: str) -> Iterator[Standing]:
@@ -58,19 +60,20 @@ def find(transaction: Transaction, id_experiment: str) -> Iterator[Standing]:
         if found is None:
             break
         ((state, step, steps),) = transaction.rows(one, (id_experiment, key := found))
-        where = transaction.rows(places, (id_experiment, key))
-        yield Standing(state, step, frozenset(json.loads(steps)), [*map(tuple, where)])
+        where = partial(transaction.rows, places, (id_experiment, key))
+        yield Standing(state, step, frozenset(json.loads(steps)), where)
     if not key:
         yield from _of_stretches(stretches.of_ledger(transaction, id_experiment))
 
 
 def _of_stretches(found: Sequence[Stretch]) -> Iterator[Standing]:
-    by_key: dict[str, Standing] = {}
+    by_key: dict[str, list[Stretch]] = {}
     for one in found:
-        names = frozenset(json.loads(one.steps))
-        own = by_key.setdefault(one.standing, Standing(one.state, one.step, names))
-        own.places.append((one.first, one.last))
-    yield from by_key.values()
+        by_key.setdefault(one.standing, []).append(one)
+    for own in by_key.values():
+        state, step, steps = own[0][3:]
+        places = [(one.first, one.last) for one in own]
+        yield Standing(state, step, frozenset(json.loads(steps)), places.copy)
 
 
 def conditions(places: Sequence[tuple[int, int]]) -> Iterator[tuple[str, tuple[int, ...]]]:

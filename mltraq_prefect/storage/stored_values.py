@@ -40,14 +40,16 @@ def matched(
     """
     ids = list(ledger["id_run"])
     in_order = np.argsort(np.array(ledger["position"], dtype=np.int64))
-    if list(stored) == np.array(ids, dtype=object)[in_order].tolist():  # as written, mostly
-        return stored, cells, array("q", in_order.tobytes())
+    as_listed = np.array(ids, dtype=object)[in_order].tolist()
+    if list(stored) == as_listed:  # as written, mostly: the ids are kept once
+        return as_listed, cells, array("q", in_order.tobytes())
     known = dict(zip(ids, range(len(ids)), strict=True))
     rows: Sequence[Any] = list(map(known.get, stored))
     if None in rows:
         wanted = [index for index, row in enumerate(rows) if row is not None]
         cells = dict(zip(cells, picked([*cells.values()], wanted), strict=True))
-        stored, rows = picked([stored, rows], wanted)
+        (rows,) = picked([rows], wanted)
+    stored = [ids[row] for row in rows]
     if len(rows) != len(ids):
         there = set(stored)
         raise tables.missing(entry, [id_run for id_run in ids if id_run not in there])

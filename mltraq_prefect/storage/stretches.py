@@ -182,9 +182,14 @@ def begin(transaction: Transaction, id_experiment: str, new: Sequence[Stretch]) 
 
 
 def of_ledger(transaction: Transaction, id_experiment: str) -> list[Stretch]:
-    """Return the stretches of an experiment as its ledger has them; those of no other runs."""
-    found = runs(transaction, id_experiment)
-    return list(_joined(Stretch(place, place, *own) for place, own in found))
+    """Return the stretches of an experiment as its ledger has them: as long as can be."""
+    found: list[Stretch] = []
+    for place, own in runs(transaction, id_experiment):
+        if found and found[-1].standing == own[0]:
+            found[-1] = found[-1]._replace(last=place)  # there is no run between
+        else:
+            found.append(Stretch(place, place, *own))
+    return found
 
 
 def runs(

@@ -1,7 +1,11 @@
 """What operations make the database do does not grow with what is stored beside it."""
 
+import datetime as dt
+import tracemalloc
+
 import pytest
 
+import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
 from tests import growth, servers
 
@@ -52,3 +56,21 @@ def test_runs_by_id_have_no_number_from_which_on_they_cost_more(tmp_path):
     assert cost(1_001) < 1.1 * cost(1_000)
     assert cost(1_000) < 12 * cost(100)
     store.close()
+
+
+def test_a_loaded_column_takes_few_bytes_a_run(tmp_path):
+    url = f"sqlite:///{tmp_path}/one.db"
+    growth.make(url, FEW)
+    growth.grow(url, COPIES)
+    with mltraq.create_session(url) as session:
+        session.load(growth.NAME, pending="score")
+        tracemalloc.start()
+        try:
+            loaded = session.load(growth.NAME, columns=["heads"])
+            taken = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert taken < 500 * len(loaded.runs)
+        last = [*loaded.runs.values()][-1]
+        assert (last.params.n, last.ledger.state) == (55, "completed")
+        assert last.ledger.started_at.tzinfo is dt.UTC

@@ -45,7 +45,7 @@ def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
             if not expected:  # nothing known: the ledger, which is empty here, would be read
                 return
         found = stretches.stored(transaction, "x")
-        by_standing = list(standings.find(transaction, "x"))
+        by_standing = [own.places() for own in standings.find(transaction, "x")]
     keys = {place: one.standing for one in found for place in range(one.first, one.last + 1)}
     assert keys == {
         place: stretches.standing_of("completed", steps, None)[0]
@@ -53,6 +53,6 @@ def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
     }
     ends = itertools.pairwise(found)
     assert all(one.last + 1 < two.first or one.standing != two.standing for one, two in ends)
-    assert sorted(place for own in by_standing for place in own.places) == [
+    assert sorted(place for own in by_standing for place in own) == [
         (one.first, one.last) for one in found
     ]

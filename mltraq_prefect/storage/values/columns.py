@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
 from operator import itemgetter
 from typing import Any, overload
 
@@ -39,6 +39,53 @@ class Constant(Sequence[Any]):
         if isinstance(index, slice):
             return Constant(self.value, len(range(*index.indices(self._length))))
         return self.value
+
+
+class Texts(Sequence[str]):
+    """A column of texts as the bytes of all: most are short, and an object each is much larger."""
+
+    __slots__ = ("_bytes", "_ends")
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        parts = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._bytes = bytearray(b"".join(parts))
+        self._ends = array("q", accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        for end in self._ends:
+            yield self._bytes[start:end].decode("utf-8", "surrogatepass")
+            start = end
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        end = self._ends[index]
+        start = self._ends[index - 1] if index % len(self._ends) else 0
+        return self._bytes[start:end].decode("utf-8", "surrogatepass")
+
+    def extend(self, more: Texts) -> None:
+        """Add the texts of another column."""
+        offset = len(self._bytes)
+        self._bytes += more._bytes
+        self._ends.extend([offset + end for end in more._ends])
+
+
+def compact_texts(cells: Sequence[Any]) -> Sequence[Any]:
+    """Return texts that take little memory: equal ones once, or the bytes of all."""
+    if isinstance(cells, Constant):
+        return cells
+    found = dict(zip(cells, cells, strict=True))
+    if 2 * len(found) <= len(cells):
+        return list(map(found.__getitem__, cells))
+    return Texts(cells) if set(map(type, cells)) == {str} else cells
 
 
 def column(cells: Sequence[Any]) -> Sequence[Any]:
@@ -92,6 +139,9 @@ def _extended(cells: Sequence[Any], more: Sequence[Any]) -> Sequence[Any]:
             return Constant(cells.value, len(cells) + len(more))
     elif isinstance(cells, array) and isinstance(more, array):
         cells += more
+        return cells
+    elif isinstance(cells, Texts) and isinstance(more, Texts):
+        cells.extend(more)
         return cells
     if not isinstance(cells, list):
         cells = list(cells)
