@@ -428,3 +428,33 @@ def test_runs_are_printed_as_a_frame(stored, capsys):
     assert "no column 'm'" in error_of(capsys, *options, "--where", "m > 1")
     assert "no column 'm'" in error_of(capsys, *options, "--column", "m")
     assert "no experiment 'x'" in error_of(capsys, "--database", stored, "frame", "x")
+
+
+def _rated(run):
+    run.fields.y = run.params.x * run.kwargs.rate
+
+
+def test_executions_are_shown_and_compared(tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/x.db"
+    with mltraq.create_session(url) as session:
+        experiment = session.add_experiment("a/b").add_runs(x=[1, 2])
+        for rate in (1, 2):
+            experiment.execute(_rated, {"rate": rate}, backend="local", rerun=True)
+        first, second = experiment.persist().executions.index
+        code = experiment.execution(second).code()
+        run, other = experiment.runs
+    shown = out_of(capsys, "--database", url, "show", "a/b")
+    assert all(part in shown for part in (first, second, code, "_rated"))
+    assert code in out_of(capsys, "--database", url, "show", "a/b", run)
+    told = out_of(capsys, "--database", url, "diff", f"a/b/{first[:13]}", f"a/b/{second}")
+    assert "kwargs:\n  rate: 1 -> 2" in told
+    rows = json.loads(
+        out_of(capsys, "--database", url, "diff", f"a/b/{run}", f"a/b/{other}", "--json")
+    )
+    assert rows == [{"part": "params", "name": "x", "a": 1, "b": 2}]
+    assert "nothing differs" in out_of(capsys, "--database", url, "diff", "a/b", "a/b")
+    asked = ("--database", url, "diff", "a/b")
+    assert "no run or execution whose id begins" in error_of(capsys, *asked, "a/b/zz")
+    assert "4 runs and executions whose id" in error_of(capsys, *asked, "a/b/")
+    assert "no experiment 'c'" in error_of(capsys, *asked, "c")
+    assert "no experiment 'c'" in error_of(capsys, *asked, "c/1")

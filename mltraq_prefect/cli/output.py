@@ -55,7 +55,7 @@ def of_dicts(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], **option
 def show(table: Table, form: Format) -> None:
     """Print a table."""
     if form == "json":
-        typer.echo(_json(table))
+        typer.echo(as_json(table))
     elif form == "csv":
         typer.echo(_csv(table), nl=False)
     elif not table.rows:
@@ -66,7 +66,8 @@ def show(table: Table, form: Format) -> None:
         typer.echo(_aligned(table))
 
 
-def _json(table: Table) -> str:
+def as_json(table: Table) -> str:
+    """Return rows as JSON: an array with an object a row."""
     rows = [dict(zip(table.columns, map(_plain, row), strict=True)) for row in table.rows]
     lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
     return "[" + ",\n ".join(lines) + "]"

@@ -11,10 +11,10 @@ from mltraq_prefect.cli.commands import add
 from mltraq_prefect.cli.output import Table
 from mltraq_prefect.cli.target import NAME, Target
 from mltraq_prefect.errors import ExperimentNotFound, InvalidInput
+from mltraq_prefect.reports.provenance.execution import Execution
 
 if TYPE_CHECKING:
-    from mltraq_prefect.model.run import Run
-    from mltraq_prefect.storage import Store
+    from mltraq_prefect.storage import Record, Store
 
 Rows = Iterator[tuple[str, str, Any]]
 
@@ -37,7 +37,7 @@ def _show(
         if run is None:
             return Table(("what", "name", "value"), list(_experiment(store, name)))
         record = store.read(name, ids=[_found(store, name, run)])
-        return Table(("what", "name", "value"), list(_run(record.runs[0])))
+        return Table(("what", "name", "value"), list(_run(store, record)))
 
 
 def _experiment(store: Store, name: str) -> Rows:
@@ -51,6 +51,8 @@ def _experiment(store: Store, name: str) -> Rows:
         yield "tag", key, value
     for column in store.columns(name):
         yield column.source, column.key, f"{column.kind.name}, column {column.name}"
+    for facts in store.known_executions(listed["id_experiment"]):
+        yield "execution", facts.id_execution, Execution(facts, {}).describe()
 
 
 def _found(store: Store, name: str, run: str) -> str:
@@ -70,9 +72,10 @@ def _found(store: Store, name: str, run: str) -> str:
     )
 
 
-def _run(run: Run) -> Rows:
+def _run(store: Store, record: Record) -> Rows:
     from mltraq_prefect.model.html import shown
 
+    (run,) = record.runs
     yield "run", "id_run", run.id_run
     for part in ("params", "fields"):
         for key, value in dict(getattr(run, part)).items():
@@ -80,6 +83,11 @@ def _run(run: Run) -> Rows:
     ledger = run.ledger
     for key in ("state", "attempts", "started_at", "duration_s", "error", "flow_run_id"):
         yield "run", key, getattr(ledger, key)
+    used = {entry.id_execution for entry in ledger.executions.values() if entry.id_execution}
+    known = {
+        facts.id_execution: f", {Execution(facts, {}).code()}"
+        for facts in store.known_executions(record.id_experiment, sorted(used))
+    }
     for step, entry in ledger.executions.items():
         seconds = "" if entry.duration_s is None else f", {entry.duration_s:.3g} s"
-        yield "step", step, f"{entry.state}{seconds}"
+        yield "step", step, f"{entry.state}{seconds}{known.get(entry.id_execution or '', '')}"

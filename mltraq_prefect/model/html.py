@@ -31,6 +31,8 @@ _STYLE = """<style>
   white-space: nowrap }
 .mltraq-short th { font-weight: 600 }
 .mltraq-short .note { opacity: .75 }
+.mltraq-short ins, .mltraq-short del { text-decoration: none; background: rgba(46, 158, 91, .22) }
+.mltraq-short del { background: rgba(214, 69, 69, .22) }
 .mltraq-short .bar { display: flex; width: 240px; max-width: 100%; height: 8px; border-radius: 4px;
   overflow: hidden; background: rgba(128, 128, 128, .25) }
 .mltraq-short .bar span { display: block; height: 8px }

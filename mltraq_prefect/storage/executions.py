@@ -17,6 +17,7 @@ from xxhash import xxh3_128_digest
 from mltraq_prefect.codecs import decode, encode, squeezed
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.provenance.facts import Facts
+from mltraq_prefect.reports.study.results import Origins
 from mltraq_prefect.storage import fingerprints
 from mltraq_prefect.storage.large_values import REFERENCE_MAGIC, VALUES, is_reference
 from mltraq_prefect.storage.sql.connections import Transaction
@@ -215,14 +216,43 @@ def _facts(row: Sequence[Any], dialect: Dialect) -> Facts:
         ) from None
 
 
-def completed(transaction: Transaction, id_experiment: str, facts: Facts) -> Facts:
+def origins(
+    transaction: Transaction, id_experiment: str, most: int, also: Sequence[str]
+) -> Origins:
+    """Return the latest executions, and some others, with their code and diffs.
+
+    Args:
+        transaction: Where to read.
+        id_experiment: The experiment.
+        most: How many of the latest.
+        also: Ids of others; those that are not there are left out.
+    """
+    sql = "SELECT count(*) FROM experiment_executions WHERE id_experiment = ?"
+    ((total,),) = transaction.rows(sql, (id_experiment,))
+    found = read(transaction, id_experiment, last=most)
+    there = {facts.id_execution for facts in found}
+    found += read(transaction, id_experiment, [id_ for id_ in also if id_ not in there])
+    found = [completed(transaction, id_experiment, facts, kwargs=False) for facts in found]
+    known = fingerprints.read(transaction, id_experiment)
+    return Origins(sorted(found, key=lambda facts: facts.started_at), int(total), known)
+
+
+def completed(
+    transaction: Transaction, id_experiment: str, facts: Facts, *, kwargs: bool = True
+) -> Facts:
     """Return what is known of an execution, with what is beside its row.
+
+    Args:
+        transaction: Where to read.
+        id_experiment: The experiment.
+        facts: What its row says.
+        kwargs: Whether large kwargs are read; they stay references otherwise.
 
     Raises:
         CorruptData: What is beside it is not what was written.
     """
     diff: Any = facts.git_diff
-    wanted = {key: data for key, data in facts.exact.items() if is_reference(data)}
+    wanted = {key: data for key, data in facts.exact.items() if kwargs and is_reference(data)}
     names = [*map(_name, wanted.values()), *([_name(diff)] if is_reference(diff) else [])]
     sql = "SELECT column_name, value FROM experiment_values WHERE id_experiment = ? AND id_run = ?"
     found: dict[str, bytes] = {}

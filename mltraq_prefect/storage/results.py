@@ -20,9 +20,10 @@ from mltraq_prefect.reports.study.results import (
     Grouped,
     Header,
     Moments,
+    Origins,
     StateTotal,
 )
-from mltraq_prefect.storage import reader, views
+from mltraq_prefect.storage import executions, reader, views
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.results_view import ResultsView
 from mltraq_prefect.storage.sql.connections import Transaction
@@ -122,6 +123,12 @@ class StoredResults:
     def failures(self, most: int) -> Sequence[Failure]:
         """Return failed runs in order."""
         return self._reading(lambda view: _failures(view, most))
+
+    def origins(self, most: int, also: Sequence[str] = ()) -> Origins:
+        """Return the latest executions, and others that are asked for by their ids."""
+        return self._reading(
+            lambda view: executions.origins(view.transaction, view.entry.id_experiment, most, also)
+        )
 
 
 def _told(own: ViewColumn) -> Column:

@@ -78,6 +78,14 @@ class Links:
         """Return the address of a run."""
         return f"{self.experiment(self._table)}/run/{quote(id_run, safe='')}"
 
+    def chosen(self, name: str) -> str | None:
+        """Return what the address of this page says of something."""
+        return next(iter(self.query.get(name) or ()), None)
+
+    def execution(self, id_execution: str, other: str | None = None) -> str:
+        """Return the address of an execution, perhaps compared with another one."""
+        return self.section("code", **{"execution": id_execution, "with": other})
+
     def comparison(self) -> str:
         """Return the address of the page that compares groups of this experiment."""
         return f"/compare{_query({'e': [self._table]})}"

@@ -111,6 +111,7 @@ def test_the_list_of_experiments(client):
         ("importance", ["What matters for accuracy"]),
         ("curves", ["logged", "dataset=digits", "step"]),
         ("history", ["No param is a time."]),
+        ("code", ["train", "# tests.reports.test_study.train", "def train(run)", "Python"]),
         ("failures", ["4 runs: ValueError", "in test_study.py"]),
     ],
 )
@@ -118,6 +119,34 @@ def test_each_part_of_an_experiment_has_an_address(client, part, texts):
     page = page_of(client, f"/experiments/e_families/{part}")
     for text in ("families", "64 runs", "4 failed", *texts):
         assert text in page.text
+
+
+def test_executions_are_listed_shown_and_compared(client, database):
+    with mltraq.create_session(f"sqlite:///{database}") as session:
+        experiment = session.add_experiment("origins").add_runs(x=[1, 2])
+        for rate in (0.25, 0.5):
+            experiment.execute(rated, {"rate": rate, "s": HOSTILE}, backend="local", rerun=True)
+        first, second = experiment.persist().executions.index
+    page = page_of(client, "/experiments/e_origins/code")
+    for text in ("kwargs.rate", "rate=0.25", "0.5", "compare with the one before", HOSTILE, second):
+        assert text in page.text
+    (compare,) = links_of(page, f"with={first}")
+    compared = page_of(client, compare).text
+    assert f"execution={second}" in compare
+    heading = "What differs from the execution of" + " 20"  # the page shows these lines, too
+    assert heading in compared
+    older = page_of(client, f"/experiments/e_origins/code?execution={first}").text
+    assert heading not in older
+    page_of(client, "/experiments/e_origins/code?execution=none", status=400)
+    page_of(client, "/experiments/e_origins/code?with=none", status=400)
+    run = page_of(client, links_of(page_of(client, "/experiments/e_origins/runs"), "/run/")[0])
+    assert links_of(run, f"execution={second}")
+    empty = page_of(client, f"/experiments/{quote(Store('sqlite://').table_of(HOSTILE))}/code")
+    assert "Nothing is known of executions" in empty.text
+
+
+def rated(run):
+    run.fields.y = run.params.x * run.kwargs.rate
 
 
 def test_a_leaderboard_leads_to_its_runs_and_these_to_a_run(client):

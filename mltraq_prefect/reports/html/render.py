@@ -7,6 +7,7 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.model.html import shown
 from mltraq_prefect.reports.figures import palette
 from mltraq_prefect.reports.study.study import shown_value
 from mltraq_prefect.reports.wording import duration, measured_cell
@@ -50,6 +51,7 @@ def _environment() -> Environment:
         "when": when,
         "value": shown_value,
         "size": size,
+        "brief": shown,
     }
     return environment
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from mltraq_prefect.reports.figures.bars import state_bar
+from mltraq_prefect.reports.html.code import CodeLinks, code
 from mltraq_prefect.reports.html.render import render
 from mltraq_prefect.reports.study.effects import (
     Drawn,
@@ -23,7 +24,7 @@ from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row, leaderboa
 from mltraq_prefect.reports.study.study import Study
 
 
-class Links(Protocol):
+class Links(CodeLinks, Protocol):
     """Addresses on a server; a file has none."""
 
     def group(self, board: Leaderboard, row: Row) -> str:
@@ -81,6 +82,7 @@ SECTIONS = (
     Section("importance", "Importance", _figures(importance, "There are too few runs.")),
     Section("curves", "Curves", _figures(curves, "No run has logged numbers.")),
     Section("history", "History", _figures(history, "No param is a time.")),
+    Section("code", "Code and environment", code),
     Section("failures", "Failures", _failures),
 )
 """In the order in which they are on a page."""

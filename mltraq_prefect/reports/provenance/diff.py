@@ -59,12 +59,13 @@ class Difference:
         """Return what differs as a frame: columns `part`, `name`, `a`, `b`; code as its diff."""
         import pandas as pd
 
-        rows = [(part, name, *pair) for part, name, pair in self._pairs()]
+        rows = [(part, name, *pair) for part, name, pair in self.pairs()]
         rows += [("code", name, None, text) for name, text in self.code.items()]
         rows += [("code", text, None, None) for text in self.code_values]
         return pd.DataFrame(rows, columns=["part", "name", "a", "b"], dtype=object)
 
-    def _pairs(self) -> list[tuple[str, str, tuple[Any, Any]]]:
+    def pairs(self) -> list[tuple[str, str, tuple[Any, Any]]]:
+        """Return all that differs but code: part, name and both values."""
         parts = (*_PARTS, "steps")
         return [(part, name, pair) for part in parts for name, pair in getattr(self, part).items()]
 
@@ -73,7 +74,7 @@ class Difference:
         if not self:
             return "\n".join([*lines, "nothing differs"])
         last = ""
-        for part, name, (first, second) in self._pairs():
+        for part, name, (first, second) in self.pairs():
             lines += [f"{part}:"] if part != last else []
             lines.append(f"  {name}: {_shown(first)} -> {_shown(second)}")
             last = part
@@ -91,7 +92,7 @@ class Difference:
         """Return it as pieces of HTML: a table of values, and the code."""
         if not self:
             return [html.text("nothing differs")]
-        rows = [(part, name, _shown(a), _shown(b)) for part, name, (a, b) in self._pairs()]
+        rows = [(part, name, _shown(a), _shown(b)) for part, name, (a, b) in self.pairs()]
         pieces = [html.table(["", "", self.a, self.b], rows)] if rows else []
         pieces += [html.text(text) for text in self.code_values]
         return [*pieces, *(code_html(text) for text in self.code.values())]
@@ -236,11 +237,11 @@ def _shown(value: Any) -> str:
 
 
 def code_html(text: str) -> html.Markup:
-    """Return a diff as HTML: what has come and what has gone are told apart by their colours."""
-    colours = {"+": "rgba(46, 158, 91, .22)", "-": "rgba(214, 69, 69, .22)"}
+    """Return a diff as HTML, with what has come and what has gone as such."""
+    elements = {"+": "ins", "-": "del"}
     lines = []
     for line in text.splitlines():
-        colour = "" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
-        style = f' style="background:{colour}"' if colour else ""
-        lines.append(f"<span{style}>{html.text(line)}</span>")
-    return html.Markup(f'<pre style="white-space:pre-wrap">{chr(10).join(lines)}</pre>')
+        element = "" if line.startswith(("+++", "---")) else elements.get(line[:1], "")
+        shown = html.text(line)
+        lines.append(f"<{element}>{shown}</{element}>" if element else shown)
+    return html.Markup(f"<pre>{chr(10).join(lines)}</pre>")

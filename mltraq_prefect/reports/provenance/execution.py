@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHORT = 12
 """Characters of a commit, or of a fingerprint, that a person sees."""
 
+_REFERENCE = b"MLTQREF1"
+"""How the name of a large value begins, which is beside the row."""
+
 
 class NotKept(str):
     """What a person sees of a kwarg that was not kept."""
@@ -78,8 +81,7 @@ class Execution:
     @property
     def kwargs(self) -> dict[str, Any]:
         """Its kwargs, exactly; of one that was not kept a text says why, or what it was."""
-        found = {key: decode(data) for key, data in self._facts.exact.items()}
-        return found | {key: NotKept(text) for key, text in self._facts.shown.items()}
+        return kwargs_of(self._facts)
 
     def source(self, step: str | None = None) -> str:
         """Return the source of a step, and of what it calls in the user's own code.
@@ -142,7 +144,7 @@ def frame_of(executions: list[Facts]) -> pd.DataFrame:
             "id_execution": facts.id_execution,
             "started_at": facts.started_at,
             "steps": list(facts.steps),
-            "kwargs": _shown_kwargs(facts),
+            "kwargs": kwargs_of(facts),
             "seed": facts.seed,
         }
         rows.append(row | {name: getattr(facts, name) for name in (*SURROUNDINGS, "versions")})
@@ -152,10 +154,12 @@ def frame_of(executions: list[Facts]) -> pd.DataFrame:
     return frame.set_index("id_execution")
 
 
-def _shown_kwargs(facts: Facts) -> dict[str, Any]:
-    """Return kwargs, but of large ones, which the row does not hold, a text."""
+def kwargs_of(facts: Facts) -> dict[str, Any]:
+    """Return kwargs; of large ones that were not read, and of those not kept, a text."""
     found = {
-        key: NotKept("large") if data.startswith(b"MLTQREF1") else decode(data)
+        key: NotKept(f"large value {data[len(_REFERENCE) :].hex()[:SHORT]}")
+        if data.startswith(_REFERENCE)
+        else decode(data)
         for key, data in facts.exact.items()
     }
     return found | {key: NotKept(text) for key, text in facts.shown.items()}

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mltraq_prefect.provenance.facts import Facts
     from mltraq_prefect.reports.numbers import Floats, Places
+    from mltraq_prefect.reports.provenance.code import KnownCode
 
 LARGEST = 1e150
 """Numbers beyond this, and those that are not finite, are left out of means.
@@ -164,6 +166,20 @@ class Header(NamedTuple):
     read: int
 
 
+class Origins(NamedTuple):
+    """Where the results of an experiment come from.
+
+    Attributes:
+        executions: The latest executions, the latest last; large kwargs by reference.
+        total: Number of all.
+        known: Their code, by the digests in fingerprints.
+    """
+
+    executions: Sequence[Facts]
+    total: int
+    known: KnownCode
+
+
 class Results(Protocol):
     """Reads the results of one experiment; each method is one transaction, or less."""
 
@@ -218,4 +234,8 @@ class Results(Protocol):
 
     def failures(self, most: int) -> Sequence[Failure]:
         """Return failed runs in order."""
+        ...
+
+    def origins(self, most: int, also: Sequence[str] = ()) -> Origins:
+        """Return the latest executions, and others that are asked for by their ids."""
         ...
