@@ -6,7 +6,7 @@ PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_L
 # A temporary server on a machine that is busy takes longer than the 20 s that Prefect waits.
 PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-BENCHMARKS := start values tables frames tracking writes execution growth
+BENCHMARKS := start values tables frames tracking writes execution shared growth
 
 .PHONY: help setup demo iris deploy-demo test lint types contracts check docs matrix matrix-quick coverage fuzz soak bench clean
 
@@ -94,6 +94,7 @@ fuzz: .venv/test
 soak: .venv/test
 	@$(BIN)/python -m tests.contract.soak
 	@$(BIN)/python -m tests.execution.soak
+	@$(BIN)/python -m tests.deployments.shared_soak
 
 .venv-peers/bin/python:
 	@echo "Installing what is measured beside us into .venv-peers ..."

@@ -13,7 +13,10 @@ import sys
 
 from benchmarks import peers
 
-NAMES = ("start", "values", "tables", "frames", "tracking", "writes", "execution", "growth")
+NAMES = (
+    *("start", "values", "tables", "frames", "tracking", "writes", "execution", "shared"),
+    "growth",
+)
 
 
 def main() -> None:

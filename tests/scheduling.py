@@ -9,6 +9,7 @@ GROUPS = {
     "tests/deployments/test_demo.py": WAITS,
     "tests/deployments/test_end_to_end.py": WAITS,
     "tests/deployments/test_pages.py": WAITS,
+    "tests/deployments/test_shared.py": WAITS,
     "tests/orchestration/test_blocks.py": "share names of blocks",
     "tests/orchestration/test_clusters.py": "share a Dask and a Ray",
     "tests/orchestration/test_database_restarts.py": WAITS,

@@ -25,7 +25,7 @@ from mltraq_prefect.execution.costs import worker_name
 from mltraq_prefect.execution.fanout.progress import Elsewhere, ProgressDisplay
 from mltraq_prefect.execution.options import LEASE_SECONDS
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.orchestration.current import flow_run_id
+from mltraq_prefect.orchestration.current import when_flow_run_known
 from mltraq_prefect.storage.claims import Claim, Terms
 from mltraq_prefect.storage.membership import Member, Room, Taken
 from mltraq_prefect.version import __version__
@@ -93,7 +93,6 @@ class SharedExecution:
             InvalidInput: Others execute the experiment otherwise at the moment.
         """
         self._wanted = runs
-        self._membership.flow_run_id = flow_run_id()
         others = self._membership.join(self._state.revision, [run.id_run for run in runs])
         if others is None:
             return False
@@ -108,7 +107,7 @@ class SharedExecution:
         return True
 
     def __enter__(self) -> Self:
-        self._membership.flow_run_id = flow_run_id()  # which the execution may have made
+        when_flow_run_known(self._name_flow_run)
         self._state.execute_by(self._membership.claim)
         self._keeper.start()
         return self
@@ -217,6 +216,10 @@ class SharedExecution:
                 self._name,
                 f"{taken.from_dead:,}",
             )
+
+    def _name_flow_run(self, flow_run_id: str) -> None:
+        """Tell the others of the flow run, which may be made after the first runs have begun."""
+        self._membership.flow_run_id = flow_run_id
 
     def settle(self, runs: Sequence[Run]) -> None:
         """Note that runs are written."""

@@ -30,10 +30,16 @@ def inside_task() -> bool:
     return is_imported() and compat.is_in_task_run()
 
 
-def flow_run_id() -> str | None:
-    """Return the id of the current flow run; None if this code runs in none."""
+def when_flow_run_known(note: Callable[[str], None]) -> None:
+    """Call a function with the id of the current flow run: now, or when the server has made it.
+
+    If this code runs in no flow run, it is not called.
+    """
     flow_run = compat.current_flow_run() if is_imported() else None
-    return None if flow_run is None else str(flow_run.id)
+    if flow_run is not None:
+        from mltraq_prefect.orchestration.late_flow_run import when_known
+
+        when_known(flow_run, note)
 
 
 def inside_deployment() -> bool:
