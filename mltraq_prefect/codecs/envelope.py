@@ -11,9 +11,10 @@ from typing import Any
 import xxhash
 
 from mltraq_prefect.codecs.registry import Buffer, FormatError
+from mltraq_prefect.version import VALUES_FORMAT
 
 MAGIC = b"MLTQ"
-FORMAT_VERSION = 1
+FORMAT_VERSION = VALUES_FORMAT
 PLAIN = 1
 COMPRESSED = 2
 ALIGNMENT = 64

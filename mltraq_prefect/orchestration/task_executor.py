@@ -35,6 +35,7 @@ from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.broadcast import broadcast
+from mltraq_prefect.orchestration.cluster_workers import ClusterWorkers
 from mltraq_prefect.orchestration.clusters import set_cluster_address
 from mltraq_prefect.orchestration.flows import portable_flow
 from mltraq_prefect.orchestration.late_flow_run import is_known, when_known
@@ -138,6 +139,7 @@ class TaskExecutor:
         self._runner = choose_runner(self._stack, self._options.task_runner, threads)
         self.is_local = isinstance(self._runner, ThreadPoolTaskRunner)
         self.concurrency = concurrency(self._runner)
+        self._workers = None if self.is_local else ClusterWorkers(self._runner)
         return self
 
     def __exit__(self, *exception: Any) -> bool | None:
@@ -146,7 +148,12 @@ class TaskExecutor:
     def prepare(
         self, stack: ExitStack, steps: Sequence[Step], attempts: Sequence[BatchAttempt]
     ) -> None:
-        """Make a task of each step."""
+        """Make a task of each step.
+
+        Raises:
+            InvalidInput: A worker of a cluster does not have this package.
+        """
+        self.check()
         if not self.is_local:
             executions = broadcast(stack, self._runner, [each.execute for each in attempts])
             for attempt, execution in zip(attempts, executions, strict=True):
@@ -156,6 +163,15 @@ class TaskExecutor:
             _step_task(step, attempt, self._options, runs_in_thread=self.runs_in_threads)
             for step, attempt in zip(steps, attempts, strict=True)
         ]
+
+    def check(self) -> None:
+        """Refuse workers of a cluster that do not have this package.
+
+        Raises:
+            InvalidInput: There is one.
+        """
+        if self._workers is not None:
+            self._workers.check()
 
     def submit(
         self, position: int, batch: Batch, after: Submission | None, done: Callable[[], None]

@@ -130,6 +130,9 @@ class BatchExecutor(AbstractContextManager[Any], Protocol):
     def flow_run_id(self) -> str | None:
         """Id of the flow run of the execution; None if there is none, or none yet."""
 
+    def check(self) -> None:
+        """Raise if batches would wait for ever; called several times a second."""
+
     def when_known(self, note: Callable[[str], None]) -> None:
         """Call a function with the id of the flow run: now, or as soon as there is one."""
 

@@ -295,6 +295,7 @@ class _Fanout:
             handle()
         self._collector.tick()
         self._progress.tick()
+        self._executor.check()
         _raise_if_asyncio_cancelled()
 
     def _drain(self) -> None:

@@ -109,6 +109,9 @@ class ThreadExecutor:
         self._closed.set()
         self._threads.shutdown(cancel_futures=True)
 
+    def check(self) -> None:
+        """Check nothing: all is in this process, or started by it."""
+
     def when_known(self, note: Callable[[str], None]) -> None:
         """Call nothing: there is no flow run."""
 

@@ -1,0 +1,120 @@
+"""Whether the workers of a cluster have this package: without it, batches would wait for ever.
+
+A worker is asked with nothing but Python's own functions, which every worker has.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.orchestration.runners import AnyRunner
+from mltraq_prefect.version import VALUES_FORMAT, __version__
+
+LOOK_SECONDS = 1.0
+"""Interval at which the execution looks for workers that have come later."""
+
+ANSWER_SECONDS = 60.0
+"""So long a node of a Ray cluster has for its answer: it may have to start a process."""
+
+_HAS = (
+    "(lambda found: [found.__version__, found.VALUES_FORMAT])"
+    "(__import__('importlib').import_module('mltraq_prefect.version'))"
+)
+"""Expression for the version of the package, and that of the format of values."""
+
+Ask = Callable[[Any, set[str]], Mapping[str, Any]]
+"""Asks the workers that are not among these; returns their answers, or exceptions, by address."""
+
+
+class ClusterWorkers:
+    """The workers that are known to have this package.
+
+    Args:
+        runner: The started task runner; nothing is known of one of an unknown type.
+    """
+
+    def __init__(self, runner: AnyRunner) -> None:
+        self._runner = runner
+        self._ask = _ask(runner)
+        self._known: set[str] = set()
+        self._due = 0.0
+
+    def check(self) -> None:
+        """Refuse a worker that cannot execute batches; called again, those that came later.
+
+        Raises:
+            InvalidInput: A worker has no package, or another version of it.
+        """
+        if self._ask is None or time.monotonic() < self._due:
+            return
+        for address, answer in self._ask(self._runner, self._known).items():
+            if isinstance(answer, OSError):  # it has just gone, or is asked again
+                continue
+            if answer != [__version__, VALUES_FORMAT]:
+                raise InvalidInput(self._refusal(address, answer))
+            self._known.add(address)
+        self._due = time.monotonic() + LOOK_SECONDS
+
+    def _refusal(self, address: str, answer: Any) -> str:
+        where = f"the worker {address} of the {type(self._runner).__name__}"
+        how = f"install mltraq_prefect=={__version__} where it runs"
+        if isinstance(answer, ImportError):
+            return f"{where} cannot import mltraq_prefect ({answer}): {how}"
+        if isinstance(answer, BaseException):
+            text = next(iter(str(answer).splitlines()), "")
+            return f"{where} cannot be used: {type(answer).__name__}: {text}"
+        version, form = answer
+        return (
+            f"{where} has mltraq_prefect {version} with values of format {form}, and this process "
+            f"has {__version__} with format {VALUES_FORMAT}: {how}"
+        )
+
+
+def _ask(runner: AnyRunner) -> Ask | None:
+    for module, name, ask in (
+        ("prefect_dask", "DaskTaskRunner", _ask_dask),
+        ("prefect_ray", "RayTaskRunner", _ask_ray),
+    ):
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(runner, kind):
+            return ask
+    return None
+
+
+def _ask_dask(runner: Any, known: set[str]) -> Mapping[str, Any]:
+    client = runner.client
+    new = [each for each in client.scheduler_info(n_workers=-1)["workers"] if each not in known]
+    answers: Mapping[str, Any] = client.run(eval, _HAS, workers=new, on_error="return")
+    return answers if new else {}
+
+
+def _ask_ray(_runner: Any, known: set[str]) -> Mapping[str, Any]:
+    ray = importlib.import_module("ray")
+    strategies = importlib.import_module("ray.util.scheduling_strategies")
+    asked = {}
+    for node in ray.nodes():
+        address, node_id = str(node["NodeManagerAddress"]), node["NodeID"]
+        if node["Alive"] and address not in known:
+            here = strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
+            ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_look())
+            asked[address] = ask.remote()
+    return {address: _answer(ray, reference) for address, reference in asked.items()}
+
+
+def _look() -> Callable[[], Any]:
+    """Return a function that is sent by value: the worker may have no module of ours."""
+    code = compile(f"lambda: {_HAS}", "<look>", "eval")
+    look: Callable[[], Any] = eval(code, {"__name__": "__main__"})  # noqa: S307
+    return look
+
+
+def _answer(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference, timeout=ANSWER_SECONDS)
+    except Exception as error:
+        return getattr(error, "cause", None) or error
