@@ -12,7 +12,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from deployments.local import LocalPrefect
+from deployments.local import LocalPrefect, free_port
 from tests import homes
 from tests.servers import postgresql_database
 
@@ -30,13 +30,16 @@ class Deployed:
     Attributes:
         url: Address of the UI.
         database: URL of the database that the deployments share.
+        pages: Address of its results pages, if something serves them.
         home: Folder with the server's database and logs.
         output: What the commands that deploy have printed.
     """
 
-    def __init__(self, prefect: LocalPrefect, home: Path, database: str, output: str) -> None:
+    def __init__(
+        self, prefect: LocalPrefect, home: Path, database: str, pages: str, output: str
+    ) -> None:
         self.url, self.settings = prefect.url, prefect.settings
-        self.home, self.database, self.output = home, database, output
+        self.home, self.database, self.pages, self.output = home, database, pages, output
         self._http = httpx.Client(base_url=f"{prefect.url}/api/", timeout=30)
 
     def get(self, path):
@@ -139,7 +142,8 @@ def deployed(prefect_tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     with postgresql_database() as database, LocalPrefect(home) as prefect:
         database = secured(database)
-        variables = {"MLTRAQ_DATABASE_URL": database}
+        pages = f"http://127.0.0.1:{free_port()}"
+        variables = {"MLTRAQ_DATABASE_URL": database, "MLTRAQ_RESULTS_PAGES": pages}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         prefect.settings |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
         environment = os.environ | prefect.settings | variables | {"PATH": path}
@@ -149,7 +153,7 @@ def deployed(prefect_tables, tmp_path_factory):
                 prefect.start("worker.log", *command.partition("#")[0].split()[1:])
             else:
                 output.append(_run(command, environment, folder))
-        yield Deployed(prefect, home, database, "".join(output))
+        yield Deployed(prefect, home, database, pages, "".join(output))
 
 
 @pytest.fixture(scope="package")

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.errors import ExperimentNotFound
+from mltraq_prefect.reports.study.study import Study
+from mltraq_prefect.reports.summary import summary
 from mltraq_prefect.storage import Store
 
 NAME = "grown"
@@ -150,6 +152,12 @@ def _missing(session: mltraq.Session) -> None:
         session.load("no such experiment")
 
 
+def _summary(url: str) -> None:
+    store = Store(url)
+    summary(Study(store.results(NAME, last=50)))
+    store.close()
+
+
 OPERATIONS: Mapping[str, Callable[[str], None]] = {
     "open a session": _opened,
     "load what is not there": _in_session(_missing),
@@ -160,6 +168,7 @@ OPERATIONS: Mapping[str, Callable[[str], None]] = {
     f"merge of {PENDING} new runs": _in_session(_merge),
     f"checkpoints of {PENDING} new runs": _in_session(_checkpoint),
     f"evaluation of {PENDING} runs": _in_session(_evaluate),
+    "summary of the last runs": _summary,
 }
 """What shall cost the same whatever is stored beside it."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
+from typing import Any
 
+from mltraq_prefect.model.description import describe
 from mltraq_prefect.model.run import Run
 
 TASK_RUNS_PER_STEP = 100
@@ -31,6 +34,9 @@ BATCHES_IN_FLIGHT = 2
 
 SHORT_WAIT_SECONDS = 1.0
 """What another process could execute waits no longer than that for a worker of this one."""
+
+COMPARED_RUNS = 1_000
+"""Runs that are compared to find the params that vary, by which batches of one run are named."""
 
 FIRST_BATCHES = 8
 """Batches in flight at first if the execution may stop early; more follow as they succeed."""
@@ -133,9 +139,34 @@ def split(runs: Sequence[Run], sizer: BatchSizer) -> Iterator[tuple[str, list[Ru
         sizer: Chooses the size of each batch when it is made.
     """
     total, start = len(runs), 0
+    names: set[str] | None = None
     while start < total:
         members = list(runs[start : start + sizer.size(total - start)])
         end = start + len(members)
-        positions = f"{start + 1}-{end} of {total}"
-        yield (members[0].describe() if len(members) == 1 else positions), members
+        label = f"{start + 1}-{end} of {total}"
+        if len(members) == 1:
+            names = _varying(runs) if names is None else names
+            label = _described(members[0], names)
+        yield label, members
         start = end
+
+
+def _varying(runs: Sequence[Run]) -> set[str]:
+    """Return the params in which runs differ, as far as the first ones tell."""
+    first, found = runs[0].params, set[str]()
+    for run in itertools.islice(runs, 1, COMPARED_RUNS):
+        others = [key for key in {*first, *run.params} if key not in found]
+        found.update(key for key in others if not _is_same(first, run.params, key))
+    return found
+
+
+def _is_same(params: Mapping[str, Any], others: Mapping[str, Any], key: str) -> bool:
+    if key not in params or key not in others:
+        return False
+    value, other = params[key], others[key]
+    return value is other or describe({key: value}) == describe({key: other})
+
+
+def _described(run: Run, names: set[str]) -> str:
+    varying = {key: value for key, value in run.params.items() if key in names}
+    return describe(varying or run.params)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mltraq_prefect.checkpoints.stored_state import StoredState
+from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.orchestration.current import inside_run
 from mltraq_prefect.orchestration.links import page_url
 from mltraq_prefect.reports.overview import info_of, links_of, own_fields_of
 from mltraq_prefect.storage import check_name
@@ -154,6 +156,7 @@ class Stored:
         metric: str | None = None,
         lower: bool | None = None,
         by: Sequence[str] | None = None,
+        artifact: bool | str = False,
     ) -> Path:
         """Write the stored results into one HTML file, which needs no server, script or network.
 
@@ -162,17 +165,28 @@ class Stored:
             metric: Name of the numeric field that decides. If None, a likely one.
             lower: Whether lower values of it are better. If None, its name tells.
             by: Params whose values make the groups. If None, all but seeds, folds and times.
+            artifact: Whether an artifact of the current flow run leads to the file, or the URL by
+                which people reach it.
 
         Returns:
             The file.
 
         Raises:
             ExperimentNotFound: The experiment has not been persisted.
-            InvalidInput: There is no such metric or param, or the file cannot be written.
+            InvalidInput: There is no such metric or param, the file cannot be written, or an
+                artifact is asked for where no flow runs.
         """
         from mltraq_prefect.reports.html.report import write_report
 
-        return write_report(self._study(metric, lower, by), path)
+        if artifact and not inside_run():
+            raise InvalidInput("report: an artifact belongs to a flow run, and this is in no flow")
+        file = write_report(self._study(metric, lower, by), path)
+        if artifact:
+            from mltraq_prefect.orchestration.api import link_report
+
+            link = artifact if isinstance(artifact, str) else file.absolute().as_uri()
+            link_report(self.name, self._state.store.table_of(self.name), link)
+        return file
 
     def view(
         self,

@@ -15,7 +15,7 @@ if troubles := troubles_of_server():
     for trouble in troubles:
         get_logger().warning("%s", trouble)
 
-from mltraq_prefect.orchestration.artifacts import announce  # noqa: E402
+from mltraq_prefect.orchestration.artifacts import announce, link_report  # noqa: E402
 from mltraq_prefect.orchestration.blocks import (  # noqa: E402
     ExperimentStore,
     pickle_key_of_block,
@@ -33,6 +33,7 @@ __all__ = [
     "check_runner",
     "execute_in_tasks",
     "in_flow",
+    "link_report",
     "is_on_this_machine",
     "pickle_key_of_block",
     "url_of_block",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
 from mltraq_prefect.orchestration.events import Persisted, emit_persisted
+from mltraq_prefect.orchestration.flow_run_names import name_flow_run
+from mltraq_prefect.orchestration.late_flow_run import is_known
 from mltraq_prefect.orchestration.links import results_page
+from mltraq_prefect.orchestration.prefect_compat import current_flow_run
 from mltraq_prefect.orchestration.telling import tell
 from mltraq_prefect.reports.study.results import Results
 from mltraq_prefect.reports.study.study import Choice, Study
@@ -39,6 +43,7 @@ def announce(written: Persisted, read: Callable[[int], Results], report: Report)
         written.table,
         written.revision,
     )
+    _name_flow_run(written.experiment)
     try:
         emit_persisted(written)
     except Exception as error:
@@ -62,6 +67,33 @@ def announce(written: Persisted, read: Callable[[int], Results], report: Report)
             logger.warning("no summary of experiment %r: %s", written.experiment, _line(error))
 
     tell(create, "summary")
+
+
+def link_report(experiment: str, table: str, link: str) -> None:
+    """Lead from the current flow run to a report.
+
+    Args:
+        experiment: Name of the experiment.
+        table: Name of the table of its runs.
+        link: Where the report is.
+    """
+    key, text = f"report-{artifact_key(table)}", f"Report on {experiment}"
+    create_link_artifact(link, link_text=text, key=key, description=text)
+
+
+def _name_flow_run(experiment: str) -> None:
+    flow_run = current_flow_run()
+    if flow_run is None or not is_known(flow_run):
+        return
+
+    def name() -> None:
+        try:
+            with get_client(sync_client=True) as client:
+                name_flow_run(client, flow_run.id, experiment)
+        except Exception as error:
+            get_run_logger().debug("the flow run was not named: %s", _line(error))
+
+    tell(name, "name")
 
 
 def _most_runs(written: Persisted) -> int:

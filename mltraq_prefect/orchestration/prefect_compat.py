@@ -333,15 +333,20 @@ def create_progress(
     return client.create_artifact(new).id
 
 
-def update_progress(client: SyncPrefectClient, artifact: UUID, percent: float, text: str) -> None:
-    """Update a progress artifact.
+def update_progress(
+    client: SyncPrefectClient, artifact: UUID, percent: float, text: str | None
+) -> None:
+    """Update a progress artifact; its text stays if there is no other.
 
     Raises:
         ImportError: This release of Prefect has another way.
     """
     from prefect.client.schemas.actions import ArtifactUpdate
 
-    client.update_artifact(artifact, ArtifactUpdate(data=percent, description=text))
+    changed: dict[str, Any] = {"data": percent}
+    if text is not None:
+        changed["description"] = text
+    client.update_artifact(artifact, ArtifactUpdate(**changed))
 
 
 def url_of_page(kind: str, run_id: str) -> str | None:

@@ -34,6 +34,7 @@ from mltraq_prefect.execution.logs import forwarded
 from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.orchestration.broadcast import broadcast
 from mltraq_prefect.orchestration.cluster_workers import ClusterWorkers
 from mltraq_prefect.orchestration.clusters import set_cluster_address
@@ -52,6 +53,10 @@ from mltraq_prefect.orchestration.runners import (
     runs_in_threads,
     submission_error,
 )
+from mltraq_prefect.reports.live_curves import LiveCurves
+
+IDS_LOGGED = 10
+"""Ids of runs that the log of a task run names; of many, these are the first."""
 
 StepTask = Task[[Batch], Any]
 
@@ -83,8 +88,27 @@ def execute_in_tasks(
         CancelledRun: The flow run was cancelled.
         InvalidInput: A step, the kwargs or a run cannot be pickled.
     """
-    executor = TaskExecutor(options, table)
-    return fan_out(executor, steps, runs, collector, options, progress, divide)
+    curves = LiveCurves(runs)
+    executor = TaskExecutor(options, table, curves)
+    return fan_out(executor, steps, runs, _Watched(collector, curves), options, progress, divide)
+
+
+class _Watched:
+    """A `Collector` whose rows are also seen by the curves of the progress.
+
+    Args:
+        collector: Receives all.
+        curves: See the rows, too.
+    """
+
+    def __init__(self, collector: Collector, curves: LiveCurves) -> None:
+        self._curves, self._log = curves, collector.log
+        self.collect, self.tick = collector.collect, collector.tick
+        self.files, self.name_flow_run = collector.files, collector.name_flow_run
+
+    def log(self, rows: Sequence[LoggedRows], *, soon: bool = False) -> None:
+        self._log(rows, soon=soon)
+        self._curves.add(rows)
 
 
 def execute_job(
@@ -108,13 +132,15 @@ class TaskExecutor:
     Args:
         options: Options of the execution.
         table: Name of the experiment's table.
+        curves: What the runs have logged.
     """
 
     execute_job = staticmethod(execute_job)
 
-    def __init__(self, options: ExecutionOptions, table: str) -> None:
+    def __init__(self, options: ExecutionOptions, table: str, curves: LiveCurves) -> None:
         self.runs_in_threads = runs_in_threads(options)
-        self.reporter = ProgressArtifact(table)
+        self.reporter = ProgressArtifact(table, curves)
+        self._table = table
         self.logger = get_run_logger()
         self._flow_run = current_flow_run()
         self._options = options
@@ -160,7 +186,9 @@ class TaskExecutor:
                 attempt.execute = execution
             stack.enter_context(portable_flow())
         self._tasks = [
-            _step_task(step, attempt, self._options, runs_in_thread=self.runs_in_threads)
+            _step_task(
+                *(step, attempt, self._options, self._table), runs_in_thread=self.runs_in_threads
+            )
             for step, attempt in zip(steps, attempts, strict=True)
         ]
 
@@ -204,7 +232,12 @@ class _TaskRun:
 
 
 def _step_task(
-    step: Step, attempt: BatchAttempt, options: ExecutionOptions, *, runs_in_thread: bool
+    step: Step,
+    attempt: BatchAttempt,
+    options: ExecutionOptions,
+    table: str,
+    *,
+    runs_in_thread: bool,
 ) -> StepTask:
     """Return the task of a step; its parameter `batch` is a `Batch`, and so is its result.
 
@@ -212,6 +245,7 @@ def _step_task(
         step: The step.
         attempt: Attempts it on a batch.
         options: How often, and after which pause, Prefect retries a task run with failed runs.
+        table: Name of the experiment's table, which the log names.
         runs_in_thread: Whether it is executed in the thread of the task run, so that its log
             records must be collected here.
     """
@@ -220,6 +254,7 @@ def _step_task(
 
     def body(batch: Batch) -> Batch | State[Batch]:
         logger, task_run_id, number = get_run_logger(), *_current()
+        logger.info("%s", _rows_of(batch, table, task_run_id))
         with _logging(runs_in_thread, logger):
             attempt(batch, logger, is_last=number > retries)
         drop_end_of_task_run_logs(task_run_id)
@@ -240,6 +275,20 @@ def _step_task(
         log_prints=runs_in_thread,
     )
     return cast(StepTask, task)
+
+
+def _rows_of(batch: Batch, table: str, task_run_id: str) -> str:
+    """Return which rows of the tables a task run is about."""
+    ids = [frozen.id_run for chunk in batch.todo for frozen in chunk]
+    told = ", ".join(ids[:IDS_LOGGED])
+    if len(ids) == 1:
+        return f"1 row of {table}: id_run {told}"
+    if len(ids) <= IDS_LOGGED:
+        return f"{len(ids)} rows of {table}: id_run {told}"
+    return (
+        f"{len(ids):,} rows of {table}: id_run {told}, ...; all of them, when they are stored, "
+        f"have task_run_id {task_run_id} in experiment_run_steps"
+    )
 
 
 def _is_no_refusal(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:

@@ -70,6 +70,8 @@ def _counts(study: Study) -> str:
 
 
 def _parts(study: Study) -> Iterator[str]:
+    if study.metric is not None and study.results.corrupt:
+        yield f"The params of {study.results.corrupt:,} runs are corrupt: here they are missing."
     if study.is_cut:
         read, runs = study.header.read, study.header.runs
         yield f"What follows is of the last {read:,} of {runs:,} runs: ask the database for all."

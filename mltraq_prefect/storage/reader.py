@@ -229,7 +229,9 @@ def read_pickle(transaction: Transaction, name: str) -> tuple[bytes, str]:
     return rows[0][0], entry.id_experiment
 
 
-def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]]:
+def ls(
+    transaction: Transaction, pending: Pending | None, *, has_sizes: bool = True
+) -> list[dict[str, Any]]:
     """List the experiments; see `Store.ls`."""
     listed = experiments_table.find_all(transaction)
     if pending is not None:
@@ -238,7 +240,7 @@ def ls(transaction: Transaction, pending: Pending | None) -> list[dict[str, Any]
             for entry in listed
             if pending_runs(transaction, pending, entry.id_experiment, most=1)
         ]
-    sizes = tables.sizes(transaction, listed)
+    sizes = tables.sizes(transaction, listed) if has_sizes else {}
     return [_summary(entry) | {"bytes": sizes.get(entry.id_experiment)} for entry in listed]
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from mltraq_prefect.errors import CorruptData, StoreError
 from mltraq_prefect.reports.study.results import (
+    CORRUPT,
     Column,
     Condition,
     Curve,
@@ -56,18 +58,34 @@ class StoredResults:
         read: Runs a function of a transaction.
         name: Name of the experiment.
         last: If it has more runs than this, only the last ones are read; all if None.
+
+    Attributes:
+        corrupt: How many runs have been found whose params are corrupt; they are read as missing.
     """
 
     def __init__(self, read: Read, name: str, last: int | None = None) -> None:
         self._read, self._name, self._last = read, name, last
+        self.corrupt = 0
 
     def _reading(self, select: Callable[[ResultsView], T]) -> T:
         def run(transaction: Transaction) -> T:
             entry = reader.stored_entry(transaction, self._name)
-            return select(ResultsView(transaction, entry, self._last))
+            is_guarded = self.corrupt > 0
+            return select(ResultsView(transaction, entry, self._last, is_guarded=is_guarded))
 
-        found: T = self._read(run)
+        found: T
+        try:
+            found = self._read(run)
+        except StoreError:  # corrupt params are seen by it: without an error, nobody looks for some
+            self.corrupt = self.corrupt or self._read(self._corrupt_count)
+            if not self.corrupt:
+                raise
+            found = self._read(run)
         return found
+
+    def _corrupt_count(self, transaction: Transaction) -> int:
+        entry = reader.stored_entry(transaction, self._name)
+        return ResultsView(transaction, entry, None, is_guarded=False).corrupt_count()
 
     def header(self) -> Header:
         """Return the experiment as a whole."""
@@ -315,12 +333,14 @@ def _frame(
     import pandas as pd
 
     chosen = [view.columns[own.name] for own in columns]
-    names = ", ".join(view.select(own) for own in chosen) or "1"
-    sql = f"SELECT {names} FROM {view.tables} {clause}"
-    found = view.transaction.select(sql, view.makers(chosen), bound)
-    return pd.DataFrame(
+    names = [*(view.select(own) for own in chosen), view.corrupt if view.is_guarded else "0"]
+    sql = f"SELECT {', '.join(names)} FROM {view.tables} {clause}"
+    *found, corrupt = view.transaction.select(sql, [*view.makers(chosen), list], bound)
+    frame = pd.DataFrame(
         {own.name: _column(own, cells) for own, cells in zip(chosen, found, strict=True)}
     )
+    frame.attrs[CORRUPT] = [bool(own) for own in corrupt]
+    return frame
 
 
 def _column(own: ViewColumn, cells: Sequence[Any]) -> pd.Series[Any]:
@@ -371,12 +391,17 @@ def _curves_of(
 
 def _failures(view: ResultsView, most: int) -> Sequence[Failure]:
     rows = view.transaction.rows(
-        f"SELECT id_run, params, step, SUBSTR(error, 1, {MOST_OF_ERROR}) FROM experiment_runs "
+        f"SELECT id_run, params, step, COALESCE(SUBSTR(error, 1, {MOST_OF_ERROR}), '') "
+        "FROM experiment_runs "
         "WHERE id_experiment = ? AND state = 'failed' AND position >= ? "
         f"ORDER BY position LIMIT {most:d}",
         (view.entry.id_experiment, view.first),
     )
-    params: Sequence[Mapping[str, Any]] = parse_params([row[1] for row in rows]) if rows else []
-    return [
-        Failure(row[0], own, row[2], row[3] or "") for row, own in zip(rows, params, strict=True)
-    ]
+    return [Failure(id_run, _params(text), *rest) for id_run, text, *rest in rows]
+
+
+def _params(text: str) -> Mapping[str, Any]:
+    try:
+        return parse_params([text])[0]
+    except CorruptData:
+        return {"params": "corrupt"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,16 +27,20 @@ class ResultsView:
         transaction: The transaction.
         entry: The experiment.
         last: If it has more runs than this, only the last ones are seen.
+        is_guarded: Whether there are corrupt params, which are to be read as missing.
 
     Attributes:
         runs: How many runs are seen.
         tables: What columns are selected from.
     """
 
-    def __init__(self, transaction: Transaction, entry: Entry, last: int | None) -> None:
+    def __init__(
+        self, transaction: Transaction, entry: Entry, last: int | None, *, is_guarded: bool
+    ) -> None:
         self.transaction, self.entry = transaction, entry
-        self.dialect = transaction.dialect
-        self.columns = {own.name: own for own in views.columns(entry, self.dialect)}
+        self.dialect, self.is_guarded = transaction.dialect, is_guarded
+        columns = views.columns(entry, self.dialect)
+        self.columns = {own.name: self._guarded(own) if is_guarded else own for own in columns}
         self.tables = views.tables_of(entry.name, entry.table, self.dialect)
         self.runs = entry.run_count if last is None else min(last, entry.run_count)
         self.first = 0
@@ -47,6 +52,25 @@ class ResultsView:
     def is_cut(self) -> bool:
         """Whether some runs are not seen."""
         return self.runs < self.entry.run_count
+
+    @property
+    def corrupt(self) -> str:
+        """The expression that tells whether the params of a run are corrupt."""
+        return f"(CASE WHEN {self.dialect.valid_json}(r.params) THEN 0 ELSE 1 END)"
+
+    def _guarded(self, own: ViewColumn) -> ViewColumn:
+        valid = f"(CASE WHEN {self.dialect.valid_json}(r.params) THEN r.params END)"
+        return replace(own, sql=own.sql.replace("r.params", valid))
+
+    def corrupt_count(self) -> int:
+        """Return how many runs have corrupt params, where that is an error of the database."""
+        if not self.dialect.valid_json:
+            return 0
+        rows = self.transaction.rows(
+            f"SELECT SUM({self.corrupt}) FROM experiment_runs AS r WHERE id_experiment = ?",
+            (self.entry.id_experiment,),
+        )
+        return int(rows[0][0] or 0)
 
     def _first(self) -> int:
         rows = self.transaction.rows(

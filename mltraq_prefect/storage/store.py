@@ -276,15 +276,16 @@ class Store(Upkeep, FileStore, Provenance):
         """
         return self._reading(lambda t: reader.read_pickle(t, name), missing=name)
 
-    def ls(self, *, pending: Pending | None = None) -> list[dict[str, Any]]:
+    def ls(self, *, pending: Pending | None = None, has_sizes: bool = True) -> list[dict[str, Any]]:
         """List the experiments by name.
 
         Args:
             pending: Only those with runs on which this step can be tried.
+            has_sizes: Whether to ask what each of them takes, which is most of the work.
         """
         if not self._exists():
             return []
-        return self._reading(lambda t: reader.ls(t, pending))
+        return self._reading(lambda t: reader.ls(t, pending, has_sizes=has_sizes))
 
     def size(self, name: str) -> int | None:
         """Return the bytes that an experiment takes; None if it is not there, or not known."""

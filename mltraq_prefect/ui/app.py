@@ -21,7 +21,7 @@ from mltraq_prefect.errors import (
 from mltraq_prefect.reports.html.render import render, style
 from mltraq_prefect.ui.guard import HEADERS, Guard
 from mltraq_prefect.ui.links import Links
-from mltraq_prefect.ui.pages import comparison, experiment, experiments, run
+from mltraq_prefect.ui.pages import comparison, experiment, experiments, run, run_comparison
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,6 +48,7 @@ def make_app(
         Route("/", _answer(store, experiments.page)),
         Route("/style.css", _style),
         Route("/compare", _answer(store, comparison.page)),
+        Route("/compare/runs", _answer(store, run_comparison.page)),
         Route("/experiments/{table}", _to_leaderboard),
         Route("/experiments/{table}/run/{id_run}", _answer(store, run.page)),
         Route("/experiments/{table}/{section}", _answer(store, experiment.page)),

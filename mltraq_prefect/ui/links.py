@@ -75,8 +75,16 @@ class Links:
         return f"{self.experiment(self._table)}/{key}{_query(self.query | _lists(changed))}"
 
     def run(self, id_run: str) -> str:
-        """Return the address of a run."""
-        return f"{self.experiment(self._table)}/run/{quote(id_run, safe='')}"
+        """Return the address of a run of this experiment."""
+        return self.run_of(self._table, id_run)
+
+    def run_of(self, table: str, id_run: str) -> str:
+        """Return the address of a run of an experiment."""
+        return f"{self.experiment(table)}/run/{quote(id_run, safe='')}"
+
+    def check(self, id_run: str) -> str:
+        """Return what stands for a run of this experiment where several are chosen."""
+        return f"{self._table}:{id_run}"
 
     def chosen(self, name: str) -> str | None:
         """Return what the address of this page says of something."""

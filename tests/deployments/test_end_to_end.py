@@ -47,7 +47,7 @@ def test_the_event_starts_the_evaluation_in_another_process(deployed, store, tos
         "task_runs": {"name": {"like_": "metrics"}},
     }
     metrics = deployed.wait(lambda: deployed.post("task_runs/filter", **chosen) or None, "task run")
-    assert f"metrics N={GRID[0]}, " in " ".join(sorted(run["name"] for run in metrics))
+    assert {run["name"] for run in metrics} == {f"metrics N={n}" for n in GRID}
 
 
 def test_the_events_say_what_was_written_and_do_not_start_it_again(deployed, store, tossed):

@@ -1,5 +1,9 @@
 """What a person looks for in the Prefect UI, in a real browser."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.ui.browser import opened
@@ -31,7 +35,7 @@ def test_the_task_runs_of_a_flow_run_are_named_for_step_and_params(deployed, tos
     page.open(flow_run_url(deployed, toss))
     page.wait_for_text(toss["name"], "Completed")
     page.click("Task Runs")
-    names = [f"toss_coins N={n}, slot=" for n in (1, 25, 50, 100)]
+    names = [f"toss_coins N={n}" for n in (1, 25, 50, 100)]
     page.wait_for_text(*names, "persist coin_toss")
     page.screenshot("task-runs")
 
@@ -72,7 +76,7 @@ def test_the_evaluation_is_a_flow_run_of_its_own_started_by_the_event(deployed, 
     page.open(flow_run_url(deployed, evaluation))
     page.wait_for_text(evaluation["name"], "evaluate", "Completed")
     page.click("Task Runs")
-    page.wait_for_text("metrics N=25, slot=", "persist coin_toss")
+    page.wait_for_text("metrics N=25", "persist coin_toss")
     page.screenshot("evaluation")
 
 
@@ -80,3 +84,53 @@ def test_the_event_is_in_the_event_feed(deployed, tossed, page):
     page.open(f"{deployed.url}/events")
     page.wait_for_text("mltraq.experiment.persisted")
     page.screenshot("events")
+
+
+@pytest.fixture
+def pages(deployed):
+    """The results pages of the deployments' database, as a person starts them."""
+    command = [sys.executable, "-m", "mltraq_prefect", "--database", deployed.database, "ui"]
+    port = deployed.pages.rpartition(":")[2]
+    process = subprocess.Popen(
+        [*command, "--port", port],
+        env=os.environ | deployed.settings,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert deployed.pages in process.stderr.readline()
+        yield deployed.pages
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stderr.close()
+
+
+def test_a_person_goes_from_the_summary_to_runs_to_prefect_and_back(deployed, tossed, page, pages):
+    toss, evaluation = tossed
+    assert (toss["tags"], evaluation["tags"]) == (["coin_toss"], ["coin_toss"])
+    page.open(f"{deployed.url}/artifacts/key/mltraq-coin-toss")
+    page.open(f"{deployed.url}/runs/flow-run/{evaluation['id']}")
+    page.wait_for_text("coin_toss", "Completed")
+    (artifact,) = deployed.post(
+        "artifacts/filter",
+        artifacts={"key": {"any_": ["mltraq-coin-toss"]}},
+        flow_runs={"id": {"any_": [evaluation["id"]]}},
+    )
+    page.open(f"{deployed.url}/artifacts/artifact/{artifact['id']}")
+    page.wait_for_text("Results page")
+    link = "[...document.links].find(a => a.innerText.trim() === 'Results page').href"
+    page.call("Page.navigate", url=page.evaluate(link))
+    page.wait_for_text("Leaderboard", "N=25", "error")
+    page.click("Runs")
+    page.wait_for_text("4 runs")
+    page.click("open")
+    page.wait_for_text("Params", "Fields", "task run in Prefect")
+    address = page.evaluate("location.href")
+    page.click("task run in Prefect")
+    page.wait_for_text("metrics N=", "Completed")
+    page.screenshot("task-run-of-a-run")
+    page.evaluate("history.back()")
+    page.wait(f"location.href === '{address}'", "the page of the run")
+    page.click("flow run in Prefect")
+    page.wait_for_text(evaluation["name"])

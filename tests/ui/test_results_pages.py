@@ -1,5 +1,6 @@
 """The results pages: what a person finds there, what is refused, and that nothing is executed."""
 
+import importlib.metadata
 import re
 import shutil
 import sqlite3
@@ -13,13 +14,16 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 import uvicorn
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.cli import main
 from mltraq_prefect.storage import Store
 from mltraq_prefect.ui.app import make_app
+from mltraq_prefect.ui.pages.experiments import ON_A_PAGE
 from mltraq_prefect.ui.serve import listening
+from tests import servers
 from tests.reports.test_study import HOSTILE, add_families, parsed, train
 from tests.ui.browser import opened
 
@@ -52,8 +56,8 @@ def _client(url):
 
 @contextmanager
 def client_of(file, **options):
-    """Yield a client of a server in a thread."""
-    store = Store(f"sqlite:///{file}")
+    """Yield a client of a server in a thread; the database is a file, or has a URL."""
+    store = Store(file if "://" in str(file) else f"sqlite:///{file}")
     with listening("127.0.0.1", 0, None) as (socket, url), _client(url) as client:
         config = uvicorn.Config(make_app(store, **options), log_level="warning")
         server = uvicorn.Server(config)
@@ -187,7 +191,37 @@ def test_experiments_and_groups_are_compared(client):
     both = page_of(client, f"/compare?e=e_families&e={other.rpartition('/')[2]}&metric=loss")
     assert "families again" in both.text
     assert "Differences of loss" in both.text
+    assert "Curves" in both.text
+    assert "logged against step" in str(both.attributes["aria-label"])
     assert "families again: 4 of 64 runs have no loss; left out." in both.text
+
+
+def test_runs_are_shown_side_by_side(client):
+    runs = page_of(client, "/experiments/e_families/runs?f=dataset:is:iris&f=C:is:10")
+    checked = sorted(own for own in runs.attributes["value"] if own.startswith("e_families:"))
+    assert len(checked) == 8
+    query = "&".join(f"r={own}" for own in checked[:3])
+    page = page_of(client, f"/compare/runs?{query}")
+    for text in ("Params that are the same", "dataset", "kernel", "accuracy", "Curves", "logged"):
+        assert text in page.text
+    differing, _, same = page.text.partition("Params that are the same")
+    assert "seed" in differing
+    assert "model svc svc svc" in same
+    assert len(links_of(page, "/run/")) == 3
+    (hostile,) = [own for own in links_of(page_of(client, "/"), "/experiments/") if "script" in own]
+    one = sorted(
+        own for own in page_of(client, f"{hostile}/runs").attributes["value"] if "e_" in own
+    )
+    mixed = page_of(client, f"/compare/runs?r={one[0]}&r={checked[0]}")
+    for text in (HOSTILE, "families", "[1., 1., 1.]"):
+        assert text in mixed.text
+    for bad, status in (
+        ("", 400),
+        ("?" + "&".join(f"r={own}" for own in checked), 400),
+        ("?r=e_families:nothing", 404),
+        ("?r=nothing", 404),
+    ):
+        page_of(client, f"/compare/runs{bad}", status)
 
 
 def test_hostile_names_and_values_are_shown_as_text(client):
@@ -258,6 +292,44 @@ def test_empty_databases_and_such_that_go_away_and_come_back(database, tmp_path)
         assert "deleted or renamed" in page_of(client, leaderboard, 404).text
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_the_list_costs_the_same_however_many_experiments_there_are(backend, tmp_path):
+    with databases(backend, tmp_path) as url, mltraq.create_session(url) as session:
+        asked = []
+        for more in (ON_A_PAGE + 2, 30):
+            for number in range(len(asked) * 100, len(asked) * 100 + more):
+                session.add_experiment(f"study {number}").add_runs(x=[1, 2]).persist()
+            with client_of(url) as client, statements() as found:
+                assert "page 1 of 2" in page_of(client, "/").text
+            asked.append(len(found))
+        assert asked[0] == asked[1]
+
+
+@contextmanager
+def databases(backend, folder):
+    """Yield the URL of an empty database."""
+    if backend == "sqlite":
+        yield f"sqlite:///{folder}/many.db"
+    else:
+        with servers.postgresql_database() as url:
+            yield url
+
+
+@contextmanager
+def statements():
+    """Yield a list of what databases are asked, as it grows."""
+    found = []
+
+    def note(_connection, _cursor, statement, *_more):
+        found.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
 def test_a_corrupt_cell_says_so_and_the_page_stands(database, tmp_path):
     file = shutil.copy(database, tmp_path / "study.db")
     with client_of(file) as client:
@@ -271,6 +343,35 @@ def test_a_corrupt_cell_says_so_and_the_page_stands(database, tmp_path):
         run = page_of(client, links_of(page_of(client, f"{address}/runs"), "/run/")[0])
         assert "corrupt:" in run.text
         assert "score" in run.text
+
+
+def test_corrupt_params_of_one_run_say_so_and_the_pages_stand(database, tmp_path):
+    file = shutil.copy(database, tmp_path / "study.db")
+    with sqlite3.connect(file) as connection:
+        one = "SELECT id_experiment FROM experiments WHERE name = 'families'"
+        for position in (3, 4):  # 4 has failed
+            connection.execute(
+                "UPDATE experiment_runs SET params = substr(params, 1, 20) "
+                f"WHERE id_experiment = ({one}) AND position = {position}"
+            )
+    with client_of(file) as client:
+        assert "60 of 64" in page_of(client, "/").text
+        for part in ("leaderboard", *PARTS, "history"):
+            page = page_of(client, f"/experiments/e_families/{part}")
+            if part not in ("history", "failures", "curves"):
+                assert "The params of 2 runs are corrupt" in page.text, part
+        runs = page_of(client, "/experiments/e_families/runs?f=model:missing:")
+        assert "2 runs" in runs.text
+        assert runs.text.count("params corrupt") == 2
+        for address in links_of(runs, "/run/"):
+            run = page_of(client, address)
+            assert "corrupt:" in run.text
+            assert "accuracy" in run.text or "ValueError" in run.text
+        assert "params=corrupt" in page_of(client, "/experiments/e_families/failures").text
+        assert page_of(client, "/compare?e=e_families")
+    with mltraq.create_session(f"sqlite:///{file}") as session:
+        file = session.load("families", columns=[]).report(tmp_path / "x.html")
+    assert "The params of 2 runs are corrupt" in parsed(file.read_text()).text
 
 
 @pytest.fixture(scope="module")
@@ -300,18 +401,35 @@ def test_a_person_goes_from_experiment_to_run_in_a_browser(address, tmp_path):
         page.wait_for_text("page 1 of 2")
         page.evaluate("document.querySelector('td a').click()")
         page.wait_for_text("Params", "Fields", "accuracy")
+        run = page.evaluate("location.pathname")
         page.click("families")
         page.wait_for_text("64 runs")
-        for name, part in (
-            ("list", ""),
-            *((own, f"experiments/e_families/{own}") for own in PARTS),
-        ):
-            page.call("Page.navigate", url=f"{address}/{part}")
-            page.wait_for_text("families")
+        for place in (0, 9):
+            page.evaluate(f"document.querySelectorAll('input[name=r]')[{place}].click()")
+        page.click("Side by side")
+        page.wait_for_text("Params that are the same", "Curves")
+        side = page.evaluate("location.pathname + location.search")
+        page.click("families")
+        page.wait_for_text("64 runs")
+        parts = {own: f"/experiments/e_families/{own}" for own in (*PARTS, "history")}
+        others = {"list": "/", "run": run, "side-by-side": side, "compare": "/compare?e=e_families"}
+        others["missing"] = "/experiments/e_nothing/runs"
+        for name, part in (parts | others).items():
+            page.call("Page.navigate", url=f"{address}{part}")
+            page.wait_for_text(*TEXTS.get(name, ["families", "64 runs"]))
             for theme in THEMES:
                 for width in (1400, 390):
                     look(page, f"results-{name}-{theme}-{width}", theme, width)
 
+
+TEXTS = {
+    "list": ["families again", "accuracy"],
+    "run": ["Params", "Steps", "id_run"],
+    "side-by-side": ["Params that are the same", "logged"],
+    "compare": ["Differences of accuracy", "Curves"],
+    "missing": ["Not there", "deleted or renamed"],
+}
+"""What a person looks for on pages that are not parts of an experiment."""
 
 PARTS = (
     "leaderboard",
@@ -351,3 +469,23 @@ def test_the_commands(database, tmp_path, capsys, monkeypatch):
     assert "MLTRAQ_UI_PASSWORD" in capsys.readouterr().err
     assert main(["ui", "--database", url, "--port", "70000"]) == 1
     assert "nothing can listen on 127.0.0.1, port 70000" in capsys.readouterr().err
+
+
+def test_without_the_extra_the_command_says_what_to_install(database, capsys, monkeypatch):
+    for name in ("starlette", "uvicorn"):
+        with monkeypatch.context() as patch:
+            patch.setattr(importlib.metadata, "version", missing(name, importlib.metadata.version))
+            patch.setitem(sys.modules, name, None)
+            assert main(["ui", "--database", f"sqlite:///{database}", "--port", "0"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{name} is not installed" in line
+        assert "pip install" in line
+
+
+def missing(name, version):
+    def read(asked):
+        if asked == name:
+            raise importlib.metadata.PackageNotFoundError(asked)
+        return version(asked)
+
+    return read

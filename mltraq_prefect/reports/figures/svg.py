@@ -9,6 +9,9 @@ from typing import Any
 LETTER = 6.4
 """Width of a letter of a label in pixels, about."""
 
+BROAD = 500.0
+"""A wider picture is scrolled on a small screen, where its letters would be too small."""
+
 
 def fitted(label: str, pixels: float, least: int = 4) -> str:
     """Return a label, cut to a width; `least` letters stay."""
@@ -63,7 +66,7 @@ def figure(width: float, height: float, label: str, *children: str) -> str:
         "svg",
         *children,
         xmlns="http://www.w3.org/2000/svg",
-        class_="figure",
+        class_="figure broad" if width > BROAD else "figure",
         viewBox=f"0 0 {width:g} {height:g}",
         width=width,
         role="img",

@@ -11,6 +11,7 @@ from mltraq_prefect.reports.figures.svg import element
 from mltraq_prefect.reports.html.render import render
 
 _MARGIN = 10.0
+_TITLES = re.compile(r"<title>[^<]*</title>")
 _SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
@@ -22,7 +23,8 @@ def picture(svg: str) -> str:
     found = _SIZE.search(svg)
     width, height = (float(part) + 2 * _MARGIN for part in (found.groups() if found else (0, 0)))
     paper = element("rect", width=width, height=height, rx=6, fill="#ffffff")
-    placed = svg.replace("<svg ", f'<svg x="{_MARGIN:g}" y="{_MARGIN:g}" ', 1)
+    # What is told of a point under the pointer, no image shows.
+    placed = _TITLES.sub("", svg).replace("<svg ", f'<svg x="{_MARGIN:g}" y="{_MARGIN:g}" ', 1)
     return element(
         "svg",
         element("style", _style()),

@@ -71,7 +71,8 @@ class View:
         return f"<results of experiment {header.name!r}, {header.runs:,} runs; notebooks show them>"
 
     def _repr_html_(self) -> str:
-        parts = header_of(self._study) | {"sections": _sections(self._study)}
+        sections = _sections(self._study)
+        parts = header_of(self._study) | {"sections": sections}
         return render("view.html", style=style(), **parts)
 
 

@@ -93,4 +93,4 @@ def header_of(study: Study) -> dict[str, Any]:
     header = study.header
     compute = sum(total.total_s for total in header.states.values())
     bar = state_bar({state: total.runs for state, total in header.states.items()})
-    return {"header": header, "compute": compute, "bar": bar}
+    return {"header": header, "compute": compute, "bar": bar, "corrupt": study.results.corrupt}

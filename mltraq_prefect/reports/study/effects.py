@@ -13,6 +13,7 @@ from mltraq_prefect.reports.figures.charts import COLOURS, Line, dot_chart, line
 from mltraq_prefect.reports.figures.maps import Coordinate, heat_map, parallel_coordinates
 from mltraq_prefect.reports.figures.scales import ScaleKind
 from mltraq_prefect.reports.study.leaderboard import Leaderboard
+from mltraq_prefect.reports.study.results import Curve
 from mltraq_prefect.reports.study.study import Param, Study, short_value, some_of
 
 if TYPE_CHECKING:
@@ -95,18 +96,19 @@ def curves(study: Study) -> list[Drawn]:
     for key in study.results.logged()[:MOST_EFFECTS]:
         logged = study.results.curves(key, None if by is None else by.column, MOST_STEPS)
         lines = [
-            Line(
-                "" if by is None else f"{by.label}={short_value(own.group)}",
-                own.steps,
-                own.moments.mean.tolist(),
-                own.moments.error.tolist(),
-            )
+            curve_line("" if by is None else f"{by.label}={short_value(own.group)}", own)
             for own in logged[:COLOURS]
         ]
         if lines:
             chart = line_chart(lines, "step", key, band=True, size=(720.0, 300.0))
             found.append(Drawn(key, chart))
     return found
+
+
+def curve_line(label: str, curve: Curve) -> Line:
+    """Return what runs have logged as a line of means and standard errors."""
+    moments = curve.moments
+    return Line(label, curve.steps, moments.mean.tolist(), moments.error.tolist())
 
 
 def _scale(param: Param) -> ScaleKind:

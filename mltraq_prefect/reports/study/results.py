@@ -20,6 +20,9 @@ LARGEST = 1e150
 Their squares have no place in a float, and some databases refuse to add them up.
 """
 
+CORRUPT = "corrupt"
+"""The attribute of a page: which of its runs have params that are corrupt, and seem missing."""
+
 Operator = Literal["=", "<>", "<", "<=", ">", ">="]
 
 
@@ -181,7 +184,13 @@ class Origins(NamedTuple):
 
 
 class Results(Protocol):
-    """Reads the results of one experiment; each method is one transaction, or less."""
+    """Reads the results of one experiment; each method is one transaction, or less.
+
+    Attributes:
+        corrupt: How many runs have been found whose params are corrupt; they are read as missing.
+    """
+
+    corrupt: int
 
     def header(self) -> Header:
         """Return the experiment as a whole."""

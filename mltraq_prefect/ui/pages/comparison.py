@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from mltraq_prefect.errors import InvalidInput, MltraqError
 from mltraq_prefect.reports.comparison.columns import EXPERIMENT
 from mltraq_prefect.reports.comparison.compare import compare
-from mltraq_prefect.reports.figures.charts import dot_chart
+from mltraq_prefect.reports.figures.charts import COLOURS, Line, dot_chart, line_chart
 from mltraq_prefect.reports.html.render import render
-from mltraq_prefect.reports.study.study import Study, shown_value
+from mltraq_prefect.reports.study.effects import MOST_STEPS, curve_line
+from mltraq_prefect.reports.study.study import Study, short_value, shown_value
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.requests import choice_of, name_of, query_of
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MOST_EXPERIMENTS = 12
 MOST_LEVELS = 8
 MOST_ROWS = 60
+MOST_KEYS = 8
 
 
 def page(store: Store, request: Request) -> str:
@@ -53,6 +55,7 @@ def page(store: Store, request: Request) -> str:
         rows=_rows(found),
         trouble=trouble,
         chart=_chart(found),
+        curves=_curves(studies, asked),
         notes=_notes(studies, asked.metric),
     )
 
@@ -138,6 +141,28 @@ def _chart(found: pd.DataFrame | None) -> str:
     muted = (ordered["p_holm"] > 0.05).tolist()
     effects, errors = ordered["effect"].tolist(), ordered["standard_error"].tolist()
     return dot_chart(labels, effects, errors, "difference", width=720.0, muted=muted, zero=True)
+
+
+def _curves(studies: Mapping[str, Study], asked: _Asked) -> list[tuple[str, str]]:
+    """Return what runs have logged, by key: the curves of experiments or groups over each other."""
+    keys = _common([study.results.logged() for study in studies.values()])
+    found = []
+    for key in keys[:MOST_KEYS]:
+        lines = _lines(studies, asked, key)[:COLOURS]
+        if lines:
+            svg = line_chart(lines, "step", key, band=True, size=(480.0, 260.0))
+            found.append((key, svg))
+    return found
+
+
+def _lines(studies: Mapping[str, Study], asked: _Asked, key: str) -> list[Line]:
+    if len(studies) > 1:
+        whole = [(name, own.results.curves(key, None, MOST_STEPS)) for name, own in studies.items()]
+        return [curve_line(name, curve) for name, curves in whole for curve in curves]
+    (study,) = studies.values()
+    column = next((own.column for own in study.params if own.name == asked.by), None)
+    curves = study.results.curves(key, column, MOST_STEPS)
+    return [curve_line("" if column is None else short_value(own.group), own) for own in curves]
 
 
 def _notes(studies: Mapping[str, Study], metric: str) -> list[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ON_A_PAGE = 50
 POINTS = 60
-"""The largest number of runs in a sparkline."""
+"""A sparkline is of so many runs, the last ones."""
 
 STATES = ("completed", "stopped", "failed", "pending")
 
@@ -32,7 +32,7 @@ def page(store: Store, request: Request) -> str:
     tag = next(iter(query.get("tag", ())), "")
     found = [
         row
-        for row in store.ls()
+        for row in store.ls(has_sizes=False)
         if words.lower() in row["name"].lower() and (not tag or tag in row["tags"])
     ]
     pages = max(1, math.ceil(len(found) / ON_A_PAGE))
@@ -58,12 +58,13 @@ def page(store: Store, request: Request) -> str:
 def _row(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
     counts = {state: row[state] for state in STATES if row.get(state)}
     metric, line = _metric(store, row["name"])
-    return {**row, "bar": state_bar(counts, 120.0), "metric": metric, "line": line}
+    size = store.size(row["name"])
+    return {**row, "bar": state_bar(counts, 120.0), "metric": metric, "line": line, "bytes": size}
 
 
 def _metric(store: Store, name: str) -> tuple[str, str]:
     """Return the name of the main metric and its line; empty if there is none, or it is corrupt."""
-    results = store.results(name)
+    results = store.results(name, last=POINTS)
     try:
         metric = likely_metric(results.columns())
         if metric is None:

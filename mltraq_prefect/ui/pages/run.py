@@ -48,13 +48,14 @@ def page(store: Store, request: Request) -> str:
     """Return the page."""
     table, id_run = request.path_params["table"], request.path_params["id_run"]
     name = name_of(store, table)
-    (run,) = _read(store, name, id_run, columns=[])
-    fields = _fields(store, name, id_run)
+    run = read_run(store, name, id_run, columns=[])
+    params, label = params_of(run)
     context: dict[str, Any] = {
         "name": name,
         "run": run,
-        "params": [_shown(key, value) for key, value in run.params.items()],
-        "fields": fields,
+        "label": label,
+        "params": params,
+        "fields": fields_of(store, name, id_run),
         "series": _series(run),
         "entry": run.ledger,
         "steps": [
@@ -64,9 +65,17 @@ def page(store: Store, request: Request) -> str:
         "pages": run_pages(run.ledger),
     }
     links = Links(table)
-    return render(
-        "run.html", title=f"{name}: {run.describe()}", refresh=None, links=links, **context
-    )
+    return render("run.html", title=f"{name}: {label}", refresh=None, links=links, **context)
+
+
+def params_of(run: Run) -> tuple[list[Shown], str]:
+    """Return the params of a run, and what it is called."""
+    try:
+        params = run.params
+    except CorruptData as error:
+        return [Shown("params", "", "", str(error.reason))], run.id_run
+    shown = [_shown(key, value) for key, value in params.items()]
+    return shown, run.describe() or "run without params"
 
 
 def _cost(entry: Facts) -> str:
@@ -84,10 +93,22 @@ def _cost(entry: Facts) -> str:
 def _series(run: Run) -> list[tuple[str, str]]:
     """Return what the run has logged: each key of numbers with its curve."""
     try:
-        frame = run.series
+        curves = curves_of(run)
     except CorruptData as error:
         return [(f"corrupt: {error.reason}", "")]
-    found = []
+    return [
+        (key, line_chart([line], "step", key, size=(460.0, 220.0))) for key, line in curves.items()
+    ]
+
+
+def curves_of(run: Run) -> dict[str, Line]:
+    """Return what a run has logged: a line for each key of numbers.
+
+    Raises:
+        CorruptData: Its rows cannot be read.
+    """
+    frame = run.series
+    found = {}
     for key in [own for own in frame.columns if own not in ("seq", "step", "at")][:MOST_SERIES]:
         known = frame[frame[key].notna()]
         if not len(known) or not is_numeric_dtype(known[key].infer_objects()):
@@ -95,24 +116,28 @@ def _series(run: Run) -> list[tuple[str, str]]:
         known = known.iloc[:: -(-len(known) // MOST_POINTS)]
         steps = known["step"].where(known["step"].notna(), known["seq"]).astype(float).tolist()
         values = known[key].astype(float).tolist()
-        line = Line("", steps, values, [math.nan] * len(values))
-        found.append((key, line_chart([line], "step", key, size=(460.0, 220.0))))
+        found[key] = Line("", steps, values, [math.nan] * len(values))
     return found
 
 
-def _read(store: Store, name: str, id_run: str, columns: list[str]) -> tuple[Run]:
+def read_run(store: Store, name: str, id_run: str, columns: list[str]) -> Run:
+    """Return a run with some of its fields.
+
+    Raises:
+        ExperimentNotFound: There is none.
+    """
     runs = store.read(name, columns=columns, ids=[id_run]).runs
     found = next((run for run in runs if run.id_run == id_run), None)
     if found is None:
         raise ExperimentNotFound(f"experiment {name!r} has no such run; it may have been deleted")
-    return (found,)
+    return found
 
 
-def _fields(store: Store, name: str, id_run: str) -> list[Shown]:
+def fields_of(store: Store, name: str, id_run: str) -> list[Shown]:
     """Return all fields: read at once, or each by itself if something stored is corrupt."""
     keys = store.keys(name)
     try:
-        (run,) = _read(store, name, id_run, columns=keys)
+        run = read_run(store, name, id_run, columns=keys)
         return [_shown(key, run.fields[key]) for key in keys if key in run.fields]
     except CorruptData:
         found = (_field(store, name, id_run, key) for key in keys)
@@ -122,7 +147,7 @@ def _fields(store: Store, name: str, id_run: str) -> list[Shown]:
 def _field(store: Store, name: str, id_run: str, key: str) -> Shown | None:
     """Return a field, read by itself: what is wrong with one is no trouble for the others."""
     try:
-        (run,) = _read(store, name, id_run, columns=[key])
+        run = read_run(store, name, id_run, columns=[key])
         return _shown(key, run.fields[key]) if key in run.fields else None
     except CorruptData as error:
         return Shown(key, "", "", str(error.reason))

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.reports.figures.charts import COLOURS
 from mltraq_prefect.reports.html.render import render
-from mltraq_prefect.reports.study.results import Column
+from mltraq_prefect.reports.study.results import CORRUPT, Column
 from mltraq_prefect.ui.links import LARGE, OPERATORS, parsed
 from mltraq_prefect.ui.pages.requests import page_number
 
@@ -49,13 +50,15 @@ def runs_table(study: Study, links: Links) -> str:
         shown = [own for own in shown if own.name == _one(query, "sort") or _has(frame, own)]
     cells = frame[["id_run", *(own.name for own in shown)]]
     rows = cells.astype(object).where(cells.notna(), None).to_numpy().tolist()
+    corrupt = frame.attrs[CORRUPT]
     return render(
         "sections/runs.html",
         links=links,
         columns=shown,
         known=[own for own in study.columns if own.source != "run"],
-        rows=rows,
+        rows=list(zip(rows, corrupt, strict=True)),
         total=total,
+        most=COLOURS,
         number=number,
         pages=max(1, math.ceil(total / ON_A_PAGE)),
         sort=None if order is None else order.name,

@@ -59,6 +59,8 @@ class Dialect(Expressions, Users):
         nul: Whether a text can contain a NUL character.
         inline_bytes: Bytes above which a binary value is stored outside of its row; None if never.
         byte_length: The function of SQL that counts the bytes of a binary value.
+        valid_json: The function of SQL that tells whether a text is JSON, where an expression of
+            `param` refuses what is none; empty where it does not.
         table_options: Ends the statement that creates a table.
         alters_keys: Whether the primary key of a table can be changed.
         counts_updates: Whether the driver counts the rows that an update has found.
@@ -102,6 +104,7 @@ class Dialect(Expressions, Users):
     types: ClassVar[Mapping[Kind, ColumnType]]
     max_columns: ClassVar[int]
     max_row: ClassVar[int] = 2**40
+    valid_json: ClassVar[str] = ""
     placeholder: ClassVar[str] = "%s"
     table_options: ClassVar[str] = ""
     alters_keys: ClassVar[bool] = False

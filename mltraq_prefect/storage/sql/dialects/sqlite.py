@@ -133,6 +133,7 @@ class SQLite(Dialect):
     driver = "pysqlite"
     example = "sqlite:///file.db"
     placeholder = "?"
+    valid_json = "json_valid"
     reconnects = False
     counts_updates = True
     clock = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
