@@ -6,7 +6,6 @@ What is read is bounded whatever the experiment: groups, a page, a sample; never
 from __future__ import annotations
 
 import datetime
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,12 +20,12 @@ from mltraq_prefect.reports.study.results import (
     Failure,
     Grouped,
     Header,
-    Moments,
     Origins,
     StateTotal,
 )
 from mltraq_prefect.storage import executions, reader, views
 from mltraq_prefect.storage.experiments_table import Entry
+from mltraq_prefect.storage.results_curves import curves, moments_of, squares
 from mltraq_prefect.storage.results_view import ResultsView
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.columns import Maker
@@ -136,7 +135,7 @@ class StoredResults:
 
     def curves(self, key: str, by: Column | None, most: int) -> Sequence[Curve]:
         """Return means of what was logged, by step, in about `most` steps at most."""
-        return self._reading(lambda view: _curves(view, key, by, most))
+        return self._reading(lambda view: curves(view, key, by, most))
 
     def failures(self, most: int) -> Sequence[Failure]:
         """Return failed runs in order."""
@@ -235,7 +234,7 @@ def _groups(
         for part in (
             f"COUNT(m{place})",
             f"AVG(m{place})",
-            _squares(f"m{place}"),
+            squares(f"m{place}"),
         )
     ]
     failed = "COUNT(CASE WHEN run_state = 'failed' THEN 1 END)"
@@ -251,16 +250,6 @@ def _groups(
     squares = [value for shift in shifts for value in (shift, shift)]
     found = view.transaction.select(sql, [*makers, *rest], [*squares, *bound])
     return _grouped(by, metrics, shifts, found)
-
-
-def _squares(number: str) -> str:
-    """Return the sum of squares of what a number lies away from a bound one.
-
-    Where all are the same it is 0, and so is what `_moments` makes of it: of squares, rounding
-    would leave a little, and with it a difference that looks significant.
-    """
-    squares = f"SUM(({number} - ?) * ({number} - ?))"
-    return f"CASE WHEN MIN({number}) < MAX({number}) THEN {squares} ELSE 0 END"
 
 
 def _shifts(view: ResultsView, metrics: Sequence[Column]) -> list[float]:
@@ -280,21 +269,11 @@ def _grouped(
     keys = list(zip(*found[: len(by)], strict=True)) if by else [()] * len(found[0])
     runs, failed, totals, *sums = found[len(by) :]
     moments = {
-        own.name: _moments(shift, *sums[3 * place : 3 * place + 3])
+        own.name: moments_of(shift, *sums[3 * place : 3 * place + 3])
         for place, (own, shift) in enumerate(zip(metrics, shifts, strict=True))
     }
     counts = [np.array(own, dtype=np.int64) for own in (runs, failed)]
     return Grouped(by, keys, counts[0], counts[1], moments, int(totals[0]) if len(totals) else 0)
-
-
-def _moments(
-    shift: float, counts: Sequence[Any], means: Sequence[Any], squares: Sequence[Any]
-) -> Moments:
-    count = np.array(counts, dtype=np.int64)
-    mean, square = (np.array(own, dtype=np.float64) for own in (means, squares))
-    with np.errstate(all="ignore"):
-        variance = (square - count * (mean - shift) ** 2) / (count - 1)
-    return Moments(count, mean, np.where(count > 1, np.maximum(variance, 0.0), np.nan))
 
 
 def _sample(view: ResultsView, columns: Sequence[Column], most: int) -> pd.DataFrame:
@@ -350,43 +329,6 @@ def _column(own: ViewColumn, cells: Sequence[Any]) -> pd.Series[Any]:
         exact = own.kind is INT and None not in cells
         return pd.Series(list(cells), dtype=np.int64 if exact else np.float64)
     return pd.Series(list(cells), dtype=object)
-
-
-def _curves(view: ResultsView, key: str, by: Column | None, most: int) -> Sequence[Curve]:
-    if key not in view.logged():
-        return []
-    name, kind = view.logged()[key]
-    quote, table = view.transaction.quote, view.transaction.quote(view.entry.series_table)
-    value, step = view.bounded(f"s.{quote(name)}", kind), "COALESCE(s.step, s.seq)"
-    last = view.transaction.rows(f"SELECT MAX({step}) FROM {table} AS s")[0][0] or 0
-    width = 1
-    while last >= most * width:
-        width *= 2  # so that a mask of bits tells the bin
-    bins = f"{step} - ({step} & {width - 1})" if width > 1 else step
-    group = "0" if by is None else view.columns[by.name].sql
-    shift = view.some(value, f"{table} AS s")
-    sql = (
-        f"SELECT g, b, COUNT(m), AVG(m), {_squares('m')} "
-        f"FROM (SELECT {group} AS g, {bins} AS b, {value} AS m FROM {view.tables} "
-        f"JOIN {table} AS s ON s.id_run = e.id_run WHERE {step} >= 0) AS q "
-        "WHERE m IS NOT NULL GROUP BY g, b ORDER BY g, b"
-    )
-    makers: list[Maker] = [list if by is None else view.maker(view.columns[by.name].kind)]
-    groups, *found = view.transaction.select(sql, [*makers, *[list] * 4], [shift, shift])
-    return _curves_of(list(groups), found, shift, by is None)
-
-
-def _curves_of(
-    groups: Sequence[Any], found: Sequence[Sequence[Any]], shift: float, is_one: bool
-) -> list[Curve]:
-    curves, start = [], 0
-    for group, members in itertools.groupby(groups):
-        stop = start + sum(1 for _ in members)
-        steps, *sums = (column[start:stop] for column in found)
-        moments = _moments(shift, *sums)
-        curves.append(Curve(None if is_one else group, [*map(int, steps)], moments))
-        start = stop
-    return curves
 
 
 def _failures(view: ResultsView, most: int) -> Sequence[Failure]:
