@@ -47,10 +47,6 @@ def make(url: str, runs: int) -> None:
         for run in [*done.runs.values()][-PENDING:]:
             del done.runs[run.id_run]
         done.execute(score, backend="local").persist(if_exists="merge")
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE INDEX grown_by_score ON e_grown (score)")
-    engine.dispose()
 
 
 def grow(url: str, copies: int) -> None:
@@ -143,8 +139,12 @@ def _unused(session: mltraq.Session) -> range:
 
 
 def _where(session: mltraq.Session) -> None:
-    found = session.load(NAME, where="score IS NULL AND n >= 0", columns=["heads"])
-    assert 0 < len(found.runs) <= 4 * PENDING
+    sql = "SELECT id_run FROM experiment_runs WHERE id_experiment = :id AND position < :count"
+    known = {"id": session.query("SELECT id_experiment FROM experiments").iat[0, 0]}
+    ids = session.query(sql, params=known | {"count": PENDING})["id_run"]
+    params = dict(zip("abcd", ids, strict=True))
+    where = "id_run IN (:a, :b, :c, :d) AND n >= 0"
+    assert len(session.load(NAME, where=where, params=params).runs) == PENDING
 
 
 def _missing(session: mltraq.Session) -> None:
