@@ -63,6 +63,10 @@ def _deploy(prefect: LocalPrefect) -> None:
     )
     prefect.run("work-pool", "create", "--type", "process", "--overwrite", POOL)
     prefect.run("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+    automations = [sys.executable, ROOT / "deployments" / "automations.py"]
+    subprocess.run(  # noqa: S603
+        automations, env=os.environ | prefect.settings, check=True, capture_output=True
+    )
     prefect.start("worker.log", "worker", "start", "--pool", POOL)
 
 

@@ -1,4 +1,4 @@
-"""Serve the two deployments from one process on one machine, without a work pool.
+"""Serve the deployments from one process on one machine, without a work pool.
 
 Needs a running Prefect server, and the database in the environment variable MLTRAQ_DATABASE_URL or
 in an Experiment Store block: python deployments/serve.py [BLOCK]
@@ -18,6 +18,14 @@ FLOWS = "flows/coin_toss.py"
 def deployments(store: str | None) -> list[RunnerDeployment]:
     toss = Flow.from_source(ROOT, entrypoint=f"{FLOWS}:toss")
     evaluate = Flow.from_source(ROOT, entrypoint=f"{FLOWS}:evaluate")
+    refill = Flow.from_source(ROOT, entrypoint=f"{FLOWS}:refill")
+    a_toss_has_crashed = DeploymentEventTrigger(
+        name="refill coin_toss when a toss has crashed (served)",
+        expect={"prefect.flow-run.Crashed"},
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related={"prefect.resource.role": "flow", "prefect.resource.name": "toss"},
+        parameters={"latest": True},
+    )
     tosses_were_persisted = DeploymentEventTrigger(
         name="evaluate coin_toss when tosses were persisted (served)",
         expect={"mltraq.experiment.persisted"},
@@ -30,6 +38,13 @@ def deployments(store: str | None) -> list[RunnerDeployment]:
     parameters = {"store": store}
     return [
         toss.to_deployment("coin-toss-served", parameters=parameters, cron="0 * * * *"),
+        refill.to_deployment(
+            "coin-toss-served",
+            parameters=parameters,
+            cron="45 * * * *",
+            concurrency_limit=1,
+            triggers=[a_toss_has_crashed],
+        ),
         evaluate.to_deployment(
             "coin-toss-served",
             parameters=parameters,

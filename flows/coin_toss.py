@@ -1,8 +1,9 @@
-"""How far is the share of heads from the bias of the coin? Two flows that share only a database.
+"""How far is the share of heads from the bias of the coin? Flows that share only a database.
 
 `toss` simulates and persists the outcomes; `evaluate` loads them and adds the metrics. Deployed on
-a schedule, each slot of it adds its runs to the same experiment. For an experiment of your own
-copy this file, and change the steps and the grid.
+a schedule, each slot of it adds its runs to the same experiment, and `refill` tosses slots whose
+flow runs were lost or killed. For an experiment of your own copy this file, and change the steps
+and the grid.
 """
 
 import math
@@ -15,6 +16,7 @@ from prefect import flow, runtime
 import mltraq_prefect as mltraq
 
 EXPERIMENT = "coin_toss"
+EVERY = "1 hour"  # as the schedule of toss says
 BIAS = 0.8
 
 
@@ -41,8 +43,17 @@ def toss(store: str | None = None, slot: datetime | None = None):
     with mltraq.create_session(block=store) as session:
         experiment = session.add_experiment(EXPERIMENT, description="share of heads as estimator")
         experiment.add_runs(N=[1, 25, 50, 100], slot=[datetime.fromtimestamp(moment, UTC)])
-        experiment.execute(steps=toss_coins, kwargs={"P": BIAS, "K": 10_000}, on_error="keep")
+        kwargs = {"P": BIAS, "K": 10_000}
+        experiment.execute(steps=toss_coins, kwargs=kwargs, checkpoint=True, on_error="keep")
         experiment.persist(if_exists="merge")
+
+
+@flow
+def refill(store: str | None = None, latest: bool = False):
+    """Toss the slots that are missing, and what is left of those whose flow runs were killed."""
+    with mltraq.create_session(block=store) as session:
+        slots = session.missing_slots(EXPERIMENT, EVERY, latest=latest)
+    return [toss(store, slot, return_state=True) for slot in slots]
 
 
 @flow

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.checkpoints.selection import as_pending
-from mltraq_prefect.storage import Store, listing, retention
+from mltraq_prefect.storage import Store, listing, retention, slots
 from mltraq_prefect.storage.records import LISTED
 
 if TYPE_CHECKING:
@@ -184,6 +184,52 @@ class Catalogue:
 
         rows = [listed.row() for listed in self._store.claims(name)]
         return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
+
+    def missing_slots(
+        self,
+        name: str,
+        every: str | datetime.timedelta | Iterable[datetime.datetime],
+        *,
+        offset: str | datetime.timedelta | None = None,
+        since: str | datetime.timedelta | datetime.datetime | None = None,
+        slot: str = "slot",
+        latest: bool = False,
+    ) -> list[datetime.datetime]:
+        """List the slots of a schedule that are due, and were not executed, or not to the end.
+
+        A slot is a param that holds the time for which a flow run was scheduled. One whose flow
+        run was lost has no runs; one whose flow run was killed has some that are pending. Failed
+        runs are executed.
+
+        Args:
+            name: Name of the experiment; of one that is not there all slots are missing.
+            every: The interval of the schedule, such as ``"1 hour"``: slots are its multiples in
+                UTC. Or the slots that were due; those of the future do not count.
+            offset: How much later than these multiples slots are: ``"30 minutes"``.
+            since: The first slot that counts, or how long ago it was: ``"7 days"``. The first one
+                that is stored if None.
+            slot: Name of the param.
+            latest: Whether the latest slot counts, whose own flow run may still be executing it.
+
+        Returns:
+            The slots in order, in UTC, as which they have to be params, too.
+
+        Raises:
+            FieldNotFound: Runs have no param `slot`.
+            InvalidInput: An argument cannot be used, or the values of `slot` are no times.
+
+        Example:
+            >>> from datetime import datetime, timedelta, UTC
+            >>> hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+            >>> slots = [hour - n * timedelta(hours=1) for n in (3, 1)]
+            >>> session = create_session("sqlite://")
+            >>> tosses = session.add_experiment("tosses").add_runs(slot=slots)
+            >>> _ = tosses.execute(lambda run: None, backend="local").persist()
+            >>> session.missing_slots("tosses", "1 hour") == [hour - timedelta(hours=2)]
+            True
+        """
+        wanted = slots.due(every, offset, since, latest=latest)
+        return self._store.missing_slots(name, slot, wanted)
 
     def verify(self, name: str | None = None, *, repair: bool = False) -> pd.DataFrame:
         """Read every cell, some runs at a time, and say what is corrupt or belongs to nothing.

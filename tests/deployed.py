@@ -28,6 +28,7 @@ class Deployed:
     """A Prefect server with the two deployments, read through its HTTP API.
 
     Attributes:
+        prefect: The server.
         url: Address of the UI.
         database: URL of the database that the deployments share.
         pages: Address of its results pages, if something serves them.
@@ -38,7 +39,7 @@ class Deployed:
     def __init__(
         self, prefect: LocalPrefect, home: Path, database: str, pages: str, output: str
     ) -> None:
-        self.url, self.settings = prefect.url, prefect.settings
+        self.prefect, self.url, self.settings = prefect, prefect.url, prefect.settings
         self.home, self.database, self.pages, self.output = home, database, pages, output
         self._http = httpx.Client(base_url=f"{prefect.url}/api/", timeout=30)
 
@@ -100,9 +101,9 @@ class Deployed:
 
         return self.wait(complete, f"{count} flow runs of {flow}")
 
-    def wait(self, read, what):
+    def wait(self, read, what, seconds=SECONDS):
         """Read until it is something, and return it."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + seconds
         while (found := read()) is None:
             assert time.monotonic() < end, f"no {what}:\n{self.log('worker.log')}"
             time.sleep(0.2)
@@ -139,21 +140,41 @@ def commands():
 def deployed(prefect_tables, tmp_path_factory):
     """What is there after the commands of the documentation, in a folder that was empty."""
     home = homes.furnish(tmp_path_factory.mktemp("prefect"), prefect_tables)
-    folder = tmp_path_factory.mktemp("study")
+    with follow_documentation(home, tmp_path_factory.mktemp("study")) as found:
+        start_worker(found.prefect)
+        yield found
+
+
+@contextmanager
+def follow_documentation(home, folder, after_init="true", **settings):
+    """Deploy as the documentation says, up to the worker; yield what is there then.
+
+    Args:
+        home: A furnished home of the Prefect server.
+        folder: An empty folder.
+        after_init: A command to run in it, once it has the templates.
+        **settings: Environment variables more.
+    """
     with postgresql_database() as database, LocalPrefect(home) as prefect:
         database = secured(database)
         pages = f"http://127.0.0.1:{free_port()}"
         variables = {"MLTRAQ_DATABASE_URL": database, "MLTRAQ_RESULTS_PAGES": pages}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        prefect.settings |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
+        prefect.settings |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO", **settings}
         environment = os.environ | prefect.settings | variables | {"PATH": path}
-        output = []
-        for command in commands():
-            if "# in a terminal of its own" in command:
-                prefect.start("worker.log", *command.partition("#")[0].split()[1:])
-            else:
-                output.append(_run(command, environment, folder))
+        init, *others = [line for line in commands() if line != _worker()]
+        output = [_run(line, environment, folder) for line in (init, after_init, *others)]
         yield Deployed(prefect, home, database, pages, "".join(output))
+
+
+def start_worker(prefect):
+    """Start a worker as the documentation says."""
+    return prefect.start("worker.log", *_worker().partition("#")[0].split()[1:])
+
+
+def _worker():
+    (line,) = [line for line in commands() if "# in a terminal of its own" in line]
+    return line
 
 
 @pytest.fixture(scope="package")

@@ -118,6 +118,7 @@ def test_init_copies_a_flow_and_its_deployment(tmp_path, capsys):
     out = capsys.readouterr().out
     made = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     assert [str(path.relative_to(folder)) for path in made] == [
+        "deployments/automations.py",
         "deployments/prefect.yaml",
         "deployments/serve.py",
         "flows/coin_toss.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from mltraq_prefect.checkpoints.provenance import facts_of
 from mltraq_prefect.checkpoints.resume import (
@@ -16,6 +16,7 @@ from mltraq_prefect.checkpoints.selection import Selection, due_steps, select
 from mltraq_prefect.checkpoints.shared import SharedExecution
 from mltraq_prefect.checkpoints.stored_state import Content, StoredState
 from mltraq_prefect.codecs import buffers
+from mltraq_prefect.environment import database_wait
 from mltraq_prefect.errors import RunsFailed
 from mltraq_prefect.execution import (
     Divide,
@@ -68,6 +69,7 @@ class Execution:
         self._state = state
         self._options = options
         self._shared: SharedExecution | None = None
+        self._wait = database_wait()
         self._reason_without_prefect: str | None = None
         if not options.is_serial:
             refuse_while_preparing(self._name)
@@ -203,6 +205,14 @@ class Execution:
             state.store.check_writable()  # before hours of work are done
         return selection
 
+    def _patience(self) -> AbstractContextManager[None]:
+        """Wait long for a database that goes away, if results are written while runs execute.
+
+        Not where others take over the runs of a process that is cut off.
+        """
+        is_alone = self._options.checkpoint and not self._options.shared
+        return self._state.store.patient(self._wait) if is_alone else nullcontext()
+
     def _execute_runs(self, selection: Selection, results: Results, failures: KeptFailures) -> None:
         """Execute the steps in this process, in workers, or as task runs."""
         steps, runs, options, name = self._steps, selection.runs, self._options, self._name
@@ -215,7 +225,9 @@ class Execution:
             with shared or nullcontext(), results:
                 if shared is not None:
                     shared.shown_by(progress, results.flush)
-                cause = execute()
+                with self._patience():
+                    cause = execute()
+                    results.flush()
             if shared is not None:
                 shared.adopt()
             failures.settle(runs, options, cause)

@@ -16,7 +16,12 @@ import typer
 from mltraq_prefect.cli.commands import add
 from mltraq_prefect.errors import InvalidInput
 
-FILES = ("flows/coin_toss.py", "deployments/prefect.yaml", "deployments/serve.py")
+FILES = (
+    "flows/coin_toss.py",
+    "deployments/prefect.yaml",
+    "deployments/automations.py",
+    "deployments/serve.py",
+)
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -19,6 +19,7 @@ from prefect.exceptions import CancelledRun, PrefectException
 from prefect.logging import get_run_logger
 
 from mltraq_prefect.execution.fanout.executor import Progress
+from mltraq_prefect.execution.fanout.progress import MINUTE, LogReporter
 from mltraq_prefect.orchestration.artifacts import progress_key
 from mltraq_prefect.orchestration.flow_run_names import name_flow_run
 from mltraq_prefect.orchestration.late_flow_run import is_known
@@ -46,7 +47,7 @@ RequestErrors = (httpx.HTTPError, PrefectException, OSError, ImportError)
 class ProgressArtifact:
     """Updates a progress artifact of the current flow run: a `ProgressReporter`.
 
-    Errors of requests are logged, never raised.
+    Each minute it logs a line, too. Errors of requests are logged, never raised.
 
     Args:
         table: Name of the experiment's table; the key of the artifact is made of it.
@@ -64,18 +65,20 @@ class ProgressArtifact:
         self._ended = threading.Event()
         self._is_last_wanted = False
         self._was_cancelled = False
+        self._lines = LogReporter(get_run_logger(), MINUTE, has_end=False)
 
     def start(self, read: Callable[[], Progress]) -> None:
         """Start a thread that reports at regular intervals."""
         self._read = read
+        self._lines.start(read)
         self._flow_run = current_flow_run()
         if self._flow_run is None:
             return
         self._thread = thread(partial(self._serve, self._flow_run), "reporter")
         self._thread.start()
 
-    def tick(self, *, has_bar: bool) -> None:  # noqa: ARG002
-        """Raise if the flow run was cancelled on the server.
+    def tick(self, *, has_bar: bool) -> None:
+        """Log a line if one is due; raise if the flow run was cancelled on the server.
 
         Raises:
             CancelledRun: It was.
@@ -83,6 +86,7 @@ class ProgressArtifact:
         if self._was_cancelled:
             progress = self._read()
             raise CancelledRun(f"experiment {progress.experiment!r}: cancelled; {progress.counts}")
+        self._lines.tick(has_bar=has_bar)
 
     def end(self, *, is_interrupted: bool, has_bar: bool) -> None:  # noqa: ARG002
         """Report once more, unless interrupted, and wait for that, but not for long."""

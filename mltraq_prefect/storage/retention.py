@@ -21,8 +21,12 @@ from mltraq_prefect.storage.views import ViewColumn
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(minute|hour|day|week)s?")
 
 
-def age(keep: str | datetime.timedelta) -> datetime.timedelta:
-    """Return how long runs are kept, given as ``30 days``.
+def age(keep: str | datetime.timedelta, name: str = "keep") -> datetime.timedelta:
+    """Return how long a time is that is given as ``30 days``.
+
+    Args:
+        keep: The time.
+        name: Name of the argument, for the message.
 
     Raises:
         InvalidInput: It is something else.
@@ -33,7 +37,7 @@ def age(keep: str | datetime.timedelta) -> datetime.timedelta:
         match = _AGE.fullmatch(keep.strip()) if isinstance(keep, str) else None
         found = None if match is None else _span(match[2], float(match[1]))
     if found is None or found <= datetime.timedelta(0):
-        raise InvalidInput(f"keep is {keep!r}; give a time such as '30 days' or '12 hours'")
+        raise InvalidInput(f"{name} is {keep!r}; give a time such as '30 days' or '12 hours'")
     return found
 
 

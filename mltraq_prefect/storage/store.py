@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeVar
 
 from mltraq_prefect.codecs import uncollected
@@ -355,6 +356,10 @@ class Store(Upkeep, FileStore, Provenance):
     def table_of(self, name: str) -> str:
         """Return the name of the table that holds, or would hold, the runs of an experiment."""
         return table_name(check_name(name, "experiment name"))
+
+    def patient(self, seconds: float) -> AbstractContextManager[None]:
+        """Wait so many seconds for a server that has gone away, within a context."""
+        return self._database.patience.extended(seconds)
 
     def close(self) -> None:
         """Close the connections; a database in memory is gone then."""

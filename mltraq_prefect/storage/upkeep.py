@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
 from mltraq_prefect.errors import ExperimentNotFound
@@ -18,6 +19,7 @@ from mltraq_prefect.storage import (
     renaming,
     run_steps,
     run_tables,
+    slots,
     standings,
     tagging,
     views,
@@ -27,6 +29,7 @@ from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.health import Health, check_writable, examine
 from mltraq_prefect.storage.integrity import Finding
 from mltraq_prefect.storage.retention import Old
+from mltraq_prefect.storage.slots import Due
 from mltraq_prefect.storage.sql import schema
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 from mltraq_prefect.storage.sql.dialects import Role
@@ -138,6 +141,16 @@ class Upkeep:
 
         self.check()
         return self._database.retry(count)
+
+    def missing_slots(self, name: str, slot: str, wanted: Due) -> list[datetime]:
+        """Return the slots that an experiment lacks, see `Session.missing_slots`."""
+
+        def find() -> list[datetime]:
+            with self._database.querying() as transaction:
+                return slots.missing(transaction, name, slot, wanted)
+
+        self.check()
+        return self._database.retry(find)
 
     def repair(self, name: str) -> bool:
         """Count the runs of an experiment and set their standings anew.

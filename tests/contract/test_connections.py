@@ -13,6 +13,9 @@ from tests.contract.integrity import assert_sound
 from tests.contract.processes import Worker
 from tests.contract.proxy import proxied
 from tests.contract.records import assert_same_runs, make_record, make_run
+from tests.polling import poll
+
+SECONDS = 120
 
 SERVERS = {
     "postgresql": servers.private_postgresql,
@@ -149,6 +152,28 @@ def test_a_server_that_crashes_while_it_is_written_to(private_server):
 def wait_for(worker, reports):
     while len(worker.reports) < reports:
         worker.next_report()
+
+
+def test_a_server_is_waited_for_as_long_as_it_is_said(private_server, caplog):
+    store = Store(private_server.url, reconnect_seconds=0.5)
+    store.write(make_record(runs=[make_run(0, n=0)]), "fail")
+    private_server.stop()
+
+    def write():
+        with store.patient(SECONDS):
+            store.write(make_record(runs=[make_run(1, n=1)]), "merge")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert poll(lambda: caplog.messages, bool)  # later than it is waited for otherwise
+    private_server.start()
+    writer.join()
+    away, back = caplog.messages
+    assert "has gone away: " in away
+    assert away.endswith(f"what is to be written waits for it, up to {SECONDS} s")
+    assert "is back after" in back
+    assert len(store.read("coin toss").runs) == 2
+    store.close()
 
 
 def test_a_server_that_stays_away_is_given_up(private_server):

@@ -22,7 +22,8 @@ def test_serving_deploys_what_the_work_pool_gets(prefect_server):
         assert one["parameters"] == other.parameters
         (schedule,) = other.schedules
         assert one["schedules"][0]["cron"] == schedule.schedule.cron
-    (declared_trigger,), (trigger,) = declared[1]["triggers"], other.triggers
-    assert set(declared_trigger["expect"]) == trigger.expect
-    assert declared_trigger["match"] == trigger.match.model_dump()
-    assert declared_trigger["parameters"] == trigger.parameters
+        for declared_trigger, trigger in zip(one.get("triggers", []), other.triggers, strict=True):
+            assert set(declared_trigger["expect"]) == trigger.expect
+            assert declared_trigger["match"] == trigger.match.model_dump()
+            assert declared_trigger.get("match_related", {}) == trigger.match_related.model_dump()
+            assert declared_trigger["parameters"] == trigger.parameters

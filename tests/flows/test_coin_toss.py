@@ -1,7 +1,7 @@
 """The main job: two flows that share only the database."""
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -61,18 +61,40 @@ def test_toss_and_evaluate_share_only_the_database(database, capsys):
 def test_each_slot_adds_its_runs_once(url, monkeypatch):
     monkeypatch.setenv("MLTRAQ_DATABASE_URL", url)
     slots = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (0, 1)]
+    revisions = []
     for slot in (*slots, slots[0]):
         coin_toss.toss(slot=slot)
         coin_toss.evaluate()
+        with mltraq.create_session() as session:
+            revisions.append(session.ls()["revision"][0])
+    assert revisions[0] < revisions[1] == revisions[2]
     rows = stored_means()
     assert len(stored_runs()) == 8
     assert list(rows["slots"]) == [2, 2, 2, 2]
     assert list(rows["replicates"]) == [20_000] * 4
     with mltraq.create_session() as session:
         found = session.query(coin_toss.SLOTS)
-        assert session.ls()["revision"][0] == 4
     assert [datetime.fromisoformat(str(slot)).hour for slot in found["slot"]] == [0, 1] * 4
     assert found["error"].nunique() == 8
+
+
+def test_slots_that_were_lost_or_killed_are_refilled(url, monkeypatch):
+    monkeypatch.setenv("MLTRAQ_DATABASE_URL", url)
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    done, lost, killed, latest = (hour - timedelta(hours=ago) for ago in (3, 2, 1, 0))
+    coin_toss.toss(slot=done)
+    with mltraq.create_session() as session:  # as it is when a flow is killed at its beginning
+        begun = session.add_experiment("coin_toss").add_runs(N=[1, 25, 50, 100], slot=[killed])
+        begun.persist("merge")
+    coin_toss.refill()
+    with mltraq.create_session() as session:
+        found = session.frame("coin_toss", ["slot"], "state = 'completed'")["slot"]
+        assert found.value_counts().to_dict() == {done: 4, lost: 4, killed: 4}
+        assert session.missing_slots("coin_toss", "1 hour", latest=True) == [latest]
+    coin_toss.refill(latest=True)
+    with mltraq.create_session() as session:
+        assert session.missing_slots("coin_toss", "1 hour", latest=True) == []
+        assert len(session.load("coin_toss", columns=[]).runs) == 16
 
 
 def test_an_evaluation_before_the_first_toss_does_nothing(url, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from tests import servers
+from tests.polling import poll
 from tests.processes import alive, descendants
 from tests.sweeps import SECONDS, Sweep, undisturbed
 
@@ -41,18 +42,26 @@ def sweep(database, prefect_server, tmp_path):
     return Sweep(database.url, tmp_path / "executions", RUNS, settings)
 
 
-def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected):
-    process = sweep.start()
+def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected, tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = sweep.start(stderr=output, stdout=output)
     sweep.wait_for(50, process)
     database.stop(crash=True)
+    away = "has gone away"
+    assert away in poll(log.read_text, lambda text: away in text, seconds=SECONDS)
     database.start()
     assert 50 <= sweep.completed() < RUNS
     assert process.wait(SECONDS) == 0
+    said = log.read_text()
+    assert said.count("what is to be written waits for it, up to 1800 s") == 1
+    assert said.count("is back after ") == 1
     assert sweep.executions() == [1] * RUNS
     assert sweep.results() == expected
 
 
 def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(database, sweep, expected):
+    sweep.settings["MLTRAQ_DATABASE_WAIT"] = "2"
     process = sweep.start(stderr=subprocess.PIPE, text=True)
     sweep.wait_for(50, process)
     helpers = descendants(process.pid)

@@ -18,7 +18,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 PLAIN = {"NO_COLOR": "1", "COLUMNS": "500"}
 
-TEMPLATES = ("flows/coin_toss.py", "deployments/prefect.yaml", "deployments/serve.py")
+TEMPLATES = (
+    "flows/coin_toss.py",
+    "deployments/prefect.yaml",
+    "deployments/automations.py",
+    "deployments/serve.py",
+)
 
 
 @pytest.fixture

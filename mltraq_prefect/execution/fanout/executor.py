@@ -60,11 +60,13 @@ class Progress:
         percent: From 0 to 100.
         experiment: Name of the experiment.
         counts: Counts of its runs, as text.
+        left_s: Seconds until its end, if runs take as long as so far; None if that is not known.
     """
 
     percent: float
     experiment: str
     counts: str
+    left_s: float | None = None
 
 
 class ProgressReporter(Protocol):

@@ -20,10 +20,13 @@ BAR_SECONDS = 0.1
 """Interval at which the bar is updated, in seconds."""
 
 LINE_SECONDS = 10.0
-"""Interval of lines of the log, in seconds."""
+"""Interval of the first lines of the log, in seconds."""
 
 LINE_SHARE = 0.1
 """The interval is at least this share of the time since the start, to limit the lines."""
+
+MINUTE = 60.0
+"""The longest interval of lines, and that in flows, which have a progress bar in the UI."""
 
 
 class Elsewhere(NamedTuple):
@@ -59,7 +62,7 @@ class ProgressDisplay:
         self._elsewhere: Elsewhere | None = None
         self._bar: Bar | None = None
         self._reporter: ProgressReporter | None = None
-        self._bar_due = time.monotonic()
+        self._began = self._bar_due = time.monotonic()
 
     @contextmanager
     def shown(self, reporter: ProgressReporter) -> Iterator[None]:
@@ -73,7 +76,7 @@ class ProgressDisplay:
         """
         with ExitStack() as stack:
             self._bar = stack.enter_context(bar(self._experiment, self._total))
-            self._reporter = reporter
+            self._reporter, self._began = reporter, time.monotonic()
             reporter.start(self.progress)
             is_interrupted = True
             try:
@@ -114,7 +117,13 @@ class ProgressDisplay:
     def progress(self) -> Progress:
         """Return the progress."""
         percent = 100.0 * self._ended() / self._total if self._total else 100.0
-        return Progress(percent, self._experiment, self._counts())
+        return Progress(percent, self._experiment, self._counts(), self._left())
+
+    def _left(self) -> float | None:
+        """Return how long the rest takes, by what the runs of this execution have taken."""
+        ended = self._ended()
+        done, left = ended - self._resumed, self._total - ended
+        return (time.monotonic() - self._began) * left / done if done and left else None
 
     def _counts(self) -> str:
         others = self._elsewhere or Elsewhere(0, 0, 0)
@@ -145,10 +154,16 @@ class LogReporter:
 
     Args:
         logger: Logger of the execution.
+        first_seconds: The first interval.
+        has_end: Whether the end gets a line, too.
     """
 
-    def __init__(self, logger: Logger) -> None:
+    def __init__(
+        self, logger: Logger, first_seconds: float | None = None, *, has_end: bool = True
+    ) -> None:
         self._logger = logger
+        self._first = LINE_SECONDS if first_seconds is None else first_seconds
+        self._has_end = has_end
         self._read: Callable[[], Progress] | None = None
         self._began = self._last = time.monotonic()
 
@@ -160,17 +175,29 @@ class LogReporter:
     def tick(self, *, has_bar: bool) -> None:
         """Log a line if one is due."""
         now = time.monotonic()
-        pause = max(LINE_SECONDS, LINE_SHARE * (now - self._began))
+        pause = max(self._first, min(LINE_SHARE * (now - self._began), MINUTE))
         if not has_bar and now - self._last >= pause:
             self._last = now
-            self._log("")
+            self._log(_left)
 
     def end(self, *, is_interrupted: bool, has_bar: bool) -> None:
         """Log the last line, unless the execution was interrupted."""
-        if not has_bar and not is_interrupted:
-            self._log(f" in {time.monotonic() - self._began:,.1f} s")
+        if self._has_end and not has_bar and not is_interrupted:
+            took = f" in {time.monotonic() - self._began:,.1f} s"
+            self._log(lambda _: took)
 
-    def _log(self, more: str) -> None:
+    def _log(self, more: Callable[[Progress], str]) -> None:
         if self._read is not None:
             progress = self._read()
-            self._logger.info("experiment %r: %s%s", progress.experiment, progress.counts, more)
+            counts = f"{progress.counts}{more(progress)}"
+            self._logger.info("experiment %r: %s", progress.experiment, counts)
+
+
+def _left(progress: Progress) -> str:
+    seconds = progress.left_s
+    if seconds is None:
+        return ""
+    for unit, length in (("h", 3600.0), ("min", MINUTE)):
+        if seconds >= 1.5 * length:
+            return f", about {seconds / length:,.1f} {unit} left"
+    return f", about {seconds:.0f} s left"

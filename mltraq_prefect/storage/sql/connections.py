@@ -54,8 +54,8 @@ class Database:
         parsed, self.dialect = urls.parsed(url)
         self.migrations = migrations
         self.discard: Callable[[Sequence[str]], None] = lambda _places: None
-        self._reconnect_seconds = reconnect_seconds
         self.url = urls.masked(url)
+        self.patience = retries.Patience(reconnect_seconds, self.url)
         self.secrets = urls.secrets_of(parsed)
         self._parsed = parsed
         self._turn = threading.RLock() if self.dialect.is_private(parsed) else nullcontext()
@@ -114,7 +114,7 @@ class Database:
             StoreError: What has ended it for good.
             CorruptData: Rows of runs are missing, and no other process is replacing them.
         """
-        return retries.retry(operation, self._may_repeat, self._reconnect_seconds, self.url)
+        return retries.retry(operation, self._may_repeat, self.patience)
 
     def _may_repeat(self, trouble: Trouble) -> bool:
         is_local = trouble == "unavailable" and not self.dialect.reconnects
