@@ -25,7 +25,7 @@ from mltraq_prefect.reports.study.results import (
 )
 from mltraq_prefect.storage import executions, reader, views
 from mltraq_prefect.storage.experiments_table import Entry
-from mltraq_prefect.storage.results_curves import curves, moments_of, squares
+from mltraq_prefect.storage.results_curves import curves, moments_of, squared_distances
 from mltraq_prefect.storage.results_view import ResultsView
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.values.columns import Maker
@@ -234,7 +234,7 @@ def _groups(
         for part in (
             f"COUNT(m{place})",
             f"AVG(m{place})",
-            squares(f"m{place}"),
+            squared_distances(f"m{place}"),
         )
     ]
     failed = "COUNT(CASE WHEN run_state = 'failed' THEN 1 END)"

@@ -13,7 +13,7 @@ from mltraq_prefect.storage.results_view import ResultsView
 from mltraq_prefect.storage.values.columns import Maker
 
 
-def squares(number: str) -> str:
+def squared_distances(number: str) -> str:
     """Return the sum of squares of what a number lies away from a bound one.
 
     Where all are the same it is 0, and so is what `moments_of` makes of it: of squares, rounding
@@ -29,10 +29,10 @@ def moments_of(
     """Return counts, means and variances of groups.
 
     Args:
-        shift: What `squares` was bound to.
+        shift: What `squared_distances` was bound to.
         counts: Number of values of each group.
         means: Their means.
-        squares: What `squares` has added up.
+        squares: What `squared_distances` has added up.
     """
     count = np.array(counts, dtype=np.int64)
     mean, square = (np.array(own, dtype=np.float64) for own in (means, squares))
@@ -56,7 +56,7 @@ def curves(view: ResultsView, key: str, by: Column | None, most: int) -> Sequenc
     group = "0" if by is None else view.columns[by.name].sql
     shift = view.some(value, f"{table} AS s")
     sql = (
-        f"SELECT g, b, COUNT(m), AVG(m), {squares('m')} "
+        f"SELECT g, b, COUNT(m), AVG(m), {squared_distances('m')} "
         f"FROM (SELECT {group} AS g, {bins} AS b, {value} AS m FROM {view.tables} "
         f"JOIN {table} AS s ON s.id_run = e.id_run WHERE {step} >= 0) AS q "
         "WHERE m IS NOT NULL GROUP BY g, b ORDER BY g, b"

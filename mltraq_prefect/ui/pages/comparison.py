@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.errors import InvalidInput, MltraqError
@@ -191,6 +192,8 @@ def _differing(studies: Mapping[str, Study]) -> list[tuple[str, list[str]]]:
 
 def _levels(study: Study, name: str) -> str:
     levels = study.sample[name].dropna().drop_duplicates().tolist()
-    shown = ", ".join(sorted(map(shown_value, levels[:MOST_LEVELS])))
+    with suppress(TypeError):  # of different types
+        levels.sort()
+    shown = ", ".join(map(shown_value, levels[:MOST_LEVELS]))
     left = len(levels) - MOST_LEVELS
     return f"{shown}, and {left:,} more" if left > 0 else shown
