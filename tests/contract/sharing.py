@@ -15,6 +15,8 @@ def draw(run):
     marked = os.open(Path(run.kwargs.folder) / "executed", os.O_APPEND | os.O_WRONLY | os.O_CREAT)
     os.write(marked, f"{run.params.N}\n".encode())
     os.close(marked)
+    while (Path(run.kwargs.folder) / "hold-all").exists():
+        time.sleep(0.01)
     hold = Path(run.kwargs.folder) / f"hold-{os.getpid()}"
     if hold.exists():
         hold.with_suffix(".held").touch()
@@ -23,7 +25,8 @@ def draw(run):
     run.fields.drawn = run.rng.random(3)
     for epoch in range(2):
         run.log(step=epoch, loss=float(run.fields.drawn[epoch]))
-        time.sleep(run.kwargs.seconds / 2)
+        if (Path(run.kwargs.folder) / "slow").exists():
+            time.sleep(run.kwargs.seconds / 2)
 
 
 def finish(run):
@@ -35,7 +38,7 @@ def finish(run):
 STEPS = [draw, finish]
 
 
-def kwargs(folder, seconds=0.02, failing=()):
+def kwargs(folder, seconds=0.1, failing=()):
     return {"folder": str(folder), "seconds": seconds, "failing": list(failing)}
 
 

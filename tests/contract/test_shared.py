@@ -1,5 +1,6 @@
 """Several processes execute one experiment together, on every backend that they can share."""
 
+import contextlib
 import os
 import signal
 
@@ -9,6 +10,9 @@ import pytest
 import mltraq_prefect as mltraq
 from mltraq_prefect.checkpoints import shared
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.claims import Terms
+from mltraq_prefect.storage.membership import Member
 from tests.contract.integrity import assert_sound
 from tests.contract.processes import SECONDS, Worker
 from tests.contract.sharing import RUNS, STEPS, executed, kwargs, take_part, undisturbed
@@ -33,6 +37,16 @@ def begin(worker, url, given, ahead=0, **options):
     return worker.reports[-1]
 
 
+def begin_both(workers, url, given, folder, **options):
+    """Let two processes take part before any run ends; return their ids."""
+    (folder / "hold-all").touch()
+    pids = [begin(worker, url, given, **options) for worker in workers[:2]]
+    with mltraq.create_session(url) as session:
+        wait(lambda: claims(session), lambda found: len(found) == 2)
+    (folder / "hold-all").unlink()
+    return pids
+
+
 def claims(session):
     exists = not session.ls().empty
     return session.claims("sweep") if exists else pd.DataFrame(columns=["worker", "is_live"])
@@ -49,29 +63,37 @@ def wait(read, until):
     return found
 
 
-def pause(session, pid, folder):
-    """Stop a process in the middle of a step, when it has just renewed its lease.
+def hold(pid, folder):
+    """Wait until a process is in the middle of a step, and stays there; return what holds it."""
+    held = folder / f"hold-{pid}"
+    held.touch()
+    assert wait(held.with_suffix(".held").exists, bool)
+    return held
+
+
+def pause(session, pid):
+    """Stop a process that is held when it has just renewed its lease.
 
     In the middle of a transaction it would hold what that has locked.
     """
-    hold = folder / f"hold-{pid}"
-    hold.touch()
-    assert wait(hold.with_suffix(".held").exists, bool)
     before = claim_of(session, pid)["until"].item()
     wait(lambda: claim_of(session, pid)["until"].item(), lambda until: until != before)
     os.kill(pid, signal.SIGSTOP)
-    hold.unlink()
 
 
 def test_the_dead_are_succeeded_and_who_lost_its_lease_writes_nothing(
     shared_url, tmp_path, workers
 ):
     given = kwargs(tmp_path)
+    (tmp_path / "slow").touch()
     with mltraq.create_session(shared_url) as session:
-        killed, paused = (begin(worker, shared_url, given) for worker in workers[:2])
+        killed, paused = begin_both(workers, shared_url, given, tmp_path)
         wait(lambda: claims(session), lambda found: len(found) == 2 and all(found["completed"]))
-        pause(session, paused, tmp_path)
+        _, held = (hold(pid, tmp_path) for pid in (killed, paused))
+        pause(session, paused)
         workers[0].kill()
+        held.unlink()
+        (tmp_path / "slow").unlink()
         left = claims(session)
         begin(workers[2], shared_url, given, ahead=HOUR)
         late, _ = workers[2].result()
@@ -95,8 +117,7 @@ def test_the_dead_are_succeeded_and_who_lost_its_lease_writes_nothing(
 
 def test_failures_are_those_of_all_and_each_run_is_tried_once(tmp_path, workers):
     url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path, failing=[3, 70])
-    for worker in workers[:2]:
-        begin(worker, url, given)
+    begin_both(workers, url, given, tmp_path)
     (one, said), (other, also) = (worker.result() for worker in workers[:2])
     assert one == other
     assert [number for number, state, *_ in one if state == "failed"] == [3, 70]
@@ -107,8 +128,7 @@ def test_failures_are_those_of_all_and_each_run_is_tried_once(tmp_path, workers)
 
 def test_no_run_begins_after_so_many_failures_in_all_processes(tmp_path, workers):
     url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path, failing=range(RUNS))
-    for worker in workers[:2]:
-        begin(worker, url, given, max_failures=4)
+    begin_both(workers, url, given, tmp_path, max_failures=4)
     (one, said), (other, also) = (worker.result() for worker in workers[:2])
     assert said == also
     assert "were not executed" in said
@@ -142,7 +162,7 @@ def test_who_would_compute_otherwise_does_not_take_part(tmp_path, workers, monke
         assert refused(seed=1) == "; ".join(
             f"step '{step.__name__}': other seed (0 -> 1)" for step in STEPS
         )
-        assert "step 'draw': other value of seconds in kwargs (0.02 -> 1)" in refused(
+        assert "step 'draw': other value of seconds in kwargs (0.1 -> 1)" in refused(
             kwargs=given | {"seconds": 1}
         )
         assert refused(steps=other_step) == "the steps draw, finish there, other_step here"
@@ -177,6 +197,44 @@ def test_alone_it_is_as_any_checkpoint(url, tmp_path):
             assert {run.ledger.state for run in experiment.runs.values()} == {"completed"}
             assert session.claims("sweep").empty
         assert executed(tmp_path) == dict.fromkeys(range(3), 1)
+
+
+def test_claims_go_where_their_experiment_and_its_runs_go(tmp_path):
+    url = f"sqlite:///{tmp_path}/store.db"
+    with mltraq.create_session(url) as session, contextlib.closing(Store(url)) as store:
+
+        def queued():
+            return session.query("SELECT count(*) AS n FROM experiment_queue")["n"].item()
+
+        def take_part(name):
+            experiment = session.load(name)
+            membership = store.membership(name, Member("here:1", 2, 30, Terms(8, "", {}, "")))
+            revision = int(session.ls(where=f"name = '{name}'")["revision"].item())
+            assert membership.join(revision, list(experiment.runs)) is not None
+            return membership.take(lambda _room: 3, (), None).ids
+
+        session.add_experiment("one").add_runs(N=range(8)).persist()
+        assert len(take_part("one")) == 3
+        (claim,) = session.claims("one").itertuples()
+        assert (claim.worker, claim.workers, claim.runs, claim.is_live) == ("here:1", 2, 3, True)
+        assert 29 < (claim.until - claim.since).total_seconds() < 35
+        experiment = session.load("one")
+        experiment.rename("two")
+        assert session.claims("two")["runs"].item() == 3
+        assert experiment.delete_runs('"N" < 2') == 2
+        assert (session.claims("two")["runs"].item(), queued()) == (1, 6)
+        session.add_experiment("two").add_runs(N=[9]).persist("merge")
+        assert (session.claims("two")["runs"].item(), queued()) == (1, 6)
+        assert session.load("two").copy("three").persist().name == "three"
+        assert session.claims("three").empty
+        assert session.verify().empty
+        session.add_experiment("two").add_runs(N=[1]).persist("replace")
+        assert (len(session.claims("two")), queued()) == (0, 0)
+        take_part("two")
+        assert session.prune("two", slots=1, slot="N") == 0
+        session.load("two").delete()
+        assert queued() == 0
+        assert session.verify().empty
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class Pool:
 
     def __init__(self, url, folder, runs, lease_seconds):
         folder.mkdir()
+        (folder / "slow").touch()
         self.given = {
             "url": url,
             "folder": str(folder),
@@ -62,6 +63,10 @@ class Pool:
         for own in [pid, *descendants(pid)]:
             if is_alive(own):
                 os.kill(own, 9)
+
+    def hurry(self):
+        """Let runs end as fast as they can; until now each takes a quarter of a second more."""
+        (self.folder / "slow").unlink()
 
     def start_worker(self):
         settings = {

@@ -5,7 +5,7 @@ import time
 from prefect import flow
 
 import mltraq_prefect as mltraq
-from tests.execution.interrupted import draw, finish
+from tests.execution.interrupted import draw, finish, pace
 
 
 @flow
@@ -16,7 +16,7 @@ def sweep(url: str, folder: str, runs: int, lease_seconds: float, ahead: float =
     with mltraq.create_session(url) as session:
         experiment = session.add_experiment("sweep").add_runs(N=range(runs))
         experiment.execute(
-            [draw, finish],
+            [pace, draw, finish],
             {"folder": folder, "seconds": 0.02},
             n_jobs=1,
             checkpoint=True,

@@ -24,6 +24,7 @@ def test_flow_runs_of_a_deployment_execute_one_sweep_together(tmp_path):
         pool.wait_for(lambda found: len(found) == 2 and all(own["completed"] for own in found))
         dead = pool.kill_flow_run()
         pool.kill_worker()
+        pool.hurry()
         ids.append(pool.start_flow_run())
         left = [one for one in ids if one != dead]
         states = poll(
@@ -40,5 +41,5 @@ def test_flow_runs_of_a_deployment_execute_one_sweep_together(tmp_path):
             assert set(by["flow_run_id"]) <= set(ids)
             assert len(by) >= 2
             steps = "SELECT count(*) AS n FROM experiment_run_steps"
-            assert session.query(steps)["n"].item() == 2 * RUNS
+            assert session.query(steps)["n"].item() == 3 * RUNS
             assert session.claims("sweep").empty

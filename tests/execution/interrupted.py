@@ -11,6 +11,11 @@ from pathlib import Path
 import mltraq_prefect as mltraq
 
 
+def pace(run):
+    if (Path(run.kwargs.folder) / "slow").exists():
+        time.sleep(0.25)
+
+
 def draw(run):
     with (Path(run.kwargs.folder) / f"run-{run.params.N}").open("a") as file:
         file.write("x")
