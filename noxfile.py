@@ -1,5 +1,6 @@
 """Environments in which the package must work, for `make matrix` and `make matrix-quick`."""
 
+import os
 import re
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import nox
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False
+# Certificates of the system, as pip takes them: behind a proxy there may be others than uv's own.
+os.environ |= {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
 
 TESTS = ("hypothesis>=6.130", "packaging", "pytest>=8.3")
 LOCKED = dict(re.findall(r"^([\w-]+)==(\S+)$", Path("constraints.txt").read_text(), re.M))

@@ -33,3 +33,23 @@ def test_versions_of_tests_are_fixed():
     assert {re.sub("[-_.]+", "-", name).lower() for name in names} <= {
         re.sub("[-_.]+", "-", name).lower() for name in fixed
     }
+
+
+def test_the_matrix_has_what_the_metadata_declare():
+    """An environment for each Python, and for each minor version of Prefect."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    noxfile = (ROOT / "noxfile.py").read_text()
+    pythons = set(re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"])))
+    assert set(re.findall(r'"(3\.\d+)"', noxfile)) == pythons
+    first, last = re.findall(r"Prefect 3\.(\d+) to 3\.(\d+)", (ROOT / "README.md").read_text())[0]
+    minors = range(int(first), int(last) + 1)
+    assert [f'"prefect-3.{minor}": ' in noxfile for minor in minors] == [True] * len(minors)
+
+
+def test_ci_runs_all_that_make_check_does_and_the_quick_matrix():
+    run = (ROOT / ".ci" / "run").read_text()
+    (check,) = re.findall(r"^check: (.*)", MAKEFILE, re.MULTILINE)
+    made = {
+        target for line in re.findall(r"^make (.*)", run, re.MULTILINE) for target in line.split()
+    }
+    assert {*check.split(), "demo", "matrix-quick"} <= made
