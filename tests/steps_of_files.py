@@ -1,7 +1,12 @@
 """Steps that keep and read files; workers import this module."""
 
+import logging
+import os
 import pathlib
+import signal
 import tempfile
+
+PADDING = "." * 60
 
 
 def keep(run):
@@ -47,8 +52,16 @@ def refuse(run):
 
 
 def die(run):
-    import os
-    import signal
-
     run.files["begun"] = b"x" * 100_000
+    print("the last words of", run.params.x)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def talk(run):
+    print("hello", run.params.x)
+    logging.getLogger("me").warning("careful %d", run.params.x)
+    if run.params.x == 2:
+        raise ValueError("two is bad")
+    for number in range(20_000):
+        print("line", number, PADDING)
+    print("the end", end="")

@@ -122,7 +122,13 @@ class Execution:
         have_logged = state.has_series or any(run.row_changes() for run in runs.values())
         have_files = state.has_files or any(run.file_changes() for run in runs.values())
         id_execution = self._id_execution
-        with file_desk(runs, state.store.file_limit, answers=have_files) as files:
+        desk = file_desk(
+            runs,
+            state.store.file_limit,
+            answers=have_files,
+            keeps_logs=self._options.keep_logs,
+        )
+        with desk as files:
             results = Results(
                 runs,
                 self._names,

@@ -20,7 +20,7 @@ from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
 from mltraq_prefect.execution.file_desk import Desk
-from mltraq_prefect.execution.results import Results, take_files
+from mltraq_prefect.execution.results import Results, take_files, take_logs
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
@@ -184,6 +184,7 @@ class CheckpointedResults(Results):
             self._stamp(run)
             if run.ledger.state == "failed":
                 run.ledger.discard(self._names)
+                take_logs(run, result, self._names)
             else:
                 run.fields = result.fields
                 take_files(run, result)

@@ -19,6 +19,7 @@ from mltraq_prefect.execution.judge import Attempted
 from mltraq_prefect.execution.monitor import monitored
 from mltraq_prefect.execution.process_state import in_own_context
 from mltraq_prefect.execution.row_buffer import RowBuffer, RowChannel
+from mltraq_prefect.execution.run_logs import collected, with_log
 from mltraq_prefect.execution.serialization import Freeze, FrozenRun, UnreadableRun, unpicklable
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.execution.tracebacks import describe_error, type_name
@@ -92,8 +93,10 @@ def attempt(
     attempts = entry.begin(step.name, step.fingerprint).attempts
     rows = RowBuffer(Attempted(before.id_run, step.name, attempts), channel)
     meter = Meter(is_own_process=isolation.is_own_process, is_alone=isolation.is_alone)
+    collects = channel.files is not None and channel.files.keeps_logs
+    collecting = collected() if collects and not isolation.is_own_process else nullcontext()
     try:
-        with monitored(rows.note) if channel.monitors else nullcontext():
+        with collecting as log, monitored(rows.note) if channel.monitors else nullcontext():
             result = _attempt(step, before, kwargs, isolation, rows, channel.files)
     finally:
         rows.close(is_retry=attempts > 1)
@@ -103,7 +106,10 @@ def attempt(
     else:
         entry.error, entry.error_type = result.error, type_name(result.exception or Exception())
         entry.fail(step.name, step.fingerprint)
-    return Attempt(result.run.with_ledger(entry), *result[1:])
+    after = result.run.with_ledger(entry)
+    if log is not None and channel.files is not None:
+        after = with_log(after, step.name, log, channel.files)
+    return Attempt(after, *result[1:])
 
 
 def _attempt(

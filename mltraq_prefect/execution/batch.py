@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from mltraq_prefect.execution.attempt import THREAD, WORKER, Attempt, attempt
+from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.frozen_values import FrozenValues
 from mltraq_prefect.execution.judge import Reply, SharedVerdicts
 from mltraq_prefect.execution.logs import LogRecord
 from mltraq_prefect.execution.row_buffer import RowChannel
 from mltraq_prefect.execution.serialization import Chunk, remaining
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.model.files import FileDesk
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.model.series import LoggedRows
 
@@ -212,7 +212,7 @@ def execute_in_thread(
     deliver: DeliverRows | None,
     verdicts: SharedVerdicts | None,
     monitors: bool,
-    files: FileDesk,
+    files: Desk,
     chunk: Chunk,
 ) -> Iterator[Outcome]:
     """Execute a step on runs in this thread, without seeding the global generators.

@@ -32,12 +32,14 @@ class Desk(NamedTuple):
         limit: Most bytes that a file can have; None is any.
         address: Where the process of the execution answers; empty if nothing is stored.
         key: What it knows its workers by.
+        keeps_logs: Whether what runs log and print is kept as files of theirs.
     """
 
     spool: Spool
     limit: int | None
     address: Any = ""
     key: bytes = b""
+    keeps_logs: bool = False
 
     def listed(self, id_run: str) -> Listed:
         """Return the files of a run that are stored."""
@@ -125,20 +127,23 @@ class _Service:
 
 
 @contextmanager
-def file_desk(runs: Mapping[str, Run], limit: int | None, *, answers: bool) -> Iterator[Desk]:
+def file_desk(
+    runs: Mapping[str, Run], limit: int | None, *, answers: bool, keeps_logs: bool = False
+) -> Iterator[Desk]:
     """Provide what steps need for files.
 
     Args:
         runs: The runs of the experiment, by `id_run`.
         limit: Most bytes that a file can have; None is any.
         answers: Whether files may be stored that steps can ask for.
+        keeps_logs: Whether what runs log and print is kept as files of theirs.
     """
     spool = own_spool()
     if not answers:
-        yield Desk(spool, limit)
+        yield Desk(spool, limit, keeps_logs=keeps_logs)
         return
     service = _Service(runs, spool)
     try:
-        yield Desk(spool, limit, service.address, service.key)
+        yield Desk(spool, limit, service.address, service.key, keeps_logs)
     finally:
         service.close()

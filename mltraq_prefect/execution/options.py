@@ -55,6 +55,7 @@ class ExecutionOptions:
         stop: Rules any of which may stop a run early.
         synchronous: Whether steps wait for the decision on each row that they log.
         monitor: Whether the use of CPU, memory and GPU is logged.
+        keep_logs: Whether what runs log and print is kept as files of theirs.
         shared: Whether other processes execute the same runs at the same time.
         lease_seconds: How long these wait for a sign of this one; None is the default.
         inside_task: Whether `execute` was called in a task, where steps run in this process.
@@ -82,6 +83,7 @@ class ExecutionOptions:
     monitor: bool = False
     shared: bool = False
     lease_seconds: float | None = None
+    keep_logs: bool = False
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -355,6 +357,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "stop": _check_stop,
     "synchronous": _check_flag,
     "monitor": _check_flag,
+    "keep_logs": _check_flag,
     "shared": _check_flag,
     "lease_seconds": _check_lease,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mltraq_prefect.errors import RunsMissing
 from mltraq_prefect.execution.file_desk import Desk
+from mltraq_prefect.execution.log_names import log_name
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows, Rows
@@ -61,6 +62,13 @@ def take_files(run: Run, result: Run) -> None:
     }
     if changed:
         run.own_files.put(changed)
+
+
+def take_logs(run: Run, result: Run, steps: Iterable[str]) -> None:
+    """Take over the logs of a run that has failed, and nothing else of its files."""
+    logs = {name: result.own_files.entries.get(name) for name in map(log_name, steps)}
+    if found := {name: entry for name, entry in logs.items() if entry is not None}:
+        run.own_files.put(found)
 
 
 def _sendable(entry: FileEntry | None) -> FileEntry | None:

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.judge import Attempted, Verdicts
-from mltraq_prefect.model.files import FileDesk
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import (
     MISSING,
@@ -56,7 +56,7 @@ class RowChannel(NamedTuple):
     hand_over: HandOver
     verdicts: Verdicts | None = None
     monitors: bool = False
-    files: FileDesk | None = None
+    files: Desk | None = None
 
 
 class RowBuffer:

@@ -238,6 +238,7 @@ class Experiment(Stored, Origins):
         monitor: bool = False,
         shared: bool = False,
         lease_seconds: float | None = None,
+        keep_logs: bool = False,
     ) -> Experiment:
         """Execute steps, as task runs if a flow or server is there; return the experiment.
 
@@ -262,6 +263,7 @@ class Experiment(Stored, Origins):
             monitor: Whether rows of the series tell what runs use of CPU, memory and GPU.
             shared: Whether processes share the runs out; see docs/shared.md.
             lease_seconds: How long the others wait for a sign of this one; None is 30.
+            keep_logs: Whether what runs log and print is kept in files of theirs; docs/files.md.
 
         Raises:
             InvalidInput: An option or a step cannot be used; nothing was changed.
@@ -272,7 +274,8 @@ class Experiment(Stored, Origins):
         options = ExecutionOptions(
             {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
             retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
-            inside_task(), stop, synchronous, monitor, shared, lease_seconds)  # fmt: skip
+            inside_task(), stop, synchronous, monitor, shared, lease_seconds, keep_logs,
+        )  # fmt: skip
         if (error := self._failures_of(steps, options)) is not None:
             raise error
         return self

@@ -167,7 +167,7 @@ def _job(step: Step, inputs: Inputs, options: ExecutionOptions, files: Desk) -> 
     level = min(logging.INFO, logging.getLogger().level or logging.INFO)
     awaited = options.synchronous if options.stop else None
     job = make_job(step, inputs, level, options.timeout_seconds)
-    return job._replace(awaits=awaited, monitors=options.monitor, files=files)
+    return job._replace(awaits=awaited, monitors=options.monitor, files=files, name=step.name)
 
 
 def _batches(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from mltraq_prefect.execution.batch import Outcome, execute_chunk, outcome_of_rows
 from mltraq_prefect.execution.captured_state import step_factory
+from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.fingerprints import ModuleReads
 from mltraq_prefect.execution.frozen_values import FrozenValues, Pickled
 from mltraq_prefect.execution.inputs import Inputs, received
@@ -22,13 +23,12 @@ from mltraq_prefect.execution.judge import Attempted, Verdict
 from mltraq_prefect.execution.lazy_context import entered_lazily, set_environment
 from mltraq_prefect.execution.module_state import ModuleState
 from mltraq_prefect.execution.pool.crash_report import NO_RUN, Recorder
-from mltraq_prefect.execution.pool.output import set_level, start_output
+from mltraq_prefect.execution.pool.output import mark_run, set_level, start_output
 from mltraq_prefect.execution.pool.preparation import prepared, refusal
 from mltraq_prefect.execution.process_state import Inherited, ProcessState, inherit
 from mltraq_prefect.execution.row_buffer import ROWS_AT_ONCE, RowChannel
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.model.files import FileDesk
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.model.series import LoggedRows
 
@@ -54,6 +54,7 @@ class Job(NamedTuple):
         awaits: Whether the step waits for decisions on its rows; None if there are none.
         monitors: Whether what the step uses is logged, too.
         files: Where files go.
+        name: Name of the step.
     """
 
     key: str
@@ -65,7 +66,8 @@ class Job(NamedTuple):
     reads: ModuleReads
     awaits: bool | None = None
     monitors: bool = False
-    files: FileDesk | None = None
+    files: Desk | None = None
+    name: str = ""
 
 
 PreparedJob = tuple[Job, Callable[[], Step], FrozenValues, ModuleState]
@@ -204,6 +206,8 @@ def _execute(
 
     @contextmanager
     def guard(index: int) -> Iterator[None]:
+        if job.files is not None and job.files.keeps_logs:
+            mark_run(chunk[index].id_run)
         try:
             with recorder.watching(index, job.timeout_seconds), prepared():
                 modules.watch_before(kwargs, chunk[index].params)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from mltraq_prefect.execution.logs import LogRecord
+from mltraq_prefect.execution.run_logs import Logs, RunLog
 
 _SEPARATOR = b"\x1e"
 """Separator before a log record: ASCII's record separator, which text does not contain."""
@@ -41,6 +42,10 @@ class RecordHandler(logging.Handler):
         super().__init__(logging.INFO)
         self.setFormatter(logging.Formatter("%(message)s"))
         self._file = os.dup(1)  # a step may close or redirect its output
+
+    def mark(self, id_run: str) -> None:
+        """Say that what follows is of a run."""
+        os.write(self._file, _SEPARATOR + json.dumps({"run": id_run}).encode() + b"\n")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record as one line."""
@@ -76,6 +81,12 @@ def set_level(level: int) -> None:
         handler.setLevel(level)
 
 
+def mark_run(id_run: str) -> None:
+    """Say that what this worker logs and prints from now on is of a run."""
+    for handler in _handlers:
+        handler.mark(id_run)
+
+
 def _stream(number: int) -> io.TextIOWrapper:
     file = io.FileIO(number, "w", closefd=False)
     return io.TextIOWrapper(
@@ -103,6 +114,8 @@ class Output:
         self._has_ended = False
         self._latest = 0.0
         self._records: list[LogRecord] = []
+        self._run = ""
+        self._logs: dict[str, RunLog] = {}
 
     def fileno(self) -> int:
         """Return the descriptor, which is readable when something was written."""
@@ -132,7 +145,11 @@ class Output:
         line = bytes(self._begun + end)
         text, mark, packed = line.partition(_SEPARATOR)
         record = _unpacked(packed) if mark else None
-        if record is None:
+        if mark and (id_run := _marked(packed)):
+            self._begun.clear()
+            self._add_text(text)
+            self._run = id_run
+        elif record is None:
             self._begun.clear()
             self._add_text(line)
         else:
@@ -148,7 +165,10 @@ class Output:
     def _add(self, record: LogRecord) -> None:
         """Add a record with an increasing time, so that sorting by time keeps the order."""
         self._latest = max(record.created, self._latest + 1e-6)
-        self._records.append(replace(record, created=self._latest))
+        kept = replace(record, created=self._latest)
+        self._records.append(kept)
+        if self._run:
+            self._logs.setdefault(self._run, RunLog()).add(kept)
 
     def is_empty(self) -> bool:
         """Return whether there are no records."""
@@ -165,9 +185,24 @@ class Output:
         records, self._records = self._records, []
         return records
 
+    def take_logs(self) -> Logs:
+        """Return the logs of runs so far, by `id_run`; an unfinished line ends here."""
+        if self._begun:
+            self._end_line(b"")
+        logs, self._logs = self._logs, {}
+        return logs
+
     def close(self) -> None:
         """Close the pipe."""
         os.close(self._file)
+
+
+def _marked(line: bytes) -> str:
+    """Return the id of the run that a mark is about; an empty text if it is no mark."""
+    try:
+        return str(json.loads(line)["run"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _unpacked(line: bytes) -> LogRecord | None:

@@ -21,6 +21,7 @@ from mltraq_prefect.execution.pool.fork_server import fork_server
 from mltraq_prefect.execution.pool.preparation import check_processes
 from mltraq_prefect.execution.pool.priority_semaphore import PrioritySemaphore
 from mltraq_prefect.execution.pool.worker_handle import Worker, WorkerDied
+from mltraq_prefect.execution.run_logs import with_logs
 from mltraq_prefect.execution.serialization import Chunk
 
 DISMISSED_SECONDS = 5.0
@@ -95,6 +96,8 @@ class Workers:
                     is_second = True
                     continue
                 outcome, remaining = _fail_lost_run(remaining, handled, death)
+                if job.files is not None and job.files.keeps_logs:
+                    outcome = with_logs(outcome, job.name, death.logs, job.files)
                 yield outcome
 
     @contextmanager

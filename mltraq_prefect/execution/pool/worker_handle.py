@@ -27,6 +27,7 @@ from mltraq_prefect.execution.pool.crash_report import NO_RUN, Recorder
 from mltraq_prefect.execution.pool.fork_server import END_SECONDS, fork_server
 from mltraq_prefect.execution.pool.output import Output
 from mltraq_prefect.execution.process_state import to_inherit
+from mltraq_prefect.execution.run_logs import Logs, with_logs
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
@@ -43,9 +44,11 @@ class WorkerDied(Exception):
     Attributes:
         index: Index of the run that it executed, or `NO_RUN`.
         has_begun: Whether it had started to work at all.
+        logs: What runs have logged and printed in it, if that is kept.
     """
 
     def __init__(self, reason: str, index: int, *, has_begun: bool = True) -> None:
+        self.logs: Logs = {}
         self.index = index
         self.has_begun = has_begun
         super().__init__(reason)
@@ -140,10 +143,13 @@ class Worker:
                 missing -= answer.count
                 answer.reply = self._reply
                 answer.records += self._output_so_far(is_final=answer.count > 0)
+                if job.files is not None and job.files.keeps_logs and answer.count:
+                    answer = with_logs(answer, job.name, self._output.take_logs(), job.files)
                 yield answer
         except (EOFError, OSError):
             death = self._death(job)
             yield outcome_of_records(self._output_so_far(is_final=True))
+            death.logs = self._output.take_logs()
             raise death from None
         self._idle_since = time.monotonic()
 
