@@ -8,11 +8,12 @@ PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 BENCHMARKS := start values tables frames tracking writes execution shared growth
 
-.PHONY: help setup demo iris deploy-demo test lint types contracts check docs matrix matrix-quick coverage fuzz soak bench clean
+.PHONY: help setup demo iris digits deploy-demo test lint types contracts check docs matrix matrix-quick coverage fuzz soak bench clean
 
 help:
 	@echo "make demo          toss coins, evaluate them from the database, print a table"
 	@echo "make iris          the same with five classifiers on the iris data"
+	@echo "make digits        curves, early stop and model files of classifiers on the digits data"
 	@echo "make deploy-demo   both flows as deployments, with server, worker and UI, until Ctrl-C"
 	@echo "make setup         an environment in .venv, with all that the other targets need"
 	@echo "make test          run the test suite"
@@ -46,6 +47,9 @@ demo: .venv/demo
 
 iris: .venv/demo
 	@exec env $(PREFECT_QUIET) $(PREFECT_PATIENT) $(BIN)/python flows/iris.py
+
+digits: .venv/demo
+	@exec env $(PREFECT_QUIET) $(PREFECT_PATIENT) $(BIN)/python flows/digits.py
 
 deploy-demo: .venv/demo
 	@exec env $(PREFECT_QUIET) $(BIN)/python deployments/demo.py

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +16,7 @@ from mltraq_prefect.errors import ExperimentNotFound, InvalidInput
 from mltraq_prefect.reports.provenance.execution import Execution
 
 if TYPE_CHECKING:
+    from mltraq_prefect.model.files import File
     from mltraq_prefect.storage import Record, Store
 
 Rows = Iterator[tuple[str, str, Any]]
@@ -21,6 +24,13 @@ Rows = Iterator[tuple[str, str, Any]]
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
+    add(
+        app,
+        "files",
+        _files,
+        "files digits 1b4f0e98",
+        "files digits 1b4f0e98 model.joblib --output best.joblib",
+    )
     add(app, "show", _show, "show digits", "show digits 1b4f0e98-51c7-5e3a-9d55-6e1c7a0a4c11")
 
 
@@ -38,6 +48,45 @@ def _show(
             return Table(("what", "name", "value"), list(_experiment(store, name)))
         record = store.read(name, ids=[_found(store, name, run)])
         return Table(("what", "name", "value"), list(_run(store, record)))
+
+
+def _files(
+    target: Target,
+    name: NAME,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or how it begins.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="Name of the file that is fetched.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="Where to; else here, by its name."),
+    ] = None,
+) -> Table:
+    """List the files of a run, or fetch one of them, verified; a file that is there is kept."""
+    with target.store() as store:
+        (found,) = store.read(name, columns=[], ids=[_found(store, name, run)]).runs
+        if file is None and output is not None:
+            raise typer.BadParameter("--output is of no use without FILE")
+        if file is not None and file not in found.files:
+            known = ", ".join(map(repr, found.files)) or "none"
+            raise InvalidInput(f"run {found.describe()} has no file {file!r}; it has {known}")
+        chosen = found.files.values() if file is None else [found.files[file]]
+        rows = [[own.name, own.size, own.sha256] for own in chosen]
+        if file is not None:
+            _fetch(found.files[file], output)
+    return Table(("file", "bytes", "sha256"), rows)
+
+
+def _fetch(file: File, output: Path | None) -> None:
+    path = Path(PurePosixPath(file.name).name) if output is None else output
+    path = path / PurePosixPath(file.name).name if path.is_dir() else path
+    try:
+        with file.open() as source, path.open("xb") as target:
+            shutil.copyfileobj(source, target)
+    except FileExistsError:
+        raise InvalidInput(f"{path} is there already; give another --output") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _experiment(store: Store, name: str) -> Rows:
@@ -80,6 +129,8 @@ def _run(store: Store, record: Record) -> Rows:
     for part in ("params", "fields"):
         for key, value in dict(getattr(run, part)).items():
             yield part[:-1], key, shown(value)
+    for file in run.files.values():
+        yield "file", file.name, f"{file.size:,} bytes, sha256 {file.sha256}"
     ledger = run.ledger
     for key in ("state", "attempts", "started_at", "duration_s", "error", "flow_run_id"):
         yield "run", key, getattr(ledger, key)

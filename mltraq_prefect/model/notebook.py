@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.model import html
+from mltraq_prefect.model.files import files_table
 
 if TYPE_CHECKING:
     from mltraq_prefect.model.run import Run
@@ -30,6 +31,9 @@ def run_page(run: Run) -> str:
         parts.append(html.note("its fields are in the database"))
     elif run.fields:
         parts.append(_pairs("field", run.fields, 2 * html.MOST_ROWS))
+    own = run.own_files.over({})  # those that are stored are not read for it
+    if own:
+        parts.append(files_table(own))
     return html.page(f"Run {run.describe()}", html.note(run.id_run), *parts)
 
 

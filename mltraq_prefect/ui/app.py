@@ -21,7 +21,14 @@ from mltraq_prefect.errors import (
 from mltraq_prefect.reports.html.render import render, style
 from mltraq_prefect.ui.guard import HEADERS, Guard
 from mltraq_prefect.ui.links import Links
-from mltraq_prefect.ui.pages import comparison, experiment, experiments, run, run_comparison
+from mltraq_prefect.ui.pages import (
+    comparison,
+    experiment,
+    experiments,
+    file,
+    run,
+    run_comparison,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -51,6 +58,7 @@ def make_app(
         Route("/compare/runs", _answer(store, run_comparison.page)),
         Route("/experiments/{table}", _to_leaderboard),
         Route("/experiments/{table}/run/{id_run}", _answer(store, run.page)),
+        Route("/experiments/{table}/run/{id_run}/file", _give(store, file.download)),
         Route("/experiments/{table}/{section}", _answer(store, experiment.page)),
     ]
     guard = Middleware(Guard, password=password, hosts=hosts)
@@ -70,6 +78,15 @@ def _answer(store: Store, page: Page) -> Callable[[Request], Response]:
         return HTMLResponse(page(store, request))
 
     return answer
+
+
+def _give(
+    store: Store, download: Callable[[Store, Request], Response]
+) -> Callable[[Request], Response]:
+    def give(request: Request) -> Response:
+        return download(store, request)
+
+    return give
 
 
 def _style(_: Request) -> Response:

@@ -94,6 +94,10 @@ class Links:
         """Return the address of an execution, perhaps compared with another one."""
         return self.section("code", **{"execution": id_execution, "with": other})
 
+    def file(self, id_run: str, name: str) -> str:
+        """Return the address of a file of a run."""
+        return f"{self.run(id_run)}/file{_query({'name': [name]})}"
+
     def comparison(self) -> str:
         """Return the address of the page that compares groups of this experiment."""
         return f"/compare{_query({'e': [self._table]})}"

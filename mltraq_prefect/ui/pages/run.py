@@ -57,6 +57,7 @@ def page(store: Store, request: Request) -> str:
         "params": params,
         "fields": fields_of(store, name, id_run),
         "series": _series(run),
+        "files": [(own.name, size(own.size), own.sha256) for own in run.files.values()],
         "entry": run.ledger,
         "steps": [
             (step, own, run_pages(own), _cost(own)) for step, own in run.ledger.executions.items()
