@@ -254,8 +254,8 @@ class Experiment(Stored, Origins):
             timeout_seconds: Limit for one run in one step, in seconds; None is no limit.
             on_error: ``"raise"`` at the end, ``"keep"`` it for `persist`, ``"stop"`` at the first.
             max_failures: Start no more runs after this many failures; None is no limit.
-            checkpoint: Whether to write runs as they complete, and to skip those that have.
-                Results of other code or kwargs ``"accept"`` keeps, ``"replace"`` discards.
+            checkpoint: Whether to write runs as they complete, and skip those that have; or what
+                to do with results of other code: ``"accept"`` or ``"replace"`` them.
             seed: Seed of `run.rng`, with the run's id and the step's name; 0 to 2**128 - 1.
             rerun: Whether to execute stored runs again that have completed equal steps.
             stop: A rule, or several, that stop runs early by what they log; see docs/series.md.
@@ -267,15 +267,12 @@ class Experiment(Stored, Origins):
 
         Raises:
             InvalidInput: An option or a step cannot be used; nothing was changed.
-            RunsFailed, RunsMissing: Some runs raised, or a cluster lost them; others are kept.
-            StoreError: The database cannot be read, or not written with `checkpoint`.
-            Abort, CancelledRun: Prefect's; the current flow run, or one made here, was cancelled.
+            RunsFailed, RunsMissing, StoreError, Abort, CancelledRun: Some runs have not ended.
         """
-        options = ExecutionOptions(
-            {} if kwargs is None else kwargs, n_jobs, backend, task_runner, runs_per_task, retries,
-            retry_delay_seconds, timeout_seconds, on_error, max_failures, checkpoint, seed, rerun,
-            inside_task(), stop, synchronous, monitor, shared, lease_seconds, keep_logs,
-        )  # fmt: skip
+        options = ExecutionOptions({} if kwargs is None else kwargs, n_jobs, backend, task_runner,
+            runs_per_task, retries, retry_delay_seconds, timeout_seconds, on_error, max_failures,
+            checkpoint, seed, rerun, inside_task(), stop, synchronous, monitor, shared,
+            lease_seconds, keep_logs)  # fmt: skip
         if (error := self._failures_of(steps, options)) is not None:
             raise error
         return self
