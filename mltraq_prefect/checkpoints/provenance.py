@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.codecs import encode
 from mltraq_prefect.errors import UnsupportedType
 from mltraq_prefect.execution import Step
@@ -52,6 +53,25 @@ def facts_of(
         shown=shown,
         **facts_of_flow(),
     )
+
+
+def note_by_hand(state: StoredState) -> str | None:
+    """Note, once for an experiment, where runs come from that no `execute` has executed.
+
+    Args:
+        state: The stored state of the experiment.
+
+    Returns:
+        The id under which it is noted; None if nothing is to be noted.
+    """
+    for facts in state.executions.values():
+        if not facts.steps:
+            return facts.id_execution
+    made = facts_of([], {}, 0, state.store.provenance, state.store.secrets())
+    if made is None:
+        return None
+    state.executions[made.id_execution] = made
+    return made.id_execution
 
 
 def _kwargs(kwargs: Mapping[str, Any], secrets: Secrets) -> tuple[dict[str, bytes], dict[str, str]]:

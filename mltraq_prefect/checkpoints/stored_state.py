@@ -208,7 +208,7 @@ class StoredState:
         used = {
             entry.id_execution
             for run in self.content.runs.values()
-            for entry in run.ledger.executions.values()
+            for entry in (run.ledger, *run.ledger.executions.values())
             if entry.id_execution is not None
         }
         missing = sorted(used - self.executions.keys())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mltraq_prefect.checkpoints.execution import Execution, Steps
 from mltraq_prefect.checkpoints.persist import persist
 from mltraq_prefect.checkpoints.persist_options import check_persist
+from mltraq_prefect.checkpoints.provenance import note_by_hand
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import RunsFailed
@@ -167,6 +168,8 @@ class Experiment(Stored, Origins):
             The new run.
         """
         run = self.add_run(**params)
+        run.origin = self._state
+        run.ledger.id_execution = note_by_hand(self._state)
         try:
             with logged_here(run):
                 yield run

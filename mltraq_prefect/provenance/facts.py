@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -37,6 +38,10 @@ def setting_of(given: object, variable: str | None) -> Setting:
     if word is False:
         return "off"
     raise InvalidInput(f"{source} is {word!r}; use 'on', 'anonymous' or 'off'")
+
+
+INLINE = 2_048
+"""Bytes of an envelope up to which the row, and a frame, have the value itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +130,37 @@ def begin(
         secrets: Hides secrets.
         **given: Further facts, such as kwargs and those of Prefect.
     """
-    script = given.pop("script", None) or program.script()
-    found: dict[str, Any] = {**machine.facts(), "command": program.command(secrets)}
-    if setting != "anonymous":
-        found |= program.people()
-    main = None if script is None else Path(script).resolve()
-    around = git.facts_of(_folder([*files, *([] if main is None else [str(main)])]), main)
-    root = around.pop("git_root", None)
-    if around.get("git_diff"):
-        around["git_diff"] = secrets.diff(around["git_diff"])
-    found |= around
-    if main is not None and root is not None and main.is_relative_to(root):
-        found["script"] = main.relative_to(root).as_posix()
-    elif script is not None:
-        found["script"] = program.shown_path(script)
+    wanted = given.pop("script", None)
+    asked: list[Callable[[], dict[str, Any]]] = [
+        lambda: dict(machine.facts()),
+        lambda: {"command": program.command(secrets)},
+        lambda: {} if setting == "anonymous" else program.people(),
+        lambda: _code(files, wanted or program.script(), secrets),
+    ]
+    found: dict[str, Any] = {}
+    for ask in asked:
+        with suppress(Exception):  # whatever is odd about a machine, results count more
+            found |= ask()
+    found |= given
     for name in ("git_remote", "git_branch", "script", "flow", "deployment"):
         if found.get(name):
             found[name] = secrets.text(found[name])
     now = datetime.datetime.now(datetime.UTC)
-    return Facts(
-        str(uuid.uuid4()), now, dict(steps), seed, versions=dict(versions), **found, **given
-    )
+    return Facts(str(uuid.uuid4()), now, dict(steps), seed, versions=dict(versions), **found)
+
+
+def _code(files: Iterable[str], script: str | None, secrets: Secrets) -> dict[str, Any]:
+    """Return the script, and what git says of it."""
+    main = None if script is None else Path(script).resolve()
+    found = git.facts_of(_folder([*files, *([] if main is None else [str(main)])]), main)
+    root = found.pop("git_root", None)
+    if found.get("git_diff"):
+        found["git_diff"] = secrets.diff(found["git_diff"])
+    if main is not None and root is not None and main.is_relative_to(root):
+        found["script"] = main.relative_to(root).as_posix()
+    elif script is not None:
+        found["script"] = program.shown_path(script)
+    return found
 
 
 def _folder(files: Iterable[str]) -> Path:

@@ -16,7 +16,7 @@ from xxhash import xxh3_128_digest
 
 from mltraq_prefect.codecs import decode, encode, squeezed
 from mltraq_prefect.errors import CorruptData
-from mltraq_prefect.provenance.facts import Facts
+from mltraq_prefect.provenance.facts import INLINE, Facts
 from mltraq_prefect.reports.study.results import Origins
 from mltraq_prefect.storage import fingerprints
 from mltraq_prefect.storage.large_values import REFERENCE_MAGIC, VALUES, is_reference
@@ -47,9 +47,6 @@ EXECUTIONS_KEY = ("id_experiment", "id_execution")
 
 _OWN = tuple(name for name in EXECUTIONS if name != "id_experiment")
 _MADE = frozenset(("started_at", "steps", "seed", "kwargs", "kwargs_exact", "git_diff", "versions"))
-
-INLINE = 2_048
-"""Bytes of an envelope that the row holds; a longer one is beside it."""
 
 LARGEST = 2**26
 """Bytes of the envelope of a kwarg that is kept; of a larger one the fingerprint tells."""
@@ -288,7 +285,11 @@ def clear_unused(transaction: Transaction, id_experiment: str) -> None:
     pending = "SELECT 1 FROM experiment_runs WHERE id_experiment = ? AND state = 'pending' LIMIT 1"
     if not known or transaction.rows(pending, (id_experiment,)):
         return
-    used = _column(transaction, "experiment_run_steps", "id_execution", id_experiment)
+    used = {
+        id_execution
+        for table in ("experiment_run_steps", "experiment_runs")
+        for id_execution in _column(transaction, table, "id_execution", id_experiment)
+    }
     if not (gone := sorted(known - used)):
         return
     for condition, chunk in _chosen("id_execution", gone):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.storage.executions import INLINE
+from mltraq_prefect.provenance.facts import INLINE
 from tests.contract.integrity import assert_sound
 
 LARGE = np.arange(INLINE, dtype=np.float64)

@@ -82,6 +82,16 @@ def test_without_git_or_time_or_a_sound_repository_facts_are_left_out(folder, tm
     assert git.facts_of(ROOT, None, seconds=0) == {}
 
 
+def test_a_folder_that_is_gone_is_no_obstacle(folder, tmp_path):
+    gone = PROGRAM.replace(
+        "with mltraq", "import os, shutil; shutil.rmtree(os.getcwd())\nwith mltraq"
+    )
+    (folder / "study.py").write_text(gone)
+    row = execute(folder, f"sqlite:///{tmp_path}/x.db")
+    assert row["git_commit"] is None
+    assert row["cpu"]
+
+
 def test_a_git_that_hangs_is_ended(folder, tmp_path, monkeypatch):
     hanging = tmp_path / "bin" / "git"
     hanging.parent.mkdir()
@@ -116,6 +126,23 @@ def test_other_settings_are_refused(monkeypatch):
         experiment.execute(lambda run: None, backend="local")
         assert experiment.runs.first().ledger.id_execution is None
         assert len(experiment.executions) == 0
+
+
+def test_runs_that_are_tracked_by_hand(tmp_path):
+    with mltraq.create_session(f"sqlite:///{tmp_path}/x.db") as session:
+        experiment = session.add_experiment("e")
+        for x in (1, 2):
+            with experiment.run(x=x) as run:
+                run.fields.y = x
+        experiment.persist()
+        loaded = session.load("e")
+        (execution,) = map(loaded.execution, loaded.executions.index)
+        found = {run.ledger.id_execution for run in loaded.runs.values()}
+        assert found == {execution.id_execution}
+        assert "by hand" in execution.describe()
+        assert loaded.delete_runs("x = 1") == 1
+        assert len(loaded.executions) == 1
+        assert session.load("e").copy("f").persist().executions.index[0] == execution.id_execution
 
 
 def keep(run):

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from xxhash import xxh3_128_hexdigest
+
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model import html
-from mltraq_prefect.provenance.facts import SURROUNDINGS, Facts
+from mltraq_prefect.provenance.facts import INLINE, SURROUNDINGS, Facts
 from mltraq_prefect.reports.provenance.code import KnownCode, as_text, of_fingerprint, sources_in
 
 if TYPE_CHECKING:
@@ -108,7 +110,11 @@ class Execution:
     def describe(self) -> str:
         """Return it in one line: when, what, from which commit, where."""
         where = f" on {self.host}" if self.host else ""
-        return f"{self.started_at:%Y-%m-%d %H:%M} {', '.join(self.steps)}, {self.code()}{where}"
+        return f"{self.started_at:%Y-%m-%d %H:%M} {self.what()}, {self.code()}{where}"
+
+    def what(self) -> str:
+        """Return the names of its steps, for a person."""
+        return ", ".join(self.steps) or "by hand"
 
     def code(self) -> str:
         """Return which code it was, for a person: commit, branch, whether it was changed."""
@@ -144,7 +150,7 @@ def frame_of(executions: list[Facts]) -> pd.DataFrame:
             "id_execution": facts.id_execution,
             "started_at": facts.started_at,
             "steps": list(facts.steps),
-            "kwargs": kwargs_of(facts),
+            "kwargs": kwargs_of(facts, INLINE),
             "seed": facts.seed,
         }
         rows.append(row | {name: getattr(facts, name) for name in (*SURROUNDINGS, "versions")})
@@ -154,12 +160,20 @@ def frame_of(executions: list[Facts]) -> pd.DataFrame:
     return frame.set_index("id_execution")
 
 
-def kwargs_of(facts: Facts) -> dict[str, Any]:
-    """Return kwargs; of large ones that were not read, and of those not kept, a text."""
-    found = {
-        key: NotKept(f"large value {data[len(_REFERENCE) :].hex()[:SHORT]}")
-        if data.startswith(_REFERENCE)
-        else decode(data)
-        for key, data in facts.exact.items()
-    }
+def kwargs_of(facts: Facts, most: int | None = None) -> dict[str, Any]:
+    """Return kwargs; of large ones that were not read, and of those not kept, a text.
+
+    Args:
+        facts: What is known of the execution.
+        most: Bytes of the envelope of a value above which it is a text as well; any if None.
+    """
+    found = {key: _value(data, most) for key, data in facts.exact.items()}
     return found | {key: NotKept(text) for key, text in facts.shown.items()}
+
+
+def _value(data: bytes, most: int | None) -> Any:
+    if data.startswith(_REFERENCE):
+        return NotKept(f"large value {data[len(_REFERENCE) :].hex()[:SHORT]}")
+    if most is not None and len(data) > most:
+        return NotKept(f"large value {xxh3_128_hexdigest(data)[:SHORT]}")
+    return decode(data)
