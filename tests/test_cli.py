@@ -459,3 +459,27 @@ def test_executions_are_shown_and_compared(tmp_path, capsys):
     assert "4 runs and executions whose id" in error_of(capsys, *asked, "a/b/")
     assert "no experiment 'c'" in error_of(capsys, *asked, "c")
     assert "no experiment 'c'" in error_of(capsys, *asked, "c/1")
+
+
+def test_files_are_listed_and_fetched(url, tmp_path, monkeypatch, capsys):
+    with mltraq.create_session(url) as session:
+        experiment = session.add_experiment("kept")
+        with experiment.run(n=1) as run:
+            run.files["model.bin"] = b"x" * 1_000
+            run.files["plots/loss.svg"] = b"<svg/>"
+        experiment.persist()
+        id_run = run.id_run
+    base = ("--database", url, "files", "kept", id_run[:8])
+    assert json.loads(out_of(capsys, *base, "--json")) == [
+        {"file": "model.bin", "bytes": 1_000, "sha256": run.files["model.bin"].sha256},
+        {"file": "plots/loss.svg", "bytes": 6, "sha256": run.files["plots/loss.svg"].sha256},
+    ]
+    assert "model.bin" in out_of(capsys, "--database", url, "show", "kept", id_run)
+    monkeypatch.chdir(tmp_path)
+    out_of(capsys, *base, "plots/loss.svg")
+    assert (tmp_path / "loss.svg").read_bytes() == b"<svg/>"
+    out_of(capsys, *base, "model.bin", "--output", "best.bin")
+    assert (tmp_path / "best.bin").read_bytes() == b"x" * 1_000
+    assert "is there already" in error_of(capsys, *base, "model.bin", "-o", "best.bin")
+    assert "has no file 'none'" in error_of(capsys, *base, "none")
+    assert out_of(capsys, "--database", url, "prune").startswith("removed ")

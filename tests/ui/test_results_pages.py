@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -19,6 +20,7 @@ import uvicorn
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.cli import main
+from mltraq_prefect.model.spool import own_spool
 from mltraq_prefect.storage import Store
 from mltraq_prefect.ui.app import make_app
 from mltraq_prefect.ui.pages.experiments import ON_A_PAGE
@@ -489,3 +491,36 @@ def missing(name, version):
         return version(asked)
 
     return read
+
+
+def test_a_browser_saves_files_and_shows_none(tmp_path):
+    hostile = "<script>alert(1)</script>.html"
+    file = tmp_path / "files.db"
+    with mltraq.create_session(f"sqlite:///{file}") as session:
+        experiment = session.add_experiment("kept")
+        with experiment.run(n=1) as run:
+            run.files["model.bin"] = b"\0\1" * 1_000
+            run.files[f"a b/{hostile}"] = b"<script>alert(1)</script>"
+        experiment.persist()
+    with client_of(file) as client:
+        address = f"/experiments/e_kept/run/{run.id_run}"
+        page = page_of(client, address)
+        links = links_of(page, "/file?")
+        assert len(links) == 2
+        for link, content in zip(
+            links, (b"<script>alert(1)</script>", b"\0\1" * 1_000), strict=True
+        ):
+            answer = client.get(link)
+            assert (answer.status_code, answer.content) == (200, content)
+            assert answer.headers["content-disposition"].startswith("attachment;")
+            assert answer.headers["content-type"] == "application/octet-stream"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        for name in ("none", "../model.bin", ""):
+            assert client.get(f"{address}/file", params={"name": name}).status_code == 404
+        assert hostile not in client.get(address).text
+        with sqlite3.connect(file) as connection:
+            connection.execute("UPDATE experiment_file_pieces SET data = x'00'")
+        shutil.rmtree(Path(own_spool().folder, "copies"))
+        answer = client.get(links[1])
+        assert answer.status_code == 500
+        assert "model.bin" in answer.text
