@@ -43,6 +43,9 @@ _REPLACEMENTS = {
     "pandas.Series": "pandas.Series(x)",
     "pandas._libs.tslibs.offsets.BaseOffset": "x.freqstr",
     "pandas.arrays.SparseArray": "numpy.asarray(x)",
+    "pandas.core.arrays.sparse.array.SparseArray": "numpy.asarray(x)",  # as pandas 2 names it
+    "pandas.core.frame.DataFrame": "pandas.DataFrame(x)",
+    "pandas.core.series.Series": "pandas.Series(x)",
     "polars.dataframe.frame.DataFrame": "x.to_pandas()",
     "polars.lazyframe.frame.LazyFrame": "x.collect().to_pandas()",
     "polars.series.series.Series": "x.to_pandas()",

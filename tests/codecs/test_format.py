@@ -89,8 +89,8 @@ def test_the_header_table_adds_up() -> None:
 
 def test_the_seeds_of_the_fuzzer_use_every_tag() -> None:
     found = {node for blob in mutations.seeds() for node in tags(mutations.parts(blob)[0])}
-    missing = set(registry.DECODERS) - found
-    assert not missing
+    absent = set() if hasattr(np.dtypes, "StringDType") else {"$np.strings"}
+    assert set(registry.DECODERS) - found == absent
 
 
 def tags(node: Any) -> set[str]:

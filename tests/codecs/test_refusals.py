@@ -236,7 +236,7 @@ def cycles() -> list[tuple[Any, str, str]]:
         (items, "fields.scores[1]", "list"),
         (mapping, "fields.scores['me'][0][0]", "dict"),
         ([0, mapping], "fields.scores[1]['me'][0][0]", "dict"),
-        (series, "fields.scores.iloc[0][0]", "pandas.Series"),
+        (series, "fields.scores.iloc[0][0]", f"{pd.Series.__module__}.Series"),
     ]
 
 
