@@ -53,6 +53,9 @@ TO_MLTRAQ = {name: 1.0 for name in WORKLOADS if parsed(name)[0] >= 1_000 and par
 SWEEPS = ((10_000, False, 10.0), (10_000, True, None), (100_000, True, 120.0))
 """Runs, whether they are checkpointed, and seconds that 2 trivial steps on them may take."""
 
+BESIDE = (10_000, 400)
+"""Runs of this package, and task runs that another flow has ended right before."""
+
 OURS_AND_BARE = 2
 
 
@@ -63,6 +66,7 @@ def tables(quick: bool) -> Iterator[Table]:
         this_package(20 * CORES, 0.001)
         times = [in_turn(name) for name in names]
         sweeps = [*sweep_lines(quick)]
+        besides = beside_another_flow()
         most = PLAIN_QUICKLY if quick else max(parsed(name)[0] for name in names)
         plain = [plain_seconds(name, most) for name in names]
     yield costs(names, times, plain)
@@ -73,6 +77,8 @@ def tables(quick: bool) -> Iterator[Table]:
     headings = ("runs", "seconds", "runs held", "execution adds")
     title = "Sweeps of 2 trivial steps; the ratio is to the seconds allowed, KiB of memory a run"
     yield Table(title, headings, sweeps)
+    title = "2 trivial steps on 10,000 runs, right after another flow has ended 400 task runs"
+    yield Table(title, ("server", "seconds"), besides)
 
 
 def server() -> AbstractContextManager[None]:
@@ -203,6 +209,33 @@ def sweep_lines(quick: bool) -> Iterator[Line]:
         cells = (f"{count:,}{', checkpointed' if checkpointed else ''}",)
         ratio = found["seconds"] / allowed if allowed else None
         yield Line((*cells, in_seconds(found["seconds"]), *kib), ratio, 1.0)
+
+
+def beside_another_flow() -> list[Line]:
+    """Return the seconds while the server does nothing else, and while it digests task runs."""
+    count, task_runs = BESIDE
+    settle()
+    idle = fastest(partial(this_package, count, 0), repeats=1, clock=WALL)[0]
+    settle()
+    other(task_runs)
+    start = WALL()
+    this_package(count, 0)
+    busy_seconds = WALL() - start
+    settle()
+    return [
+        Line(("idle", in_seconds(idle)), None, 1.0),
+        Line(("busy", in_seconds(busy_seconds)), busy_seconds / idle, None),
+    ]
+
+
+@flow
+def other(count: int) -> None:
+    nothing.map(range(count)).wait()
+
+
+@task
+def nothing(_number: int) -> None:
+    pass
 
 
 def sweep(count: int, url: str) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _refuse_many(count: int, sizes: str) -> None:
     if count > MAX_POINTS:
         raise InvalidGrid(
             f"the grid has {count:,} points ({sizes}); add_runs makes at most {MAX_POINTS:,} runs. "
-            "Make the grid coarser, or divide it among experiments"
+            "Make the grid coarser, or execute it in parts, each an experiment of this name"
         )
 
 

@@ -31,7 +31,7 @@ from mltraq_prefect.orchestration.temporary_server import await_temporary_server
 
 T = TypeVar("T")
 
-BEGIN_SECONDS = 1.5
+BEGIN_SECONDS = 3.0
 """An execution waits so long for its flow run, and then begins without it."""
 
 END_SECONDS = 3.0
