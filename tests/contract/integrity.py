@@ -25,6 +25,7 @@ def assert_sound(url, *, leftovers=False, migrations=MIGRATIONS):
         known = _experiments_in(connection, "experiments")
         for part in OF_EXPERIMENTS:
             assert _experiments_in(connection, part) <= known, f"orphans in {part}"
+        _assert_contents(connection)
     listed = store.ls()
     for row in listed:
         assert_whole(store, row, leftovers=leftovers)
@@ -68,6 +69,18 @@ def assert_viewed(store, row, *, leftovers=False):
     expected = {own.name for own in views.columns(entry, store._database.dialect)}
     assert set(names) == expected or (leftovers and set(names) > expected)
     assert len(rows) == row["runs"]
+
+
+def _assert_contents(connection):
+    """Fail unless each file has its content, and each content a file."""
+    files = connection.exec_driver_sql(
+        "SELECT DISTINCT id_experiment, sha256, size FROM experiment_files WHERE place IS NULL"
+    ).all()
+    pieces = connection.exec_driver_sql(
+        "SELECT id_experiment, sha256, sum(length(data)) FROM experiment_file_pieces "
+        "GROUP BY id_experiment, sha256"
+    ).all()
+    assert {tuple(row) for row in files} == {(*row[:2], int(row[2])) for row in pieces}
 
 
 def _experiments_in(connection, table):
