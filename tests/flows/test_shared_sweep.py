@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.task_runners import ProcessPoolTaskRunner
 
 import mltraq_prefect as mltraq
-from flows.shared_sweep import sweep
+from flows.shared_sweep import sweep, walk
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -24,6 +25,15 @@ def test_a_second_flow_run_finds_the_sweep_done(url):
         steady = found[found["drift"] == 0.1].set_index("length")["distance"]
         assert steady[1_000] == pytest.approx(100, abs=5)
         assert session.claims("walks").empty
+
+
+def test_a_task_runner_that_shares_runs_out_itself_is_refused(session):
+    experiment = session.add_experiment("walks").add_runs(drift=[0.0], length=[10])
+    with pytest.raises(mltraq.InvalidInput, match="a ProcessPoolTaskRunner shares runs out itself"):
+        experiment.execute(
+            walk, checkpoint=True, shared=True, task_runner=ProcessPoolTaskRunner(max_workers=1)
+        )
+    assert session.ls().empty
 
 
 def test_the_deployment_is_of_this_flow():
