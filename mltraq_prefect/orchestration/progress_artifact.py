@@ -88,8 +88,9 @@ class ProgressArtifact:
             raise CancelledRun(f"experiment {progress.experiment!r}: cancelled; {progress.counts}")
         self._lines.tick(has_bar=has_bar)
 
-    def end(self, *, is_interrupted: bool, has_bar: bool) -> None:  # noqa: ARG002
+    def end(self, *, is_interrupted: bool, has_bar: bool) -> None:
         """Report once more, unless interrupted, and wait for that, but not for long."""
+        self._lines.end(is_interrupted=is_interrupted, has_bar=has_bar)
         self._is_last_wanted = not is_interrupted
         self._ended.set()
         if self._flow_run is None or is_interrupted:

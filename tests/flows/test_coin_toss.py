@@ -58,7 +58,7 @@ def test_toss_and_evaluate_share_only_the_database(database, capsys):
     assert len(capsys.readouterr().out.strip().splitlines()) == 5
 
 
-def test_each_slot_adds_its_runs_once(url, monkeypatch):
+def test_each_slot_adds_its_runs_once(url, monkeypatch, caplog):
     monkeypatch.setenv("MLTRAQ_DATABASE_URL", url)
     slots = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (0, 1)]
     revisions = []
@@ -68,6 +68,10 @@ def test_each_slot_adds_its_runs_once(url, monkeypatch):
         with mltraq.create_session() as session:
             revisions.append(session.ls()["revision"][0])
     assert revisions[0] < revisions[1] == revisions[2]
+    done = "4 of 4 runs completed, 4 resumed: there was nothing to execute"
+    assert [message for message in caplog.messages if "nothing to execute" in message] == [
+        f"experiment 'coin_toss': {done}"
+    ]
     rows = stored_means()
     assert len(stored_runs()) == 8
     assert list(rows["slots"]) == [2, 2, 2, 2]

@@ -61,12 +61,14 @@ class Progress:
         experiment: Name of the experiment.
         counts: Counts of its runs, as text.
         left_s: Seconds until its end, if runs take as long as so far; None if that is not known.
+        is_idle: Whether all runs had completed before, so that none is executed.
     """
 
     percent: float
     experiment: str
     counts: str
     left_s: float | None = None
+    is_idle: bool = False
 
 
 class ProgressReporter(Protocol):

@@ -117,7 +117,8 @@ class ProgressDisplay:
     def progress(self) -> Progress:
         """Return the progress."""
         percent = 100.0 * self._ended() / self._total if self._total else 100.0
-        return Progress(percent, self._experiment, self._counts(), self._left())
+        is_idle = self._resumed == self._total
+        return Progress(percent, self._experiment, self._counts(), self._left(), is_idle)
 
     def _left(self) -> float | None:
         """Return how long the rest takes, by what the runs of this execution have taken."""
@@ -155,7 +156,7 @@ class LogReporter:
     Args:
         logger: Logger of the execution.
         first_seconds: The first interval.
-        has_end: Whether the end gets a line, too.
+        has_end: Whether the end gets a line, too, if anything was executed.
     """
 
     def __init__(
@@ -182,7 +183,11 @@ class LogReporter:
 
     def end(self, *, is_interrupted: bool, has_bar: bool) -> None:
         """Log the last line, unless the execution was interrupted."""
-        if self._has_end and not has_bar and not is_interrupted:
+        if has_bar or is_interrupted or self._read is None:
+            return
+        if self._read().is_idle:
+            self._log(lambda _: ": there was nothing to execute")
+        elif self._has_end:
             took = f" in {time.monotonic() - self._began:,.1f} s"
             self._log(lambda _: took)
 
