@@ -158,9 +158,10 @@ def follow_documentation(home, folder, after_init="true", **settings):
     with postgresql_database() as database, LocalPrefect(home) as prefect:
         database = secured(database)
         pages = f"http://127.0.0.1:{free_port()}"
-        variables = {"MLTRAQ_DATABASE_URL": database, "MLTRAQ_RESULTS_PAGES": pages}
+        variables = {"MLTRAQ_DATABASE_URL": database}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         prefect.settings |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO", **settings}
+        prefect.settings |= {"MLTRAQ_RESULTS_PAGES": pages}  # flow runs have it of their worker
         environment = os.environ | prefect.settings | variables | {"PATH": path}
         init, *others = [line for line in commands() if line != _worker()]
         output = [_run(line, environment, folder) for line in (init, after_init, *others)]
