@@ -7,6 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltraq_prefect.storage import Store, standings, stretches
+from mltraq_prefect.storage.pending import Pending
+from mltraq_prefect.storage.sql.connections import Database
+from mltraq_prefect.storage.sql.format_4 import OLD_INDEX
+from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.sql.schema import add_columns
+from mltraq_prefect.storage.values.kinds import KEY
+from tests.contract.integrity import assert_sound
+from tests.contract.records import make_record
+from tests.contract.test_run_steps import FACTS, executed
 
 STEPS = ('{"a": "1"}', '{"a": "2", "b": "1"}', "{}")
 
@@ -56,3 +65,32 @@ def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
     assert sorted(place for own in by_standing for place in own) == [
         (one.first, one.last) for one in found
     ]
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["alone", "read by a view"])
+def test_standings_of_format_3_become_stretches(shared_url, is_read):
+    runs = [executed(0, toss=FACTS, score=FACTS), *(executed(n, toss=FACTS) for n in (1, 2))]
+    store = Store(shared_url)
+    store.write(make_record(runs=runs), "fail")
+    store.close()
+    database = Database(shared_url, migrations=MIGRATIONS)
+    with database.writing("test") as transaction:
+        add_columns(transaction, "experiment_runs", {"standing": KEY})
+        transaction.run(f"CREATE INDEX {OLD_INDEX} ON experiment_runs (id_experiment, standing)")
+        if is_read:
+            transaction.run("CREATE VIEW theirs AS SELECT id_run, standing FROM experiment_runs")
+        transaction.run("DROP TABLE experiment_standings")
+        transaction.run("DELETE FROM experiment_format")
+        transaction.run("INSERT INTO experiment_format (version, package) VALUES (3, '0.3.0')")
+    migrated = Store(shared_url)
+    pending = migrated.read("coin toss", pending=Pending("score")).runs
+    assert {run.id_run for run in pending} == {run.id_run for run in runs[1:]}
+    with database.reading() as transaction:
+        assert OLD_INDEX not in transaction.dialect.indexes(
+            transaction.connection, "experiment_runs"
+        )
+        assert is_read or "standing" not in transaction.columns("experiment_runs")
+        ((id_experiment,),) = transaction.rows("SELECT id_experiment FROM experiments")
+        assert len(stretches.stored(transaction, id_experiment)) == 2
+    migrated.close()
+    assert_sound(shared_url)
