@@ -315,8 +315,8 @@ def _clear_contents(transaction: Transaction, id_experiment: str, left: Iterable
     used = {_name(data) for data in found if is_reference(data)}
     where = "WHERE id_experiment = ? AND id_run = ? AND"
     rows = transaction.rows(
-        f"SELECT column_name FROM experiment_values {where} column_name LIKE 'execution %'",
-        (id_experiment, _NO_RUN),
+        f"SELECT column_name FROM experiment_values {where} column_name LIKE ?",
+        (id_experiment, _NO_RUN, "execution %"),
     )
     for condition, chunk in _chosen("column_name", sorted({name for (name,) in rows} - used)):
         transaction.run(
