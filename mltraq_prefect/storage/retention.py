@@ -48,8 +48,8 @@ def _span(unit: str, number: float) -> datetime.timedelta | None:
         return None
 
 
-def _before(keep: datetime.timedelta) -> datetime.datetime | None:
-    """Return when runs that are kept so long have begun at the earliest; None before all times."""
+def before(keep: datetime.timedelta) -> datetime.datetime | None:
+    """Return the moment that is so long ago; None before all times."""
     try:
         return utc_now() - keep
     except OverflowError:
@@ -84,12 +84,12 @@ class Old:
         params = {} if self.where is None else dict(self.where.params)
         quote = transaction.quote
         if self.keep is not None:
-            before = _before(self.keep)
-            if before is None:
+            first = before(self.keep)
+            if first is None:
                 return None
             state, began = (quote(shown["ledger", name].name) for name in ("state", "started_at"))
             parts.append(f"v.{began} < :{OWN}before AND v.{state} <> 'pending'")
-            params[f"{OWN}before"] = before
+            params[f"{OWN}before"] = first
         if self.slots is not None:
             slot = _param(entry, shown, self.slot)
             first = _first_kept(transaction, entry, slot, self.slots)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mltraq_prefect.errors import FieldNotFound, InvalidInput
 from mltraq_prefect.storage import experiments_table, views
-from mltraq_prefect.storage.retention import age
+from mltraq_prefect.storage.retention import age, before
 from mltraq_prefect.storage.sql import query
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.query_params import OWN
@@ -86,7 +86,7 @@ def due(
     if isinstance(since, dt.datetime):
         begin: dt.datetime | None = _moment(since)
     else:
-        begin = None if since is None else now - age(since, "since")
+        begin = None if since is None else before(age(since, "since"))
     if isinstance(every, str | dt.timedelta):
         shift = dt.timedelta(0) if offset is None else age(offset, "offset")
         return Due(age(every, "every"), shift, (), begin, now, latest)

@@ -179,6 +179,18 @@ def test_statements_are_shown_and_not_executed(lab, capsys):
         session.ls()
 
 
+def test_a_user_who_is_misspelt_is_not_made(lab, capsys):
+    with mltraq.create_session(lab.owner) as session:
+        define(session, "a").persist()
+    name = f"x{lab.join()[0]}"
+    assert main(["grant", "owner", "--to", name, "--database", lab.administrator]) == 1
+    assert "refused: " in capsys.readouterr().err
+    nobody = sa.make_url(lab.owner).set(username=name.partition("@")[0], password=None)
+    url = nobody.render_as_string(hide_password=False)
+    with pytest.raises(mltraq.MltraqError), mltraq.create_session(url) as session:
+        session.ls()
+
+
 def test_who_owns_the_tables_or_would_become_a_superuser_is_refused(capsys):
     with postgresql() as lab:
         with mltraq.create_session(lab.administrator) as session:

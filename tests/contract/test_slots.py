@@ -45,6 +45,7 @@ def test_slots_that_are_lost_or_pending_are_missing_and_failed_ones_are_not(sess
     assert missing("1 hour", since=THIS - 4 * HOUR) == ago(3, 2)
     assert missing("1 hour", since=killed.astimezone(BERLIN)) == ago(3, 2)
     assert missing("1 hour", since=NOW - THIS + 2.5 * HOUR) == ago(2)
+    assert missing("1 hour", since="300000 weeks") == ago(5, 3, 2)  # before all times
     assert missing("60 minutes", since=THIS - 9 * HOUR) == ago(9, 8, 7, 5, 3, 2)
     listed = [*ago(9, 4, 3), THIS, THIS + HOUR]
     assert missing(listed) == ago(9, 3)
