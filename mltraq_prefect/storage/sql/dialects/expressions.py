@@ -16,7 +16,8 @@ class Expressions:
     """Makes expressions; a dialect is one, and overrides what differs.
 
     Attributes:
-        clock: The time of the database in UTC, as text, when the statement is executed.
+        clock: The time of the database in UTC when the statement is executed: text in the
+            format of ISO, or what the driver makes a datetime of.
         for_update: Ends a SELECT that locks its rows.
         skip_locked: The same, for one that leaves out rows that somebody else has locked.
     """

@@ -75,7 +75,7 @@ class PostgreSQL(Dialect):
     keeps_attached = True
     alters_keys = True
     counts_updates = True
-    clock = "CAST(clock_timestamp() AT TIME ZONE 'UTC' AS TEXT)"
+    clock = "clock_timestamp() AT TIME ZONE 'UTC'"
     binds_lists = True
     has_views = True
     document = "JSONB"  # JSON has no equality
