@@ -55,10 +55,13 @@ class Sweep:
             return int(session.query(counted)["n"][0])
 
     def flow_run_id(self):
-        """Return the flow run that has completed runs, of which there are some."""
+        """Return the flow run that has completed runs, which a busy server may make late."""
+        asked = (
+            "SELECT DISTINCT flow_run_id FROM experiment_runs "
+            "WHERE state = 'completed' AND flow_run_id IS NOT NULL"
+        )
         with mltraq.create_session(self.url) as session:
-            asked = "SELECT DISTINCT flow_run_id FROM experiment_runs WHERE state = 'completed'"
-            (found,) = session.query(asked)["flow_run_id"]
+            (found,) = poll(lambda: session.query(asked)["flow_run_id"], len, SECONDS)
             return found
 
     def wait_for(self, completed, process):

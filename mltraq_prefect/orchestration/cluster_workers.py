@@ -19,7 +19,10 @@ LOOK_SECONDS = 1.0
 """Interval at which the execution looks for workers that have come later."""
 
 ANSWER_SECONDS = 60.0
-"""So long a node of a Ray cluster has for its answer: it may have to start a process."""
+"""So long a node of a Ray cluster is waited for at first: it may have to start a process."""
+
+OTHERS_SECONDS = 10.0
+"""So long the others are waited for when the first one has answered."""
 
 _HAS = (
     "(lambda found: [found.__version__, found.VALUES_FORMAT])"
@@ -27,8 +30,8 @@ _HAS = (
 )
 """Expression for the version of the package, and that of the format of values."""
 
-Ask = Callable[[Any, set[str]], Mapping[str, Any]]
-"""Asks the workers that are not among these; returns their answers, or exceptions, by address."""
+Ask = Callable[[Any, set[str]], Mapping[str, tuple[str, Any]]]
+"""Asks the workers that are not among these; returns address and answer, or exception, by id."""
 
 
 class ClusterWorkers:
@@ -40,7 +43,7 @@ class ClusterWorkers:
 
     def __init__(self, runner: AnyRunner) -> None:
         self._runner = runner
-        self._ask = _ask(runner)
+        self._ask = _asking(runner)
         self._known: set[str] = set()
         self._due = 0.0
 
@@ -52,12 +55,12 @@ class ClusterWorkers:
         """
         if self._ask is None or time.monotonic() < self._due:
             return
-        for address, answer in self._ask(self._runner, self._known).items():
+        for worker, (address, answer) in self._ask(self._runner, self._known).items():
             if isinstance(answer, OSError):  # it has just gone, or is asked again
                 continue
             if answer != [__version__, VALUES_FORMAT]:
                 raise InvalidInput(self._refusal(address, answer))
-            self._known.add(address)
+            self._known.add(worker)
         self._due = time.monotonic() + LOOK_SECONDS
 
     def _refusal(self, address: str, answer: Any) -> str:
@@ -75,35 +78,60 @@ class ClusterWorkers:
         )
 
 
-def _ask(runner: AnyRunner) -> Ask | None:
-    for module, name, ask in (
-        ("prefect_dask", "DaskTaskRunner", _ask_dask),
-        ("prefect_ray", "RayTaskRunner", _ask_ray),
+def _asking(runner: AnyRunner) -> Ask | None:
+    for module, name, make in (
+        ("prefect_dask", "DaskTaskRunner", lambda: _ask_dask),
+        ("prefect_ray", "RayTaskRunner", _RayNodes),
     ):
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(runner, kind):
+            ask: Ask = make()
             return ask
     return None
 
 
-def _ask_dask(runner: Any, known: set[str]) -> Mapping[str, Any]:
+def _ask_dask(runner: Any, known: set[str]) -> Mapping[str, tuple[str, Any]]:
     client = runner.client
     new = [each for each in client.scheduler_info(n_workers=-1)["workers"] if each not in known]
-    answers: Mapping[str, Any] = client.run(eval, _HAS, workers=new, on_error="return")
-    return answers if new else {}
+    if not new:
+        return {}
+    answers = client.run(eval, _HAS, workers=new, on_error="return")
+    return {address: (address, answer) for address, answer in answers.items()}
 
 
-def _ask_ray(_runner: Any, known: set[str]) -> Mapping[str, Any]:
-    ray = importlib.import_module("ray")
+class _RayNodes:
+    """Asks the nodes of a Ray cluster, each once.
+
+    Batches wait for the first answers, but not for a node that comes later, or has no time.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str, tuple[str, Any]] = {}
+        self._seconds = ANSWER_SECONDS
+
+    def __call__(self, _runner: Any, known: set[str]) -> Mapping[str, tuple[str, Any]]:
+        ray = importlib.import_module("ray")
+        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+        for node_id in alive.keys() - known - self._asked.keys():
+            address = str(alive[node_id]["NodeManagerAddress"])
+            self._asked[node_id] = address, _asked_of(ray, node_id)
+        waiting = [reference for _, reference in self._asked.values()]
+        if not waiting:
+            return {}
+        ray.wait(waiting, num_returns=1, timeout=self._seconds)
+        seconds, self._seconds = min(self._seconds, OTHERS_SECONDS), 0.0
+        ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=seconds)
+        answered = [key for key, (_, reference) in self._asked.items() if reference in ready]
+        asked = {key: self._asked.pop(key) for key in answered}
+        return {key: (address, _answer(ray, found)) for key, (address, found) in asked.items()}
+
+
+def _asked_of(ray: Any, node_id: str) -> Any:
+    """Ask a node; return a reference to its answer."""
     strategies = importlib.import_module("ray.util.scheduling_strategies")
-    asked = {}
-    for node in ray.nodes():
-        address, node_id = str(node["NodeManagerAddress"]), node["NodeID"]
-        if node["Alive"] and address not in known:
-            here = strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
-            ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_look())
-            asked[address] = ask.remote()
-    return {address: _answer(ray, reference) for address, reference in asked.items()}
+    here = strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
+    ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_look())
+    return ask.remote()
 
 
 def _look() -> Callable[[], Any]:
@@ -114,7 +142,10 @@ def _look() -> Callable[[], Any]:
 
 
 def _answer(ray: Any, reference: Any) -> Any:
+    errors = importlib.import_module("ray.exceptions")
     try:
-        return ray.get(reference, timeout=ANSWER_SECONDS)
-    except Exception as error:
+        return ray.get(reference)
+    except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
         return getattr(error, "cause", None) or error
+    except errors.RayError as error:
+        return OSError(f"the node has gone: {error}")

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
+from prefect.logging import get_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from mltraq_prefect.orchestration import prefect_engine as engine
@@ -69,16 +70,25 @@ class LateFlowRun:
             waiting, self._waiting = self._waiting, []
             for context, send, item, text in waiting:
                 context.run(self._send, send, item, text)
-            for note in self._notes:
-                note(str(flow_run.id))
+            notes, self._notes = self._notes, []
+        for note in notes:
+            self._tell(note)
 
     def when_known(self, note: Callable[[str], None]) -> None:
         """Call a function with the id: now, or when it is open."""
         with self._lock:
-            if is_known(self._flow_run):
-                note(str(self._flow_run.id))
-            else:
+            if not is_known(self._flow_run):
                 self._notes.append(note)
+                return
+        self._tell(note)
+
+    def _tell(self, note: Callable[[str], None]) -> None:
+        """Call a function with the id, without the lock: it may write, and wait for who logs."""
+        try:
+            note(str(self._flow_run.id))
+        except Exception as error:  # the flow run is shown nevertheless, and how it ends
+            text = "%s: runs that ended before there was a flow run do not name it: %s"
+            get_logger().warning(text, self._flow_run.name, error)
 
     def close(self) -> None:
         """Keep nothing any more; what is still here is lost, as the server has no flow run."""

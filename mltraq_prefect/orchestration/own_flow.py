@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from prefect import Flow, tags
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import Abort, CancelledRun
+from prefect.exceptions import Abort, CancelledRun, TerminationSignal
 from prefect.logging import get_logger
 from prefect.states import Cancelled, Completed, Failed, Pending
 
@@ -207,5 +207,8 @@ def _in_late_flow(
             missed = partial(
                 logger.warning, "%s: the Prefect server does not hear of the end", name
             )
-            if not leave(teller, END_SECONDS, missed):
+            has_heard = leave(teller, END_SECONDS, missed)
+            if not has_heard and isinstance(ended.exception(), TerminationSignal):
+                missed()  # this process ends now
+            elif not has_heard:
                 logger.info("%s: the busy Prefect server will hear later how this ended", name)

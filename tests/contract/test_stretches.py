@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mltraq_prefect.storage import Store, standings, stretches
 from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.sql.connections import Database
-from mltraq_prefect.storage.sql.format_4 import OLD_INDEX
+from mltraq_prefect.storage.sql.format_4 import OLD_INDEX, TABLE_CHANGES, VALUE_CHANGES
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.schema import add_columns
 from mltraq_prefect.storage.values.kinds import KEY
@@ -67,24 +67,32 @@ def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
     ]
 
 
-@pytest.mark.parametrize("is_read", [False, True], ids=["alone", "read by a view"])
-def test_standings_of_format_3_become_stretches(shared_url, is_read):
-    runs = [executed(0, toss=FACTS, score=FACTS), *(executed(n, toss=FACTS) for n in (1, 2))]
-    store = Store(shared_url)
-    store.write(make_record(runs=runs), "fail")
+RUNS = [executed(0, toss=FACTS, score=FACTS), *(executed(n, toss=FACTS) for n in (1, 2))]
+
+
+def of_format_3(url, *, is_read=False):
+    """Write runs; return the database, whose tables are as they were in format 3."""
+    store = Store(url)
+    store.write(make_record(runs=RUNS), "fail")
     store.close()
-    database = Database(shared_url, migrations=MIGRATIONS)
+    database = Database(url, migrations=MIGRATIONS)
     with database.writing("test") as transaction:
         add_columns(transaction, "experiment_runs", {"standing": KEY})
         transaction.run(f"CREATE INDEX {OLD_INDEX} ON experiment_runs (id_experiment, standing)")
         if is_read:
             transaction.run("CREATE VIEW theirs AS SELECT id_run, standing FROM experiment_runs")
+        if transaction.dialect.name == "postgresql":
+            transaction.run("ALTER TABLE experiment_runs RESET (fillfactor)")
         transaction.run("DROP TABLE experiment_standings")
         transaction.run("DELETE FROM experiment_format")
         transaction.run("INSERT INTO experiment_format (version, package) VALUES (3, '0.3.0')")
-    migrated = Store(shared_url)
+    return database
+
+
+def assert_migrates(database, url, *, is_read=False):
+    migrated = Store(url)
     pending = migrated.read("coin toss", pending=Pending("score")).runs
-    assert {run.id_run for run in pending} == {run.id_run for run in runs[1:]}
+    assert {run.id_run for run in pending} == {run.id_run for run in RUNS[1:]}
     with database.reading() as transaction:
         assert OLD_INDEX not in transaction.dialect.indexes(
             transaction.connection, "experiment_runs"
@@ -92,5 +100,33 @@ def test_standings_of_format_3_become_stretches(shared_url, is_read):
         assert is_read or "standing" not in transaction.columns("experiment_runs")
         ((id_experiment,),) = transaction.rows("SELECT id_experiment FROM experiments")
         assert len(stretches.stored(transaction, id_experiment)) == 2
+        if transaction.dialect.name == "postgresql":
+            sql = "SELECT reloptions FROM pg_class WHERE oid = CAST('experiment_runs' AS regclass)"
+            assert transaction.rows(sql) == [(["fillfactor=45"],)]
     migrated.close()
-    assert_sound(shared_url)
+    assert_sound(url)
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["alone", "read by a view"])
+def test_standings_of_format_3_become_stretches(shared_url, is_read):
+    database = of_format_3(shared_url, is_read=is_read)
+    assert_migrates(database, shared_url, is_read=is_read)
+
+
+def kill_after(changes, database):
+    with database.writing("test") as transaction:
+        for change in changes:
+            change(transaction)
+        if transaction.has_table("experiment_standings") and transaction.rows(
+            "SELECT 1 FROM experiment_standings"
+        ):  # what is filled no older package makes wrong: it cannot write any more
+            assert "standing" not in transaction.columns("experiment_runs")
+        raise ConnectionAbortedError
+
+
+def test_a_migration_that_was_killed_anywhere_is_repeated(shared_url):
+    database, changes = of_format_3(shared_url), (*TABLE_CHANGES, *VALUE_CHANGES)
+    for end in range(1, len(changes) + 1):
+        with pytest.raises(ConnectionAbortedError):
+            kill_after(changes[:end], database)
+    assert_migrates(database, shared_url)

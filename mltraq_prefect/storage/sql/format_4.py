@@ -36,7 +36,11 @@ def _fill_standings(transaction: Transaction) -> None:
 
 
 def _drop_standings(transaction: Transaction) -> None:
-    """Drop what they were before; a column that a view of a user's reads stays, without a use."""
+    """Drop what they were before: who has an older version can write no run from now on.
+
+    A column that a view of a user's reads stays, without a use, where the database refuses to
+    drop it.
+    """
     dialect, table = transaction.dialect, "experiment_runs"
     if OLD_INDEX in dialect.indexes(transaction.connection, table):
         transaction.run(dialect.drop_index(OLD_INDEX, table))
@@ -44,5 +48,16 @@ def _drop_standings(transaction: Transaction) -> None:
         transaction.allows([f"ALTER TABLE {table} DROP COLUMN standing"])
 
 
-TABLE_CHANGES: tuple[Change, ...] = (_name_executions, add_tables, add_progress_view)
-VALUE_CHANGES: tuple[Change, ...] = (_fill_standings, add_indexes, _drop_standings)
+def _leave_room(transaction: Transaction) -> None:
+    """New pages of the ledger have room for what is written later, as those of a new table."""
+    for statement in transaction.dialect.leave_room("experiment_runs"):
+        transaction.run(statement)
+
+
+TABLE_CHANGES: tuple[Change, ...] = (
+    _name_executions,
+    _leave_room,
+    add_tables,
+    add_progress_view,
+)
+VALUE_CHANGES: tuple[Change, ...] = (_drop_standings, _fill_standings, add_indexes)

@@ -229,6 +229,10 @@ class Dialect(Expressions, Users):
         """Return the statement that drops an index of a table."""
         return f"DROP INDEX {self.quote(name)}"
 
+    def leave_room(self, table: str) -> Sequence[str]:
+        """Return statements that give a table the `rewritten_options` of a new one."""
+        return ()
+
     def change_key(
         self, connection: sa.Connection, table: str, key: Sequence[str]
     ) -> Sequence[str]:

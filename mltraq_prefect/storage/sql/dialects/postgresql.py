@@ -206,6 +206,11 @@ class PostgreSQL(Dialect):
         added = f"ADD PRIMARY KEY ({', '.join(map(self.quote, key))})"
         return [f"ALTER TABLE {self.quote(table)} {', '.join([*dropped, added])}"]
 
+    def leave_room(self, table: str) -> Sequence[str]:
+        """Change the option; pages that are full stay so."""
+        options = self.rewritten_options.removeprefix("WITH ")
+        return [f"ALTER TABLE {self.quote(table)} SET {options}"]
+
     def columns_left(self, connection: sa.Connection, table: str) -> int:
         """Count the columns that were dropped, too: they keep their places."""
         return self.max_columns - postgresql_catalog.columns_used(connection, self.quote(table))
