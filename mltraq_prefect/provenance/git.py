@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,7 @@ class _Questions:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=os.environ | _NO_QUESTIONS,
+                start_new_session=True,
             )
         except OSError:
             return None
@@ -106,12 +109,24 @@ class _Questions:
 
             reader = threading.Thread(target=read, name="mltraq git", daemon=True)
             reader.start()
-            reader.join(max(0.0, self._deadline - time.monotonic()))
-            is_whole = bool(answer) and len(answer[0]) < 4 * most
-            if not is_whole:
-                process.kill()  # it may have more to say than is wanted
-                reader.join()
+            is_whole = False
+            try:
+                reader.join(max(0.0, self._deadline - time.monotonic()))
+                is_whole = bool(answer) and len(answer[0]) < 4 * most
+            finally:
+                if not is_whole:  # it may have more to say than is wanted
+                    _end(process)
+                    reader.join()
         if not answer or (is_whole and process.returncode != 0):
             return None
         text = answer[0].decode("utf-8", "replace")
         return text if is_whole or len(text) > most else None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and those that it has started: git may be a script that calls git."""
+    if os.name == "nt":
+        process.kill()
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

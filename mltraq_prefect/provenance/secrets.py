@@ -13,6 +13,9 @@ HIDDEN = "***"
 LEAST = 6
 """Characters of a secret that is looked for wherever it may be; shorter ones are in many words."""
 
+MOST_BYTES = 1 << 16
+"""Longer binary values are data, and no place for a secret."""
+
 _WORD = (
     r"pass(?:word|wd|phrase|code)?(?![a-z])|pwd|secret|credential"
     r"|token(?!s|iz|_?(?:limit|count|len|dim|type|id))"
@@ -42,10 +45,20 @@ _PRIVATE_KEY = re.compile(
     re.DOTALL,
 )
 _NAMED = rf"[\w.-]*(?:{_WORD})[\w.-]*"
+_QUOTE = r"'''|\"\"\"|\\\"|'|\""
+"""Notebooks have a backslash before those of their code."""
+
 _LITERAL = re.compile(
-    rf"(?i)(?P<head>{_NAMED}['\"]?\]?\)?(?:\s*:\s*[\w\[\] |.]+)?\s*(?:=|:|,|==|\()\s*[rbfu]{{0,2}})"
-    r"(?P<quote>'''|\"\"\"|'|\")(?![<\[{]|(?P=quote))(?P<value>.*?)(?P=quote)"
+    rf"(?i)(?P<head>{_NAMED}\\?['\"]?\]?\)?(?:\s*:\s*[\w\[\] |.]+)?"
+    r"\s*(?:=|:|,|==|\()\s*[rbfu]{0,2})"
+    rf"(?P<quote>{_QUOTE})(?![<\[{{]|(?P=quote))(?P<value>.*?)(?P=quote)"
 )
+_SECOND = re.compile(
+    rf"(?i)(?P<head>auth(?!or)\w*\s*=?\s*\(\s*(?P<first>{_QUOTE})[^'\"\n]*(?P=first)\s*,\s*)"
+    rf"(?P<quote>{_QUOTE})(?P<value>.*?)(?P=quote)"
+)
+"""The password after a name of a user, such as in ``auth=("ada", "...")``."""
+
 _PAIR = re.compile(rf"(?i)(?P<head>{_NAMED}['\"]?\s*[=:]\s*['\"]?)(?P<value>[^\s'\",;&}}]+)")
 _FILE = re.compile(r"^\+\+\+ (?:b/)?(?P<path>.*?)\t?$")
 
@@ -74,7 +87,7 @@ class Secrets:
 
     def code(self, text: str) -> str:
         """Return source code without secrets: text literals that are named like one, and others."""
-        return _LITERAL.sub(_without_literal, self._bare(text))
+        return _without_literals(self._bare(text))
 
     def diff(self, text: str) -> str:
         """Return a diff without secrets: what counts as one depends on the kind of file."""
@@ -82,13 +95,8 @@ class Secrets:
         for line in self._bare(text).split("\n"):
             if found := _FILE.match(line):
                 is_code = found["path"].endswith((".py", ".pyi", ".ipynb", ".pyx"))
-            elif line.startswith(("diff --git", "index ", "---", "@@")):
-                pass
-            elif is_code:
-                line = _LITERAL.sub(_without_literal, line)
-            else:
-                line = _PAIR.sub(_without_value, line)
-            lines.append(line)
+            # What looks like a header may be a line of a file, and git quotes lines in headers.
+            lines.append(_without_literals(line) if is_code else _PAIR.sub(_without_value, line))
         return "\n".join(lines)
 
     def arguments(self, arguments: Sequence[str]) -> str:
@@ -113,16 +121,22 @@ class Secrets:
 
     def is_in(self, value: Any) -> bool:
         """Return whether a tree of dicts and lists holds a secret, by its keys or texts."""
-        if isinstance(value, str):
-            return self._bare(value) != value
-        if isinstance(value, Mapping):
-            return any(
-                (isinstance(key, str) and _NAME.search(key) and _is_held(item)) or self.is_in(item)
-                for key, item in value.items()
-            )
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return any(isinstance(item, (str, *_TREES)) and self.is_in(item) for item in value)
-        return False
+        waiting, texts, met = [value], [], {}
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, str):
+                texts.append(item)
+            elif isinstance(item, bytes) and len(item) <= MOST_BYTES:
+                texts.append(item.decode("latin-1"))
+            elif isinstance(item, _TREES) and id(item) not in met:
+                met[id(item)] = item
+                if isinstance(item, Mapping):
+                    if any(_is_secret_pair(key, own) for key, own in item.items()):
+                        return True
+                    item = item.values()
+                waiting += [own for own in item if isinstance(own, (str, bytes, *_TREES))]
+        text = "\0".join(texts)
+        return self._bare(text) != text
 
     def _bare(self, text: str) -> str:
         """Return a text without what is a secret wherever it is."""
@@ -142,8 +156,9 @@ def is_secret_name(name: str) -> bool:
     return bool(_NAME.search(name))
 
 
-def _is_held(value: Any) -> bool:
-    return isinstance(value, (str, bytes)) and bool(value)
+def _is_secret_pair(key: Any, value: Any) -> bool:
+    is_held = isinstance(value, (str, bytes)) and bool(value)
+    return is_held and isinstance(key, str) and is_secret_name(key)
 
 
 def _is_structured(name: str) -> bool:
@@ -176,6 +191,10 @@ def _without_user(match: re.Match[str]) -> str:
 def _without_value(match: re.Match[str]) -> str:
     is_shown = match["value"].lower().startswith(("//", HIDDEN, "bearer", "basic"))
     return match[0] if is_shown else f"{match['head']}{HIDDEN}"
+
+
+def _without_literals(text: str) -> str:
+    return _LITERAL.sub(_without_literal, _SECOND.sub(_without_literal, text))
 
 
 def _without_literal(match: re.Match[str]) -> str:

@@ -11,6 +11,8 @@ from prefect import flow
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.provenance import git
+from tests.polling import poll
+from tests.processes import is_alive
 from tests.provenance.test_secrets import git as run_git
 
 ROOT = Path(__file__).parent.parent.parent
@@ -95,12 +97,12 @@ def test_a_folder_that_is_gone_is_no_obstacle(folder, tmp_path):
 def test_a_git_that_hangs_is_ended(folder, tmp_path, monkeypatch):
     hanging = tmp_path / "bin" / "git"
     hanging.parent.mkdir()
-    hanging.write_text("#!/bin/sh\necho $$ >> $0.pids\nexec sleep 1000\n")
+    hanging.write_text("#!/bin/sh\nsleep 1000 &\necho $! >> $0.pids\nwait\n")
     hanging.chmod(0o755)
     monkeypatch.setenv("PATH", f"{hanging.parent}{os.pathsep}{os.environ['PATH']}")
     assert git.facts_of(folder, None, seconds=0.5) == {}
     for pid in (tmp_path / "bin" / "git.pids").read_text().split():
-        assert not Path(f"/proc/{pid}").exists()
+        assert not poll(lambda pid=pid: is_alive(int(pid)), lambda alive: not alive)
 
 
 @pytest.mark.parametrize(("setting", "known"), [("on", True), ("anonymous", False), ("off", None)])

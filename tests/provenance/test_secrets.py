@@ -155,6 +155,7 @@ def test_what_is_no_secret_stays(text):
         'tokenizer.pad_token = "<pad>"',
         "token: str = next(tokens)",
         "author = 'Ada'",
+        "authors = ('Ada', 'Bob')",
         "key = jax.random.key(0)",
         "passed = check('all')",
         "x = encode('abc', 'utf-8')",
@@ -170,6 +171,10 @@ def test_code_that_has_no_secret_stays(line):
         ("password = 'abc'", "password = '***'"),
         ('os.environ["API_KEY"] = "abc"', 'os.environ["API_KEY"] = "***"'),
         ('connect(user="ada", passwd="abc")', 'connect(user="ada", passwd="***")'),
+        ('get(url, auth=("ada", "abc"))', 'get(url, auth=("ada", "***"))'),
+        ("HTTPBasicAuth('ada', 'abc')", "HTTPBasicAuth('***', '***')"),
+        (r'"password = \"abc\"\n",', r'"password = \"***\"\n",'),
+        (r'"os.environ[\"API_KEY\"] = \"abc\"",', r'"os.environ[\"API_KEY\"] = \"***\"",'),
         ('{"client_secret": "abc", "n": 1}', '{"client_secret": "***", "n": 1}'),
         ('token: str = "abc"', 'token: str = "***"'),
         ('"postgresql://ada:abc@host"', '"postgresql://ada:***@host"'),
@@ -185,3 +190,32 @@ def test_a_private_key_in_a_diff_is_hidden():
     shown = Secrets({}).diff(key)
     assert "CANARY" not in shown
     assert shown.endswith("-----END RSA PRIVATE KEY-----\n+x")
+
+
+def test_no_line_of_a_diff_is_passed_over():
+    """What git quotes in headers of changes, and lines of files that look like headers."""
+    code = '+++ b/x.py\n@@ -1 +1 @@ def login(password="CANARY"):\n--- password = "CANARY"\n'
+    other = "+++ b/x.sql\n@@ -1 +1 @@ password: CANARY\n--- password=CANARY\n+++ password=CANARY"
+    shown = Secrets({}).diff(code + other)
+    assert "CANARY" not in shown
+    assert shown.count("***") == 5
+
+
+def test_values_that_hold_themselves_and_bytes_are_looked_through(tmp_path):
+    hidden = Secrets({"SERVICE_TOKEN": "CANARY-env-value"})
+    endless = ["basic", "word1234"]
+    endless.append({"again": endless})
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert not hidden.is_in([endless, deep, b"bytes"])
+    endless[-1]["more"] = b"is CANARY-env-value"
+    assert hidden.is_in(endless)
+    assert hidden.is_in({"n": [{"password": b"x"}]})
+    with mltraq.create_session(f"sqlite:///{tmp_path}/x.db") as session:
+        endless.pop()
+        endless.append(endless)
+        experiment = session.add_experiment("endless").add_runs(x=[1])
+        experiment.execute(lambda run: None, {"endless": endless}, backend="local").persist()
+        (execution,) = map(experiment.execution, experiment.executions.index)
+        assert "endless" in execution.kwargs
