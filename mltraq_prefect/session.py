@@ -187,9 +187,9 @@ class Session(Asking, Catalogue):
         if pickle:
             sealed, id_experiment = self._store.read_pickle(name)
             original_name = self._store.original_name(name)
-            identity = (original_name or name, id_experiment)
-            record = unseal(sealed, signing_key(), identity)
+            record = unseal(sealed, signing_key(), (original_name or name, id_experiment))
             record.name, record.original_name = name, original_name
+            self._store.find_contents(name, id_experiment, record.runs)
         else:
             chosen_runs = None if where is None else some
             record = self._store.read(name, columns=columns, pending=chosen, where=chosen_runs)

@@ -482,4 +482,14 @@ def test_files_are_listed_and_fetched(url, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "best.bin").read_bytes() == b"x" * 1_000
     assert "is there already" in error_of(capsys, *base, "model.bin", "-o", "best.bin")
     assert "has no file 'none'" in error_of(capsys, *base, "none")
+
+    def half(source, target):
+        target.write(source.read(10))
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("shutil.copyfileobj", half)
+        said = error_of(capsys, *base, "model.bin", "-o", "half.bin")
+    assert "half.bin cannot be written: No space left" in said
+    assert not (tmp_path / "half.bin").exists()
     assert out_of(capsys, "--database", url, "prune").startswith("removed ")

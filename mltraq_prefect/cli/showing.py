@@ -82,7 +82,12 @@ def _fetch(file: File, output: Path | None) -> None:
     path = path / PurePosixPath(file.name).name if path.is_dir() else path
     try:
         with file.open() as source, path.open("xb") as target:
-            shutil.copyfileobj(source, target)
+            try:
+                shutil.copyfileobj(source, target)
+                target.flush()
+            except BaseException:  # half of a file looks like a whole one
+                path.unlink()
+                raise
     except FileExistsError:
         raise InvalidInput(f"{path} is there already; give another --output") from None
     except OSError as error:

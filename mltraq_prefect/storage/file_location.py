@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from mltraq_prefect.errors import CorruptData, InvalidInput, StoreError
 from mltraq_prefect.model.spool import PIECE_BYTES
 
 _KEY = re.compile(r"[0-9a-f-]{36}/[0-9a-f]{64}-[0-9a-f]{32}")
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
+"""Wherever it is: URLs of fsspec may be chained."""
 
 
 class Location:
@@ -40,7 +41,7 @@ class Location:
             raise InvalidInput(f"files is {url!r}; give a folder, or a URL such as s3://bucket/x")
         if "://" not in text:
             text = str(Path(text).absolute())
-        elif urlsplit(text).password:
+        elif _PASSWORD.search(text):
             raise InvalidInput(
                 "the location of files has a password in its URL, which the database would keep; "
                 "give credentials by environment variables, or the configuration of fsspec"
@@ -96,7 +97,8 @@ class Location:
                 while piece := file.read(PIECE_BYTES):
                     yield piece
         except FileNotFoundError:
-            raise CorruptData(f"its content is not in {self.url} any more") from None
+            was = "" if self._is_in(place) else f"; it was written to {place.rsplit('/', 2)[0]}"
+            raise CorruptData(f"its content is not in {self.url} any more{was}") from None
 
     def size(self, place: str) -> int | None:
         """Return the bytes of a content; None if it is not there."""
@@ -106,6 +108,13 @@ class Location:
                 return found
         except FileNotFoundError:
             return None
+
+    def may_have(self, place: str) -> bool:
+        """Return whether a content is here, or would be; others have locations of their own."""
+        return self._is_in(place) or self.size(place) is not None
+
+    def _is_in(self, place: str) -> bool:
+        return place.startswith(f"{self.url}/")
 
     def remove(self, place: str) -> None:
         """Remove a content, if it is there.

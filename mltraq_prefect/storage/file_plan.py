@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.model.logged_rows import all_files
@@ -110,8 +111,10 @@ class Planner:
             for name, entry in named.items():
                 if entry is None or entry.sha256 in found:
                     continue
+                is_here = bool(entry.spooled) and Path(entry.spooled).is_file()
                 try:
-                    found[entry.sha256] = entry.spooled or str(own_spool().local(name, entry))
+                    path = entry.spooled if is_here else str(own_spool().local(name, entry))
+                    found[entry.sha256] = path
                 except CorruptData as error:
                     where = {"experiment": self._record.name, "run": id_run, "file": name}
                     raise CorruptData(error.reason, **where) from None

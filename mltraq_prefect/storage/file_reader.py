@@ -55,10 +55,13 @@ class FileReader:
         id_experiment, stored = self._reading(lambda t: self._select(t, ids))
         found: FilesOfRuns = {}
         for own in sorted(stored):
-            pieces = partial(self.pieces, id_experiment, own)
-            entry = FileEntry(own.size, own.sha256, pieces=pieces)
-            found.setdefault(own.id_run, {})[own.path] = entry
+            found.setdefault(own.id_run, {})[own.path] = self.entry(id_experiment, own)
         return found
+
+    def entry(self, id_experiment: str, own: StoredFile) -> FileEntry:
+        """Return what is known of a file, and reads its content."""
+        pieces = partial(self.pieces, id_experiment, own)
+        return FileEntry(own.size, own.sha256, pieces=pieces)
 
     def _select(self, transaction: Transaction, ids: Sequence[str]) -> tuple[str, list[StoredFile]]:
         known = self._id

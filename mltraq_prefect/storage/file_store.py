@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from mltraq_prefect.errors import CorruptData, StoreError
+from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.spool import remove_abandoned
-from mltraq_prefect.storage import uploads
+from mltraq_prefect.storage import files, uploads
 from mltraq_prefect.storage.file_location import Location
 from mltraq_prefect.storage.file_reader import FileReader, FilesOfRuns
-from mltraq_prefect.storage.files import FILE_BYTES
+from mltraq_prefect.storage.files import FILE_BYTES, StoredFile
 from mltraq_prefect.storage.sql.connections import Database, Transaction
 
 T = TypeVar("T")
@@ -59,22 +60,54 @@ class FileStore:
             return {}
         return FileReader(self._reading, name, id_experiment, self._location).listed(ids)
 
+    def find_contents(self, name: str, id_experiment: str, runs: Iterable[Run]) -> None:
+        """Let runs that come from a pickle read their files here: who made them may be gone.
+
+        Args:
+            name: Name of their experiment.
+            id_experiment: Its id.
+            runs: The runs.
+        """
+        with_files = [run for run in runs if run.file_changes()]
+        entries = [entry for run in with_files for entry in run.own_files.entries.values()]
+        digests = list(dict.fromkeys(entry.sha256 for entry in entries if entry is not None))
+        if not digests:
+            return
+        places: dict[str, str | None] = dict(
+            self._reading(lambda t: files.places(t, id_experiment, digests))
+        )
+        places |= dict.fromkeys(self._reading(lambda t: files.present(t, id_experiment, digests)))
+        reader = FileReader(self._reading, name, id_experiment, self._location)
+        for run in with_files:
+            own = run.own_files.entries
+            for path, entry in own.items():
+                if entry is not None and entry.sha256 in places:
+                    own[path] = reader.entry(
+                        id_experiment,
+                        StoredFile(
+                            run.id_run, path, entry.size, entry.sha256, places[entry.sha256]
+                        ),
+                    )
+
     def remove_objects(self, places: Sequence[str]) -> None:
         """Remove objects of the location of files that no file refers to.
 
         What cannot be removed now stays written down, for `remove_leftovers`.
         """
-        if self._location is None or not places:
-            if places:
-                _logger.warning(_KEPT, f"{len(places):,}", places[0].rsplit("/", 2)[0])
-            return
-        gone = []
+        location, gone, kept = self._location, [], []
         try:
             for place in places:
-                self._location.remove(place)
+                if location is None or not location.may_have(place):
+                    kept.append(place)
+                    continue
+                location.remove(place)
                 gone.append(place)
         except (StoreError, CorruptData) as error:
             _logger.warning("a file that nothing refers to was not removed: %s", error)
+        if kept:
+            _logger.warning(_KEPT, f"{len(kept):,}", kept[0].rsplit("/", 2)[0])
+        if not gone:
+            return
         with self._database.writing(UPLOADS_LOCK) as transaction:
             uploads.forget(transaction, gone)
 

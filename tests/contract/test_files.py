@@ -152,6 +152,42 @@ def test_corrupt_content_is_named_and_never_given(shared_url, sql):
         assert CORRUPT[sql] in found["problem"].tolist()[0]
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_pickle_has_the_contents_that_are_stored(shared_url, tmp_path, monkeypatch, is_folder):
+    monkeypatch.setenv("MLTRAQ_PICKLE_KEY", "a secret of sixteen")
+    files = tmp_path / "files" if is_folder else None
+    with mltraq.create_session(shared_url, files=files) as session:
+        experiment = session.add_experiment("x").add_runs(x=[1, 2])
+        experiment.execute(steps=keep, backend="local").persist(store_pickle=True)
+        for mode in ("merge", "replace"):
+            for run in experiment.runs.values():
+                run.release_files()  # as if the process that has made them was gone
+            forget_copies()
+            experiment = session.load("x", pickle=True)
+            assert [contents(run) for run in experiment.runs.values()] == list(
+                map(contents_of, (1, 2))
+            )
+            forget_copies()
+            experiment.persist(mode, store_pickle=True)
+            assert_kept(session)
+        assert session.verify().empty
+    assert_sound(shared_url)
+
+
+def test_what_somebody_has_deleted_before_it_was_written_is_named(tmp_path):
+    for files in (None, tmp_path / "files"):
+        with mltraq.create_session("sqlite://", files=files) as session:
+            with session.add_experiment("x").run(x=1) as run:
+                run.files["model.bin"] = b"x"
+            experiment = session.add_experiment("y").add_runs(x=[1])
+            experiment.runs.first().files["model.bin"] = run.files["model.bin"]
+            Path(experiment.runs.first().own_files.entries["model.bin"].spooled).unlink()
+            forget_copies()
+            with pytest.raises(CorruptData, match=r"experiment 'y'.*somebody has deleted it"):
+                experiment.persist()
+            assert session.ls().empty
+
+
 def test_contents_that_no_file_has_are_found(shared_url):
     with mltraq.create_session(shared_url) as session:
         kept(session)
@@ -210,6 +246,26 @@ def test_they_are_kept_in_a_folder(shared_url, tmp_path):
             [],
             True,
         )
+
+
+def test_a_session_with_another_location_forgets_nothing(shared_url, tmp_path, caplog):
+    folder, other = tmp_path / "files", tmp_path / "other"
+    with mltraq.create_session(shared_url, files=folder) as session:
+        kept(session)
+    with mltraq.create_session(shared_url, files=other) as session:
+        forget_copies()
+        with pytest.raises(
+            CorruptData, match=f"not in {other} any more; it was written to {folder}"
+        ):
+            session.load("x").runs.first().files["model.bin"].path()
+        session.load("x").delete()
+        assert f"stay in {folder}" in caplog.text
+        session.prune()
+        assert len(objects(folder)) == 4
+    with mltraq.create_session(shared_url, files=folder) as session:
+        session.prune()
+        assert objects(folder) == []
+        assert session.query("SELECT * FROM experiment_uploads").empty
 
 
 def test_they_are_kept_in_any_file_system(url):
@@ -271,6 +327,7 @@ def test_a_writer_whose_upload_was_pruned_uploads_again(shared_url, tmp_path):
 def test_a_location_that_cannot_be_used_is_refused(url, tmp_path):
     for files, said in {
         "ftp://user:secret@host/x": "has a password",
+        "simplecache::ftp://user:secret@host/x": "has a password",
         "nothing://x": "cannot be used",
         "": "give a folder",
     }.items():
