@@ -77,10 +77,10 @@ def generate(store: str | None = None):
 def evaluate(experiment: str = EXPERIMENT, store: str | None = None):
     """Evaluate the models of the best runs: from their files alone."""
     with mltraq.create_session(block=store) as session:
-        best = session.frame(experiment, columns=["accuracy"], order_by="accuracy DESC", limit=3)
-        worst = float(best["accuracy"].min())
-        where = "accuracy >= :worst"
-        stored = session.load(experiment, where=where, params={"worst": worst}, pending=test)
+        done = "state = 'completed'"  # a run that was stopped goes to no other step
+        best = session.frame(experiment, ["accuracy"], done, order_by="-accuracy", limit=3)
+        worst = {"worst": float(best["accuracy"].min())}
+        stored = session.load(experiment, where="accuracy >= :worst", params=worst, pending=test)
         stored.execute(steps=test, on_error="keep")
         stored.persist(if_exists="merge")
 

@@ -142,11 +142,17 @@ class File:
             StoreError: The database, or the location of its files, cannot be read.
         """
         desk, entry = self._run.file_desk, self._entry
+        if desk is None or entry.spooled or entry.pieces:
+            return self.copied(own_spool() if desk is None else desk.spool)
         try:
-            if desk is not None and not (entry.spooled or entry.pieces):
-                return desk.fetch(self._run.id_run, self.name)
-            spool = own_spool() if desk is None else desk.spool
-            return spool.local(self.name, entry)
+            return desk.fetch(self._run.id_run, self.name)
+        except CorruptData as error:
+            raise error.within(error.experiment, self._run.describe()) from None
+
+    def copied(self, spool: Spool) -> Path:
+        """Return the path of a verified copy in a spool, with which it goes; internal."""
+        try:
+            return spool.local(self.name, self._entry)
         except CorruptData as error:
             raise error.within(error.experiment, self._run.describe()) from None
 

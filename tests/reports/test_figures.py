@@ -46,11 +46,27 @@ def test_ticks_are_round_numbers_within_the_axis(values, labels):
         (timedelta(seconds=5), ["00:00:00", "00:00:05", "00:00:10", "00:00:15", "00:00:20"]),
         (timedelta(hours=6), ["00:00", "06:00", "12:00", "18:00", "00:00"]),
         (timedelta(days=60), ["2026-03", "2026-06", "2026-09"]),
+        (timedelta(days=365 * 10), ["2030", "2040", "2050", "2060"]),
     ],
 )
 def test_ticks_of_times(step, labels):
     start = datetime(2026, 1, 1, tzinfo=UTC)
     assert [label for _, label in Scale([start, start + 4 * step], "time").ticks()] == labels
+
+
+EXTREMES = [[-1.7e308, 1.7e308], [0.0, 5e-324], [1e-310, 3e-310], [5e-324, 1.0], [1, 10**400]]
+
+
+@pytest.mark.parametrize("values", EXTREMES)
+def test_any_numbers_have_places(values):
+    ticks = Scale(values).ticks()
+    assert 0 < len(ticks) < 20
+    assert all(0 <= share <= 1 for share, _ in ticks)
+
+
+def test_any_times_have_places():
+    ticks = Scale([datetime.min, datetime.max], "time").ticks()
+    assert 0 < len(ticks) < 20
 
 
 def pictures():
@@ -61,6 +77,8 @@ def pictures():
     yield dot_chart([HOSTILE, "b"], [1.0, NAN], [NAN, NAN], HOSTILE, muted=[True, False], zero=True)
     yield dot_chart([], [], [], "none")
     yield heat_map(np.array([[1.0, NAN]]), [HOSTILE, "b"], [HOSTILE], (HOSTILE,) * 3)
+    yield heat_map(np.array([[-1.7e308, 1.7e308]]), ["a", "b"], ["c"], ("x", "y", "z"))
+    yield series_line([-1.7e308, 1.7e308, 0.0], 3)
     axes = [
         Coordinate(HOSTILE, "category", [HOSTILE, None, "b"]),
         Coordinate("n", "number", [1e-9, 1, 2]),

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import mltraq_prefect as mltraq
+from mltraq_prefect.reports.figures.charts import COLOURS
+from mltraq_prefect.reports.study.effects import effects
 from mltraq_prefect.reports.study.leaderboard import leaderboards
 from mltraq_prefect.reports.study.study import Choice, Study
 
@@ -204,3 +206,18 @@ def test_what_is_refused(session, tmp_path):
     with pytest.raises(mltraq.InvalidInput, match="no numeric field"):
         experiment.report(tmp_path / "x.html", metric="y")
     assert list(tmp_path.glob("*.html")) == []
+
+
+def test_figures_say_which_parts_of_the_work_they_leave_out(session):
+    experiment = session.add_experiment("parts")
+    experiment.add_runs(dataset=list("abcdefgh"), x=[1, 2, 3], seed=[0, 1])
+    experiment.add_runs(x=[1, 2, 3], seed=[0, 1])
+    for run in experiment.runs.values():
+        run.fields.score = float(run.params.x + run.params.seed)
+    experiment.persist()
+    (drawn, *_) = effects(study_of(experiment))
+    assert drawn.note == f"{COLOURS} of 9 values of dataset are shown."
+    experiment.delete_runs("dataset > :last", {"last": "c"})
+    (drawn, *_) = effects(study_of(experiment))
+    assert drawn.note == ""
+    assert "without dataset" in drawn.svg

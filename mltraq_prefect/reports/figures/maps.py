@@ -131,8 +131,9 @@ def parallel_coordinates(axes: Sequence[Coordinate], values: Floats, name: str) 
 
 def _shares(values: Floats) -> Floats:
     """Return where values lie between the least and the largest, from 0 to 1."""
-    finite = values[np.isfinite(values)]
+    halves = values / 2  # the range of the largest floats is none itself
+    finite = halves[np.isfinite(halves)]
     low = float(finite.min()) if finite.size else 0.0
     wide = (float(finite.max()) - low if finite.size else 0.0) or 1.0
     with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(values), (values - low) / wide, np.nan)
+        return np.where(np.isfinite(halves), (halves - low) / wide, np.nan)

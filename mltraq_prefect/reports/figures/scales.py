@@ -9,10 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mltraq_prefect.reports.study.results import LARGEST
+
 ScaleKind = Literal["number", "time", "category"]
 
 LOG_FROM = 30.0
 """A scale is logarithmic if its largest value is so many times the smallest."""
+
+_LEAST = 1e-290
+"""Less than this has no digits to be divided into ticks."""
+
+_YEAR = 31_557_600
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""What times can be, in seconds: years from 1 to 9999."""
 
 MARGIN = 0.06
 """What is left free at both ends, as a share of the range."""
@@ -50,8 +59,8 @@ class Scale:
         self.is_log = kind == "number" and self._low > 0 and self._high >= LOG_FROM * self._low
         if self.is_log:
             self._low, self._high = math.log10(self._low), math.log10(self._high)
-        if self._low == self._high:
-            spread = abs(self._low) / 10 or 0.5
+        if self._high - self._low < _LEAST:
+            spread = abs(self._low) / 10 if abs(self._low) > _LEAST else 0.5
             self._low, self._high = self._low - spread, self._high + spread
         margin = MARGIN * (self._high - self._low)
         self._low, self._high = self._low - margin, self._high + margin
@@ -81,7 +90,11 @@ class Scale:
         if isinstance(value, datetime.datetime):
             aware = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
             return aware.timestamp()
-        return math.nan if value is None else float(value)
+        try:
+            number = math.nan if value is None else float(value)
+        except OverflowError:  # integers have any size
+            return math.nan
+        return number if abs(number) < LARGEST else math.nan
 
     def _round_numbers(self) -> list[tuple[float, str]]:
         step = _round_step((self._high - self._low) / self._wanted)
@@ -97,7 +110,7 @@ class Scale:
         for exponent in range(math.floor(self._low), math.ceil(self._high) + 1):
             for sub in subs:
                 number = sub * 10.0**exponent
-                inside = self._low <= math.log10(number) <= self._high
+                inside = number > 0 and self._low <= math.log10(number) <= self._high
                 if inside and exponent % every == 0:
                     found.append((number, f"{number:g}"))
         return found
@@ -105,9 +118,10 @@ class Scale:
     def _moments(self) -> list[tuple[float, str]]:
         wide = self._high - self._low
         fitting = (pair for pair in _STEPS if wide / pair[0] <= self._wanted)
-        step, form = next(fitting, (365 * 86_400, "%Y"))
-        first = math.ceil(self._low / step) * step
-        moments = np.arange(first, self._high, step).tolist()
+        years = max(1, round(_round_step(wide / self._wanted / _YEAR)))
+        step, form = next(fitting, (years * _YEAR, "%Y"))
+        first = math.ceil(max(self._low, _FIRST) / step) * step
+        moments = np.arange(first, min(self._high, _LAST), step).tolist()
         shown = [datetime.datetime.fromtimestamp(own, datetime.UTC) for own in moments]
         return [(own, at.strftime(form)) for own, at in zip(moments, shown, strict=True)]
 

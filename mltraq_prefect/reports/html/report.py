@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.reports.html.render import render, style
-from mltraq_prefect.reports.html.sections import SECTIONS, header_of
+from mltraq_prefect.reports.html.sections import SECTIONS, built, header_of
 from mltraq_prefect.reports.study.study import Study
 from mltraq_prefect.version import __version__
 
@@ -77,5 +77,5 @@ class View:
 
 
 def _sections(study: Study) -> list[dict[str, str]]:
-    built = ((section, section.build(study, None)) for section in SECTIONS)
-    return [{"key": own.key, "title": own.title, "html": html} for own, html in built]
+    parts = ((section, built(section, study, None)) for section in SECTIONS)
+    return [{"key": own.key, "title": own.title, "html": html} for own, html in parts]

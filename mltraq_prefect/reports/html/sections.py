@@ -6,6 +6,8 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.model import html
 from mltraq_prefect.reports.figures.bars import state_bar
 from mltraq_prefect.reports.html.code import CodeLinks, code
 from mltraq_prefect.reports.html.render import render
@@ -86,6 +88,14 @@ SECTIONS = (
     Section("failures", "Failures", _failures),
 )
 """In the order in which they are on a page."""
+
+
+def built(section: Section, study: Study, links: Links | None) -> str:
+    """Return the HTML of a part; if what it reads is corrupt, it says so, and the others stand."""
+    try:
+        return section.build(study, links)
+    except CorruptData as error:
+        return f'<p class="bad">{html.text(str(error))}</p>'
 
 
 def header_of(study: Study) -> dict[str, Any]:

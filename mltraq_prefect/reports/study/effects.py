@@ -85,7 +85,7 @@ def history(study: Study) -> list[Drawn]:
         )
         lines = _lines(study, param, by)
         chart = line_chart(lines, param.label, _name(study), "time", size=(720.0, 300.0))
-        found.append(Drawn(f"{_name(study)} over {param.label}", chart))
+        found.append(Drawn(f"{_name(study)} over {param.label}", chart, _parts_left(by)))
     return found
 
 
@@ -128,25 +128,42 @@ def _effect(study: Study, param: Param) -> Iterator[Drawn]:
             yield Drawn(
                 f"{title}{f', {level}' if level else ''}",
                 _dots(study, param, rows),
-                _left_out(param),
+                _left_out(param, study.split),
             )
         return
     lines = _lines(study, param, study.split)
-    yield Drawn(title, line_chart(lines, param.label, _name(study)))
+    yield Drawn(title, line_chart(lines, param.label, _name(study)), _parts_left(study.split))
 
 
-def _left_out(param: Param) -> str:
+def _left_out(param: Param, split: Param | None) -> str:
     left = len(param.levels) - MOST_DOTS
-    return f"The best {MOST_DOTS} of {len(param.levels):,} values." if left > 0 else ""
+    told = f"The best {MOST_DOTS} of {len(param.levels):,} values. " if left > 0 else ""
+    return f"{told}{_parts_left(split)}".strip()
 
 
 def _parts(study: Study, by: Param | None) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the label and the runs of each of the most frequent values of a param."""
+    """Yield the label and the runs of the first values of a param, and of runs without it."""
     if by is None:
         yield "", study.sample
         return
-    for level in by.levels[:COLOURS]:
-        yield f"{by.label}={short_value(level)}", study.sample[study.sample[by.name] == level]
+    own = study.sample[by.name]
+    for level in _levels(by)[:COLOURS]:
+        if level is None:
+            yield f"without {by.label}", study.sample[own.isna()]
+        else:
+            yield f"{by.label}={short_value(level)}", study.sample[own == level]
+
+
+def _levels(by: Param) -> list[Any]:
+    return [*by.levels, *([None] if by.is_partial else [])]
+
+
+def _parts_left(by: Param | None) -> str:
+    """Return a note that not all values of a param that divides the work are shown, or nothing."""
+    count = 0 if by is None else len(_levels(by))
+    return (
+        f"{COLOURS} of {count:,} values of {by.label} are shown." if by and count > COLOURS else ""
+    )
 
 
 def _dots(study: Study, param: Param, rows: pd.DataFrame) -> str:
@@ -200,7 +217,8 @@ def heat_maps(study: Study, wanted: Sequence[str] = ()) -> list[Drawn]:
             columns, labels = (list(map(short_value, own)) for own in (table.columns, table.index))
             names = (across.label, down.label, _name(study))
             svg = heat_map(table.to_numpy(dtype=np.float64), columns, labels, names)
-            found.append(Drawn(label or f"{_name(study)} by {across.label} and {down.label}", svg))
+            title = label or f"{_name(study)} by {across.label} and {down.label}"
+            found.append(Drawn(title, svg, _parts_left(study.split)))
     return found
 
 

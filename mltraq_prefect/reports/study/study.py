@@ -221,8 +221,8 @@ class Study:
         known = values.dropna()
         levels: list[Any] = list(dict.fromkeys(known.tolist()))
         kind = _kind(column, levels)
-        if kind != "category" or len({type(level) for level in levels}) == 1:
-            levels = sorted(levels) if kind != "category" else levels
+        if kind != "category":
+            levels.sort()
         return Param(column, kind, levels, len(known) < len(values))
 
     @property

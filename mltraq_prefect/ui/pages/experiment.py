@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 
 from mltraq_prefect.reports.html.render import render
-from mltraq_prefect.reports.html.sections import SECTIONS, header_of
+from mltraq_prefect.reports.html.sections import SECTIONS, built, header_of
 from mltraq_prefect.reports.study.study import Study
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.requests import query_of, study_of
@@ -30,7 +30,7 @@ def page(store: Store, request: Request) -> str:
     study = study_of(store, request)
     links = Links(request.path_params["table"], query_of(request))
     section = next((own for own in SECTIONS if own.key == key), None)
-    html = runs_table(study, links) if section is None else section.build(study, links)
+    html = runs_table(study, links) if section is None else built(section, study, links)
     live = "live" in links.query
     return render(
         "experiment.html",
