@@ -79,6 +79,14 @@ def test_links_of_the_documentation_stay_in_the_checkout():
         assert URL not in page.read_text(), page
         links = re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text())
         assert [link for link in links if not (page.parent / link).exists()] == [], page
+        text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
+        assert re.findall(r"\[[\w/]+\.\w+\](?![(:\[])", text) == [], f"{page}: leads nowhere"
+
+
+def test_the_first_page_leads_to_all_others():
+    docs = ROOT / "docs"
+    links = re.findall(r"\]\(([\w/]+\.md)", (docs / "index.md").read_text())
+    assert {path.name for path in docs.glob("*.md")} - {"index.md"} - set(links) == set()
 
 
 def test_extras_are_in_the_documentation():
