@@ -13,7 +13,7 @@ from mltraq_prefect.checkpoints.resume import (
     parts_of_params,
 )
 from mltraq_prefect.checkpoints.selection import Selection, due_steps, select
-from mltraq_prefect.checkpoints.shared import SharedExecution
+from mltraq_prefect.checkpoints.shared import SharedExecution, refuse_beside_shared
 from mltraq_prefect.checkpoints.stored_state import Content, StoredState
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.environment import database_wait
@@ -111,9 +111,15 @@ class Execution:
         return None
 
     def _execute(self, failures: KeptFailures) -> None:
-        state = self._state
         prints = RunFingerprints({step.name: step.fingerprint for step in self._steps}, buffers)
         selection = self._begin(prints)
+        with self._shared or nullcontext():
+            self._execute_selected(selection, prints, failures)
+
+    def _execute_selected(
+        self, selection: Selection, prints: RunFingerprints, failures: KeptFailures
+    ) -> None:
+        state = self._state
         for run in selection.runs:
             prints.follow(run.params)
         state.fingerprints |= parts_of_params(prints, self._secrets.code)
@@ -191,6 +197,8 @@ class Execution:
         checkpoint = self._options.checkpoint
         if checkpoint == "replace":
             state.refuse_replace('checkpoint="replace"')
+        if not self._options.shared:
+            refuse_beside_shared(state, self._names)
         stored = None if checkpoint == "replace" else state.read()
         resumed = ResumePlan(stored, self._steps, prints, accept=checkpoint == "accept")
         resumed.check(self._name, runs.values())
@@ -228,7 +236,7 @@ class Execution:
         divide: Divide = split if shared is None else shared.divide
 
         def settle(execute: Callable[[], BaseException | None]) -> None:
-            with shared or nullcontext(), results:
+            with results:
                 if shared is not None:
                     shared.shown_by(progress, results.flush)
                 with self._patience():

@@ -24,6 +24,7 @@ from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.costs import worker_name
 from mltraq_prefect.execution.fanout.progress import Elsewhere, ProgressDisplay
 from mltraq_prefect.execution.options import LEASE_SECONDS
+from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.current import when_flow_run_known
 from mltraq_prefect.storage.claims import Claim, Terms
@@ -60,6 +61,7 @@ class SharedExecution:
     ) -> None:
         self._state = state
         self._name = state.content.name
+        self._steps, self._prints = [step.name for step in steps], prints
         self._options = options
         self._lease = options.lease_seconds or LEASE_SECONDS
         member = Member(
@@ -107,7 +109,6 @@ class SharedExecution:
         return True
 
     def __enter__(self) -> Self:
-        when_flow_run_known(self._name_flow_run)
         self._state.execute_by(self._membership.claim)
         self._keeper.start()
         return self
@@ -118,17 +119,18 @@ class SharedExecution:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None and self._options.failure_limit is not None:
-                self._await_others()
-        finally:
-            self._ended.set()
-            self._keeper.join()
+        if not self._ended.is_set():
+            self._leave(is_failing=kind is not None)
+
+    def _leave(self, *, is_failing: bool) -> None:
+        """End the part of this process; its error comes before one of the database."""
+        self._ended.set()
+        self._keeper.join()
         self._state.execute_by(None)
         try:
             self._membership.leave()
         except StoreError as error:
-            if kind is None:
+            if not is_failing:
                 raise
             _logger.warning(
                 "experiment %r: the runs of this process are free when its lease has run out, in "
@@ -145,11 +147,15 @@ class SharedExecution:
             time.sleep(POLL_SECONDS)
 
     def adopt(self) -> None:
-        """Adopt what the others have made of the runs.
+        """End the part of this process, and adopt what the others have made of the runs.
 
         Raises:
             ExperimentNotFound: Somebody has deleted or replaced the experiment meanwhile.
+            InvalidInput: Others have executed runs otherwise, while this process was cut off.
         """
+        if self._options.failure_limit is not None:
+            self._await_others()
+        self._leave(is_failing=False)
         ids = [run.id_run for run in self._wanted if run.id_run not in self._written]
         entries = self._state.store.entries(self._name, ids)
         if len(entries) < len(ids):
@@ -158,6 +164,7 @@ class SharedExecution:
                 "from the database while they were executed, or the experiment was renamed; "
                 "execute it again"
             )
+        self._refuse_others(entries)
         self._state.adopt_executed(entries)
         if ids:
             _logger.info(
@@ -167,16 +174,34 @@ class SharedExecution:
                 f"{len(self._wanted):,}",
             )
 
+    def _refuse_others(self, entries: Mapping[str, LedgerEntry]) -> None:
+        """Refuse results of other steps or kwargs: once a lease has run out, all may begin."""
+        runs, other = self._state.content.runs, 0
+        for id_run, entry in entries.items():
+            if entry.state == "completed":
+                params, done = runs[id_run].params, entry.steps
+                same = (self._prints.is_same(name, params, done.get(name)) for name in self._steps)
+                other += not all(same)
+        if other:
+            raise InvalidInput(
+                f"experiment {self._name!r}: others have executed {other:,} of its runs with other "
+                "steps, kwargs or seed, when the lease of this process had run out; load it to "
+                "see what they have made"
+            )
+
     # -- runs ------------------------------------------------------------------------------------
 
     def shown_by(self, progress: ProgressDisplay, flush: Callable[[], None]) -> None:
         """Tell the progress of the others, and write results before waiting for them.
+
+        The others learn of the flow run that this code runs in.
 
         Args:
             progress: Shows the progress.
             flush: Writes what has ended here.
         """
         self._progress, self._flush = progress, flush
+        when_flow_run_known(self._name_flow_run)
 
     def divide(
         self, _runs: Sequence[Run], sizer: BatchSizer
@@ -276,6 +301,27 @@ class SharedExecution:
         stored = self._state.store.read(self._name, columns=[], ids=[])
         known = self._state.fingerprints | stored.fingerprints
         return {digest: item.parts for digest, item in known.items()}
+
+
+def refuse_beside_shared(state: StoredState, steps: Sequence[str]) -> None:
+    """Refuse a checkpointed execution of steps that others execute together at the moment.
+
+    Args:
+        state: The stored state of the experiment.
+        steps: Names of the steps.
+
+    Raises:
+        InvalidInput: There are others; the runs would be executed twice, and perhaps otherwise.
+    """
+    name = state.content.name
+    for listed in state.store.claims(name) if state.store.exists(name) else ():
+        both = [step for step in steps if step in listed.claim.terms.fingerprints]
+        if listed.is_live and both:
+            raise InvalidInput(
+                f"experiment {name!r}: {', '.join(both)} is executed by {listed.claim.who} at the "
+                "moment, with shared=True; take part with shared=True, or wait until it has ended "
+                f"(session.claims({name!r}) lists who does what)"
+            )
 
 
 def _nothing() -> None:

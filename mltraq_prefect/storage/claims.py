@@ -254,6 +254,16 @@ def is_pending(transaction: Transaction, id_experiment: str, sweep: str) -> bool
     return bool(transaction.rows(f"SELECT 1 {_PENDING} LIMIT 1", (id_experiment, sweep)))
 
 
+def count_failed(transaction: Transaction, id_experiment: str, sweep: str) -> int:
+    """Return how many runs of a sweep have failed, also in processes that have left it."""
+    sql = (
+        "SELECT count(*) FROM experiment_queue "
+        "WHERE id_experiment = ? AND sweep = ? AND state = 'failed'"
+    )
+    ((number,),) = transaction.rows(sql, (id_experiment, sweep))
+    return int(number)
+
+
 def count_free(transaction: Transaction, id_experiment: str, sweep: str) -> int:
     """Return about how many runs are free: they are taken in order, so two looks tell."""
     sql = f"SELECT min(position), max(position) {_PENDING} AND claim = '{NOBODY}'"

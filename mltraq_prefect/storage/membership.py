@@ -166,13 +166,12 @@ class Membership:
     def _take(
         self, size: Callable[[Room], int], held: Collection[str], most_failures: int | None
     ) -> Taken:
-        id_experiment, sweep = self._id_experiment, self._sweep
+        id_experiment = self._id_experiment
         with self._database.updating() as transaction:
             now = claims.clock(transaction)
-            members = claims.read(transaction, id_experiment, sweep)
-            own = next((one for one in members if one.claim == self.claim), None)
-            failed = sum(one.failed for one in members)
-            if own is None or (most_failures is not None and failed >= most_failures):
+            members = self._members(transaction, now)
+            sweep = self._sweep
+            if not members or self._has_failed(transaction, most_failures):
                 return Taken((), is_over=True, members=members)
             self._renew(transaction, now)
             live = {one.claim for one in members if one.until > now} | {self.claim}
@@ -185,13 +184,39 @@ class Membership:
             for claim in dead:
                 ids += self._pending(transaction, claim, most - len(ids))
             from_dead = len(ids) - number
-            if not ids:  # what was taken for us by a statement whose answer was lost
-                mine = self._pending(transaction, self.claim, most + len(held))
-                ids = [id_run for id_run in mine if id_run not in held]
             claims.take(transaction, id_experiment, self.claim, ids)
+            if not ids:  # what was taken for us by a statement whose answer was lost
+                ids = self._pending(transaction, self.claim, most + len(held))
             is_over = not ids and not claims.is_pending(transaction, id_experiment, sweep)
             have_logged = experiments_table.has_series(transaction, id_experiment)
-            return Taken(ids, is_over, from_dead, members, have_logged)
+            new = [id_run for id_run in ids if id_run not in held]  # others are being executed
+            return Taken(new, is_over, from_dead, members, have_logged)
+
+    def _members(self, transaction: Transaction, now: datetime.datetime) -> list[Claim]:
+        """Return the claims of the sweep; none if this process does not take part any more.
+
+        It takes part again if its lease had run out, and others, who saw nobody, have begun another
+        sweep of the same.
+        """
+        id_experiment, terms = self._id_experiment, self._member.terms
+        found = claims.read(transaction, id_experiment)
+        if all(one.claim != self.claim for one in found):
+            sweeps = (one.sweep for one in found if one.until > now and one.terms == terms)
+            other = next(
+                (s for s in sweeps if claims.is_pending(transaction, id_experiment, s)), None
+            )
+            if other is None:
+                return []
+            self._sweep = other
+            found.append(self._claim(now))
+            claims.put(transaction, id_experiment, found[-1])
+        return [one for one in found if one.sweep == self._sweep]
+
+    def _has_failed(self, transaction: Transaction, most: int | None) -> bool:
+        """Return whether so many runs have failed that none may begin."""
+        if most is None:
+            return False
+        return claims.count_failed(transaction, self._id_experiment, self._sweep) >= most
 
     def _pending(self, transaction: Transaction, claim: str, most: int) -> list[str]:
         if most <= 0:

@@ -6,6 +6,7 @@ import signal
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.checkpoints import shared
@@ -13,9 +14,11 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.claims import Terms
 from mltraq_prefect.storage.membership import Member
+from tests import servers
 from tests.contract.integrity import assert_sound
 from tests.contract.processes import SECONDS, Worker
 from tests.contract.sharing import RUNS, STEPS, executed, kwargs, take_part, undisturbed
+from tests.contract.test_ownership import change
 from tests.polling import poll
 
 HOUR = 3_600
@@ -137,6 +140,82 @@ def test_no_run_begins_after_so_many_failures_in_all_processes(tmp_path, workers
     assert 4 <= states.count("failed") < RUNS / 2
 
 
+def stop_until_its_lease_has_run_out(session, pid):
+    pause(session, pid)
+    wait(lambda: claims(session), lambda found: not found["is_live"].any())
+
+
+def test_who_was_cut_off_takes_part_in_what_another_has_begun_anew(tmp_path, workers):
+    url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path, 0)
+    (tmp_path / "hold-all").touch()
+    with mltraq.create_session(url) as session:
+        pids = [begin(workers[0], url, given)]
+        wait(lambda: executed(tmp_path), len)
+        stop_until_its_lease_has_run_out(session, pids[0])
+        pids.append(begin(workers[1], url, given))
+        wait(lambda: claims(session), lambda found: found["is_live"].any())
+        (tmp_path / f"hold-{pids[1]}").touch()
+        (tmp_path / "hold-all").unlink()
+        os.kill(pids[0], signal.SIGCONT)
+        wait(lambda: claims(session), lambda found: len(found) == 2 and found["completed"].any())
+        (tmp_path / f"hold-{pids[1]}").unlink()
+        results = [worker.result()[0] for worker in workers[:2]]
+        assert results == [undisturbed(tmp_path / "undisturbed")] * 2
+    assert_sound(url)
+
+
+def test_who_was_cut_off_does_not_take_other_results_for_its_own(tmp_path, workers):
+    url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path)
+    (tmp_path / "hold-all").touch()
+    with mltraq.create_session(url) as session:
+        pid = begin(workers[0], url, given)
+        wait(lambda: executed(tmp_path), len)
+        stop_until_its_lease_has_run_out(session, pid)
+        (tmp_path / "hold-all").unlink()
+        experiment = session.add_experiment("sweep").add_runs(N=range(RUNS))
+        options = {"backend": "local", "checkpoint": True, "shared": True}
+        experiment.execute(STEPS, kwargs(tmp_path, 0), **options)
+        os.kill(pid, signal.SIGCONT)
+        with pytest.raises(AssertionError, match=f"InvalidInput: .*executed {RUNS} of its runs w"):
+            workers[0].result()
+        assert len(session.verify()) == 0
+
+
+def test_failures_of_who_has_left_count(shared_url):
+    with (
+        mltraq.create_session(shared_url) as session,
+        contextlib.closing(Store(shared_url)) as store,
+    ):
+        experiment = session.add_experiment("one").add_runs(N=range(8)).persist()
+        one, other = (
+            store.membership("one", Member(f"here:{pid}", 1, 30, Terms(8, "", {}, "")))
+            for pid in (1, 2)
+        )
+        revision = int(session.ls()["revision"].item())
+        assert one.join(revision, list(experiment.runs)).is_joined
+        assert other.join(revision, list(experiment.runs)).is_joined
+        assert len(one.take(lambda _room: 3, (), None).ids) == 3
+        change(
+            shared_url, f"UPDATE experiment_queue SET state = 'failed' WHERE claim = '{one.claim}'"
+        )
+        one.leave()
+        assert other.take(lambda _room: 1, (), 3).is_over
+        assert len(other.take(lambda _room: 1, (), 4).ids) == 1
+
+
+def test_a_server_that_writes_dates_otherwise(tmp_path):
+    with servers.postgresql_database() as server:
+        parsed = sa.make_url(server)
+        options = f"{parsed.query['options']} -cdatestyle=German"
+        url = parsed.update_query_dict({"options": options}).render_as_string(hide_password=False)
+        with mltraq.create_session(url) as session:
+            experiment = session.add_experiment("sweep").add_runs(N=range(3))
+            experiment.execute(
+                STEPS, kwargs(tmp_path, 0), backend="local", checkpoint=True, shared=True
+            )
+            assert executed(tmp_path) == dict.fromkeys(range(3), 1)
+
+
 def other_step(run):
     run.fields.drawn = run.rng.random(2)
 
@@ -170,6 +249,12 @@ def test_who_would_compute_otherwise_does_not_take_part(tmp_path, workers, monke
             patched.setattr(shared, "__version__", "99.0")
             assert refused() == f"mltraq_prefect {mltraq.__version__} there, 99.0 here"
         assert len(claims(session)) == 1
+        alone = {"backend": "local", "checkpoint": True}
+        for checkpoint in (True, "replace"):
+            with pytest.raises(InvalidInput, match=f"draw, finish is executed by .*:{pid} at the"):
+                session.add_experiment("sweep").add_runs(N=range(RUNS)).execute(
+                    STEPS, given, **alone | {"checkpoint": checkpoint}
+                )
         (tmp_path / f"hold-{pid}").unlink()
         assert workers[0].result()[0] == undisturbed(tmp_path / "undisturbed")
 
