@@ -99,6 +99,7 @@ soak: .venv/test
 	@$(BIN)/python -m tests.contract.soak
 	@$(BIN)/python -m tests.execution.soak
 	@$(BIN)/python -m tests.deployments.shared_soak
+	@$(BIN)/python -m pytest -q tests/deployments/lost_flow_runs.py
 
 .venv-peers/bin/python:
 	@echo "Installing what is measured beside us into .venv-peers ..."

@@ -1,4 +1,7 @@
-"""Flow runs whose worker is killed, too: nobody ends them, and they fill a work pool."""
+"""Flow runs whose worker is killed, too: nobody ends them, and they fill a work pool.
+
+It waits for minutes, as heartbeats do, and is a part of ``make soak``.
+"""
 
 import datetime as dt
 
