@@ -44,6 +44,7 @@ def sweep(database, prefect_server, tmp_path):
 
 def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected, tmp_path):
     log = tmp_path / "log"
+    sweep.settings["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "WARNING"
     with log.open("w") as output:
         process = sweep.start(stderr=output, stdout=output)
     sweep.wait_for(50, process)
