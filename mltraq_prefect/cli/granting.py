@@ -36,7 +36,7 @@ def _grant(
     to: Annotated[
         str,
         typer.Option(
-            metavar="USER", help="A user of the database; name@host on MariaDB and MySQL."
+            metavar="USER", help="A user of the database; name@host where users have hosts."
         ),
     ],
     only_show: Annotated[

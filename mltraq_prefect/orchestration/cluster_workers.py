@@ -55,7 +55,11 @@ class ClusterWorkers:
         """
         if self._ask is None or time.monotonic() < self._due:
             return
-        for worker, (address, answer) in self._ask(self._runner, self._known).items():
+        try:
+            answers = self._ask(self._runner, self._known)
+        except OSError:  # nobody is there: the first task that is submitted tells of that
+            return
+        for worker, (address, answer) in answers.items():
             if isinstance(answer, OSError):  # it has just gone, or is asked again
                 continue
             if answer != [__version__, VALUES_FORMAT]:

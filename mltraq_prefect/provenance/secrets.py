@@ -32,7 +32,7 @@ _PLAIN = frozenset(
 )
 
 _USER = re.compile(r"(?P<scheme>\b[\w+.-]+://)(?P<user>[^\s/@'\"<>]*)@")
-_SHOWN_USERS = frozenset(("git", "postgres", "root"))
+_SHOWN_USERS = frozenset(("git", "root"))
 _KNOWN_FORMS = re.compile(
     r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|sk-[\w-]{16,}|hf_\w{16,}"
     r"|xox[abprs]-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}|pnu_\w{16,}|npm_\w{30,}"
@@ -176,16 +176,20 @@ def _passwords(text: str) -> list[str]:
     if "://" in text:
         for match in _USER.finditer(text):
             user, _, password = match["user"].partition(":")
-            found.append(password or (user if user not in _SHOWN_USERS else ""))
+            found.append(password or ("" if _is_shown(match["scheme"], user) else user))
     return found
+
+
+def _is_shown(scheme: str, user: str) -> bool:
+    """Return whether the user of a URL without a password is a name, and no token."""
+    return user in _SHOWN_USERS or not scheme.lower().startswith("http")
 
 
 def _without_user(match: re.Match[str]) -> str:
     user, colon, _ = match["user"].partition(":")
     if colon:
         return f"{match['scheme']}{user}:{HIDDEN}@"
-    is_shown = user in _SHOWN_USERS or not match["scheme"].lower().startswith("http")
-    return match[0] if is_shown else f"{match['scheme']}{HIDDEN}@"
+    return match[0] if _is_shown(match["scheme"], user) else f"{match['scheme']}{HIDDEN}@"
 
 
 def _without_value(match: re.Match[str]) -> str:

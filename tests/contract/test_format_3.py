@@ -40,6 +40,7 @@ def old_url(shared_url):
     store.close()
     with database(shared_url).writing("test") as transaction:
         transaction.run(f"DROP VIEW {view_name('coin toss')}")
+        transaction.run("DROP VIEW experiment_progress")
         ((text, id_experiment),) = transaction.rows(
             "SELECT properties, id_experiment FROM experiments"
         )
