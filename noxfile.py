@@ -81,7 +81,7 @@ def _cell(session: nox.Session, options: tuple[str, ...], *stages: str) -> None:
 @nox.parametrize("stack", ["lowest", "newest"], ids=["lowest", "newest"])
 def quick(session: nox.Session, stack: str) -> None:
     """README's program, values of other stacks, a part of SQLite's contract."""
-    _cell(session, LIBRARIES[stack], "plain", "served", "quick")
+    _cell(session, LIBRARIES[stack], "plain", "quick")
 
 
 @nox.session(python="3.11", tags=["matrix"])

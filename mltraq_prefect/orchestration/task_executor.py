@@ -272,7 +272,8 @@ def _step_task(
         retries=retries,
         retry_delay_seconds=options.retry_delay_seconds,
         retry_condition_fn=_is_no_refusal,
-        log_prints=runs_in_thread,
+        # Prefect would take what is printed before it is kept.
+        log_prints=runs_in_thread and not options.keep_logs,
     )
     return cast(StepTask, task)
 
