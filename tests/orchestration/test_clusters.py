@@ -282,16 +282,14 @@ def dask_worker(cluster, environment, folder):
 
 
 @pytest.mark.parametrize(
-    ("environment", "is_late", "said"),
+    ("environment", "said"),
     [
-        ("without_package", True, r"cannot import mltraq_prefect \(No module named .*\): install"),
-        ("other_version", False, r"has mltraq_prefect 0\.0\.9 with values of format 7, and this"),
+        ("without_package", r"cannot import mltraq_prefect \(No module named .*\): install"),
+        ("other_version", r"has mltraq_prefect 0\.0\.9 with values of format 7, and this"),
     ],
-    ids=["none, and late", "other version"],
+    ids=["none", "other version"],
 )
-def test_a_dask_worker_without_this_package_is_named(
-    session, request, tmp_path, environment, is_late, said
-):
+def test_a_dask_worker_without_this_package_is_named(session, request, tmp_path, environment, said):
     from distributed import LocalCluster
     from prefect_dask import DaskTaskRunner
 
@@ -300,8 +298,7 @@ def test_a_dask_worker_without_this_package_is_named(
         LocalCluster(n_workers=0, dashboard_address=None) as cluster,
         dask_worker(cluster, environment, tmp_path),
     ):
-        if not is_late:
-            assert poll(lambda: cluster.scheduler.workers, bool)
+        assert poll(lambda: cluster.scheduler.workers, bool)
         experiment = session.add_experiment("bare").add_runs(N=range(2))
         runner = DaskTaskRunner(address=cluster.scheduler_address)
         with pytest.raises(mltraq.InvalidInput, match=rf"worker tcp://\S+ of the Dask\w+ {said}"):
