@@ -168,5 +168,5 @@ def _is_same(params: Mapping[str, Any], others: Mapping[str, Any], key: str) -> 
 
 
 def _described(run: Run, names: set[str]) -> str:
-    varying = {key: value for key, value in run.params.items() if key in names}
+    varying = {key: run.params[key] for key in run.params if key in names}  # `items` may be a param
     return describe(varying or run.params)
