@@ -65,7 +65,6 @@ class Run(WithFiles):
         ledger (LedgerEntry): State, steps, times and errors.
         seed (int): Seed of `rng`.
         index (int): Row number in the source that makes parts of the run; internal.
-        file_desk (FileDesk | None): Where its files go while a step is executed; internal.
         origin (object): Knows where its results come from; internal.
 
     Examples:
