@@ -23,9 +23,10 @@ class WithSeries:
     _log: RowLog | None
     _own_rows: OwnRows | None
 
-    def describe(self) -> str:
-        """Return a description of the run for people."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def describe(self) -> str:
+            """Return a description of the run for people."""
 
     def log(self, step: int | None = None, **values: Any) -> None:
         """Add a row to the series of the run, while a step is executed.

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 from mltraq_prefect.errors import CorruptData, StoreError
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.spool import remove_abandoned
 from mltraq_prefect.storage import files, uploads
+from mltraq_prefect.storage.access import Access
 from mltraq_prefect.storage.file_location import Location
 from mltraq_prefect.storage.file_reader import FileReader, FilesOfRuns
 from mltraq_prefect.storage.files import FILE_BYTES, StoredFile
-from mltraq_prefect.storage.sql.connections import Database, Transaction
-
-T = TypeVar("T")
 
 _logger = logging.getLogger("mltraq_prefect")
 
@@ -27,21 +24,10 @@ _KEPT = (
 )
 
 
-class FileStore:
+class FileStore(Access):
     """Where contents of files are, and which files there are."""
 
-    _database: Database
     _location: Location | None
-
-    def check(self) -> None:
-        """Connect, and see to it that the tables are there."""
-        raise NotImplementedError
-
-    def _exists(self) -> bool:
-        raise NotImplementedError
-
-    def _reading(self, read: Callable[[Transaction], T], missing: str | None = None) -> T:
-        raise NotImplementedError
 
     @property
     def file_limit(self) -> int | None:

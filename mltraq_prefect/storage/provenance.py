@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mltraq_prefect.provenance.facts import Facts
 from mltraq_prefect.provenance.secrets import Secrets
 from mltraq_prefect.storage import executions
-from mltraq_prefect.storage.sql import schema
-from mltraq_prefect.storage.sql.connections import Database, Transaction
+from mltraq_prefect.storage.access import Access
+from mltraq_prefect.storage.sql.connections import Transaction
 
 
-class Provenance:
+class Provenance(Access):
     """What is known of executions, and of the code in their fingerprints."""
-
-    _database: Database
 
     def secrets(self) -> Secrets:
         """Return what hides the secrets of this database, and those of the environment."""
@@ -42,17 +40,9 @@ class Provenance:
         """
 
         def read(transaction: Transaction) -> list[Facts]:
-            if schema.version(transaction) is None:
-                return []
             found = executions.read(transaction, id_experiment, ids, last)
             if not whole:
                 return found
             return [executions.completed(transaction, id_experiment, own) for own in found]
 
-        if self._database.is_missing():
-            return []
-        return self._database.retry(lambda: self._look(read))
-
-    def _look(self, read: Callable[[Transaction], list[Facts]]) -> list[Facts]:
-        with self._database.reading() as transaction:
-            return read(transaction)
+        return self._reading(read) if self._exists() else []

@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeVar
 
-from mltraq_prefect.codecs import uncollected
-from mltraq_prefect.errors import ExperimentNotFound, StorageUnavailable
+from mltraq_prefect.errors import StorageUnavailable
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.provenance.facts import Setting
@@ -33,7 +32,6 @@ from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.results import StoredResults
 from mltraq_prefect.storage.selections import Selection
 from mltraq_prefect.storage.series_writer import SeriesWriter
-from mltraq_prefect.storage.sql import schema
 from mltraq_prefect.storage.sql.connections import RECONNECT_SECONDS, Database, Transaction
 from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import Migrations
@@ -81,12 +79,10 @@ class Store(Upkeep, FileStore, Provenance):
         migrations: Migrations = MIGRATIONS,
         provenance: Setting = "on",
     ) -> None:
-        self._database = Database(url, reconnect_seconds=reconnect_seconds, migrations=migrations)
+        super().__init__(Database(url, reconnect_seconds=reconnect_seconds, migrations=migrations))
         self._compress = compress if isinstance(compress, bool) else frozenset(compress)
         self._location = None if files is None else Location(files)
         self._database.discard = self.remove_objects
-        self._is_ready = False
-        self.url = self._database.url
         self.queries = Queries(self._database)
         self.provenance: Setting = provenance
 
@@ -110,24 +106,6 @@ class Store(Upkeep, FileStore, Provenance):
         if not create and self._database.is_missing():
             raise StorageUnavailable(f"there is no database {self.url}: the file does not exist")
         self._exists()
-
-    def check(self) -> None:
-        """Connect; make the fixed tables if they are missing, or bring them to the present format.
-
-        Raises:
-            StorageUnavailable: The database cannot be reached.
-            ForeignTable: A table has the name of one of ours, but another shape.
-            NewerFormat: A later version of the package wrote the database.
-            ReadOnlyStore: Tables are missing or of a format that is too old, and it cannot be
-                written.
-        """
-        if not self._is_ready or self._database.is_missing():
-            self._database.retry(self._check)
-
-    def _check(self) -> None:
-        if not schema.exists(self._database):
-            schema.create(self._database)
-        self._is_ready = True
 
     def write(
         self,
@@ -364,36 +342,3 @@ class Store(Upkeep, FileStore, Provenance):
     def close(self) -> None:
         """Close the connections; a database in memory is gone then."""
         self._database.close()
-
-    def _exists(self) -> bool:
-        if not self._is_ready or self._database.is_missing():
-            self._is_ready = self._database.retry(lambda: schema.exists(self._database))
-        return self._is_ready
-
-    def _reading(self, read: Callable[[Transaction], T], missing: str | None = None) -> T:
-        return self.making(lambda transaction: _done(read(transaction)), missing)
-
-    def making(
-        self, select: Callable[[Transaction], Callable[[], T]], missing: str | None = None
-    ) -> T:
-        """Select in a transaction, and make what is asked for when that has ended.
-
-        Args:
-            select: What selects it.
-            missing: The experiment that it is of, if it is of one, which must be there.
-        """
-        if not self._exists():
-            raise ExperimentNotFound(
-                f"there is no experiment {missing!r} in the database {self.url}: it is empty"
-            )
-        table = None if missing is None else table_name(missing)
-        return self._database.retry(lambda: self._make_once(select, table))
-
-    def _make_once(self, select: Callable[[Transaction], Callable[[], T]], table: str | None) -> T:
-        with self._database.reading(table) as transaction:
-            make = select(transaction)
-        return uncollected(make)
-
-
-def _done(value: T) -> Callable[[], T]:
-    return lambda: value

@@ -24,6 +24,7 @@ from mltraq_prefect.storage import (
     tagging,
     views,
 )
+from mltraq_prefect.storage.access import Access
 from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.experiments_table import Entry
 from mltraq_prefect.storage.health import Health, check_writable, examine
@@ -31,7 +32,7 @@ from mltraq_prefect.storage.integrity import Finding
 from mltraq_prefect.storage.retention import Old
 from mltraq_prefect.storage.slots import Due
 from mltraq_prefect.storage.sql import schema
-from mltraq_prefect.storage.sql.connections import Database, Transaction
+from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.sql.dialects import Role
 from mltraq_prefect.storage.sql.schema import check_version
 from mltraq_prefect.storage.values.names import table_name
@@ -43,14 +44,8 @@ PRUNED_AT_ONCE = 1_000
 """Old runs that one transaction deletes: others wait for it no longer than that takes."""
 
 
-class Upkeep:
+class Upkeep(Access):
     """Changes of experiments that are stored; each is one transaction."""
-
-    _database: Database
-
-    def check(self) -> None:
-        """Connect, and see to it that the tables are there."""
-        raise NotImplementedError
 
     def delete_runs(
         self, name: str, condition: Condition, *, id_experiment: str | None = None
