@@ -17,6 +17,7 @@ from typing import Any
 from mltraq_prefect.errors import CorruptData, MltraqError
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.sql.transactions import Transaction
+from mltraq_prefect.storage.texts import texts_of
 from mltraq_prefect.storage.values.kinds import DATETIME, INT, KEY, TEXT, Kind
 
 CLAIMS: dict[str, Kind] = {
@@ -158,18 +159,10 @@ def _claim(row: Sequence[Any]) -> Claim:
         until=_moment(until),
         completed=int(completed),
         failed=int(failed),
-        terms=Terms(int(runs), grid, _fingerprints(fingerprints), package),
+        terms=Terms(
+            int(runs), grid, texts_of(fingerprints, "the fingerprints of a claim"), package
+        ),
     )
-
-
-def _fingerprints(text: str) -> Mapping[str, str]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError, TypeError):
-        found = None
-    if type(found) is not dict or not all(type(value) is str for value in found.values()):
-        raise CorruptData("the fingerprints of a claim are no texts by name")
-    return found
 
 
 def _moment(cell: Any) -> datetime.datetime:

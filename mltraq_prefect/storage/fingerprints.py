@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage.records import FingerprintParts
 from mltraq_prefect.storage.sql.connections import Transaction
+from mltraq_prefect.storage.texts import texts_of
 from mltraq_prefect.storage.values.kinds import KEY, TEXT, Kind
 
 STEPS: dict[str, Kind] = {
@@ -18,6 +18,8 @@ STEPS: dict[str, Kind] = {
     "sources": TEXT,
 }
 STEPS_KEY = ("id_experiment", "digest")
+
+WHAT = "the parts of a fingerprint"
 
 
 def put(
@@ -46,7 +48,7 @@ def read(transaction: Transaction, id_experiment: str) -> dict[str, FingerprintP
     sql = "SELECT digest, step, parts, sources FROM experiment_steps WHERE id_experiment = ?"
     rows = transaction.rows(sql, (id_experiment,))
     return {
-        digest: FingerprintParts(step, _texts(parts), _texts(sources))
+        digest: FingerprintParts(step, texts_of(parts, WHAT), texts_of(sources, WHAT))
         for digest, step, parts, sources in rows
     }
 
@@ -67,13 +69,3 @@ def clear_unused(transaction: Transaction, id_experiment: str, prints: Iterable[
                 "DELETE FROM experiment_steps WHERE id_experiment = ? AND digest = ?",
                 (id_experiment, digest),
             )
-
-
-def _texts(data: str) -> dict[str, str]:
-    try:
-        texts = json.loads(data)
-    except (ValueError, RecursionError, TypeError):
-        texts = None
-    if type(texts) is not dict or not all(type(text) is str for text in texts.values()):
-        raise CorruptData("the parts of a fingerprint are no texts by name")
-    return texts
