@@ -32,6 +32,11 @@ def check_file_name(name: object) -> str:
     return str(name)
 
 
+def is_file_name(name: str) -> bool:
+    """Return whether a file of a run can have a name."""
+    return not _reason_against(name)
+
+
 def _reason_against(name: str) -> str:
     try:
         length = len(name.encode())

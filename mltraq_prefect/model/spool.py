@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,11 +22,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from mltraq_prefect.errors import CorruptData, InvalidInput, StorageFull
+from mltraq_prefect.model.file_names import is_file_name
 
 PIECE_BYTES = 1 << 20
 """Contents are read, sent and stored in pieces of so many bytes."""
 
 _PREFIX = "mltraq-files-"
+_LOCK = "lock"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 Pieces = Callable[[], Iterator[bytes]]
 """Reads a content, piece by piece."""
@@ -171,6 +175,8 @@ class Spool:
             CorruptData: The content is not what it was, or is gone.
             StorageFull: There is no room for it on this machine.
         """
+        if not (_SHA256.fullmatch(entry.sha256) and is_file_name(name)):  # a database says so
+            raise CorruptData(f"file {name!r} has a name or a digest that no file has")
         folder = Path(self.folder, "copies", entry.sha256)
         path = folder / PurePosixPath(name).name
         if digest_of(path) == entry.sha256:
@@ -244,8 +250,7 @@ class _OwnSpool:
         with self._lock:
             if self._spool is None or self._pid != os.getpid():
                 remove_abandoned()
-                folder = tempfile.mkdtemp(prefix=_PREFIX)
-                self._held = _held(Path(folder))
+                folder, self._held = _made()
                 self._spool, self._pid = Spool(folder), os.getpid()
             return self._spool
 
@@ -262,13 +267,24 @@ own_spool = _own.get
 atexit.register(_own.remove)
 
 
+def _made() -> tuple[str, IO[Any] | None]:
+    """Make a folder, and hold it: another process may take it for abandoned before it is held."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=_PREFIX)
+        with contextlib.suppress(FileNotFoundError):
+            held = _held(Path(folder))
+            if held is None or (Path(folder) / _LOCK).exists():
+                return folder, held
+            held.close()
+
+
 def _held(folder: Path, *, wait: bool = True) -> IO[Any] | None:
     """Hold a folder as long as this process lives; return None if another one does."""
     try:
         import fcntl
     except ImportError:  # where there are no such locks, nobody looks for abandoned folders
         return None
-    file = (folder / "lock").open("a")
+    file = (folder / _LOCK).open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
@@ -283,7 +299,7 @@ def remove_abandoned() -> int:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:
             is_own = folder.is_dir() and folder.stat().st_uid == os.getuid()
-            if not is_own or not (folder / "lock").exists():
+            if not is_own or not (folder / _LOCK).exists():
                 continue
             held = _held(folder, wait=False)
         except (OSError, AttributeError):  # gone meanwhile, or on Windows

@@ -118,6 +118,23 @@ def test_an_evaluation_adds_replaces_and_deletes(shared_url):
     assert_sound(shared_url)
 
 
+@pytest.mark.parametrize("cell", ["path = '..'", "path = 'a/../../b'", "sha256 = '../../x'"])
+@pytest.mark.parametrize("shared_url", ["sqlite-file"], indirect=True)
+def test_a_file_of_a_database_leads_nowhere_else(shared_url, cell):
+    with mltraq.create_session(shared_url) as session:
+        kept(session)
+        engine = sa.create_engine(shared_url, poolclass=sa.pool.NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"UPDATE experiment_files SET {cell} WHERE path = 'model.bin'"
+            )
+        forget_copies()
+        files = session.load("x").runs.first().files
+        name = cell.split("'")[1] if cell.startswith("path") else "model.bin"
+        with pytest.raises(CorruptData, match="a name or a digest that no file has"):
+            files[name].path()
+
+
 CORRUPT = {
     "UPDATE experiment_file_pieces SET data = :other WHERE number = 1 AND {own}": "digests differ",
     "UPDATE experiment_file_pieces SET data = :more WHERE number = 1 AND {own}": "more than",
