@@ -172,7 +172,7 @@ class Catalogue:
             ExperimentNotFound: The database has no experiment of this name.
             StorageUnavailable: The database cannot be reached.
 
-        Example:
+        Examples:
             >>> session = create_session("sqlite://")
             >>> _ = session.add_experiment("squares").add_runs(x=[1, 2]).persist()
             >>> len(session.claims("squares"))
@@ -218,7 +218,7 @@ class Catalogue:
             FieldNotFound: Runs have no param `slot`.
             InvalidInput: An argument cannot be used, or the values of `slot` are no times.
 
-        Example:
+        Examples:
             >>> from datetime import datetime, timedelta, UTC
             >>> hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
             >>> slots = [hour - n * timedelta(hours=1) for n in (3, 1)]

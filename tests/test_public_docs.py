@@ -80,6 +80,7 @@ def test_it_has_a_docstring_of_its_own(name):
     value = MEMBERS[name]
     assert value.__doc__, name
     assert value.__doc__.splitlines()[0].endswith("."), name
+    assert "Example:" not in value.__doc__, "the documentation's site knows Examples"
 
 
 @pytest.mark.parametrize("name", MEMBERS)

@@ -115,7 +115,7 @@ def diff(a: Any, b: Any) -> Difference:
         InvalidInput: It is something else, or there are no runs in it.
         CorruptData: What is stored is not what was written.
 
-    Example:
+    Examples:
         >>> from mltraq_prefect import create_session
         >>> def square(run):
         ...     run.fields.square = run.params.x ** run.kwargs.power
