@@ -104,7 +104,8 @@ def test_slots_of_flow_runs_that_are_lost_with_their_worker_are_refilled(lost, h
         start_worker(lost.prefect)
         third = lost.start("toss", slot=BY_HAND.isoformat())  # has no place until they are gone
         lost.wait(lambda: state_of(lost, third) == "COMPLETED" or None, "place in the pool", LONG)
-        assert (state_of(lost, first), state_of(lost, second)) == ("CRASHED", "CRASHED")
+        for run in (first, second):
+            lost.wait(lambda run=run: state_of(lost, run) == "CRASHED" or None, "crash", LONG)
 
         def refilled():
             return [len(completed(session, slot)) for slot in (FIRST, SECOND)] == [4, 4] or None
