@@ -72,6 +72,8 @@ class ClusterWorkers:
         how = f"install mltraq_prefect=={__version__} where it runs"
         if isinstance(answer, ImportError):
             return f"{where} cannot import mltraq_prefect ({answer}): {how}"
+        if isinstance(answer, _Ended):
+            return f"{where} has ended when it was given a task: its log says why; perhaps {how}"
         if isinstance(answer, BaseException):
             text = next(iter(str(answer).splitlines()), "")
             return f"{where} cannot be used: {type(answer).__name__}: {text}"
@@ -84,7 +86,7 @@ class ClusterWorkers:
 
 def _asking(runner: AnyRunner) -> Ask | None:
     for module, name, make in (
-        ("prefect_dask", "DaskTaskRunner", lambda: _ask_dask),
+        ("prefect_dask", "DaskTaskRunner", _DaskWorkers),
         ("prefect_ray", "RayTaskRunner", _RayNodes),
     ):
         kind = getattr(sys.modules.get(module), name, None)
@@ -94,13 +96,41 @@ def _asking(runner: AnyRunner) -> Ask | None:
     return None
 
 
-def _ask_dask(runner: Any, known: set[str]) -> Mapping[str, tuple[str, Any]]:
-    client = runner.client
-    new = [each for each in client.scheduler_info(n_workers=-1)["workers"] if each not in known]
-    if not new:
-        return {}
-    answers = client.run(eval, _HAS, workers=new, on_error="return")
-    return {address: (address, answer) for address, answer in answers.items()}
+class _Ended(Exception):
+    """A worker has ended when it was given a task, before it could be asked."""
+
+
+class _DaskWorkers:
+    """Asks the workers of a Dask cluster, each once.
+
+    A worker that comes while tasks wait is given them at once. One that cannot read them ends: it
+    is not there any more when it would be asked, and only the scheduler's events tell of it.
+    """
+
+    def __init__(self) -> None:
+        self._before: frozenset[str] | None = None
+
+    def __call__(self, runner: Any, known: set[str]) -> Mapping[str, tuple[str, Any]]:
+        client = runner.client
+        if self._before is None:
+            self._before = frozenset(_ended(client))
+        here = client.scheduler_info(n_workers=-1)["workers"]
+        if not here:  # else the others go on
+            gone = [own for at, own in _ended(client).items() if at not in self._before]
+            return {own: (own, _Ended()) for own in gone if own not in known}
+        new = [each for each in here if each not in known]
+        answers = client.run(eval, _HAS, workers=new, on_error="return") if new else {}
+        return {address: (address, answer) for address, answer in answers.items()}
+
+
+def _ended(client: Any) -> dict[str, str]:
+    """Return the workers that ended while they had tasks, by the event that tells of it."""
+    events = (event for _, event in client.get_events("all"))
+    return {
+        event["stimulus_id"]: event["worker"]
+        for event in events
+        if event.get("action") == "remove-worker" and event.get("processing-tasks")
+    }
 
 
 class _RayNodes:

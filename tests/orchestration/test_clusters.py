@@ -282,14 +282,17 @@ def dask_worker(cluster, environment, folder):
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "is_late", "said"),
     [
-        ("without_package", r"cannot import mltraq_prefect \(No module named .*\): install"),
-        ("other_version", r"has mltraq_prefect 0\.0\.9 with values of format 7, and this"),
+        ("without_package", False, r"cannot import mltraq_prefect \(No module named .*\): install"),
+        ("without_package", True, r"(cannot import mltraq_prefect|has ended when .* install)"),
+        ("other_version", False, r"has mltraq_prefect 0\.0\.9 with values of format 7, and this"),
     ],
-    ids=["none", "other version"],
+    ids=["none", "none, and late", "other version"],
 )
-def test_a_dask_worker_without_this_package_is_named(session, request, tmp_path, environment, said):
+def test_a_dask_worker_without_this_package_is_named(
+    session, request, tmp_path, environment, is_late, said
+):
     from distributed import LocalCluster
     from prefect_dask import DaskTaskRunner
 
@@ -298,7 +301,8 @@ def test_a_dask_worker_without_this_package_is_named(session, request, tmp_path,
         LocalCluster(n_workers=0, dashboard_address=None) as cluster,
         dask_worker(cluster, environment, tmp_path),
     ):
-        assert poll(lambda: cluster.scheduler.workers, bool)
+        if not is_late:
+            assert poll(lambda: cluster.scheduler.workers, bool)
         experiment = session.add_experiment("bare").add_runs(N=range(2))
         runner = DaskTaskRunner(address=cluster.scheduler_address)
         with pytest.raises(mltraq.InvalidInput, match=rf"worker tcp://\S+ of the Dask\w+ {said}"):
