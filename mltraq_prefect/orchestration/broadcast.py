@@ -6,8 +6,7 @@ Prefect sends a task with each of its runs. After a broadcast, the task holds on
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
@@ -19,7 +18,7 @@ from mltraq_prefect.execution.fanout.batch_attempt import Execute
 from mltraq_prefect.execution.inputs import new_key
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.model.pickling import unpickled
-from mltraq_prefect.orchestration.runners import AnyRunner, submission_error
+from mltraq_prefect.orchestration.runners import AnyRunner, cluster_of, submission_error
 
 SMALL_BYTES = 256 * 1024
 """Smaller data is sent with each task run, which is cheaper than a broadcast."""
@@ -38,7 +37,7 @@ def broadcast(
     Raises:
         InvalidInput: A function cannot be pickled, or the cluster refuses the data.
     """
-    send = _sender(runner)
+    send = _SENDERS.get(cluster_of(runner) or "")
     if send is None:
         return executions
     try:
@@ -58,17 +57,6 @@ def _execute(fetch: Callable[[], bytes], position: int, chunk: Chunk) -> Iterato
 
 
 Send = Callable[[ExitStack, Any, bytes], Callable[[], bytes]]
-
-
-def _sender(runner: AnyRunner) -> Send | None:
-    for module, name, send in (
-        ("prefect_dask", "DaskTaskRunner", _to_dask),
-        ("prefect_ray", "RayTaskRunner", _to_ray),
-    ):
-        kind = getattr(sys.modules.get(module), name, None)
-        if kind is not None and isinstance(runner, kind):
-            return send
-    return None
 
 
 def _to_dask(stack: ExitStack, runner: Any, data: bytes) -> Callable[[], bytes]:
@@ -100,3 +88,6 @@ def _to_ray(_stack: ExitStack, _runner: Any, data: bytes) -> Callable[[], bytes]
 
 def _from_ray(reference: Any) -> bytes:
     return bytes(importlib.import_module("ray").get(reference))
+
+
+_SENDERS: Mapping[str, Send] = {"dask": _to_dask, "ray": _to_ray}

@@ -6,13 +6,12 @@ A worker is asked with nothing but Python's own functions, which every worker ha
 from __future__ import annotations
 
 import importlib
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.orchestration.runners import AnyRunner
+from mltraq_prefect.orchestration.runners import AnyRunner, cluster_of
 from mltraq_prefect.version import VALUES_FORMAT, __version__
 
 LOOK_SECONDS = 1.0
@@ -43,7 +42,8 @@ class ClusterWorkers:
 
     def __init__(self, runner: AnyRunner) -> None:
         self._runner = runner
-        self._ask = _asking(runner)
+        make = _ASKING.get(cluster_of(runner) or "")
+        self._ask = None if make is None else make()
         self._known: set[str] = set()
         self._due = 0.0
 
@@ -82,18 +82,6 @@ class ClusterWorkers:
             f"{where} has mltraq_prefect {version} with values of format {form}, and this process "
             f"has {__version__} with format {VALUES_FORMAT}: {how}"
         )
-
-
-def _asking(runner: AnyRunner) -> Ask | None:
-    for module, name, make in (
-        ("prefect_dask", "DaskTaskRunner", _DaskWorkers),
-        ("prefect_ray", "RayTaskRunner", _RayNodes),
-    ):
-        kind = getattr(sys.modules.get(module), name, None)
-        if kind is not None and isinstance(runner, kind):
-            ask: Ask = make()
-            return ask
-    return None
 
 
 class _Ended(Exception):
@@ -183,3 +171,6 @@ def _answer(ray: Any, reference: Any) -> Any:
         return getattr(error, "cause", None) or error
     except errors.RayError as error:
         return OSError(f"the node has gone: {error}")
+
+
+_ASKING: Mapping[str, Callable[[], Ask]] = {"dask": _DaskWorkers, "ray": _RayNodes}

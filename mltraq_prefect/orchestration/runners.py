@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,6 +10,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import ExecutionOptions, timeout_in_threads
+from mltraq_prefect.execution.options import CLUSTERS
 from mltraq_prefect.orchestration.prefect_compat import current_task_runner, thread_count
 
 AnyRunner = TaskRunner[Any]
@@ -88,6 +90,15 @@ def _flow_runner() -> AnyRunner | None:
     """Return the runner of the current flow, if that is not Prefect's default."""
     runner = current_task_runner()
     return None if isinstance(runner, ThreadPoolTaskRunner) else runner
+
+
+def cluster_of(runner: AnyRunner) -> str | None:
+    """Return ``"dask"`` or ``"ray"``; None for any other task runner. Nothing is imported."""
+    for cluster, name in CLUSTERS.items():
+        kind = getattr(sys.modules.get(f"prefect_{cluster}"), name, None)
+        if kind is not None and isinstance(runner, kind):
+            return cluster
+    return None
 
 
 def concurrency(runner: AnyRunner) -> int:
