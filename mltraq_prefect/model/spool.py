@@ -258,6 +258,8 @@ class _OwnSpool:
         if self._spool is not None and self._pid == os.getpid():
             shutil.rmtree(self._spool.folder, ignore_errors=True)
             self._spool = None
+            if self._held is not None:
+                self._held.close()
 
 
 _own = _OwnSpool()

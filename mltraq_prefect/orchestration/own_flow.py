@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from prefect import Flow, tags
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import Abort, CancelledRun, TerminationSignal
+from prefect.exceptions import Abort, CancelledRun
 from prefect.logging import get_logger
 from prefect.states import Cancelled, Completed, Failed, Pending
 
@@ -208,7 +208,7 @@ def _in_late_flow(
                 logger.warning, "%s: the Prefect server does not hear of the end", name
             )
             has_heard = leave(teller, END_SECONDS, missed)
-            if not has_heard and isinstance(ended.exception(), TerminationSignal):
+            if not has_heard and engine.ends_process(ended.exception()):
                 missed()  # this process ends now
             elif not has_heard:
                 logger.info("%s: the busy Prefect server will hear later how this ended", name)

@@ -47,6 +47,7 @@ UNDOCUMENTED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "prefect.utilities.engine.capture_sigterm": (
             *("3.4.0", "an execution waits for a busy server"),
         ),
+        "prefect.exceptions.TerminationSignal": ("3.4.0", "a log line promises what is not told"),
         "prefect.server.api.server.SubprocessASGIServer": (
             *("3.4.0", "a temporary server is waited for as long as Prefect does"),
         ),

@@ -80,6 +80,15 @@ def ended_by_sigterm() -> Iterator[None]:
         yield
 
 
+def ends_process(error: BaseException | None) -> bool:
+    """Return whether SIGTERM has raised an error: the process ends at once."""
+    try:
+        from prefect.exceptions import TerminationSignal
+    except _NOT_IN_PREFECT:
+        return False
+    return isinstance(error, TerminationSignal)
+
+
 def at_exit(call: Callable[[], None]) -> None:
     """Call a function at the end of this process, while Prefect's queues still send."""
     register = getattr(threading, "_register_atexit", atexit.register)

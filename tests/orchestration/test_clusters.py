@@ -2,10 +2,7 @@
 
 import os
 import random
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager
 from typing import ClassVar
 
 import cloudpickle
@@ -14,7 +11,6 @@ import pytest
 from prefect import flow
 
 import mltraq_prefect as mltraq
-from tests.polling import poll
 from tests.prefect_api import logs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -233,86 +229,3 @@ def test_what_a_cluster_cannot_take_is_named(session, dask):
     experiment = session.add_experiment("lock").add_runs(N=[1])
     with pytest.raises(mltraq.InvalidInput, match=r"DaskTaskRunner takes no task runs: .*lock"):
         experiment.execute(hold, task_runner=dask(), backend="threads")
-
-
-HIDING = """\
-import sys
-
-class Hiding:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "mltraq_prefect":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Hiding())
-"""
-
-
-@pytest.fixture
-def without_package(tmp_path):
-    """The environment of a worker on which the package is not installed."""
-    (tmp_path / "sitecustomize.py").write_text(HIDING)
-    return {"PYTHONPATH": str(tmp_path)}
-
-
-@pytest.fixture
-def other_version(tmp_path):
-    """The environment of a worker that has another version of the package."""
-    package = tmp_path / "mltraq_prefect"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "version.py").write_text("__version__ = '0.0.9'\nVALUES_FORMAT = 7\n")
-    return {"PYTHONPATH": str(tmp_path)}
-
-
-@contextmanager
-def dask_worker(cluster, environment, folder):
-    """Start a worker in a process of its own, in another folder than this one."""
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
-    worker = subprocess.Popen(
-        [*command, "--no-nanny", "--no-dashboard"],
-        env=os.environ | environment,
-        cwd=folder,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        worker.kill()
-        worker.wait()
-
-
-@pytest.mark.parametrize(
-    ("environment", "is_late", "said"),
-    [
-        ("without_package", False, r"cannot import mltraq_prefect \(No module named .*\): install"),
-        ("without_package", True, r"(cannot import mltraq_prefect|has ended when .* install)"),
-        ("other_version", False, r"has mltraq_prefect 0\.0\.9 with values of format 7, and this"),
-    ],
-    ids=["none", "none, and late", "other version"],
-)
-def test_a_dask_worker_without_this_package_is_named(
-    session, request, tmp_path, environment, is_late, said
-):
-    from distributed import LocalCluster
-    from prefect_dask import DaskTaskRunner
-
-    environment = request.getfixturevalue(environment)
-    with (
-        LocalCluster(n_workers=0, dashboard_address=None) as cluster,
-        dask_worker(cluster, environment, tmp_path),
-    ):
-        if not is_late:
-            assert poll(lambda: cluster.scheduler.workers, bool)
-        experiment = session.add_experiment("bare").add_runs(N=range(2))
-        runner = DaskTaskRunner(address=cluster.scheduler_address)
-        with pytest.raises(mltraq.InvalidInput, match=rf"worker tcp://\S+ of the Dask\w+ {said}"):
-            experiment.execute(draw, task_runner=runner)
-
-
-def test_a_ray_node_without_this_package_is_named(session, without_package):
-    from prefect_ray import RayTaskRunner
-
-    runner = RayTaskRunner(init_kwargs=RAY | {"runtime_env": {"env_vars": without_package}})
-    experiment = session.add_experiment("bare").add_runs(N=range(2))
-    with pytest.raises(mltraq.InvalidInput, match=r"worker \S+ of the RayTaskRunner cannot import"):
-        experiment.execute(draw, task_runner=runner)

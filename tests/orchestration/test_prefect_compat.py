@@ -23,7 +23,7 @@ KNOWING = {compat.__name__, engine.__name__}
 
 DOCUMENTED = {
     "prefect": "Flow Task allow_failure runtime tags",
-    "prefect.artifacts": "create_markdown_artifact",
+    "prefect.artifacts": "create_link_artifact create_markdown_artifact",
     "prefect.blocks.core": "Block",
     "prefect.blocks.system": "Secret",
     "prefect.cache_policies": "NO_CACHE",

@@ -85,7 +85,8 @@ def test_tags_of_the_user_are_those_of_the_task_runs(experiment):
         experiment.execute(lambda run: run.fields.update(x=1), runs_per_task=3)
     (found,) = {run.ledger.flow_run_id for run in experiment.runs.values()}
     (task_run,) = task_runs(found, 1).values()
-    assert set(task_run.tags) == set(flow_run(found).tags) == {"of the user", "another"}
+    assert set(task_run.tags) == {"of the user", "another"}
+    assert set(flow_run(found).tags) == {"of the user", "another", experiment.name}
 
 
 def test_a_timeout_of_the_surrounding_flow_ends_the_execution_and_its_workers(session, tmp_path):

@@ -375,7 +375,7 @@ def test_corrupt_params_of_one_run_say_so_and_the_pages_stand(database, tmp_path
     assert "The params of 2 runs are corrupt" in parsed(file.read_text()).text
 
 
-@pytest.mark.parametrize("corrupted", ["kwargs", "steps", "versions"])
+@pytest.mark.parametrize("corrupted", ["kwargs_exact", "steps", "versions"])
 def test_a_corrupt_execution_says_so_and_the_report_stands(database, tmp_path, corrupted):
     file = shutil.copy(database, tmp_path / "study.db")
     with sqlite3.connect(file) as connection:
