@@ -6,7 +6,10 @@ PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_L
 # A temporary server on a machine that is busy takes longer than the 20 s that Prefect waits.
 PREFECT_PATIENT := PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-BENCHMARKS := start values tables frames tracking writes execution shared growth
+# Each of many programs would compile all modules of the package.
+unexport PYTHONDONTWRITEBYTECODE
+
+BENCHMARKS := start values tables frames tracking writes execution shared growth pages grid clusters
 
 .PHONY: help setup demo iris digits deploy-demo test lint types contracts check docs matrix matrix-quick coverage fuzz soak bench clean
 
@@ -55,7 +58,7 @@ deploy-demo: .venv/demo
 	@exec env $(PREFECT_QUIET) $(BIN)/python deployments/demo.py
 
 test: .venv/test
-	@$(BIN)/python -m pytest -n 3
+	@$(BIN)/python -m pytest -n 4
 
 lint: .venv/test
 	@$(BIN)/ruff check .
@@ -72,7 +75,7 @@ check: lint types contracts test
 # Only some tests: make coverage TESTS=tests/codecs
 coverage: .venv/test
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 3 $(TESTS)
+	@$(BIN)/coverage run -m pytest -n 4 $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
@@ -93,11 +96,12 @@ matrix-quick: .venv-matrix/bin/nox
 
 fuzz: .venv/test
 	@$(BIN)/python -m tests.codecs.fuzz --cases 1000000
-	@$(BIN)/python -m pytest -n 3 --hypothesis-profile=fuzz tests/codecs/test_roundtrip.py tests/codecs/test_json.py
+	@$(BIN)/python -m pytest -n 4 --hypothesis-profile=fuzz tests/codecs/test_roundtrip.py tests/codecs/test_json.py
 
 soak: .venv/test
 	@$(BIN)/python -m tests.contract.soak
 	@$(BIN)/python -m tests.execution.soak
+	@$(BIN)/python -m tests.orchestration.late_worker
 	@$(BIN)/python -m tests.deployments.shared_soak
 	@$(BIN)/python -m pytest -q tests/deployments/lost_flow_runs.py
 

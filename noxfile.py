@@ -11,6 +11,8 @@ nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False
 # Certificates of the system, as pip takes them: behind a proxy there may be others than uv's own.
 os.environ |= {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
+# In new environments each of many programs would compile all modules that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TESTS = ("hypothesis>=6.130", "packaging", "pytest>=8.3")
 LOCKED = dict(re.findall(r"^([\w-]+)==(\S+)$", Path("constraints.txt").read_text(), re.M))
@@ -48,7 +50,7 @@ LIBRARIES = {
     "sqlalchemy-2.1": _corner(prefect="3.9.1", sqlalchemy="2.1.9"),
     "pandas-2.2": _corner(pandas="2.2.3"),
     "pandas-2.3": _corner(pandas="2.3.3"),
-    "numpy-1.26": _corner(pandas="2.2.3", numpy="1.26.4"),
+    "numpy-1.26": _corner(numpy="1.26.4", pandas="2.2.3", pyarrow="25.0.1"),
     "numpy-2.1": _corner(numpy="2.1.3"),
     "numpy-2.2": _corner(numpy="2.2.6"),
     "pyarrow-15": _corner(pyarrow="15.0.2", numpy="1.26.4", pandas="2.2.3"),
@@ -56,6 +58,14 @@ LIBRARIES = {
     "pyarrow-20": _corner(pyarrow="20.0.0"),
 }
 """What the installer is told; in corners, one factor and what goes with it is another."""
+
+INSTALLED_BEFORE: dict[str, set[str]] = {
+    "3.4.25": {"fastapi"},
+    "3.6.29": {"fastapi"},
+    "3.8.8": {"fastapi"},
+    "3.9.1": set(),
+}
+"""What may change in an environment of a Prefect: a FastAPI with which its server does not work."""
 
 NEIGHBOURS = {
     "mlflow": "mlflow",
@@ -95,6 +105,26 @@ def libraries(session: nox.Session, stack: str) -> None:
 def pythons(session: nox.Session) -> None:
     """All stages, with other versions of Python and the newest libraries."""
     _cell(session, ())
+
+
+@nox.session(python="3.11", tags=["matrix"])
+@nox.parametrize("prefect", list(INSTALLED_BEFORE), ids=list(INSTALLED_BEFORE))
+def after(session: nox.Session, prefect: str) -> None:
+    """Whether Prefect, if it is there already, and what came with it stay as they are."""
+    session.install(f"prefect=={prefect}")
+    before = _installed(session)
+    session.install(".")
+    kept = _installed(session)
+    changed = {name for name in before if before[name] != kept.get(name)}
+    if changed != INSTALLED_BEFORE[prefect]:
+        session.error(
+            f"of {len(before)} packages, these have changed: {', '.join(sorted(changed)) or 'none'}"
+        )
+
+
+def _installed(session: nox.Session) -> dict[str, str]:
+    lines = str(session.run("uv", "pip", "freeze", external=True, silent=True)).splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
 
 
 @nox.session(python="3.11", tags=["matrix"])

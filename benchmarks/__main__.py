@@ -12,10 +12,11 @@ import os
 import sys
 
 from benchmarks import peers
+from benchmarks.report import WALL
 
 NAMES = (
     *("start", "values", "tables", "frames", "tracking", "writes", "execution", "shared"),
-    "growth",
+    *("growth", "pages", "grid", "clusters"),
 )
 
 
@@ -37,10 +38,11 @@ def main() -> None:
 def run(name: str, quick: bool) -> int:
     """Show the tables of one benchmark; return how many lines are over budget."""
     module = importlib.import_module(f"benchmarks.{name}")
-    over = 0
+    start, over = WALL(), 0
     for table in module.tables(quick):
         table.show()
         over += sum(line.is_over for line in table.lines)
+    print(f"\n{name} took {WALL() - start:,.0f} s", flush=True)
     return over
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pandas as pd
 import sqlalchemy as sa
 
-from benchmarks.report import Line, Table, fastest, in_seconds
+from benchmarks.report import Line, Quoted, Table, fastest, in_seconds
 from benchmarks.runs import sqlite_url
 from mltraq_prefect import Experiment, Session, create_session
 
@@ -43,7 +43,7 @@ def grids(grid: dict[str, object]) -> list[Line]:
 
     ours, beside = fastest(add, write, repeats=3)
     name = f"add_runs of {len(made[0].runs):,} points"
-    return [Line((name, in_seconds(ours), in_seconds(beside)), ours / beside, 1)]
+    return [Line((name, in_seconds(ours), in_seconds(beside)), ours / beside, 1, "speed.md")]
 
 
 def frames(grid: dict[str, object]) -> list[Line]:
@@ -55,13 +55,20 @@ def frames(grid: dict[str, object]) -> list[Line]:
             run.fields.optimizer = f"adam {i % 7}"
         count = len(experiment.persist().runs)
         return [
-            _frame(session, url, f"frame of {count:,} runs", "", FRAME),
+            _frame(session, url, f"frame of {count:,} runs", "", FRAME, "README"),
             _frame(session, url, "of these, half", "n % 2 = 0"),
             _frame(session, url, "of these, 100", "n BETWEEN 500 AND 599"),
         ]
 
 
-def _frame(session: Session, url: str, work: str, where: str, budget: float | None = None) -> Line:
+def _frame(
+    session: Session,
+    url: str,
+    work: str,
+    where: str,
+    budget: float | None = None,
+    quoted: Quoted = "",
+) -> Line:
     engine = sa.create_engine(url)
     sql = "SELECT * FROM v_grid" + (f" WHERE {where}" if where else "")
     ours, beside = fastest(
@@ -69,4 +76,4 @@ def _frame(session: Session, url: str, work: str, where: str, budget: float | No
         lambda: pd.read_sql(sa.text(sql), engine),
         repeats=3,
     )
-    return Line((work, in_seconds(ours), in_seconds(beside)), ours / beside, budget)
+    return Line((work, in_seconds(ours), in_seconds(beside)), ours / beside, budget, quoted)

@@ -2,6 +2,8 @@
 
 Run as ``python -m benchmarks growth``; with ``--quick`` up to 100,000 stored runs, else 1,000,000.
 The ratio is that of the rows, or of SQLite's instructions, beside the most and the fewest runs.
+Then few runs are read beside the most, in CPU seconds of this process and by the clock: the ratio
+is that of the CPU.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+from benchmarks import reads
 from benchmarks.report import Line, Table
 from benchmarks.runs import sqlite_url
 from tests import growth
@@ -32,10 +35,12 @@ def tables(quick: bool) -> Iterator[Table]:
     for name, database in DATABASES.items():
         with database() as url:
             found = [measured(url, sizes, index) for index in range(len(sizes))]
+            few = reads.lines(url)
         told = ", ".join(found[0]["ls()"])
         title = f"{name}: {told} of each operation, by the runs that are stored"
         lines = [line(name, [counts[name] for counts in found]) for name in growth.OPERATIONS]
         yield Table(title, ("operation", *(f"{size:,}" for size in sizes)), lines)
+        yield Table(f"{name}: few of {sizes[-1]:,} runs, beside the driver", reads.HEADINGS, few)
 
 
 def measured(url: str, sizes: tuple[int, ...], index: int) -> dict[str, growth.Counts]:

@@ -1,118 +1,156 @@
-"""The drivers without this package: what rows cost at least."""
+"""The drivers without this package: what rows cost at least.
+
+The rows are those of this package, in tables as it has them, with their keys and indexes: made of
+the same runs by a program for these tables alone, that checks and compares nothing.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 import sqlite3
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pandas as pd
 import psycopg
 import sqlalchemy as sa
 
 from benchmarks.runs import FIELDS
+from mltraq_prefect.model.run import Run
 
-Rows = Sequence[tuple[Any, ...]]
+Row = tuple[Any, ...]
+Columns = dict[str, str]
+"""Names of columns, with what COPY calls their types."""
 
-COLUMNS = ", ".join(("id_run", *FIELDS))
-_TYPES = ", ".join(f"{name} {kind}" for name, kind in FIELDS.items())
-_COSTS = "cpu_s DOUBLE PRECISION, peak_rss_bytes BIGINT, worker TEXT"
-_LEDGER = (
-    "id_experiment CHAR(36), id_run CHAR(36), position BIGINT, params TEXT, state TEXT, "
-    "steps TEXT, step TEXT, error TEXT, error_type TEXT, attempts BIGINT, started_at TIMESTAMP, "
-    "duration_s DOUBLE PRECISION, flow_run_id CHAR(36), task_run_id CHAR(36), "
-    f"{_COSTS}, residual TEXT, standing CHAR(32), PRIMARY KEY (id_experiment, position)"
-)
-_STEPS = (
-    "id_experiment CHAR(36), step_key TEXT, position BIGINT, id_run CHAR(36), step TEXT, "
-    "state TEXT, fingerprint TEXT, error TEXT, error_type TEXT, attempts BIGINT, "
-    "started_at TIMESTAMP, duration_s DOUBLE PRECISION, flow_run_id CHAR(36), "
-    f"task_run_id CHAR(36), {_COSTS}, PRIMARY KEY (id_experiment, step_key, position)"
-)
-CREATE = {
-    "raw": f"id_run CHAR(36) PRIMARY KEY, {_TYPES}",
-    "raw_ledger": _LEDGER,
-    "raw_steps": _STEPS,
+RUNS: Columns = {"id_run": "text", **FIELDS}
+_FACTS: Columns = {
+    "error": "text",
+    "error_type": "text",
+    "attempts": "int8",
+    "started_at": "timestamp",
+    "duration_s": "float8",
+    "flow_run_id": "text",
+    "task_run_id": "text",
+    "cpu_s": "float8",
+    "peak_rss_bytes": "int8",
+    "worker": "text",
+    "id_execution": "text",
 }
-INDEXES = {"raw_ledger": ("id_run", "standing")}
-"""Columns by which runs are found, as in our tables; each after the experiment."""
+_KEY: Columns = {"id_experiment": "text", "id_run": "text", "position": "int8"}
+LEDGER: Columns = _KEY | dict.fromkeys(("params", "state", "steps", "step"), "text") | _FACTS
+STEPS: Columns = _KEY | dict.fromkeys(("step_key", "step", "state", "fingerprint"), "text") | _FACTS
+
+TABLES = {"e_bench": RUNS, "experiment_runs": LEDGER, "experiment_run_steps": STEPS}
 
 
-def ledger_rows(rows: Rows) -> Rows:
-    """Return a row like those of our ledger for each row."""
-    ids, steps = str(uuid.UUID(int=1)), '{"toss": "1"}'
-    started = "2026-01-02 03:04:05.678901"
-    return [
-        (
-            ids,
-            row[0],
-            i,
-            f'{{"N": {i}}}',
-            "completed",
-            steps,
-            None,
-            None,
-            None,
-            1,
-            started,
-            0.25,
-            ids,
-            None,
-            0.2,
-            10_000_000,
-            "1",
-            None,
-            "0123456789abcdef0123456789abcdef",
-        )
-        for i, row in enumerate(rows)
-    ]
+def rows_of(runs: Sequence[Run]) -> dict[str, Iterator[Row]]:
+    """Return the rows of each table, which are made as they are asked for."""
+    key = str(uuid.uuid4())
+    made = (_run_row(run) for run in runs), _ledger_rows(key, runs), _step_rows(key, runs)
+    return dict(zip(TABLES, made, strict=True))
 
 
-def step_rows(rows: Rows) -> Rows:
-    """Return a row like those of our table of runs and steps for each row."""
-    ids, started = str(uuid.UUID(int=1)), "2026-01-02 03:04:05.678901"
-    costs = (0.2, 10_000_000, "1")
-    facts = ("toss", "completed", "1", None, None, 1, started, 0.25, ids, None, *costs)
-    return [(ids, "toss", i, row[0], *facts) for i, row in enumerate(rows)]
+def _run_row(run: Run) -> Row:
+    return (run.id_run, *run.fields.values())
 
 
-def write(url: str, tables: Mapping[str, Rows]) -> None:
-    """Make tables and write their rows in one transaction: `executemany`, or COPY."""
-    connection: Any = sqlite3.connect(_path(url)) if url.startswith("sqlite") else _psycopg(url)
+def _ledger_rows(key: str, runs: Sequence[Run]) -> Iterator[Row]:
+    for position, run in enumerate(runs):
+        entry = run.ledger
+        params, steps = orjson.dumps(run.params).decode(), orjson.dumps(entry.steps).decode()
+        outcome = params, entry.state, steps, entry.step
+        yield (key, run.id_run, position, *outcome, *_facts(entry))
+
+
+def _step_rows(key: str, runs: Sequence[Run]) -> Iterator[Row]:
+    for position, run in enumerate(runs):
+        for step, entry in run.ledger.executed.items():
+            outcome = step, step, entry.state, entry.fingerprint
+            yield (key, run.id_run, position, *outcome, *_facts(entry))
+
+
+def _facts(entry: Any) -> Row:
+    return (
+        entry.error,
+        entry.error_type,
+        entry.attempts,
+        entry.started_at.replace(tzinfo=None),
+        entry.duration_s,
+        entry.flow_run_id,
+        entry.task_run_id,
+        entry.cpu_s,
+        entry.peak_rss_bytes,
+        entry.worker,
+        entry.id_execution,
+    )
+
+
+def write(url: str, model: str, rows: Mapping[str, Iterator[Row] | Sequence[Row]]) -> None:
+    """Make tables and write their rows in one transaction.
+
+    Args:
+        url: An empty database.
+        model: The database of this package in which there are such tables.
+        rows: Their rows.
+    """
+    if url.startswith("sqlite"):
+        _insert(url, model, rows)
+    else:
+        _copy(url, model, rows)
+
+
+def _insert(url: str, model: str, rows: Mapping[str, Iterator[Row] | Sequence[Row]]) -> None:
+    sqlite3.register_adapter(dt.datetime, str)
+    connection = sqlite3.connect(_path(url))
     with connection:
-        for table, rows in tables.items():
-            connection.execute(f"CREATE TABLE {table} ({CREATE[table]})")
-            for column in INDEXES.get(table, ()):
-                index = f"CREATE INDEX {table}_{column} ON {table} (id_experiment, {column})"
-                connection.execute(index)
-            if url.startswith("sqlite"):
-                marks = ", ".join("?" * len(rows[0]))
-                connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
-            else:
-                _copy(connection, table, rows)
+        for sql in _definitions(model):
+            connection.execute(sql)
+        for table, own in rows.items():
+            columns = TABLES[table]
+            marks = ", ".join("?" * len(columns))
+            names = ", ".join(columns)
+            connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", own)
     connection.close()
 
 
-def drop(url: str) -> None:
-    """Drop the tables that `write` makes."""
-    connection: Any = sqlite3.connect(_path(url)) if url.startswith("sqlite") else _psycopg(url)
-    with connection:
-        for table in CREATE:
-            connection.execute(f"DROP TABLE IF EXISTS {table}")
+def _definitions(model: str) -> list[str]:
+    marks = ", ".join("?" * len(TABLES))
+    sql = f"SELECT sql FROM sqlite_schema WHERE tbl_name IN ({marks}) ORDER BY type DESC"
+    connection = sqlite3.connect(_path(model))
+    found = [text for (text,) in connection.execute(sql, tuple(TABLES)) if text]
     connection.close()
+    return found
 
 
-def _copy(connection: psycopg.Connection[Any], table: str, rows: Rows) -> None:
-    with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
+def _copy(url: str, model: str, rows: Mapping[str, Iterator[Row] | Sequence[Row]]) -> None:
+    """Write by COPY in its binary format, the faster one; an index of a new table comes last."""
+    connection = _psycopg(model)
+    ((schema,),) = connection.execute("SELECT current_schema()").fetchall()
+    connection.close()
+    connection = _psycopg(url)
+    with connection, connection.cursor() as cursor:
+        for table, own in rows.items():
+            shared = "INCLUDING ALL" + (" EXCLUDING INDEXES" if table == "e_bench" else "")
+            cursor.execute(f"CREATE TABLE {table} (LIKE {schema}.{table} {shared})")
+            columns = TABLES[table]
+            names = ", ".join("params_text" if name == "params" else name for name in columns)
+            with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types([*columns.values()])
+                for row in own:
+                    copy.write_row(row)
+        cursor.execute("ALTER TABLE e_bench ADD PRIMARY KEY (id_run)")
+    connection.close()
 
 
 def read(url: str) -> list[dict[str, Any]]:
-    """Return the rows: SELECT, `fetchall`, a dict a row."""
+    """Return the runs that this package has written: SELECT, `fetchall`, a dict a row."""
     connection: Any = sqlite3.connect(_path(url)) if url.startswith("sqlite") else _psycopg(url)
-    cursor = connection.execute(f"SELECT {COLUMNS} FROM raw")
+    cursor = connection.execute(f"SELECT {', '.join(RUNS)} FROM e_bench")
     names = [column[0] for column in cursor.description]
     found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     connection.close()
@@ -125,6 +163,40 @@ def to_sql(url: str, fields: Sequence[dict[str, Any]]) -> None:
     with engine.begin() as connection:
         pd.DataFrame(fields).to_sql("frame", connection, index=False)
     engine.dispose()
+
+
+def server_clock(url: str) -> Callable[[], float]:
+    """Return what tells how long the processor has worked for all processes of a server.
+
+    Linux only; the server is on this machine. SQLite has none.
+    """
+    if url.startswith("sqlite"):
+        return lambda: 0.0
+    connection = _psycopg(url)
+    sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+    ((child,),) = connection.execute(sql).fetchall()
+    connection.close()
+    own = _stat(child)[1]
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def seconds() -> float:
+        time.sleep(0.1)  # who has just ended counts when it is waited for
+        pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        found = [_stat(pid) for pid in pids]
+        working = sum(sum(stat[11:13]) for stat in found if stat[1:2] == [own])
+        return (working + sum(_stat(own)[11:15])) / ticks
+
+    return seconds
+
+
+def _stat(pid: int) -> list[int]:
+    """Return what follows the name in a process's line of proc(5); nothing if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except OSError:
+        return []
+    _, *numbers = text.rpartition(")")[2].split()
+    return [0, *map(int, numbers)]
 
 
 def _path(url: str) -> str:

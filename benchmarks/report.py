@@ -6,11 +6,14 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 CPU = time.process_time
 """For work of one thread on memory: what else the machine does counts less."""
 WALL = time.perf_counter
+
+
+Quoted = Literal["", "README", "speed.md"]
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,14 @@ class Line:
         cells: What is shown: the work, then one cell a column.
         ratio: What is measured as a multiple of what it is compared with; None if with nothing.
         budget: Largest ratio that is allowed, if one is.
+        quoted: The page that has its figures, if one has: README, whose are in docs/speed.md, too,
+            or docs/speed.md alone.
     """
 
     cells: tuple[str, ...]
     ratio: float | None = None
     budget: float | None = None
+    quoted: Quoted = ""
 
     @property
     def is_over(self) -> bool:
@@ -43,7 +49,7 @@ class Table:
 
     def show(self) -> None:
         """Print it."""
-        rows = [(*self.headings, "ratio", "budget", "")]
+        rows = [(*self.headings, "ratio", "budget", "", "quoted in")]
         rows += [(*line.cells, *_verdict(line)) for line in self.lines]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         print(f"\n{self.title}")
@@ -52,10 +58,10 @@ class Table:
             print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
 
 
-def _verdict(line: Line) -> tuple[str, str, str]:
+def _verdict(line: Line) -> tuple[str, str, str, str]:
     ratio = "" if line.ratio is None else f"{line.ratio:.2f}"
     budget = "" if line.budget is None else f"{line.budget:g}"
-    return ratio, budget, "over" if line.is_over else ""
+    return ratio, budget, "over" if line.is_over else "", line.quoted
 
 
 def fastest(

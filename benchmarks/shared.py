@@ -1,8 +1,9 @@
 """Two processes with a worker each that share a sweep, beside one process with two workers.
 
 Each run computes for 20 ms in plain Python. All is warm: the processes wait, with what they import,
-until they are told to begin. What claims cost is measured alone, too: runs are taken in batches as
-they are at such a pace, and nothing is executed. Run as ``python -m benchmarks shared``.
+until they are told to begin. What claims cost is what a sweep of trivial runs takes more of the
+processor if it is shared, in the process that claims and writes; workers and server do not count.
+Run as ``python -m benchmarks shared``.
 """
 
 from __future__ import annotations
@@ -15,18 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import mltraq_prefect as mltraq
-from benchmarks.report import WALL, Line, Table, fastest, in_seconds, milliseconds
+from benchmarks.report import CPU, WALL, Line, Table, fastest, in_seconds
 from benchmarks.runs import sqlite_url
 from benchmarks.steps import compute, increment
-from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.claims import Terms
-from mltraq_prefect.storage.membership import Member
 from tests.servers import postgresql_database
 
 RUNS = 2_000
 KWARGS = {"seconds": 0.02}
-BATCH = 40
-"""Runs of 20 ms that are taken at once, about."""
+TRIVIAL = {"seconds": 0.0}
 
 TO_ONE = 1.15
 """Budget of the ratio to one process."""
@@ -55,12 +52,11 @@ def tables(quick: bool) -> Iterator[Table]:
             lines.append(
                 Line((name, in_seconds(alone), in_seconds(together)), together / alone, TO_ONE)
             )
-            cost = claimed(url) / RUNS
-            costs.append(Line((name, milliseconds(cost)), cost / CLAIM_SECONDS, 1.0))
+            costs.append(claims_line(name, url))
     title = f"Shared sweep of {RUNS:,} runs of 20 ms, checkpointed"
     yield Table(title, ("database", "1 process, 2 workers", "2 processes, 1 worker each"), lines)
-    title = f"Claims, {BATCH} runs at once; the ratio is to {CLAIM_SECONDS * 1e3:g} ms a run"
-    yield Table(title, ("database", "a run"), costs)
+    title = f"Claims, ms of processor a run; the ratio is to {CLAIM_SECONDS * 1e3:g} ms more"
+    yield Table(title, ("database", "alone", "shared", "more"), costs)
 
 
 class _Clock:
@@ -102,26 +98,22 @@ def swept(url: str, workers: tuple[int, ...]) -> None:
         assert process.returncode == 0
 
 
-def claimed(url: str) -> float:
-    """Return how long it takes to take all runs of a sweep, some at a time."""
-    with mltraq.create_session(url) as session:
-        name = "claimed"
-        session.add_experiment(name).add_runs(N=range(RUNS)).persist()
-        experiment = session.load(name, columns=[])
-    store = Store(url)
-    try:
-        member = Member("bench", 1, 30.0, Terms(RUNS, "", {}, ""))
-        membership = store.membership(name, member)
-        membership.join(1, list(experiment.runs))
-        held: set[str] = set()
-        start = WALL()
-        while len(held) < RUNS:
-            held.update(membership.take(lambda _room: BATCH, held, None).ids)
-        seconds = WALL() - start
-        membership.leave()
-        return seconds
-    finally:
-        store.close()
+def claims_line(database: str, url: str) -> Line:
+    """Return what sharing adds to runs that do next to nothing."""
+
+    def sweep(*, shared: bool) -> None:
+        with mltraq.create_session(url) as session:
+            name = f"trivial {time.monotonic_ns()}"
+            experiment = session.add_experiment(name).add_runs(N=range(RUNS))
+            options = {"checkpoint": True, "shared": shared, "backend": "local"}
+            experiment.execute([compute, increment], TRIVIAL, **options)
+
+    alone, shared = fastest(
+        lambda: sweep(shared=False), lambda: sweep(shared=True), repeats=3, clock=CPU
+    )
+    more = (shared - alone) / RUNS
+    figures = (f"{seconds / RUNS * 1e3:,.3f}" for seconds in (alone, shared))
+    return Line((database, *figures, f"{more * 1e3:,.3f}"), more / CLAIM_SECONDS, 1.0)
 
 
 def take_part(url: str, name: str, jobs: int, shared: bool) -> None:

@@ -8,21 +8,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import peers, raw
-from benchmarks.report import WALL, Line, Table, cells, fastest, in_seconds
-from benchmarks.runs import make_rows, make_runs, record, sqlite_url
+from benchmarks.report import CPU, WALL, Line, Quoted, Table, cells, fastest, in_seconds
+from benchmarks.runs import make_runs, record, sqlite_url
 from mltraq_prefect.storage import Store
 from tests.servers import postgresql_database
 
 RUNS = 100_000
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-BUDGET = 2.0
-"""At least half the driver's speed to write, at most twice its time to read: the driver writes the
-same rows from tuples, those of the ledger included, and reads the runs alone, a dict each."""
+TO_WRITE = {"SQLite": 2.0, "PostgreSQL": 1.3}
+"""Multiples of the driver's time, which makes the same rows of the same runs, and writes them."""
+TO_READ = 2.0
+"""A multiple of the driver's time: it reads the fields alone, a dict each."""
 LINEAR = 1.5
 """Time per run at any size, as a multiple of the least at a smaller one: linear growth is 1."""
 
@@ -33,50 +34,106 @@ DATABASES: Databases = {"SQLite": sqlite_url, "PostgreSQL": postgresql_database}
 def tables(quick: bool) -> Iterator[Table]:
     """Yield the tables; `quick` takes fewer runs and repeats less often."""
     count, repeats = (RUNS // 10, 2) if quick else (RUNS, 3)
-    lines = [line for name in DATABASES for line in bulk(name, count, repeats)]
-    headings = ("work", "ours", "driver", "without ledger", "pandas.to_sql", "MLTRAQ")
-    title = f"Tables: {count:,} runs of 10 scalar fields; the driver writes the same, with indexes"
+    lines: list[Line] = []
+    shares: list[Line] = []
+    for name in DATABASES:
+        some, own = bulk(name, count, repeats)
+        lines += some
+        shares.append(own)
+    headings = ("work", "ours", "driver", "rows at hand", "pandas.to_sql", "MLTRAQ")
+    title = (
+        f"Tables: {count:,} runs of 10 scalar fields, and their ledger; the driver writes the same "
+        "rows, made of the runs or at hand, to the same tables"
+    )
     yield Table(title, headings, lines)
+    headings = ("work", "ours", "its server", "driver", "its server", "rows at hand", "its server")
+    yield Table("The processor's seconds of these writes; the ratio is of sums", headings, shares)
     headings = ("runs", "write", "read", "a run", "runs held", "write adds", "a loaded run")
     yield Table("Growth on SQLite: seconds, and KiB of memory a run", headings, growth(quick))
 
 
-def bulk(name: str, count: int, repeats: int) -> Iterator[Line]:
-    """Yield the lines of one database: writes, and reads."""
+def bulk(name: str, count: int, repeats: int) -> tuple[list[Line], Line]:
+    """Return lines of one database: of time, and of the processor's time to write."""
     peer = peers.ask("mltraq_tables", str(count)) if name == "SQLite" else None
     wrote, loaded = peer or ("", "")
-    for order in ("ids in order", "ids as made"):
-        times = [[*_once(name, count, order == "ids in order")] for _ in range(repeats)]
-        ours, load, use, both, alone, read, to_sql = map(min, zip(*times, strict=True))
-        figures = cells((ours, both, alone, to_sql, wrote), in_seconds)
-        yield Line((f"write to {name}, {order}", *figures), ours / both, BUDGET)
-    figures = cells((load, "", read, "", loaded), in_seconds)
-    yield Line((f"read from {name}", *figures), load / read, BUDGET)
-    figures = cells((load + use, "", read, "", ""), in_seconds)
-    yield Line((f"read from {name}, every run used", *figures), (load + use) / read)
+    found = [[*_once(name, count)] for _ in range(repeats)]
+    costs = [Cost(*map(min, zip(*some, strict=True))) for some in zip(*found, strict=True)]
+    ours, driver, at_hand, to_sql, load, use, read = costs
+    both, budget = load.wall + use.wall, TO_WRITE[name]
+    page: Quoted = "README" if name == "SQLite" else "speed.md"
+
+    def line(
+        work: str,
+        figures: Iterable[Any],
+        ratio: float,
+        budget: float | None = None,
+        quoted: Quoted = "",
+    ) -> Line:
+        return Line((f"{work} {name}", *cells(figures, in_seconds)), ratio, budget, quoted)
+
+    walls = (*[cost.wall for cost in (ours, driver, at_hand, to_sql)], wrote)
+    loads = (load.wall, read.wall, "", "", loaded)
+    lines = [
+        line("write to", walls, ours.wall / driver.wall, budget, page),
+        line("read from", loads, load.wall / read.wall, TO_READ, page),
+        line("read, and use every run, from", (both, read.wall, "", "", ""), both / read.wall),
+    ]
+    shares = [part for cost in costs[:3] for part in cost[1:]]
+    return lines, line("write to", shares, ours.cpu / driver.cpu, budget, page)
 
 
-def _once(name: str, count: int, in_order: bool) -> Iterator[float]:
-    """Yield the seconds of each way to write or read, in the order of the columns."""
-    runs, rows = make_runs(count, in_order), make_rows(count, in_order)
+def _once(name: str, count: int) -> Iterator[Cost]:
+    """Yield what each way to write costs, in the order of the columns; then those to read."""
+    runs = make_runs(count)
+    at_hand = {table: list(rows) for table, rows in raw.rows_of(runs).items()}
     with DATABASES[name]() as url:
+        server = raw.server_clock(url)
         store = Store(url)
         store.check()
-        ledger, steps = raw.ledger_rows(rows), raw.step_rows(rows)
-        yield timed(lambda: store.write(record(runs), "fail"))
-        yield timed(lambda: store.read("bench"))
+        yield cost(lambda: store.write(record(runs), "fail"), server)
+        with DATABASES[name]() as other:
+            yield cost(lambda: raw.write(other, url, raw.rows_of(runs)), server)
+        with DATABASES[name]() as other:
+            yield cost(lambda: raw.write(other, url, at_hand), server)
+        fields = [{"id_run": run.id_run, **run.fields} for run in runs]
+        yield cost(lambda: raw.to_sql(url, fields), server)
+        yield cost(lambda: store.read("bench"), server)
         found = store.read("bench").runs
-        yield timed(lambda: [(run.fields, run.params, run.ledger) for run in found])
+        yield cost(lambda: [(run.fields, run.params, run.ledger) for run in found], server)
         store.close()
-        yield timed(lambda: raw.write(url, {"raw": rows, "raw_ledger": ledger, "raw_steps": steps}))
-        raw.drop(url)
-        yield timed(lambda: raw.write(url, {"raw": rows}))
-        yield timed(lambda: raw.read(url))
-        yield timed(lambda: raw.to_sql(url, [{"id_run": run.id_run, **run.fields} for run in runs]))
+        yield cost(lambda: raw.read(url), server)
 
 
-def timed(call: Callable[[], Any]) -> float:
-    return fastest(call, repeats=1, clock=WALL)[0]
+class Cost(NamedTuple):
+    """Seconds of an operation.
+
+    Attributes:
+        wall: From its begin to its end.
+        client: Of the processor, in this process.
+        server: Of the processor, in those of the server.
+    """
+
+    wall: float
+    client: float
+    server: float
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of the processor."""
+        return self.client + self.server
+
+
+def cost(call: Callable[[], Any], server: Callable[[], float]) -> Cost:
+    """Return what a call costs."""
+    found: list[Cost] = []
+
+    def measured() -> None:
+        served, worked, began = server(), CPU(), WALL()
+        call()
+        found.append(Cost(WALL() - began, CPU() - worked, server() - served))
+
+    fastest(measured, repeats=1)
+    return found[0]
 
 
 def growth(quick: bool) -> list[Line]:

@@ -19,13 +19,22 @@ import mltraq_prefect as mltraq
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "build" / "deploy-demo"
-POOL = "mltraq"
 EVALUATED_SECONDS = 300
 
-SAVE_BLOCK = (
-    "import os; from mltraq_prefect import ExperimentStore;"
-    " ExperimentStore(url=os.environ['MLTRAQ_DATABASE_URL']).save('mltraq', overwrite=True)"
-)
+PREPARE = """
+import os
+import automations
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from mltraq_prefect import ExperimentStore
+
+ExperimentStore(url=os.environ["MLTRAQ_DATABASE_URL"]).save("mltraq", overwrite=True)
+with get_client(sync_client=True) as client:
+    client.create_work_pool(WorkPoolCreate(name="mltraq", type="process"), overwrite=True)
+automations.main()
+"""
+"""What docs/deployments.md does by commands, in one process: each would import Prefect."""
+
 QUERY = "SELECT slot, n, error, standard_error FROM e_coin_toss ORDER BY slot, n"
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -57,24 +66,21 @@ def main() -> int:
 
 def _deploy(prefect: LocalPrefect) -> None:
     print("Deploying flows/coin_toss.py ...")
-    save = [sys.executable, "-c", SAVE_BLOCK]
     subprocess.run(  # noqa: S603
-        save, env=os.environ | prefect.settings, check=True, capture_output=True
+        [sys.executable, "-c", PREPARE],
+        env=os.environ | prefect.settings | {"PYTHONPATH": str(ROOT / "deployments")},
+        check=True,
+        capture_output=True,
     )
-    prefect.run("work-pool", "create", "--type", "process", "--overwrite", POOL)
+    prefect.start("worker.log", "worker", "start", "--pool", "mltraq")
     prefect.run("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    automations = [sys.executable, ROOT / "deployments" / "automations.py"]
-    subprocess.run(  # noqa: S603
-        automations, env=os.environ | prefect.settings, check=True, capture_output=True
-    )
-    prefect.start("worker.log", "worker", "start", "--pool", POOL)
 
 
 def _toss_and_evaluate(prefect: LocalPrefect, url: str) -> None:
     print("Running toss; the event of its persist starts evaluate ...")
     with mltraq.create_session(url) as session:
         before = _evaluated(session)
-        prefect.run("deployment", "run", "toss/coin-toss")
+        prefect.start_flow_run("toss/coin-toss")
         prefect.wait(
             lambda: _evaluated(session) > before, EVALUATED_SECONDS, "the evaluation of the tosses"
         )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -109,6 +109,11 @@ class LocalPrefect:
             sys.exit(f"prefect {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
+    def start_flow_run(self, deployment: str) -> None:
+        """Start a flow run of a deployment, as `prefect deployment run` does."""
+        path = f"deployments/{self._request('GET', f'deployments/name/{deployment}')['id']}"
+        self._request("POST", f"{path}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+
     def wait(self, until: Callable[[], bool], seconds: float, what: str) -> None:
         """Wait for a condition."""
         end = time.monotonic() + seconds
@@ -120,10 +125,16 @@ class LocalPrefect:
     def is_idle(self) -> bool:
         """Return whether no flow run is on its way."""
         active = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
-        found = httpx.post(
-            f"{self.url}/api/flow_runs/count", json={"flow_runs": active}, timeout=30
-        )
-        return found.is_success and found.json() == 0
+        count: int = self._request("POST", "flow_runs/count", {"flow_runs": active})
+        return count == 0
+
+    def _request(self, method: str, path: str, body: object = None) -> Any:
+        """Ask the server until it, which may find its SQLite database locked, has an answer."""
+        while True:
+            found = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=60)
+            if found.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return found.raise_for_status().json()
+            time.sleep(0.5)
 
     def _answers(self, server: "subprocess.Popen[bytes]") -> bool:
         if server.poll() is not None:

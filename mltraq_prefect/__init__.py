@@ -7,6 +7,7 @@
 """
 
 from mltraq_prefect import stop as stop
+from mltraq_prefect.codecs import register_codec
 from mltraq_prefect.errors import (
     CorruptData,
     ExperimentExists,
@@ -82,6 +83,7 @@ __all__ = [
     "compare",
     "create_session",
     "diff",
+    "register_codec",
 ]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.arguments import names_of
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.frames import experiment_frame, query_frame
-from mltraq_prefect.storage.selections import selection
+from mltraq_prefect.storage.reading.selections import selection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +62,8 @@ class Asking:
             0  3  pending
             1  2  pending
         """
-        return experiment_frame(
-            self._store, name, columns, selection(where, params, order_by, limit)
-        )
+        chosen = selection(where, params, order_by, limit)
+        return experiment_frame(self._store, name, names_of("columns", columns), chosen)
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, *, decode: bool = False

@@ -6,8 +6,11 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.arguments import check_flags, check_text
 from mltraq_prefect.checkpoints.selection import as_pending
-from mltraq_prefect.storage import Store, listing, retention, slots
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.maintenance import retention, slots
+from mltraq_prefect.storage.reading import listing
 from mltraq_prefect.storage.records import LISTED
 
 if TYPE_CHECKING:
@@ -52,12 +55,14 @@ class Catalogue:
             - `revision` (int): how often it was written;
             - `created_at`, `updated_at` (datetime, UTC): first and last write;
             - `tags` (dict), `note` (text): what people say of it;
-            - `bytes` (int or None): size of its table and of its large values. SQLite
-                estimates it by some rows, and MariaDB by its statistics.
+            - `bytes` (int or None): size of its table, large values and files. SQLite estimates it
+                by some rows, and MariaDB by its statistics, as PostgreSQL does for more than 100
+                experiments: they may lag behind.
 
         Raises:
-            InvalidInput: The arguments exclude each other.
-            QueryFailed: `where` is no condition, or about a column that is not there.
+            InvalidInput: The arguments exclude each other, or `where` is no condition.
+            FieldNotFound: The list has no column that `where` names.
+            QueryFailed: SQLite does not understand `where`, or a param is missing.
             StorageUnavailable: The database cannot be reached.
 
         Examples:
@@ -70,7 +75,11 @@ class Catalogue:
 
         rows = self._store.ls(pending=as_pending(pending, failed))
         rows = listing.chosen(rows, where, params, tags)
-        return pd.DataFrame(rows, columns=list(LISTED))
+        found = pd.DataFrame(rows, columns=list(LISTED))
+        for name in ("created_at", "updated_at"):
+            moments = pd.to_datetime(found[name], format="ISO8601", utc=True)
+            found[name] = moments.astype("datetime64[us, UTC]")
+        return found
 
     def tag(
         self, name: str, tags: Mapping[str, str | None] | None = None, note: str | None = None
@@ -94,7 +103,7 @@ class Catalogue:
             >>> session.ls(tags={"team": "maths"})["name"].tolist()
             ['squares']
         """
-        self._store.annotate(name, tags or {}, note)
+        self._store.annotate(name, {} if tags is None else tags, note)
 
     def prune(
         self,
@@ -115,8 +124,8 @@ class Catalogue:
 
         Args:
             name: Name of the experiment; None deletes no runs, only what was left behind.
-            keep: How long runs are kept after they began: ``"30 days"``, in minutes, hours, days
-                or weeks; or a timedelta.
+            keep: How long runs are kept after they began: ``"30 days"``, in seconds, minutes,
+                hours, days or weeks; or a timedelta.
             slots: How many of the latest values of the param `slot` are kept instead, or as well.
             slot: Name of the param that tells slots of a schedule apart.
             where: A condition in SQL that runs must meet as well, as for
@@ -139,6 +148,7 @@ class Catalogue:
             >>> session.prune("tosses", slots=4)
             6
         """
+        check_text("slot", slot, "the name of a param")
         if name is None:
             retention.refuse_options(keep, slots, where, params)
             number = 0
@@ -228,6 +238,8 @@ class Catalogue:
             >>> session.missing_slots("tosses", "1 hour") == [hour - timedelta(hours=2)]
             True
         """
+        check_text("slot", slot, "the name of a param")
+        check_flags(latest=latest)
         wanted = slots.due(every, offset, since, latest=latest)
         return self._store.missing_slots(name, slot, wanted)
 
@@ -254,6 +266,7 @@ class Catalogue:
             >>> len(session.verify())
             0
         """
+        check_flags(repair=repair)
         import pandas as pd
 
         from mltraq_prefect.storage.verifying import Problem, verify

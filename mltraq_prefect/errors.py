@@ -4,7 +4,7 @@
 
     MltraqError
     ├── InvalidInput                 what the caller gave cannot be used (also a ValueError)
-    │   ├── InvalidName              an experiment name or a field key
+    │   ├── InvalidName              a name or key that no database can carry
     │   ├── InvalidGrid              the params of runs
     │   ├── InvalidStep              a step that is not a function of one run
     │   └── UnsupportedType          a value that the tables cannot keep exactly (also a TypeError)
@@ -25,8 +25,7 @@
     │   └── UnavailableType          as they were written, but the installed libraries lack the type
     └── UntrustedPickle              a pickle without a valid signature; nothing was unpickled
 
-Messages name the object, the cause and what to do. Classes with attributes have the named objects
-as attributes, too.
+Messages name the object, the cause and what to do; some have the objects as attributes, too.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mltraq_prefect.notebook_tracebacks import users_traceback
+from mltraq_prefect.texts import shortened
 
 
 class MltraqError(Exception):
@@ -47,7 +47,7 @@ class InvalidInput(MltraqError, ValueError):
 
 
 class InvalidName(InvalidInput):
-    """An experiment name or field key that cannot be stored."""
+    """A name or key that cannot be stored."""
 
 
 class InvalidGrid(InvalidInput):
@@ -192,9 +192,9 @@ class RunsFailed(MltraqError):
 
     @property
     def summary(self) -> str:
-        """Counts of runs and of distinct errors, in one line."""
+        """Counts of runs and of distinct errors, each with the message of one run, in one line."""
         kinds = [
-            f"{group.count:,} x {group.error_type or group.message}"
+            f"{group.count:,} x {shortened(group.message)}"
             + (f" ({group.place})" if group.place else "")
             for group in self.groups[: self.GROUPS_SHOWN]
         ]
@@ -292,7 +292,7 @@ class ReadOnlyStore(StoreError):
 
 
 class StorageFull(StoreError):
-    """The disk of the database is full."""
+    """The disk of the database, or that of files, is full."""
 
 
 class StorageUnavailable(StoreError):
@@ -353,9 +353,9 @@ class CorruptData(MltraqError, ValueError):
 
 
 class UnavailableType(CorruptData):
-    """Stored bytes that are what was written, of a type that an installed library does not have.
+    """Stored bytes that are what was written, of a type that is not to be had here.
 
-    They were written where another version of it is installed, and can be read there.
+    Where another version of a library is installed, or a codec is registered, they can be read.
     """
 
     _VERDICT = "cannot be read here"
@@ -368,22 +368,24 @@ class UnsupportedVersion(MltraqError):
         library: Name of the library in the package index.
         installed: The installed version, or None.
         supported: The supported versions, such as ``>=3.4,<4``.
+        beside: Name and version of another library, if those are supported beside it only.
 
     Attributes:
-        library, supported (str): As given.
-        installed (str | None): As given.
+        library, supported, beside (str), installed (str | None): As given.
     """
 
-    def __init__(self, library: str, installed: str | None, supported: str) -> None:
-        self.library = library
+    def __init__(
+        self, library: str, installed: str | None, supported: str, beside: str = ""
+    ) -> None:
+        self.library, self.supported, self.beside = library, supported, beside
         self.installed = installed
-        self.supported = supported
-        super().__init__(library, installed, supported)
+        super().__init__(library, installed, supported, beside)
 
     def __str__(self) -> str:
         found = "is not installed" if self.installed is None else f"{self.installed} is installed"
+        where = f"beside {self.beside} " if self.beside else ""
         return (
-            f"{self.library} {found}, and {self.library}{self.supported} is supported; run: "
+            f"{self.library} {found}, and {where}{self.library}{self.supported} is supported; run: "
             f'python -m pip install "{self.library}{self.supported}"'
         )
 

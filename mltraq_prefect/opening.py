@@ -64,8 +64,6 @@ def create_session(
     check_variables()
     if url is not None and block is not None:
         raise InvalidInput("give create_session either a url or a block, not both")
-    if isinstance(compress, str):
-        raise InvalidInput(f"compress is {compress!r}; give a list of field keys, or True")
     setting = setting_of(provenance, os.environ.get(PROVENANCE))
     if block is not None:
         from mltraq_prefect.orchestration.api import url_of_block

@@ -26,6 +26,9 @@ SUPPORTED: Mapping[str, str] = MappingProxyType(
 )
 """As the metadata of this package has it; the drivers of databases are with their dialects."""
 
+_BESIDE = {"pyarrow": ("numpy", "<2", "<26")}
+"""Where one library has these releases, the other needs those; its metadata names no such limit."""
+
 _SERVERS_NEED = (
     ("<3.9", "sqlalchemy", "<2.1", "schedules no flow runs of deployments"),
     ("<3.9", "fastapi", "<0.151", "does not start, or refuses deployments"),
@@ -48,6 +51,11 @@ def installed(library: str) -> str | None:
         return None
 
 
+def with_extra(extra: str) -> str:
+    """Return the command that installs what an extra of this package needs."""
+    return f'python -m pip install "mltraq_prefect[{extra}]"'
+
+
 @functools.cache
 def check_installed(library: str, supported: str | None = None) -> None:
     """Refuse a library of a version that is not supported.
@@ -57,13 +65,22 @@ def check_installed(library: str, supported: str | None = None) -> None:
         supported: Specifier of versions; what `SUPPORTED` says if None.
 
     Raises:
-        UnsupportedVersion: It is one, or there is no such library.
+        UnsupportedVersion: It is one, or there is no such library, or it does not work beside
+            another that is installed.
     """
     found, supported = installed(library), supported or SUPPORTED[library]
     if found is None and importlib.util.find_spec(library) is not None:
         return  # it has come in another way, without metadata
     if found is None or not matches(found, supported):
         raise UnsupportedVersion(library, found, supported)
+    _check_beside(library, found, supported)
+
+
+def _check_beside(library: str, found: str, supported: str) -> None:
+    other, releases, needed = _BESIDE.get(library, (None, "", ""))
+    beside = installed(other) if other is not None else None
+    if beside is not None and matches(beside, releases) and not matches(found, needed):
+        raise UnsupportedVersion(library, found, f"{supported},{needed}", f"{other} {beside}")
 
 
 def troubles_of_server() -> list[str]:

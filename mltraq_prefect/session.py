@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mltraq_prefect.arguments import check_flags, names_of, path_of
 from mltraq_prefect.asking import Asking
 from mltraq_prefect.catalogue import Catalogue
 from mltraq_prefect.checkpoints.selection import as_pending
@@ -16,15 +16,14 @@ from mltraq_prefect.errors import InvalidInput, MltraqError
 from mltraq_prefect.experiment import Experiment, IfExists
 from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.model.html import page
-from mltraq_prefect.model.names import check_columns
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.provenance.facts import Setting
 from mltraq_prefect.reports.session_page import session_page
 from mltraq_prefect.requirements import check_installed
-from mltraq_prefect.storage import Store
+from mltraq_prefect.storage import Record, Store
 from mltraq_prefect.storage.pickles import unseal
+from mltraq_prefect.storage.reading.selections import selection
 from mltraq_prefect.storage.records import new_record
-from mltraq_prefect.storage.selections import selection
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution.steps import StepFunction
@@ -77,6 +76,9 @@ class Session(Asking, Catalogue):
         provenance: Setting = "on",
         files: str | os.PathLike[str] | None = None,
     ) -> None:
+        check_flags(create=create)
+        if not isinstance(compress, bool):
+            compress = names_of("compress", compress) or False
         for library in ("numpy", "pandas", "pyarrow", "sqlalchemy"):
             check_installed(library)
         self._store = Store(url, compress=compress, provenance=provenance, files=files)
@@ -180,20 +182,24 @@ class Session(Asking, Catalogue):
             >>> [run.params.x for run in session.load("squares").runs.values()]
             [1, 2]
         """
-        check_columns(columns)
+        check_flags(pickle=pickle)
+        columns = names_of("columns", columns)
         chosen, some = as_pending(pending, failed), selection(where, params)
-        if pickle and not (columns is pending is where is None):
+        if pickle and (columns is not None or pending is not None or where is not None):
             raise InvalidInput("a pickle is loaded whole: leave out columns, pending and where")
         if pickle:
-            sealed, id_experiment = self._store.read_pickle(name)
-            original_name = self._store.original_name(name)
-            record = unseal(sealed, signing_key(), (original_name or name, id_experiment))
-            record.name, record.original_name = name, original_name
-            self._store.find_contents(name, id_experiment, record.runs)
-        else:
-            chosen_runs = None if where is None else some
-            record = self._store.read(name, columns=columns, pending=chosen, where=chosen_runs)
+            return Experiment(self._store, self._from_pickle(name))
+        wanted = None if where is None else some
+        record = self._store.read(name, columns=columns, pending=chosen, where=wanted)
         return Experiment(self._store, record)
+
+    def _from_pickle(self, name: str) -> Record:
+        sealed, id_experiment = self._store.read_pickle(name)
+        original_name = self._store.original_name(name)
+        record: Record = unseal(sealed, signing_key(), (original_name or name, id_experiment))
+        record.name, record.original_name = name, original_name
+        self._store.find_contents(name, id_experiment, record.runs)
+        return record
 
     def persist(self, experiment: Experiment, if_exists: IfExists = "fail") -> Experiment:
         """Write an experiment of any session to this session's database.
@@ -212,6 +218,10 @@ class Session(Asking, Catalogue):
             InvalidInput: `if_exists` cannot be used; nothing was written.
             StoreError: The database refused; it is as it was before.
         """
+        if not isinstance(experiment, Experiment):
+            raise InvalidInput(
+                f"experiment is {experiment!r:.80}; use what load or add_experiment give"
+            )
         if if_exists == "merge":
             experiment.check_identities()
         record = experiment.record()
@@ -226,6 +236,7 @@ class Session(Asking, Catalogue):
         path: str | os.PathLike[str],
         *,
         columns: Sequence[str] | None = None,
+        series: bool = False,
         overwrite: bool = False,
     ) -> None:
         """Write the runs of an experiment, or of all, to files that other programs read.
@@ -233,13 +244,16 @@ class Session(Asking, Catalogue):
         A file has a row for each run, in order: `id_run`, the params, the fields, and what the
         ledger says. A column has the name of its key. A param whose name is that of a field is
         ``param_<key>``, and a column of the ledger whose name is taken is ``run_<column>``. Each
-        run is whole; runs that are written meanwhile may be in the file or not.
+        run is whole; runs that are written meanwhile may be in the file or not. A file of series
+        has a row for each `Run.log`: `id_run`, `seq`, `step`, `at`, and what was logged.
 
         Args:
-            name: Name of the experiment; None for all, each in a Parquet file of a folder.
+            name: Name of the experiment; None for all, each in a Parquet file of a folder, with
+                another one of its series if there are any.
             path: The file, whose suffix says the format: ``.parquet``, ``.arrow`` or ``.feather``,
                 ``.csv``, ``.jsonl`` or ``.ndjson``, ``.xlsx``. Or the folder, which is made.
-            columns: Keys of the fields to write; None writes all fields.
+            columns: Keys of the fields to write, or of what was logged; None writes all.
+            series: Whether to write the series of the runs instead of the runs.
             overwrite: Whether to replace a file that exists.
 
         Raises:
@@ -260,16 +274,19 @@ class Session(Asking, Catalogue):
         """
         from mltraq_prefect import tabular
 
-        check_columns(columns)
+        check_flags(series=series, overwrite=overwrite)
+        columns, path = names_of("columns", columns), path_of("path", path)
         if name is None:
             if columns is not None:
                 raise InvalidInput(
                     "columns are those of one experiment: name it, or leave them out"
                 )
-            tabular.export_all(self._store, Path(path), overwrite=overwrite)
+            if series:
+                raise InvalidInput("series of all experiments are written beside their runs")
+            tabular.export_all(self._store, path, overwrite=overwrite)
         else:
             tabular.export_experiment(
-                self._store, name, Path(path), columns=columns, overwrite=overwrite
+                self._store, name, path, columns=columns, series=series, overwrite=overwrite
             )
 
     def import_frame(
@@ -306,7 +323,7 @@ class Session(Asking, Catalogue):
         """
         from mltraq_prefect import tabular
 
-        rows = tabular.rows_of(frame, params)
+        rows = tabular.rows_of(frame, names_of("params", params))
         experiment = self.add_experiment(name)
         for row in rows:
             run = experiment.add_run(**row.params)

@@ -71,6 +71,14 @@ class Curve:
         values, rows = self._columns.get(key, ([], []))
         return values[: bisect_left(rows, self.rows)]
 
+    def count(self, key: str) -> int:
+        """Return how many numbers of a key there are.
+
+        Args:
+            key: The key.
+        """
+        return bisect_left(self._columns[key][1], self.rows) if key in self._columns else 0
+
     def best(self, key: str, count: int, mode: Mode) -> float:
         """Return the best of the first numbers of a key; NaN is worse than any other.
 
@@ -139,7 +147,7 @@ class _Median:
         count = len(values)
         if count <= self.after:
             return False
-        far = [other for other in others if len(other.values(key)) >= count]
+        far = [other for other in others if other.count(key) >= count]
         known = [value for other in far if (value := other.best(key, count, self.mode)) == value]
         if not values or len(known) < self.others:
             return False
@@ -174,6 +182,21 @@ class _Bound:
     def __call__(self, curve: Curve, _others: Sequence[Curve]) -> bool:
         _, values = _numbers(self.key, curve)
         return not all(self.below <= value <= self.above for value in values)
+
+
+def unknown_keys(rules: Sequence[Rule], curves: Sequence[Curve]) -> dict[str, list[str]]:
+    """Return the keys that rules of this module ask for and no run has logged.
+
+    Args:
+        rules: The rules.
+        curves: What all runs have logged.
+
+    Returns:
+        For each of them the keys that runs have logged; nothing if there are none at all.
+    """
+    known = list(dict.fromkeys(key for curve in curves for key in curve.keys))
+    own = [rule.key for rule in rules if isinstance(rule, (_Median, _Patience, _Bound))]
+    return {key: known for key in own if known and key is not None and key not in known}
 
 
 def median(key: str | None = None, *, after: int = 0, mode: Mode = "min", others: int = 2) -> Rule:

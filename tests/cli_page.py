@@ -21,12 +21,13 @@ This page is made of what `--help` says, by `python -m tests.cli_page`.
 `MLTRAQ_DATABASE_URL`; or `--block NAME`, a Prefect block that holds the URL, so that no password
 is in the list of processes. Reading never makes a file.
 
-A terminal shows tables; a pipe gets columns of text, or JSON with `--json`, CSV with `--csv`. There
-bytes are hexadecimal digits, NaN is null, and times are UTC. The exit status is 0, or 1 after an
-error, which is one line on stderr, or 2 if the command line cannot be understood.
+A terminal shows tables, in short: eight digits of a number, or of the id of a run. A pipe gets
+columns of text, with all digits, or JSON with `--json`, CSV with `--csv`. There bytes are
+hexadecimal digits, NaN is null. Times are UTC. The exit status is 0, or 1 after an error, which is
+one line on stderr, or 2 if the command line cannot be understood.
 `mltraq-prefect --install-completion` lets the shell complete commands, options and names of
-experiments of `MLTRAQ_DATABASE_URL`. What destroys asks first; `--yes`
-answers, and without a terminal it is needed.
+experiments of `MLTRAQ_DATABASE_URL`. What destroys asks first; `--yes` answers, and without a
+terminal it is needed.
 """
 
 

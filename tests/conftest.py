@@ -1,16 +1,28 @@
 """Fixtures that every test may use: a Prefect server, a session on a database of its own."""
 
+import gc
 import os
+import random
 import signal
+from pathlib import Path
 
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
-for variable in [name for name in os.environ if name.startswith("MLTRAQ_DATABASE")]:
-    del os.environ[variable]
+# Clients read whom they trust for each connection, here too, where nobody speaks TLS: 150
+# authorities, the system's or those that a variable names, take 20 ms, one takes none.
+for variable in ("SSL_CERT_FILE", "PREFECT_API_SSL_CERT_FILE"):
+    os.environ[variable] = str(Path(__file__).parent / "assets" / "authority.pem")
+# Each of the many programs that tests start would compile all modules of the package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+for variable in list(os.environ):
+    if variable.startswith(("MLTRAQ_DATABASE", "PREFECT_API_URL", "PREFECT_PROFILE")):
+        del os.environ[variable]  # of the user, whose databases and server are not for tests
 
 import hypothesis
 import pytest
+import websockets.asyncio.connection
+import websockets.client
 
 import mltraq_prefect as mltraq
 from tests import homes, session_servers
@@ -25,28 +37,43 @@ hypothesis.settings.register_profile("tests", _tests)
 hypothesis.settings.register_profile("ci", _tests, derandomize=True, max_examples=40)
 hypothesis.settings.register_profile("fuzz", _tests, max_examples=2_000)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "tests")
+# A thread of Prefect's, which a test before has started, pings its server with random numbers.
+# Were they those of all, Hypothesis would take them for ones that a strategy has drawn.
+websockets.asyncio.connection.random = websockets.client.random = random.Random()
 
 
 @pytest.fixture(scope="session")
 def prefect_tables():
     """A database with the tables of a Prefect server, which the processes of a session share."""
-    return homes.made_once(session_servers.folder())
+    return homes.made_once()
 
 
 @pytest.fixture(scope="session")
-def prefect_server(prefect_tables):
-    """A real Prefect server, which the processes of a session share."""
+def prefect_settings(prefect_tables):
+    """Settings with a real Prefect server, which the processes of a session share."""
     url = session_servers.shared("prefect", lambda: homes.served(prefect_tables))
-    with homes.used(url):
-        yield
+    settings = homes.settings_for(url)
+    yield settings
+    homes.send_all(settings)
 
 
 @pytest.fixture
-def without_prefect(prefect_server):
-    """No server is configured, though Prefect is imported: executions do without it."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+def prefect_server(prefect_settings):
+    """A server is configured, for this test alone: who does not ask for one has none."""
+    with homes.used(prefect_settings):
+        yield
 
-    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+
+@pytest.fixture(scope="session")
+def plain_settings():
+    """Settings without a server."""
+    return homes.settings_for(None)
+
+
+@pytest.fixture
+def without_prefect(plain_settings):
+    """No server is configured, though Prefect is imported: executions do without it."""
+    with homes.used(plain_settings):
         yield
 
 
@@ -75,6 +102,17 @@ def pytest_cmdline_main(config):
         return (yield)
     with session_servers.opened():
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep what is imported and collected out of the search for garbage, which cost a fifth."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

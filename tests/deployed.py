@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from deployments.local import LocalPrefect, free_port
 from tests import homes
+from tests.processes import on_one_core
 from tests.servers import postgresql_database
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +24,9 @@ PASSWORD = "canary/Zq7 wörd"
 """What must appear nowhere."""
 
 SECONDS = 120
+
+SOON = 10
+"""Until a slot of a schedule, before which the server has to see it: it looks every 2 s."""
 
 
 class Deployed:
@@ -69,17 +74,22 @@ class Deployed:
         path = f"deployments/{self.deployment(flow)['id']}/create_flow_run"
         return self.post(path, parameters=parameters, state={"type": "SCHEDULED"})
 
+    def stop_clock(self):
+        """Take the schedules away, by which a flow run might start in the middle of any test."""
+        for flow in ("toss", "refill", "evaluate"):
+            self.patch(f"deployments/{self.deployment(flow)['id']}", schedules=[])
+
     @contextmanager
-    def scheduled_every(self, seconds, flow):
-        """Run a deployment so often for a while, in place of its own schedule."""
-        deployment = self.deployment(flow)
-        path = f"deployments/{deployment['id']}"
-        own = [{"schedule": one["schedule"], "active": True} for one in deployment["schedules"]]
-        self.patch(path, schedules=[{"schedule": {"interval": seconds}, "active": True}])
+    def scheduled_soon(self, flow):
+        """Run a deployment in some seconds, by a schedule."""
+        path = f"deployments/{self.deployment(flow)['id']}"
+        first = datetime.now(UTC) + timedelta(seconds=SOON)
+        soon = {"interval": 60, "anchor_date": first.isoformat()}
+        self.patch(path, schedules=[{"schedule": soon, "active": True}])
         try:
             yield
         finally:
-            self.patch(path, schedules=own)
+            self.patch(path, schedules=[])
 
     def flow_runs(self, flow):
         return self.post(
@@ -141,18 +151,20 @@ def deployed(prefect_tables, tmp_path_factory):
     """What is there after the commands of the documentation, in a folder that was empty."""
     home = homes.furnish(tmp_path_factory.mktemp("prefect"), prefect_tables)
     with follow_documentation(home, tmp_path_factory.mktemp("study")) as found:
+        found.stop_clock()
         start_worker(found.prefect)
         yield found
 
 
 @contextmanager
-def follow_documentation(home, folder, after_init="true", **settings):
+def follow_documentation(home, folder, after_init="true", at_last="true", **settings):
     """Deploy as the documentation says, up to the worker; yield what is there then.
 
     Args:
         home: A furnished home of the Prefect server.
         folder: An empty folder.
         after_init: A command to run in it, once it has the templates.
+        at_last: A command to run in it, once all is deployed.
         **settings: Environment variables more.
     """
     with postgresql_database() as database, LocalPrefect(home) as prefect:
@@ -164,13 +176,15 @@ def follow_documentation(home, folder, after_init="true", **settings):
         prefect.settings |= {"MLTRAQ_RESULTS_PAGES": pages}  # flow runs have it of their worker
         environment = os.environ | prefect.settings | variables | {"PATH": path}
         init, *others = [line for line in commands() if line != _worker()]
-        output = [_run(line, environment, folder) for line in (init, after_init, *others)]
+        lines = (init, after_init, *others, at_last)
+        output = [_run(line, environment, folder) for line in lines]
         yield Deployed(prefect, home, database, pages, "".join(output))
 
 
 def start_worker(prefect):
     """Start a worker as the documentation says."""
-    return prefect.start("worker.log", *_worker().partition("#")[0].split()[1:])
+    with on_one_core():
+        return prefect.start("worker.log", *_worker().partition("#")[0].split()[1:])
 
 
 def _worker():

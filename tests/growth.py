@@ -93,6 +93,24 @@ def grow(url: str, copies: int) -> None:
     _opened(url)  # the first connection afterwards reads the whole catalogue
 
 
+def crowd(url: str, experiments: int) -> None:
+    """Add copies of the experiment without their runs, each with a table of its own."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    names = [f"{NAME}_{number}" for number in range(experiments)]
+    with engine.begin() as connection:
+        columns = [own["name"] for own in sa.inspect(connection).get_columns("experiments")]
+        new = {"id_experiment": ":id", "name": ":name", "table_name": ":table"}
+        cells = ", ".join(new.get(column, column) for column in columns)
+        copy = f"INSERT INTO experiments ({', '.join(columns)}) SELECT {cells} FROM experiments"
+        keys = [{"id": name, "name": name, "table": f"e_{name}"} for name in names]
+        connection.execute(sa.text(f"{copy} WHERE table_name = 'e_grown'"), keys)
+        empty = "(id_run VARCHAR(36) PRIMARY KEY, heads BIGINT, note TEXT)"
+        for name in names:
+            connection.exec_driver_sql(f"CREATE TABLE e_{name} {empty}")
+    engine.dispose()
+    _opened(url)
+
+
 def is_postgresql(url: str) -> bool:
     """Return whether a URL is of PostgreSQL."""
     return url.startswith("postgresql")

@@ -1,17 +1,21 @@
 """Prefect servers of a test session, and their homes, whose tables are made once for all."""
 
-import fcntl
+from __future__ import annotations
+
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployments.local import LocalPrefect
 from tests import session_servers
+
+if TYPE_CHECKING:
+    from prefect.context import SettingsContext
+    from prefect.settings import Settings
 
 DATABASE = "prefect.db"
 """Its name in a home of Prefect's."""
@@ -31,15 +35,9 @@ UNUSED = {
 """Settings for a server that has no deployments, and need not look for their work."""
 
 
-def made_once(folder: Path) -> Path:
-    """Return a database with all tables, which whoever comes first makes in this folder."""
-    with (folder / "prefect-tables.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        database = folder / "prefect-tables" / DATABASE
-        if not database.exists():
-            _make(folder / "prefect-tables-unfinished")
-            (folder / "prefect-tables-unfinished").rename(database.parent)
-    return database
+def made_once() -> Path:
+    """Return a database with all tables, which whoever needs it first makes for all."""
+    return session_servers.made_once("prefect-tables", _make) / DATABASE
 
 
 def _make(home: Path) -> None:
@@ -66,15 +64,26 @@ def served(tables: Path) -> session_servers.Server:
     return session_servers.Server(f"{prefect.url}/api", prefect.server.pid)
 
 
-@contextmanager
-def used(url: str) -> Iterator[None]:
-    """Let this process use a server, as Prefect's `prefect_test_harness` does with one."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
+def settings_for(url: str | None) -> Settings:
+    """Return Prefect's settings with a server or none; making them takes 20 ms."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: url}):
-        yield
-        # What is on its way would not be received any more.
+    with temporary_settings({PREFECT_API_URL: url}) as settings:
+        return settings
+
+
+def used(settings: Settings) -> SettingsContext:
+    """Return a context in which this process has these settings."""
+    from prefect.context import SettingsContext, get_settings_context
+
+    return SettingsContext(profile=get_settings_context().profile, settings=settings)
+
+
+def send_all(settings: Settings) -> None:
+    """Send what is on its way to a server, and would not be received when that has ended."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    with used(settings):
         APILogWorker.instance().drain()
         EventsWorker.drain_all()

@@ -15,7 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import httpx
 
 import mltraq_prefect as mltraq
 from deployments.local import LocalPrefect, stop
@@ -24,8 +27,11 @@ ROOT = Path(__file__).parent.parent
 SECONDS = 600
 """How long a deployment may take: modules that nobody has imported before are compiled."""
 
-SLOT_SECONDS = "60"
-"""Between flow runs of the deployment: with less, a busy machine starts more than it ends."""
+SLOT_SECONDS, FIRST_SLOT = 120, 15
+"""Between flow runs of the deployment; until the first, before which it has to be scheduled."""
+
+NOT_YET = (httpx.codes.NOT_FOUND, httpx.codes.SERVICE_UNAVAILABLE)
+"""What a server answers that has no such deployment, or whose SQLite is busy."""
 
 LIBRARIES = ("prefect", "fastapi", "sqlalchemy", "pandas", "numpy", "pyarrow")
 QUIET = {
@@ -105,12 +111,26 @@ def _deployments(prefect: LocalPrefect, database: str) -> None:
             start_new_session=True,
         )
         try:
-            named = "toss/coin-toss-served"
-            prefect.wait(lambda: named in prefect.run("deployment", "ls"), SECONDS, "deployments")
-            prefect.run("deployment", "schedule", "create", named, "--interval", SLOT_SECONDS)
+            prefect.wait(lambda: _scheduled(prefect), SECONDS, "deployments")
             prefect.wait(lambda: _is_evaluated(database), SECONDS, "a slot and its event")
         finally:
             stop(serving)
+
+
+def _scheduled(prefect: LocalPrefect) -> bool:
+    """Give the deployment a schedule; return whether it is there and has one."""
+    deployments = f"{prefect.url}/api/deployments"
+    found = httpx.get(f"{deployments}/name/toss/coin-toss-served", timeout=60)
+    if found.status_code in NOT_YET:
+        return False
+    first = datetime.now(UTC) + timedelta(seconds=FIRST_SLOT)
+    slots = {"interval": SLOT_SECONDS, "anchor_date": first.isoformat()}
+    made = httpx.post(
+        f"{deployments}/{found.raise_for_status().json()['id']}/schedules",
+        json=[{"active": True, "schedule": slots}],
+        timeout=60,
+    )
+    return made.status_code not in NOT_YET and made.raise_for_status().is_success
 
 
 def _is_evaluated(database: str) -> bool:
@@ -137,7 +157,7 @@ def quick(folder: Path) -> None:
 
 
 def _tests(folder: Path, *words: str) -> None:
-    options = ("-q", "-x", "-p", "no:cacheprovider", "--no-header")
+    options = ("-q", "-x", "-p", "no:cacheprovider", "--no-header", "--hypothesis-profile=ci")
     run("-m", "pytest", *options, *words, settings={"PREFECT_HOME": str(folder / "home")})
 
 

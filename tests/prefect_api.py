@@ -43,3 +43,17 @@ def logs(flow_run_id, until):
             return client.read_logs(chosen, limit=200, offset=0)
 
     return poll(read, lambda records: until([record.message for record in records]))
+
+
+def everything_of(flow_run_id):
+    """Return what the server keeps of a flow run and its task runs as text, once it has logs."""
+    records = logs(flow_run_id, lambda messages: messages)
+    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    with get_client(sync_client=True) as client:
+        kept = [
+            client.read_flow_run(flow_run_id),
+            *client.read_task_runs(flow_run_filter=chosen, limit=200),
+            *client.read_artifacts(flow_run_filter=chosen, limit=200),
+            *records,
+        ]
+    return "\n".join(item.model_dump_json() for item in kept)

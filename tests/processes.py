@@ -1,6 +1,26 @@
 """What the tests ask about processes."""
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def on_one_core():
+    """Let executions of this process, and of those that it starts, have one worker each.
+
+    A worker imports all that the module of its steps does: beside a flow, Prefect.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(cores)[number % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def is_alive(pid):

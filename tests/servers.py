@@ -13,6 +13,7 @@ import functools
 import glob
 import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -32,6 +33,8 @@ from tests import session_servers
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+TRIES = 3
+"""How often a program may fail that makes the data of a server: MariaDB's has crashed."""
 USER = "nobody"
 """Who runs a server if the tests run as root, which servers refuse."""
 
@@ -175,7 +178,7 @@ def private_postgresql(programs: Path | None = None, **more: object) -> PrivateS
     directory = new_directory()
     data, port = directory / "data", free_port()
     words = ["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"]
-    run([programs / "initdb", "-D", data, *words])
+    _furnish(data, lambda folder: [programs / "initdb", *words, "-D", folder])
     options = {
         "port": port,
         "listen_addresses": "127.0.0.1",
@@ -220,7 +223,7 @@ def private_mariadb(**more: object) -> PrivateServer:
     server, install, own = _mariadb_binaries()
     directory = new_directory()
     data, port = directory / "data", free_port()
-    run([install[0], "--no-defaults", *install[1:], f"--datadir={data}"])
+    _furnish(data, lambda folder: [*install, f"--datadir={folder}"])
     options = {
         "datadir": data,
         "port": port,
@@ -246,10 +249,11 @@ def _mariadb_binaries() -> tuple[str, list[str], dict[str, object]]:
     )
     if install and server:
         own = {"innodb-flush-method": "nosync", "loose-debug-no-sync": 1}
-        return server, [install, "--auth-root-authentication-method=normal"], own
+        words = ["--no-defaults", "--auth-root-authentication-method=normal"]
+        return server, [install, *words], own
     if mysql:
         own = {"mysqlx": "OFF", "secure-file-priv": "NULL", "skip-log-bin": 1}
-        return mysql, [mysql, "--initialize-insecure"], own
+        return mysql, [mysql, "--no-defaults", "--initialize-insecure"], own
     return absent("MariaDB", "MLTRAQ_TEST_MARIADB")
 
 
@@ -282,14 +286,50 @@ def _unprivileged() -> dict[str, object]:
     return {"user": USER, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
+def _furnish(data: Path, command: Callable[[Path], Sequence[object]]) -> None:
+    """Give a server its data: a copy of what a command makes once in a session."""
+    if session_servers.folder() is None:
+        make_patiently(data, command)
+        return
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(folder, USER)
+        make_patiently(folder / "data", command)
+
+    program, *_ = command(data)
+    made = session_servers.made_once("data" + str(program).replace(os.sep, "-"), make)
+    run(["cp", "-a", made / "data", data])
+
+
+def make_patiently(data: Path, command: Callable[[Path], Sequence[object]]) -> None:
+    """Make a folder by a command; again if that fails, for its crash is not ours to mend."""
+    for _ in range(TRIES - 1):
+        with suppress(ProgramFailed):
+            run(command(data))
+            return
+        shutil.rmtree(data, ignore_errors=True)
+    run(command(data))
+
+
+class ProgramFailed(Exception):
+    """A program that serves the tests has failed; says what it has printed."""
+
+
 def run(command: Sequence[object]) -> None:
-    subprocess.run(
-        [str(word) for word in command],
-        check=True,
-        stdout=subprocess.DEVNULL,
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
         cwd="/",
         **_unprivileged(),  # type: ignore[call-overload]
     )
+    if done.returncode:
+        raise ProgramFailed(f"{shlex.join(words)}: status {done.returncode}\n{done.stdout}")
 
 
 def _await(url: str, log: Path) -> None:

@@ -12,6 +12,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,14 +50,27 @@ def opened() -> Iterator[None]:
     session = Path(tempfile.mkdtemp(prefix="mltraq-"))
     session.chmod(0o711)  # servers that refuse to run as root have folders in it
     os.environ[VARIABLE] = str(session)
+    before = signal.signal(signal.SIGTERM, partial(_terminate, os.getpid()))
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, before)
         del os.environ[VARIABLE]
         servers = [Server(*json.loads(path.read_text())) for path in session.glob("*.server")]
         for server in servers:
             _stop(server)
         shutil.rmtree(session, ignore_errors=True)
+
+
+def _terminate(session: int, number: int, _frame: object) -> None:
+    """End as by Ctrl-C, which stops the servers: else they would go on for ever.
+
+    A fork of the process of the session just ends.
+    """
+    if os.getpid() == session:
+        raise KeyboardInterrupt("SIGTERM")
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def shared(name: str, start: Callable[[], Server]) -> str:
@@ -74,6 +88,25 @@ def shared(name: str, start: Callable[[], Server]) -> str:
         if not record.exists():
             record.write_text(json.dumps(start()))
         return Server(*json.loads(record.read_text())).url
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of the session, which whoever needs it first makes for all.
+
+    Args:
+        name: Of the folder; the same in all processes.
+        make: Makes it, in a place where nobody looks for it until it is complete.
+    """
+    session = folder()
+    assert session is not None, "there is no session of tests"
+    made, unfinished = session / name, session / f"{name}-unfinished"
+    with (session / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(unfinished, ignore_errors=True)
+            make(unfinished)
+            unfinished.rename(made)
+    return made
 
 
 def _stop(server: Server) -> None:

@@ -5,8 +5,12 @@ The import of a test's own module would cost each worker a second.
 
 import os
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
+
+from tests.polling import poll
 
 
 def double(run):
@@ -75,3 +79,33 @@ def fail_in_two_ways(run):
     if run.params.N % 2:
         raise KeyError(run.params.N)
     return 1 / 0
+
+
+def refuse_zero(run):
+    time.sleep(0.02)
+    if run.params.N == 0:
+        raise ValueError("the first")
+
+
+def square(run):
+    run.fields.square = run.params.x**2
+
+
+def draw_and_wait(run):
+    """Of runs from 8 on, each waits for a file."""
+    print("drawing", run.params.N)
+    run.fields.drawn = run.rng.random()
+    if run.params.N >= 8:
+        assert poll(run.kwargs.go.exists, bool, seconds=90)
+
+
+def double_drawn(run):
+    run.fields.doubled = 2 * run.fields.drawn
+
+
+def log_and_wait(run):
+    """Log curves, and wait for a file."""
+    for step in range(300):
+        run.log(step, loss=run.params.level / (step + 1), note="text", odd=step % 2 == 0)
+    while not Path(run.kwargs.until).exists():
+        threading.Event().wait(0.05)

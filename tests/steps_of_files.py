@@ -1,5 +1,6 @@
 """Steps that keep and read files; workers import this module."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -51,6 +52,25 @@ def refuse(run):
     run.files[run.params.name] = run.params.value
 
 
+@contextlib.contextmanager
+def room(most):
+    """Let no file of this process have more bytes than this, as on a disk that is full."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def overflow(run):
+    run.files["fine"] = b"y"
+    with room(run.params.room):
+        run.files["large.bin"] = bytes(2_000_000)
+
+
 def die(run):
     run.files["begun"] = b"x" * 100_000
     print("the last words of", run.params.x)
@@ -61,6 +81,10 @@ def talk(run):
     print("hello", run.params.x)
     logging.getLogger("me").warning("careful %d", run.params.x)
     if run.params.x == 2:
+        try:
+            run.params["y"]
+        except KeyError:
+            logging.getLogger("me").exception("no y")
         raise ValueError("two is bad")
     for number in range(20_000):
         print("line", number, PADDING)

@@ -40,6 +40,15 @@ class Sweep:
             **options,
         )
 
+    def hold(self, first):
+        """Let a run, the first of a batch, and those after it wait before their end."""
+        unfinished = self.folder / "unfinished"
+        unfinished.write_text(str(first))
+        unfinished.replace(self.folder / "held")
+
+    def release(self):
+        (self.folder / "held").unlink()
+
     def executions(self):
         return [path.stat().st_size for path in self.folder.glob("run-*")]
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import datetime as dt
+import errno
 import io
 import json
 import os
@@ -200,11 +201,28 @@ def test_a_terminal_gets_a_table_and_is_asked_before_anything_is_destroyed(store
     assert main(["--database", stored, "ls"]) == 0
 
 
+def test_a_terminal_has_numbers_ids_and_times_in_short(url, capsys, monkeypatch):
+    with mltraq.create_session(url) as session:
+        experiment = session.add_experiment("one").add_runs(x=[0.1 + 0.2])
+        run = experiment.runs.first()
+        run.fields |= {"at": dt.datetime(2026, 1, 2, 3, 4, 5, 6, dt.UTC), "large": 123456789.125}
+        experiment.persist()
+    assert "0.30000000000000004" in out_of(capsys, "--database", url, "frame", "one")
+    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = out_of(capsys, "--database", url, "frame", "one")
+    assert {run.id_run[:8], "0.3", "03:04:05", "123456789.125"} <= set(shown.split())
+
+
 def test_without_a_terminal_nothing_is_deleted_unless_it_is_said(stored, capsys):
     assert main(["--database", stored, "delete", "one"]) == 1
     assert "give --yes to do it" in capsys.readouterr().err
     assert main(["--database", stored, "delete", "none", "--yes"]) == 1
     assert "there is no experiment 'none'" in capsys.readouterr().err
+    for given in (["delete", "ine", "--yes"], ["show", "ine"], ["verify", "ine"],
+                  ["export", "ine", "x.csv"], ["copy", "sqlite:///x.db", "ine"]):  # fmt: skip
+        assert main(["--database", stored, *given]) == 1
+        assert "no experiment 'ine' in the database; did you mean 'one'?" in capsys.readouterr().err
     assert main(["--database", stored, "delete", "one", "--yes"]) == 0
     assert capsys.readouterr().out == "deleted experiment 'one' with its 3 runs\n"
     assert main(["--database", stored, "ls"]) == 0
@@ -264,15 +282,15 @@ def test_the_doctor_says_what_is_in_use_and_changes_nothing(stored, tmp_path, ca
 def test_the_doctor_says_what_is_wrong(tmp_path, capsys, monkeypatch):
     key = tmp_path / "mltraq" / "pickle.key"
     key.parent.mkdir()
-    key.write_text("x" * 64)
-    key.chmod(0o644)
+    key.write_text("x")
+    key.chmod(0o600)
     (tmp_path / "broken.db").write_text("no database at all, and long enough to be one" * 100)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("MLTRAQ_DATABSE_URL", "sqlite://")
     status, found = doctor(capsys)
     assert status == 1
     assert "do you mean MLTRAQ_DATABASE_URL" in found["environment"]["what to do"]
-    assert "run chmod 600" in found["key of pickles"]["what to do"]
+    assert "damaged; delete it" in found["key of pickles"]["what to do"]
     monkeypatch.delenv("MLTRAQ_DATABSE_URL")
     status, found = doctor(capsys, "--database", f"sqlite:///{tmp_path}/broken.db")
     assert status == 1
@@ -332,6 +350,8 @@ def test_experiments_are_exported_and_imported(stored, tmp_path, capsys):
     assert (tmp_path / "all" / "e_one.parquet").exists()
     with pytest.raises(SystemExit):
         main(["--database", stored, "export", "one"])
+    with pytest.raises(SystemExit):
+        main(["--database", stored, "export", "--all", str(tmp_path / "other"), "--series"])
     foreign = tmp_path / "optuna.db"
     with contextlib.closing(sqlite3.connect(foreign)) as database:
         dump = next((ROOT / "tests" / "exchange" / "assets").glob("optuna*.sql"))
@@ -339,9 +359,32 @@ def test_experiments_are_exported_and_imported(stored, tmp_path, capsys):
     new = f"sqlite:///{tmp_path}/new.db"
     found = out_of(capsys, "--database", new, "import", "optuna", str(foreign), "--csv")
     assert found.startswith("experiment,found,before,now\n")
+    curves = str(tmp_path / "curves.csv")
+    out_of(capsys, "--database", new, "export", "tune", curves, "--series")
+    with open(curves) as file:
+        assert "intermediate_value" in next(csv.reader(file))
     assert "nothing imports from 'excel'" in error_of(
         capsys, "--database", new, "import", "excel", str(foreign)
     )
+
+
+def test_a_log_gets_lines_of_progress(stored, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mltraq_prefect.cli.progress.SECONDS", 0)
+    assert main(["--database", stored, "export", "one", str(tmp_path / "one.csv")]) == 0
+    assert capsys.readouterr().err == "export: 3 of 3\n"
+    foreign = tmp_path / "optuna.db"
+    with contextlib.closing(sqlite3.connect(foreign)) as database:
+        dump = next((ROOT / "tests" / "exchange" / "assets").glob("optuna*.sql"))
+        database.executescript(dump.read_text())
+    new = f"sqlite:///{tmp_path}/new.db"
+    assert main(["--database", stored, "copy", new]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "copy runs: 3 of 3"
+    assert main(["--database", new, "import", "optuna", str(foreign)]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if "import from optuna:" in line] == [
+        "import from optuna: 6 of 9",
+        "import from optuna: 8 of 9",
+    ]
 
 
 def test_groups_are_compared(stored, capsys):
@@ -354,6 +397,16 @@ def test_groups_are_compared(stored, capsys):
     (row,) = json.loads(out_of(capsys, "--database", stored, *options))
     assert (row["group"], row["baseline"], row["n"]) == ("b", "a", 5)
     assert "'z'" in error_of(capsys, "--database", stored, "compare", "y", "-e", "two", "--by", "z")
+    with mltraq.create_session(stored) as session:
+        session.load("two").add_runs(model=["a", "b"], seed=[5]).persist("merge")
+    refused = error_of(capsys, "--database", stored, *options)
+    assert "no 'y' that is finite in 2 of 12 rows" in refused
+    assert "(--nan-policy omit)" in refused
+    (row,) = json.loads(out_of(capsys, "--database", stored, *options, "--nan-policy", "omit"))
+    assert row["n"] == 5
+    assert "nan_policy is 'x'" in error_of(
+        capsys, "--database", stored, *options, "--nan-policy", "x"
+    )
 
 
 def test_experiments_are_renamed_and_tagged(stored, capsys):
@@ -366,25 +419,27 @@ def test_experiments_are_renamed_and_tagged(stored, capsys):
         "--param", "n=2", "--json",
     )  # fmt: skip
     assert [row["name"] for row in json.loads(out)] == ["1 b"]
-    assert "no such column" in error_of(capsys, "--database", stored, "ls", "--where", "x > 1")
+    assert "no column 'x'" in error_of(capsys, "--database", stored, "ls", "--where", "x > 1")
     assert "no experiment 'one'" in error_of(capsys, "--database", stored, "rename", "one", "x")
 
 
 def test_runs_are_deleted_and_pruned(stored, capsys):
     options = ("--database", stored, "delete", "one", "--where", "n > :n", "--param", "n=2")
-    assert "delete 1 runs of experiment 'one'; give --yes" in error_of(capsys, *options)
+    assert "delete 1 run of experiment 'one'; give --yes" in error_of(capsys, *options)
     assert "no column 'm'; known: 'id_run'" in error_of(capsys, *options[:-3], "m > 3", "--yes")
-    assert out_of(capsys, *options, "--yes") == "deleted 1 runs of experiment 'one'\n"
+    assert out_of(capsys, *options, "--yes") == "deleted 1 run of experiment 'one'\n"
+    assert out_of(capsys, *options) == "deleted 0 runs of experiment 'one'\n"
     options = ("--database", stored, "prune", "one", "--slots", "1", "--slot", "n")
-    assert "delete 1 old runs" in error_of(capsys, *options)
-    assert out_of(capsys, *options, "--yes") == "deleted 1 runs of experiment 'one'\n"
+    assert "delete 1 old run" in error_of(capsys, *options)
+    assert out_of(capsys, *options, "--yes") == "deleted 1 run of experiment 'one'\n"
+    assert out_of(capsys, *options) == "deleted 0 runs of experiment 'one'\n"
     assert "prune needs keep" in error_of(capsys, "--database", stored, "prune", "one", "--yes")
     with mltraq.create_session(stored) as session:
         assert [run.params.n for run in session.load("one").runs.values()] == [2]
 
 
 def test_what_is_stored_is_verified(stored, capsys):
-    assert out_of(capsys, "--database", stored, "verify") == "no rows\n"
+    assert out_of(capsys, "--database", stored, "verify") == "nothing is wrong\n"
     with contextlib.closing(sqlite3.connect(stored.removeprefix("sqlite:///"))) as database:
         database.execute("UPDATE experiments SET run_count = 9")
         database.commit()
@@ -392,7 +447,7 @@ def test_what_is_stored_is_verified(stored, capsys):
     (row,) = json.loads(capsys.readouterr().out)
     assert "counts 9 runs" in row["problem"]
     out_of(capsys, "--database", stored, "verify", "--repair")
-    assert out_of(capsys, "--database", stored, "verify") == "no rows\n"
+    assert out_of(capsys, "--database", stored, "verify") == "nothing is wrong\n"
     assert "no experiment 'x'" in error_of(capsys, "--database", stored, "verify", "x")
 
 
@@ -493,3 +548,52 @@ def test_files_are_listed_and_fetched(url, tmp_path, monkeypatch, capsys):
     assert "half.bin cannot be written: No space left" in said
     assert not (tmp_path / "half.bin").exists()
     assert out_of(capsys, "--database", url, "prune").startswith("removed ")
+
+
+class Stdout(io.StringIO):
+    """What a program writes to, which breaks off."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), 1, "the output cannot be written: No space left"),
+        (KeyboardInterrupt(), 130, "interrupted; what was written before stays"),
+    ],
+)
+def test_output_that_breaks_off_is_told(stored, capsys, monkeypatch, error, status, said):
+    monkeypatch.setattr("sys.stdout", Stdout(error))
+    assert main(["--database", stored, "ls", "--json"]) == status
+    assert capsys.readouterr().err.strip() == said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["rename", "x", "y"], ["tag", "x", "a=b"], ["delete", "x", "--yes"]),
+        *(["delete", "x", "--where", "n > 1"], ["prune", "x", "--slots", "1"]),
+        *(["verify"], ["verify", "--repair"], ["prune"]),
+    ],
+)
+def test_where_no_experiment_is_no_tables_are_made(tmp_path, capsys, command):
+    path = tmp_path / "empty.db"
+    path.touch()
+    is_named = "x" in command
+    assert main(["--database", f"sqlite:///{path}", *command]) == int(is_named)
+    assert ("there is no experiment 'x'" in capsys.readouterr().err) == is_named
+    assert path.stat().st_size == 0
+
+
+def test_a_table_of_others_that_has_our_name_is_a_trouble(tmp_path, capsys):
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.execute("CREATE TABLE experiments (a)")
+    assert main(["--database", f"sqlite:///{tmp_path}/a.db", "doctor", "--json"]) == 1
+    rows = {row["what"]: row for row in json.loads(capsys.readouterr().out)}
+    assert "that is not from mltraq_prefect" in rows["database"]["what to do"]

@@ -159,6 +159,8 @@ def test_a_field_key_that_is_not_a_string(session, tmp_path):
     ("grid", "message"),
     [
         ({"N": []}, "param 'N' of the grid has no values, so it defines no runs"),
+        ({"N": range(5, 5, 3)}, "param 'N' of the grid has no values"),
+        ({"N": range(10**20, 0, -3)}, "2 x 33,333,333,333,333,333,334"),
         ({"N": 5}, r"param 'N' of the grid is 5, not a list of values; .* write N=\[5\]"),
         ({"name": "abc"}, r"param 'name' of the grid is 'abc', not a list .* name=\['abc'\]"),
     ],
@@ -172,7 +174,7 @@ def test_an_empty_grid_value(session, grid, message):
 
 @pytest.mark.parametrize("name", [3, "", b"x"])
 def test_a_name_that_is_no_text(session, name):
-    with pytest.raises(mltraq.InvalidName, match="must be a non-empty string"):
+    with pytest.raises(mltraq.InvalidName, match=r"experiment name .*string"):
         session.add_experiment(name)
 
 
@@ -252,3 +254,10 @@ def test_namespaces_name_what_they_know(session):
     run.fields.error = 1
     with pytest.raises(AttributeError, match="there is no 'eror' here; known: error"):
         _ = run.fields.eror
+
+
+def test_a_report_of_what_is_not_persisted_says_what_to_do(tmp_path):
+    experiment = mltraq.create_session("sqlite://").add_experiment("e").add_runs(x=[1])
+    with pytest.raises(mltraq.ExperimentNotFound, match=r"no experiment 'e' .*; persist it"):
+        experiment.report(tmp_path / "e.html")
+    assert experiment.persist().report(tmp_path / "e.html").exists()

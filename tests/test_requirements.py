@@ -119,6 +119,16 @@ def test_a_session_refuses_a_version_in_a_sentence(library, version, supported):
     )
 
 
+def test_a_pyarrow_is_refused_beside_a_numpy_with_which_it_cannot_be_imported():
+    opening = "mltraq.create_session('sqlite://')"
+    refused = pretending({"numpy": "1.26.4", "pyarrow": "26.0.1"}, opening)
+    assert refused[-1].endswith(
+        "pyarrow 26.0.1 is installed, and beside numpy 1.26.4 pyarrow>=15,<26 is supported; "
+        'run: python -m pip install "pyarrow>=15,<26"'
+    )
+    assert pretending({"numpy": "1.26.4", "pyarrow": "25.0.1"}, opening) == []
+
+
 def test_a_driver_is_refused_when_its_database_is_opened():
     opening = "mltraq.create_session({!r})"
     url = "mysql+pymysql://127.0.0.1:1/nothing"

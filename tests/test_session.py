@@ -1,6 +1,7 @@
 """Opening and reading a database that is not there, or not there any more."""
 
 import os
+import pickle
 import stat
 
 import pytest
@@ -17,11 +18,11 @@ def test_reading_creates_nothing(url, path):
     with mltraq.create_session(url) as session:
         assert session.ls().empty
         assert session.ls(pending="metrics").empty
-        for pickle in (False, True):
+        for is_pickle in (False, True):
             with pytest.raises(
                 mltraq.ExperimentNotFound, match=r"'one' in the database .* is empty"
             ):
-                session.load("one", pickle=pickle)
+                session.load("one", pickle=is_pickle)
         with pytest.raises(mltraq.QueryFailed, match="is empty: nothing has been persisted"):
             session.query("SELECT 1")
     assert not os.path.exists(path)
@@ -64,3 +65,11 @@ def test_a_file_that_is_deleted_under_an_open_session(url, path):
         assert not os.path.exists(path)
         session.add_experiment("two").persist()
         assert list(session.ls()["name"]) == ["two"]
+
+
+def test_a_session_that_cannot_be_sent_elsewhere_says_what_to_do(url):
+    with (
+        mltraq.create_session(url) as session,
+        pytest.raises(TypeError, match="call create_session where it is needed"),
+    ):
+        pickle.dumps(session)

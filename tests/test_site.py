@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import mltraq_prefect as mltraq
+from tests import tutorial
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,6 +57,15 @@ def test_it_loads_nothing_from_elsewhere(site):
         links = ["".join(found) for found in re.findall(loaded, page.read_text())]
         assert links
         assert [link for link in links if re.match(r"(?:https?:)?//", link)] == []
+
+
+def test_its_pictures_are_there(site):
+    shown = set()
+    for page in site.rglob("*.html"):
+        for source in re.findall(r"<img\b[^>]*?\bsrc=\"([^\"]+)", page.read_text()):
+            assert (page.parent / source).is_file(), f"{page.name} shows {source}"
+            shown.add(source)
+    assert shown >= {f"pictures/{name}" for name in tutorial.shown()} != set()
 
 
 def test_links_out_of_the_pages_lead_to_the_repository(site):

@@ -1,8 +1,8 @@
-"""Arrays tracked by other packages, given as ``RUNSxVALUES``: seconds of the processor of each.
+"""Arrays tracked by other packages: seconds of the processor, for each line ``RUNSxVALUES``.
 
 Each run tracks one array of floats on SQLite, or in the files of the package; MLflow, Aim and
 Trackio have no arrays, and get their values one by one, as points of a metric. What would take
-minutes is left out. Run with the name of a package and the workloads.
+minutes is left out. Run with the name of a package; workloads come on the standard input.
 """
 
 from __future__ import annotations
@@ -15,28 +15,26 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from benchmarks.report import CPU, fastest, repeats_for
+from benchmarks.report import CPU, fastest
 
 Track = Callable[[list[Any], str], None]
 
 
-def main(package: str, workloads: list[str]) -> None:
+def main(package: str, answers: IO[str]) -> None:
     logging.disable()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     track, most = PACKAGES[package]
-    seconds: list[float | None] = []
-    for runs, values in (map(int, workload.split("x")) for workload in ("1x1", *workloads)):
-        if runs * values > most or runs > most / 100:
-            seconds.append(None)
-            continue
-        arrays = [np.random.default_rng(i).random(values) for i in range(runs)]
-        repeats = repeats_for(runs, values) if most > SLOW else 1
-        seconds += fastest(partial(in_folder, track, arrays), repeats=repeats, clock=CPU)
-    print(json.dumps(seconds[1:]))
+    in_folder(track, [np.zeros(1)])
+    for line in sys.stdin:
+        runs, values = map(int, line.split("x"))
+        seconds = None
+        if runs * values <= most and runs <= most / 100:
+            arrays = [np.random.default_rng(i).random(values) for i in range(runs)]
+            (seconds,) = fastest(partial(in_folder, track, arrays), repeats=1, clock=CPU)
+        print(json.dumps(seconds), file=answers, flush=True)
 
 
 def in_folder(track: Track, arrays: list[Any]) -> None:
@@ -92,7 +90,6 @@ def aim(arrays: list[Any], folder: str) -> None:
 
 
 def trackio(arrays: list[Any], folder: str) -> None:
-    os.environ["TRACKIO_DIR"] = folder
     import trackio
 
     for i, array in enumerate(arrays):
@@ -115,9 +112,10 @@ PACKAGES: dict[str, tuple[Track, int]] = {
 
 
 if __name__ == "__main__":
-    stdout = os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.stdout = os.fdopen(stdout, "w")
-    main(sys.argv[1], sys.argv[2:])
-    sys.stdout.flush()
+    answers = os.fdopen(os.dup(1), "w")
+    for shown in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), shown)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TRACKIO_DIR"] = folder  # which it reads once
+        main(sys.argv[1], answers)
     os._exit(0)  # some leave threads behind

@@ -4,32 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
+from mltraq_prefect.checkpoints.cluster_results import ClusterResults
+from mltraq_prefect.checkpoints.content import Content
 from mltraq_prefect.checkpoints.provenance import facts_of
 from mltraq_prefect.checkpoints.resume import (
     CheckpointedResults,
     ResumePlan,
     parts_of,
     parts_of_params,
+    refuse_other,
 )
-from mltraq_prefect.checkpoints.selection import Selection, due_steps, select
+from mltraq_prefect.checkpoints.selection import (
+    Selection,
+    done_before,
+    due_steps,
+    refuse_outdated,
+    select,
+)
 from mltraq_prefect.checkpoints.shared import SharedExecution, refuse_beside_shared
-from mltraq_prefect.checkpoints.stored_state import Content, StoredState
+from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.environment import database_wait
 from mltraq_prefect.errors import RunsFailed
 from mltraq_prefect.execution import (
-    Divide,
     ExecutionOptions,
     RunFingerprints,
+    Work,
     as_steps,
     execute_serially,
     interruption_message,
     prepare_workers,
     refuse_edited,
     refuse_while_preparing,
-    split,
 )
+from mltraq_prefect.execution.fanout.executed import step_names
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
 from mltraq_prefect.execution.fanout.threads import execute_in_threads
 from mltraq_prefect.execution.file_desk import file_desk
@@ -39,7 +49,8 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.configured import reason_without_prefect
 from mltraq_prefect.orchestration.current import inside_run
-from mltraq_prefect.storage.values.checks import check_fields
+from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.values.checks import FieldCheck
 
 Steps = Callable[[Run], object] | Iterable[Callable[[Run], object]]
 
@@ -68,6 +79,7 @@ class Execution:
         self._name = experiment.name
         self._state = state
         self._options = options
+        self._kwargs = Namespace(options.kwargs)
         self._shared: SharedExecution | None = None
         self._wait = database_wait()
         self._reason_without_prefect: str | None = None
@@ -77,7 +89,7 @@ class Execution:
             if options.has_workers and not inside_run():
                 prepare_workers()  # in parallel to the import of Prefect, if it is needed
             self._reason_without_prefect = reason_without_prefect(options)
-        self._steps = as_steps(steps, options.kwargs, options.seed, check_fields, buffers)
+        self._steps = as_steps(steps, options.kwargs, options.seed, FieldCheck(), buffers)
         self._names = [step.name for step in self._steps]
         self._id_execution: str | None = None
         if options.has_workers:
@@ -97,31 +109,47 @@ class Execution:
         Raises:
             KeyboardInterrupt: With a message that says what was kept.
         """
-        runs = self._experiment.runs.values()
-        shared = Namespace(self._options.kwargs)
-        for run in runs:
-            run.kwargs, run.seed, run.origin = shared, self._options.seed, self._state
+        self._give(self._experiment.runs.values())
         try:
             self._execute(failures)
         except RunsFailed as error:
             return error.with_traceback(None)
         except KeyboardInterrupt:
-            message = interruption_message(self._experiment.name, runs, self._options)
+            message = interruption_message(self._name, *self._completed(), self._options)
             raise KeyboardInterrupt(message) from None
         return None
+
+    def _give(self, runs: Iterable[Run]) -> None:
+        """Give runs what the execution has for all of them."""
+        kwargs, options = self._kwargs, self._options
+        for run in runs:
+            run.kwargs, run.seed, run.origin = kwargs, options.seed, self._state
+
+    def _completed(self) -> tuple[int, int]:
+        """Return how many runs have completed, of how many."""
+        runs = self._experiment.runs.values()
+        return sum(run.ledger.state == "completed" for run in runs), len(runs)
 
     def _execute(self, failures: KeptFailures) -> None:
         prints = RunFingerprints({step.name: step.fingerprint for step in self._steps}, buffers)
         selection = self._begin(prints)
-        with self._shared or nullcontext():
-            self._execute_selected(selection, prints, failures)
+        work, shared, done = Work.of(selection.runs), self._shared, selection.completed
+        if shared is not None:
+            work = replace(work, divide=shared.divide)
+        progress = ProgressDisplay(self._name, work.total + done, done, selection.stopped)
+        with shared or nullcontext():
+            for run in selection.runs:
+                prints.follow(run.params)
+            self._execute_work(work, prints, progress, failures)
 
-    def _execute_selected(
-        self, selection: Selection, prints: RunFingerprints, failures: KeptFailures
+    def _execute_work(
+        self,
+        work: Work,
+        prints: RunFingerprints,
+        progress: ProgressDisplay,
+        failures: KeptFailures,
     ) -> None:
         state = self._state
-        for run in selection.runs:
-            prints.follow(run.params)
         state.fingerprints |= parts_of_params(prints, self._secrets.code)
         self._steps = [step.with_reads(prints.reads) for step in self._steps]
         runs = self._experiment.runs
@@ -142,13 +170,19 @@ class Execution:
                 have_logged=have_logged,
                 files=files,
                 id_execution=id_execution,
+                name_flow_run=state.name_flow_run,
             )
             if self._options.checkpoint:
-                results = CheckpointedResults(
-                    runs, self._steps, prints, state, files, id_execution, self._shared
+                steps = step_names(self._steps)
+                more = steps, prints, state, files, id_execution
+                shared = self._shared
+                results = (
+                    ClusterResults(runs, *more)
+                    if shared is None
+                    else CheckpointedResults(runs, *more, shared)
                 )
-            if runs:
-                self._execute_runs(selection, results, failures)
+            if state.run_count:
+                self._execute_runs(work, results, progress, failures)
 
     def _begin(self, prints: RunFingerprints) -> Selection:
         """Return the runs to execute; runs that were added may be stored already."""
@@ -167,20 +201,20 @@ class Execution:
 
         selection = select(self._experiment.runs.values(), self._names, is_complete)
         selection.log(self._name)
-        self._note(selection)
+        if selection.runs:
+            self._note()
         start(selection.runs, self._steps, prints)
         return selection
 
-    def _note(self, selection: Selection) -> None:
-        """Note where results come from, if there are runs to execute."""
-        if selection.runs:
-            options, state = self._options, self._state
-            facts = facts_of(
-                self._steps, options.kwargs, options.seed, state.store.provenance, self._secrets
-            )
-            if facts is not None:
-                state.executions[facts.id_execution] = facts
-                self._id_execution = facts.id_execution
+    def _note(self) -> None:
+        """Note where the results of the execution come from."""
+        options, state = self._options, self._state
+        facts = facts_of(
+            self._steps, options.kwargs, options.seed, state.store.provenance, self._secrets
+        )
+        if facts is not None:
+            state.executions[facts.id_execution] = facts
+            self._id_execution = facts.id_execution
 
     def _begin_shared(self, prints: RunFingerprints) -> Selection:
         """Return the runs that all processes together are to execute, once this one takes part."""
@@ -201,12 +235,17 @@ class Execution:
             refuse_beside_shared(state, self._names)
         stored = None if checkpoint == "replace" else state.read()
         resumed = ResumePlan(stored, self._steps, prints, accept=checkpoint == "accept")
-        resumed.check(self._name, runs.values())
+        refuse_other(self._name, [(resumed, runs.values())])
         if stored is not None:
+            refuse_outdated(self._name, runs.values(), state.seen, resumed.entries)
             state.adopt_stored(stored)
+            state.adopt(resumed.entries)
         selection = select(runs.values(), self._names, resumed.is_complete)
         selection._replace(completed=0).log(self._name)
-        self._note(selection)
+        if selection.runs:
+            self._note()
+        before = done_before(self._names, selection.runs, resumed.entries)
+        state.execute_by(None, FirstIn(self._names, before))
         start(selection.runs, self._steps, prints)
         for run in selection.runs:  # or else they replaced those that come now
             if run.row_changes():
@@ -217,6 +256,7 @@ class Execution:
             state.list_runs(new)
         elif selection.runs:
             state.store.check_writable()  # before hours of work are done
+            state.note_executions()
         return selection
 
     def _patience(self) -> AbstractContextManager[None]:
@@ -227,13 +267,11 @@ class Execution:
         is_alone = self._options.checkpoint and not self._options.shared
         return self._state.store.patient(self._wait) if is_alone else nullcontext()
 
-    def _execute_runs(self, selection: Selection, results: Results, failures: KeptFailures) -> None:
+    def _execute_runs(
+        self, work: Work, results: Results, progress: ProgressDisplay, failures: KeptFailures
+    ) -> None:
         """Execute the steps in this process, in workers, or as task runs."""
-        steps, runs, options, name = self._steps, selection.runs, self._options, self._name
-        progress = ProgressDisplay(name, len(runs) + selection.completed, selection.completed)
-
-        shared = self._shared
-        divide: Divide = split if shared is None else shared.divide
+        steps, options, name, shared = self._steps, self._options, self._name, self._shared
 
         def settle(execute: Callable[[], BaseException | None]) -> None:
             with results:
@@ -244,15 +282,13 @@ class Execution:
                     results.flush()
             if shared is not None:
                 shared.adopt()
-            failures.settle(runs, options, cause)
+            self._settle(work, failures, cause)
 
         if options.is_serial:
-            settle(lambda: execute_serially(steps, runs, results, options, divide))
+            settle(lambda: execute_serially(steps, work, results, options))
             return
         if (reason := self._reason_without_prefect) is not None:
-            settle(
-                lambda: execute_in_threads(steps, runs, results, options, progress, reason, divide)
-            )
+            settle(lambda: execute_in_threads(steps, work, results, options, progress, reason))
             return
         from mltraq_prefect.orchestration.api import execute_in_tasks, in_flow, is_on_this_machine
 
@@ -260,10 +296,15 @@ class Execution:
         in_flow(
             f"{name}: {', '.join(self._names)}",
             lambda: settle(
-                lambda: execute_in_tasks(steps, runs, results, options, progress, table, divide)
+                lambda: execute_in_tasks(steps, work, results, options, progress, table)
             ),
             can_be_late=is_on_this_machine(options),
         )
+
+    def _settle(self, work: Work, failures: KeptFailures, cause: BaseException | None) -> None:
+        """Tell of what is missing and has failed, when all is written."""
+        self._state.warn_of_missed(work.runs)
+        failures.settle(work.runs, self._options, cause)
 
 
 def _check_runner(options: ExecutionOptions) -> None:

@@ -26,10 +26,7 @@ def persist(
         InvalidInput: The experiment was loaded in part and would replace the whole one; or no run
             has a field of the report.
     """
-    if mode == "merge":
-        state.warn_of_deleted()
-    elif mode == "replace":
-        state.refuse_replace('if_exists="replace"')
+    state.check_persist(mode, store_pickle=store_pickle)
     if not isinstance(report, bool):
         check_report(report, state.content, state)
 
@@ -38,7 +35,8 @@ def persist(
         announce_written(state, written, mode, report)
         return written
 
-    state.settle(in_task("persist", state.content.name, body), mode)
+    with state.persisting:
+        state.settle(in_task("persist", state.content.name, body), mode)
 
 
 def announce_written(
@@ -62,7 +60,7 @@ def announce_written(
         id_experiment=total.id_experiment,
         table=total.table,
         mode=mode,
-        runs=min(total.runs, len(experiment.runs)),  # checkpoints write a run more than once
+        runs=min(total.runs, state.run_count),  # checkpoints write a run more than once
         columns=total.columns,
         revision=total.revision,
         steps=total.steps,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mltraq_prefect.checkpoints.stored_state import Content, StoredState
+from mltraq_prefect.arguments import check_flags, names_of, refused
+from mltraq_prefect.checkpoints.content import Content
+from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.hints import unknown_name
 from mltraq_prefect.reports.overview import keys_of
 
 
-def check_persist(if_exists: object, report: object, on_error: object) -> None:
+def check_persist(
+    if_exists: object, store_pickle: object, report: object, on_error: object
+) -> None:
     """Refuse invalid options of `persist`.
 
     Raises:
@@ -20,8 +24,9 @@ def check_persist(if_exists: object, report: object, on_error: object) -> None:
         raise InvalidInput(f'if_exists is {if_exists!r}; use "fail", "replace" or "merge"')
     if on_error not in ("raise", "keep"):
         raise InvalidInput(f'on_error is {on_error!r}; use "raise" or "keep"')
-    if isinstance(report, str):
-        raise InvalidInput(f"report is {report!r}; give a list of fields, True or False")
+    check_flags(store_pickle=store_pickle)
+    if not isinstance(report, bool) and names_of("report", report) is None:
+        raise refused("report", report, "True, False or a list of fields")
 
 
 def check_report(report: Sequence[str], experiment: Content, state: StoredState) -> None:

@@ -15,7 +15,7 @@ from mltraq_prefect.execution.fingerprints.manifest import versions_in
 from mltraq_prefect.orchestration.current import facts_of_flow
 from mltraq_prefect.provenance.facts import Facts, Setting, begin
 from mltraq_prefect.provenance.secrets import Secrets, is_secret_name
-from mltraq_prefect.storage.executions import LARGEST
+from mltraq_prefect.storage.tables.executions import LARGEST
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 200

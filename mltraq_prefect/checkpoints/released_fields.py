@@ -97,11 +97,11 @@ class ReleasedFields:
 
     def _following(self, run: Run) -> list[str]:
         """Return the ids of a run and of the next ones whose fields are released."""
-        if len(self._positions) != len(self._runs):
-            self._order = list(self._runs)
-            self._positions = {id_run: position for position, id_run in enumerate(self._order)}
         if self._runs.get(run.id_run) is not run:
             return [run.id_run]
+        if len(self._positions) != len(self._runs) or run.id_run not in self._positions:
+            self._order = list(self._runs)
+            self._positions = {id_run: position for position, id_run in enumerate(self._order)}
         following = islice(self._order, self._positions[run.id_run], None)
         return list(
             islice((id_run for id_run in following if self._is_released(id_run)), RUNS_AT_ONCE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from mltraq_prefect.checkpoints.selection import due_steps
@@ -19,6 +19,7 @@ from mltraq_prefect.checkpoints.shared import SharedExecution
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import Manifest, RunFingerprints, Step, differences
+from mltraq_prefect.execution.fanout.executed import StepName
 from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.results import Results, take_files, take_logs
 from mltraq_prefect.model.ledger_entry import LedgerEntry
@@ -27,8 +28,8 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.storage import Record
-from mltraq_prefect.storage.claims import ClaimLost
 from mltraq_prefect.storage.records import FingerprintParts
+from mltraq_prefect.storage.tables.claims import NotOurs
 
 FLUSH_SECONDS = 0.5
 """Results are written after this time at most, in seconds; a write shall not take longer."""
@@ -70,36 +71,51 @@ class ResumePlan:
         """Return the steps that a run is to complete: none follows one that has stopped it."""
         return self._steps if entry is None else due_steps(entry, self._steps)
 
-    def check(self, experiment: str, runs: Iterable[Run]) -> None:
-        """Refuse to mix results of different steps, kwargs or seeds.
+    def others(self, run: Run) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Yield steps of whose results that of a run was computed otherwise, with both prints."""
+        entry = None if self._accept else self.entries.get(run.id_run)
+        done = {} if entry is None else entry.steps
+        for name in self._steps:
+            if name in done and not self._is_same(name, run, done):
+                yield name, (done[name], self._prints.of(name, run.params))
 
-        Raises:
-            InvalidInput: Stored results of some runs were computed otherwise.
-        """
-        if self._accept:
-            return
-        changed: dict[str, dict[tuple[str, str], None]] = {}
-        affected = 0
-        for run in runs:
-            entry = self.entries.get(run.id_run)
-            done = {} if entry is None else entry.steps
-            names = [n for n in self._steps if n in done and not self._is_same(n, run, done)]
-            affected += bool(names)
-            for name in names:
-                pair = done[name], self._prints.of(name, run.params)
-                changed.setdefault(name, {})[pair] = None
-        if not changed:
-            return
+    def parts(self) -> dict[str, Mapping[str, str]]:
+        """Return what fingerprints were made of, by digest."""
         parts = {digest: item.parts for digest, item in self._parts.items()}
-        parts |= {digest: item.parts for digest, item in self._prints.manifests.items()}
+        return parts | {digest: item.parts for digest, item in self._prints.manifests.items()}
+
+    def _is_same(self, step: str, run: Run, done: Mapping[str, str]) -> bool:
+        return self._prints.is_same(step, run.params, done.get(step))
+
+
+def refuse_other(experiment: str, resumed: Iterable[tuple[ResumePlan, Iterable[Run]]]) -> None:
+    """Refuse to mix results of different steps, kwargs or seeds.
+
+    Args:
+        experiment: Name of the experiment.
+        resumed: Runs, some at a time, and what the database has of them.
+
+    Raises:
+        InvalidInput: Stored results of some runs were computed otherwise.
+    """
+    changed: dict[str, dict[tuple[str, str], None]] = {}
+    parts: dict[str, Mapping[str, str]] = {}
+    affected = 0
+    for plan, runs in resumed:
+        before = affected
+        for run in runs:
+            others = [*plan.others(run)]
+            affected += bool(others)
+            for name, pair in others:
+                changed.setdefault(name, {})[pair] = None
+        if affected > before:
+            parts |= plan.parts()
+    if changed:
         found = {
             name: [what for pair in pairs for what in differences(*pair, parts)]
             for name, pairs in changed.items()
         }
         raise InvalidInput(_changed(experiment, affected, found))
-
-    def _is_same(self, step: str, run: Run, done: Mapping[str, str]) -> bool:
-        return self._prints.is_same(step, run.params, done.get(step))
 
 
 def _changed(experiment: str, affected: int, found: Mapping[str, Iterable[str]]) -> str:
@@ -130,7 +146,7 @@ class CheckpointedResults(Results):
     def __init__(
         self,
         runs: Runs,
-        steps: Sequence[Step],
+        steps: Sequence[StepName],
         prints: RunFingerprints,
         state: StoredState,
         files: Desk,
@@ -168,6 +184,15 @@ class CheckpointedResults(Results):
             with suppress(StoreError):
                 self._rows.tick(soon=soon)
 
+    def flush_rows(self) -> bool:
+        """Write the rows that were taken; return whether none was refused, now or before."""
+        with self._lock:
+            try:
+                self._rows.flush()
+            except StoreError:  # `tick` raises it
+                return False
+        return True
+
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have ended; they are written within `FLUSH_SECONDS`."""
         with self._lock:
@@ -196,7 +221,8 @@ class CheckpointedResults(Results):
         """Write the flow run of runs that have ended before there was one."""
         with self._lock:
             waiting = {run.id_run for run in self._waiting}
-            self._state.name_flow_run(flow_run_id, [each for each in runs if each not in waiting])
+            written = [each for each in runs if each not in waiting]
+            self._state.name_flow_run(flow_run_id, written, self._id_execution)
 
     def tick(self) -> None:
         """Write results that have waited for `FLUSH_SECONDS`, and rows sooner."""
@@ -247,15 +273,19 @@ class CheckpointedResults(Results):
         while runs:
             try:
                 self._state.write_some(runs)
-            except ClaimLost as error:
+            except NotOurs as error:
                 lost = error.ids
             else:
                 break
-            if self._shared is not None:
-                self._shared.lose(lost)
+            self._lose(lost)
             runs = [run for run in runs if run.id_run not in lost]
         if self._shared is not None:
             self._shared.settle(runs)
+
+    def _lose(self, ids: Collection[str]) -> None:
+        """Note that runs were not written: somebody else executes them, or has done so."""
+        if self._shared is not None:
+            self._shared.lose(ids)
 
     def _write_one(self, run: Run) -> None:
         """Write a run; it fails if the tables cannot keep its fields."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from mltraq_prefect.arguments import check_flags
 from mltraq_prefect.codecs import buffers
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.errors import InvalidInput, StoreError
 from mltraq_prefect.execution import as_steps, has_other_code
+from mltraq_prefect.execution.fingerprints import split
 from mltraq_prefect.execution.steps import StepFunction
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.storage.pending import Pending
+from mltraq_prefect.storage import Seen
+from mltraq_prefect.storage.reading.pending import Pending
+from mltraq_prefect.storage.tables.first_in import loaded
+from mltraq_prefect.texts import counted
 
 _logger = logging.getLogger("mltraq_prefect")
 
@@ -22,13 +27,15 @@ class Selection(NamedTuple):
 
     Attributes:
         runs: Runs to execute.
-        completed: Number of runs that have completed the steps.
+        completed: Number of runs that have completed the steps, or were stopped in one.
         blocked: Runs in which a step of another execution has failed or is due.
+        stopped: How many of the completed ones were stopped.
     """
 
     runs: list[Run]
     completed: int
     blocked: list[Run]
+    stopped: int = 0
 
     def log(self, experiment: str) -> None:
         """Log which runs are not executed, and why."""
@@ -40,16 +47,26 @@ class Selection(NamedTuple):
                 f"{self.completed:,}",
             )
         if self.blocked:
-            run = self.blocked[0]
-            _logger.warning(
-                "experiment %r: %s runs are left out, as an earlier step has not completed: "
-                "for example step %r of run %s is %s",
-                experiment,
-                f"{len(self.blocked):,}",
-                run.ledger.step,
-                run.describe(),
-                run.ledger.state,
-            )
+            warn_of_blocked(experiment, len(self.blocked), self.blocked[0])
+
+
+def warn_of_blocked(experiment: str, count: int, run: Run) -> None:
+    """Tell that runs are left out.
+
+    Args:
+        experiment: Name of the experiment.
+        count: How many there are.
+        run: One of them.
+    """
+    _logger.warning(
+        "experiment %r: left out: %s, of which another step has to complete first: for example "
+        "step %r of run %s is %s; execute that step, alone or in front of these",
+        experiment,
+        counted(count, "run"),
+        run.ledger.step,
+        run.describe(),
+        run.ledger.state,
+    )
 
 
 def due_steps(entry: LedgerEntry, steps: Sequence[str]) -> Sequence[str]:
@@ -60,6 +77,56 @@ def due_steps(entry: LedgerEntry, steps: Sequence[str]) -> Sequence[str]:
         steps: Names of the steps.
     """
     return [name for name in steps if name in entry.steps] if entry.state == "stopped" else steps
+
+
+def done_before(
+    steps: Sequence[str], runs: Iterable[Run], entries: Mapping[str, LedgerEntry]
+) -> dict[str, dict[str, str]]:
+    """Return which of some steps runs have completed, with their fingerprints, by `id_run`.
+
+    Args:
+        steps: Names of the steps.
+        runs: The runs; those that have completed none are left out.
+        entries: What the database has of them.
+    """
+    listed = {run.id_run: entries[run.id_run].steps for run in runs if run.id_run in entries}
+    found = {
+        id_run: {name: done[name] for name in steps if name in done}
+        for id_run, done in listed.items()
+    }
+    return {id_run: own for id_run, own in found.items() if own}
+
+
+def refuse_outdated(
+    experiment: str,
+    runs: Iterable[Run],
+    seen: Mapping[str, Seen],
+    entries: Mapping[str, LedgerEntry],
+) -> None:
+    """Refuse to go on with fields that others have replaced since they were read.
+
+    Args:
+        experiment: Name of the experiment.
+        runs: Its runs.
+        seen: What the database held of those whose fields were read.
+        entries: What it holds now.
+
+    Raises:
+        StoreError: Others have executed steps anew meanwhile.
+    """
+    outdated = [
+        run
+        for run in runs
+        if (entry := entries.get(run.id_run)) is not None
+        and (read := seen.get(run.id_run)) is not None
+        and any(entry.steps.get(step) != was for step, was in loaded(read.ledger.steps).items())
+    ]
+    if outdated:
+        raise StoreError(
+            f"experiment {experiment!r}: {len(outdated):,} of its runs, such as "
+            f"{outdated[0].describe()}, were executed anew by others since they were read, so "
+            "that what is in memory is outdated; load the experiment again"
+        )
 
 
 def select(
@@ -73,16 +140,17 @@ def select(
         is_complete: Returns whether a run has completed these steps.
     """
     selection = Selection([], 0, [])
-    completed = 0
+    completed = stopped = 0
     for run in runs:
         entry = run.ledger
         if is_complete(run):
             completed += 1
+            stopped += entry.state == "stopped"
         elif entry.step is None or entry.step in steps:
             selection.runs.append(run)
         else:
             selection.blocked.append(run)
-    return selection._replace(completed=completed)
+    return selection._replace(completed=completed, stopped=stopped)
 
 
 class NotLoaded(NamedTuple):
@@ -95,6 +163,27 @@ class NotLoaded(NamedTuple):
 
     fields: Sequence[str]
     runs: int
+
+    def warn_of_missed(self, experiment: str, runs: Iterable[Run]) -> None:
+        """Tell of fields that steps have asked for in vain, though the database has them.
+
+        Args:
+            experiment: Its name.
+            runs: Runs that were executed.
+        """
+        if not self.fields:
+            return
+        errors = (run.ledger.error for run in runs if run.ledger.state == "failed")
+        told = {(error or "").rstrip().rpartition("\n")[2] for error in errors}
+        for key in self.fields:
+            missed = f"AttributeError: there is no {key!r} here", f"KeyError: {key!r}"
+            if any(line.startswith(missed) for line in told):
+                _logger.warning(
+                    "experiment %r: field %r is in the database and was not loaded, so steps did "
+                    "not find it; name it in the columns of session.load, or leave them out",
+                    experiment,
+                    key,
+                )
 
     def refuse_replace(self, experiment: str, what: str) -> None:
         """Refuse to replace the stored experiment by one that was loaded in part.
@@ -109,13 +198,13 @@ class NotLoaded(NamedTuple):
         missing = []
         if self.fields:
             shown = ", ".join(map(repr, self.fields[:3])) + (", ..." if self.fields[3:] else "")
-            missing.append(f"{len(self.fields):,} fields ({shown})")
+            missing.append(f"{counted(len(self.fields), 'field')} ({shown})")
         if self.runs:
-            missing.append(f"{self.runs:,} runs")
+            missing.append(counted(self.runs, "run"))
         if missing:
             raise InvalidInput(
                 f"experiment {experiment!r} was loaded in part: {what} would destroy "
-                f"{' and '.join(missing)} of the database that are not here. Use "
+                f"{' and '.join(missing)} of the database, not loaded here. Use "
                 f'if_exists="merge", which leaves them as they are, or load the experiment whole '
                 "(session.load without columns and pending)"
             )
@@ -150,8 +239,7 @@ def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
         InvalidInput: The step is neither a name nor a function of one run; or `failed` is given
             without a step.
     """
-    if not isinstance(failed, bool):
-        raise InvalidInput(f"failed is {failed!r}; use True or False")
+    check_flags(failed=failed)
     if step is None:
         if failed:
             raise InvalidInput("failed=True needs the step in which the runs failed: pending=...")
@@ -166,4 +254,4 @@ def as_pending(step: str | StepFunction | None, failed: bool) -> Pending | None:
     def is_changed(before: str) -> bool:
         return has_other_code(before, now)
 
-    return Pending(prepared.name, failed, is_changed=is_changed)
+    return Pending(prepared.name, failed, is_changed=is_changed, code=split(now).code)

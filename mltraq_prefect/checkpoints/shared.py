@@ -27,8 +27,8 @@ from mltraq_prefect.execution.options import LEASE_SECONDS
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.current import when_flow_run_known
-from mltraq_prefect.storage.claims import Claim, Terms
 from mltraq_prefect.storage.membership import Member, Room, Taken
+from mltraq_prefect.storage.tables.claims import Claim, Terms
 from mltraq_prefect.version import __version__
 
 RENEWALS = 4
@@ -109,7 +109,7 @@ class SharedExecution:
         return True
 
     def __enter__(self) -> Self:
-        self._state.execute_by(self._membership.claim)
+        self._state.execute_by(self._membership.claim, self._state.first_in)
         self._keeper.start()
         return self
 
@@ -203,9 +203,7 @@ class SharedExecution:
         self._progress, self._flush = progress, flush
         when_flow_run_known(self._name_flow_run)
 
-    def divide(
-        self, _runs: Sequence[Run], sizer: BatchSizer
-    ) -> Iterator[tuple[str, list[Run]] | None]:
+    def divide(self, sizer: BatchSizer) -> Iterator[tuple[str, list[Run]] | None]:
         """Yield label and runs of each batch that this process takes; None while it waits."""
         runs = self._state.content.runs
         places = {id_run: place for place, id_run in enumerate(runs, start=1)}
@@ -255,12 +253,21 @@ class SharedExecution:
     def lose(self, ids: Collection[str]) -> None:
         """Tell that runs are not those of this process any more; what came of them is dropped."""
         self._held.difference_update(ids)
+        if done := self._membership.note_done(ids):
+            _logger.warning(
+                "experiment %r: %s runs are not written, as others have executed them without "
+                "shared=True; what was written first counts",
+                self._name,
+                f"{done:,}",
+            )
+        if done == len(ids):
+            return
         now = self._membership.who_has(ids)
         _logger.warning(
             "experiment %r: %s runs are not written, as the lease of this process (%g s) had run "
             "out before they ended; %s",
             self._name,
-            f"{len(ids):,}",
+            f"{len(ids) - done:,}",
             self._lease,
             "others have executed them" if now is None else f"{now.who} executes them now",
         )

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
 
+from mltraq_prefect.checkpoints.content import Content
 from mltraq_prefect.checkpoints.released_fields import ReleasedFields
 from mltraq_prefect.checkpoints.selection import NotLoaded, warn_of_deleted
 from mltraq_prefect.model.ledger_entry import LedgerEntry
-from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.provenance.facts import Facts
 from mltraq_prefect.reports.provenance.execution import Execution
 from mltraq_prefect.storage import Annotations, Mode, Record, Seen, Snapshot, Store, Written
-from mltraq_prefect.storage.deleting import Condition
+from mltraq_prefect.storage.maintenance.deleting import Condition
 from mltraq_prefect.storage.pickles import seal_record
 from mltraq_prefect.storage.records import joined
-from mltraq_prefect.storage.series_writer import SeriesWriter
-
-
-class Content(Protocol):
-    """What is stored: an experiment.
-
-    Attributes:
-        fields: What is tracked of the experiment as a whole.
-        runs: Its runs.
-        tags: Texts that people have given it, by name.
-        note: A text that tells people of it.
-    """
-
-    fields: Namespace
-    runs: Runs
-    tags: dict[str, str]
-    note: str
-
-    @property
-    def name(self) -> str:
-        """What identifies the experiment in its database."""
+from mltraq_prefect.storage.series.series_writer import SeriesWriter
+from mltraq_prefect.storage.tables.first_in import FirstIn
 
 
 class StoredState:
@@ -55,33 +35,39 @@ class StoredState:
         revision: How often the experiment had been written when it was read; None if never.
         content: The experiment in memory.
         fingerprints: Parts of the fingerprints of its runs, by digest.
-        has_series: Whether the database may have rows that its runs have logged.
-        has_files: Whether it may have files of them.
-        original_name: The name of which the ids of its runs are made, if it is another one.
-        executions: What is known of executions, by id: of those that were made here, and of those
-            that were read.
+        has_series, has_files: Whether the database may have rows and files of its runs.
+        original_name: The name of which the ids of its runs are made, if that is another.
+        executions: What is known of executions, by id: of those made here, and of those read.
+        persisting: Held while all of it is written, with what the ledger says by then.
         claim: The claim by which its runs are executed, while other processes do so, too.
+        first_in: Steps that nobody else may have completed in runs that are written.
+        unannounced: What was written and not announced yet.
     """
 
     def __init__(self, store: Store, record: Record, content: Content) -> None:
         self.store = store
-        self.id_experiment = record.id_experiment
-        self.revision = record.revision
+        self.id_experiment, self.revision = record.id_experiment, record.revision
         self.fingerprints = dict(record.fingerprints)
         self.has_series, self.has_files = record.has_series, record.has_files
         self._series: SeriesWriter | None = None
+        self.persisting = threading.Lock()
         self.claim: str | None = None
+        self.first_in: FirstIn | None = None
         self.original_name = record.original_name
         self.content = content
         self.executions = dict(record.executions)
         self._snapshot = record.snapshot
         self._not_loaded = NotLoaded(record.missing_fields, record.missing_runs)
-        self._unannounced: Written | None = None
-        self._kept_fingerprints: frozenset[str] = frozenset()
-        self._kept_executions: frozenset[str] = frozenset()
+        self.unannounced: Written | None = None
+        self._kept_fingerprints = self._kept_executions = frozenset[str]()
         self._released = ReleasedFields(store, content.name, content.runs, self._remember)
 
     # -- what is known ---------------------------------------------------------------------------
+
+    @property
+    def run_count(self) -> int:
+        """Number of runs of the experiment, in memory or not."""
+        return len(self.content.runs)
 
     @property
     def seen(self) -> Mapping[str, Seen]:
@@ -97,19 +83,19 @@ class StoredState:
         return self._released.has(run)
 
     def refuse_replace(self, what: str) -> None:
-        """Refuse to replace the stored experiment by one that was loaded in part.
-
-        Args:
-            what: The option that would replace it, as written in code.
-
-        Raises:
-            InvalidInput: It was loaded in part.
-        """
+        """Refuse to replace what was loaded in part; see `NotLoaded.refuse_replace`."""
         self._not_loaded.refuse_replace(self.content.name, what)
 
-    def warn_of_deleted(self) -> None:
-        """Warn that a merge deletes no runs, if runs were deleted in memory."""
-        warn_of_deleted(self.content.name, self.seen, self.content.runs)
+    def warn_of_missed(self, runs: Iterable[Run]) -> None:
+        """Tell of fields that runs have asked for in vain, as they were not loaded."""
+        self._not_loaded.warn_of_missed(self.content.name, runs)
+
+    def check_persist(self, mode: Mode, *, store_pickle: bool) -> None:  # noqa: ARG002
+        """Refuse to replace what was loaded in part; warn that a merge deletes no runs."""
+        if mode == "merge":
+            warn_of_deleted(self.content.name, self.seen, self.content.runs)
+        elif mode == "replace":
+            self.refuse_replace('if_exists="replace"')
 
     def all_executions(self) -> list[Facts]:
         """Return what is known of executions here and in the database, the earliest first."""
@@ -143,7 +129,7 @@ class StoredState:
             fingerprints=self.fingerprints,
             has_series=self.has_series,
             has_files=self.has_files,
-            annotations=Annotations(self.content.tags, self.content.note),
+            annotations=Annotations(dict(self.content.tags), self.content.note),
             original_name=self.original_name,
             executions=self.executions,
         )
@@ -152,16 +138,19 @@ class StoredState:
 
     def read(self) -> Record | None:
         """Read what is stored of its runs, without their fields; None if nothing is stored."""
+        return self.read_some(self.content.runs)
+
+    def read_some(self, ids: Iterable[str]) -> Record | None:
+        """Read the same of some runs."""
         name = self.content.name
         if not self.store.exists(name):
             return None
-        return self.store.read(name, columns=[], ids=list(self.content.runs))
+        return self.store.read(name, columns=[], ids=list(ids))
 
     def adopt_stored(self, stored: Record) -> None:
-        """Adopt the id, the revision and the ledger of a stored experiment."""
+        """Adopt the id and the revision of a stored experiment."""
         self.id_experiment, self.revision = stored.id_experiment, stored.revision
         self.has_series, self.has_files = stored.has_series, stored.has_files
-        self.adopt({run.id_run: run.ledger for run in stored.runs})
 
     def find_added(self) -> None:
         """Adopt the ledger entries of runs that were added here and are stored already."""
@@ -171,11 +160,7 @@ class StoredState:
         self.adopt(self.store.entries(self.content.name, added))
 
     def adopt(self, entries: Mapping[str, LedgerEntry]) -> None:
-        """Adopt ledger entries; fields that were never in memory stay in the database.
-
-        Args:
-            entries: Ledger entries by `id_run`.
-        """
+        """Adopt ledger entries, by `id_run`; fields that were never in memory stay there."""
         for run in self.content.runs.values():
             entry = entries.get(run.id_run)
             if entry is None:
@@ -286,7 +271,26 @@ class StoredState:
             if digest not in self._kept_fingerprints
         }
         record.executions = self._new_executions()
-        self._note(self.store.write(record, "merge", claim=self.claim), runs)
+        written = self.store.write(record, "merge", claim=self.claim, first_in=self.first_in)
+        self._note(written, runs)
+
+    def note_executions(self) -> None:
+        """Write what is known of executions and fingerprints, for others to write their results."""
+        record = self.record([])
+        record.executions = self._new_executions()
+        self.store.note_executions(record)
+        self._kept_fingerprints |= frozenset(self.fingerprints)
+        self._kept_executions |= frozenset(self.executions)
+
+    def note_elsewhere(self, written: Written | None, ids: Iterable[str]) -> None:
+        """Note that another process has written runs; their fields stay in the database."""
+        runs = [self.content.runs[id_run] for id_run in ids]
+        for run in runs if self._snapshot is not None else ():
+            self._snapshot_of(self.id_experiment).runs.drop(run.id_run)
+        if written is not None:
+            self.revision = max(self.revision or 0, written.revision)
+            self.unannounced = joined(self.unannounced, written)
+        self.release(runs)
 
     def _new_executions(self) -> dict[str, Facts]:
         """Return what is known of executions that the database does not have yet."""
@@ -296,19 +300,21 @@ class StoredState:
     def log(self, rows: Sequence[LoggedRows]) -> None:
         """Write rows that runs have logged, while these are executed."""
         if self._series is None:
-            self._series = self.store.series_writer(self.content.name, self.claim)
+            of = self.content.name, self.claim, self.first_in
+            self._series = self.store.series_writer(*of)
         self._series.write(rows)
         self.has_series = True
 
-    def name_flow_run(self, flow_run_id: str, ids: Sequence[str]) -> None:
-        """Write the flow run of runs that were written without one."""
-        if ids:
-            name, id_experiment = self.content.name, self.id_experiment
-            self.store.name_flow_run(name, id_experiment, ids, flow_run_id)
+    def name_flow_run(self, flow_run_id: str, ids: Sequence[str], id_execution: str | None) -> None:
+        """Write the flow run of runs that were written without one; any thread may call it."""
+        with self.persisting:
+            if ids and self.revision is not None:
+                known = self.content.name, self.id_experiment
+                self.store.name_flow_run(*known, ids, flow_run_id, id_execution)
 
-    def execute_by(self, claim: str | None) -> None:
-        """Write what comes of runs only as long as they are of a claim; None ends that."""
-        self.claim, self._series = claim, None
+    def execute_by(self, claim: str | None, first_in: FirstIn | None = None) -> None:
+        """Write what comes of runs only as long as they are this process's; None ends that."""
+        self.claim, self.first_in, self._series = claim, first_in, None
 
     def replace(self) -> None:
         """Replace the stored experiment by the one in memory."""
@@ -326,16 +332,17 @@ class StoredState:
         if written.id_experiment != self.id_experiment:
             self._kept_fingerprints = self._kept_executions = frozenset()
         self.id_experiment, self.revision = written.id_experiment, written.revision
-        self._kept_fingerprints |= frozenset(self.fingerprints)
-        self._kept_executions |= frozenset(self.executions)
-        self._unannounced = joined(self._unannounced, written)
+        if written.changed:  # else all is as another process has written it, and has what it knows
+            self._kept_fingerprints |= frozenset(self.fingerprints)
+            self._kept_executions |= frozenset(self.executions)
+        self.unannounced = joined(self.unannounced, written)
         self._note_own(written)
         snapshot = self._snapshot_of(written.id_experiment)
         if not are_released and not snapshot.runs:
             self._snapshot = written.snapshot
             return
         snapshot.fields = written.snapshot.fields
-        snapshot.note_written(written.revision)
+        snapshot.note_written(written.revision, changed=written.changed)
         snapshot.note_own(written.snapshot)
         snapshot.annotations = written.snapshot.annotations
         for run in runs:
@@ -346,7 +353,7 @@ class StoredState:
 
     def to_announce(self, written: Written) -> Written:
         """Return what a write did, including checkpoints that were not announced yet."""
-        told, self._unannounced = joined(self._unannounced, written), None
+        told, self.unannounced = joined(self.unannounced, written), None
         return told
 
     def delete_runs(self, condition: Condition) -> list[str]:
@@ -361,8 +368,7 @@ class StoredState:
         gone = self.store.delete_runs(name, condition, id_experiment=known)
         if self._snapshot is not None:
             for id_run in gone:
-                self._snapshot.runs.drop(id_run)
-                self._snapshot.forget_own(id_run)
+                self._snapshot.forget(id_run)
         return gone
 
     def rename(self, name: str, new: str) -> None:

@@ -7,8 +7,10 @@ A function that takes a `Target` gets the options that say which database, and o
 from __future__ import annotations
 
 import inspect
+import io
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
@@ -17,6 +19,9 @@ from mltraq_prefect.cli.target import BLOCK, DATABASE, Target
 from mltraq_prefect.errors import MltraqError
 
 PROGRAM = "mltraq-prefect"
+
+INTERRUPTED = 130
+"""The exit status that shells give to a program that Ctrl-C has ended."""
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON: an array with an object a row.")]
 CSV = Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names.")]
@@ -69,11 +74,11 @@ def _command(body: Body) -> Callable[..., None]:
         if wants_target:
             values[wants_target] = Target(**options).or_else(context.obj)
         try:
-            said = body(**values)
+            _tell(body(**values), form)
         except MltraqError as error:
-            typer.echo(f"{type(error).__name__}: {error}", err=True)
-            raise typer.Exit(1) from None
-        _tell(said, form)
+            _end(1, f"{type(error).__name__}: {error}")
+        except KeyboardInterrupt:
+            _end(INTERRUPTED, "interrupted; what was written before stays")
 
     own = [p for p in inspect.signature(body).parameters.values() if p.name != wants_target]
     _sign(run, own, hints, shared)
@@ -106,10 +111,22 @@ def _form(as_json: bool, as_csv: bool) -> Format:
     return "json" if as_json else "csv" if as_csv else "table"
 
 
+def _end(status: int, why: str) -> NoReturn:
+    typer.echo(why, err=True)
+    raise typer.Exit(status) from None
+
+
 def _tell(said: Table | str, form: Format) -> None:
-    if isinstance(said, str):
-        typer.echo(said)
-        return
-    show(said, form)
-    if said.status:
+    try:
+        if isinstance(said, str):
+            typer.echo(said)
+        else:
+            show(said, form)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever reads it has enough
+    except OSError as error:
+        sys.stdout = io.StringIO()  # or Python writes the rest as it ends, and fails again
+        _end(1, f"the output cannot be written: {error.strerror}")
+    if isinstance(said, Table) and said.status:
         raise typer.Exit(said.status)

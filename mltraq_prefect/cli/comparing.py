@@ -24,7 +24,7 @@ def add_commands(app: typer.Typer) -> None:
         "compare",
         _compare,
         "compare accuracy --experiment digits --by model --pair-on fold",
-        "compare accuracy -e monday -e tuesday",
+        "compare accuracy -e monday -e tuesday --nan-policy omit",
     )
 
 
@@ -54,7 +54,12 @@ def _compare(
     test: Annotated[
         str | None, typer.Option(metavar="t|wilcoxon", help="The test; t if none is given.")
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Of the intervals, between 0 and 1.")] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the intervals, between 0 and 1.")
+    ] = 0.95,
+    nan_policy: Annotated[
+        str, typer.Option(metavar="raise|omit", help="What to do about runs without the metric.")
+    ] = "raise",
 ) -> Table:
     """Compare groups of runs: effect, confidence interval, p-value."""
     from mltraq_prefect import compare
@@ -69,6 +74,7 @@ def _compare(
             baseline=_value(baseline),
             test=test,  # type: ignore[arg-type]
             confidence=confidence,
+            nan_policy=nan_policy,  # type: ignore[arg-type]
         )
     table = of_frame(frame)
     return Table(table.columns, table.rows, shown=_SHOWN)

@@ -21,6 +21,7 @@ def add_commands(app: typer.Typer) -> None:
         _export,
         "export digits digits.parquet",
         "export digits digits.csv --column accuracy --column loss",
+        "export digits curves.parquet --series",
         "export --all folder",
     )
     add(
@@ -47,8 +48,13 @@ def _export(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", help="A field to write; all if none. Several times."),
+        typer.Option(
+            metavar="KEY", help="A field, or logged key, to write; all if none. Several times."
+        ),
     ] = None,
+    series: Annotated[
+        bool, typer.Option("--series", help="Write what the runs have logged, a row each.")
+    ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Write all experiments into a folder; NAME is left out.")
     ] = False,
@@ -56,13 +62,28 @@ def _export(
         bool, typer.Option("--overwrite", help="Replace files that are there.")
     ] = False,
 ) -> str:
-    """Write the runs of an experiment to a file that other programs read."""
+    """Write the runs of an experiment, or their series, to a file that other programs read."""
     if everything and path is None:
         name, path = None, name
     if path is None or (name is None) != everything:
         raise typer.BadParameter("give NAME and PATH, or --all and the path of a folder")
-    with target.session() as session, progress("export"):
-        session.export(name, path, columns=column or None, overwrite=overwrite)
+    if everything and (series or column):
+        raise typer.BadParameter("--all writes everything: leave out --series and --column")
+    with target.store() as store, progress("export") as advance:
+        from mltraq_prefect import tabular
+
+        if name is None:
+            tabular.export_all(store, Path(path), overwrite=overwrite, advance=advance)
+        else:
+            tabular.export_experiment(
+                store,
+                name,
+                Path(path),
+                columns=column or None,
+                series=series,
+                overwrite=overwrite,
+                advance=advance,
+            )
     return f"wrote {Path(path)}"
 
 
@@ -84,8 +105,8 @@ def _import(
     """
     from mltraq_prefect.exchange import import_from
 
-    with target.session(create=True) as session, progress(f"import from {tool}"):
-        report = import_from(tool, source, session, prefix=prefix)
+    with target.session(create=True) as session, progress(f"import from {tool}") as advance:
+        report = import_from(tool, source, session, prefix=prefix, advance=advance)
     for lost in report.not_carried:
         typer.echo(f"not carried over: {lost.number:,} x {lost.what} ({lost.why})", err=True)
     return Table(("experiment", "found", "before", "now"), report.experiments)

@@ -14,10 +14,11 @@ from mltraq_prefect.cli.output import Table
 from mltraq_prefect.cli.progress import progress
 from mltraq_prefect.cli.reading import PARAMS, parsed, split
 from mltraq_prefect.cli.target import NAME, Target, names
-from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound
+from mltraq_prefect.errors import ExperimentExists
+from mltraq_prefect.texts import counted
 
 if TYPE_CHECKING:
-    from mltraq_prefect.session import Session
+    from mltraq_prefect.storage import Store
 
 
 WHERE = Annotated[
@@ -99,10 +100,9 @@ def _delete(
     if param:
         raise typer.BadParameter("--param is of no use without --where")
     with target.store() as store:
-        found = {row["name"]: row for row in store.ls()}
-        if name not in found:
-            raise ExperimentNotFound(f"there is no experiment {name!r} in the database")
-        runs = f"{found[name]['runs']:,} runs"
+        store.require(name)
+        (listed,) = (row for row in store.ls() if row["name"] == name)
+        runs = counted(listed["runs"], "run")
         confirm(f"delete experiment {name!r} with its {runs}", yes=yes)
         store.delete(name)
     return f"deleted experiment {name!r} with its {runs}"
@@ -111,14 +111,15 @@ def _delete(
 def _delete_runs(
     target: Target, name: str, where: str, params: Mapping[str, Any], *, yes: bool
 ) -> str:
-    from mltraq_prefect.storage.deleting import Condition
+    from mltraq_prefect.storage.maintenance.deleting import Condition
 
     condition = Condition(where, params)
     with target.store() as store:
-        runs = f"{store.count_runs(name, condition):,} runs"
-        confirm(f"delete {runs} of experiment {name!r}", yes=yes)
-        gone = store.delete_runs(name, condition)
-    return f"deleted {len(gone):,} runs of experiment {name!r}"
+        found = store.count_runs(name, condition)
+        if found:
+            confirm(f"delete {counted(found, 'run')} of experiment {name!r}", yes=yes)
+        gone = store.delete_runs(name, condition) if found else ()
+    return f"deleted {counted(len(gone), 'run')} of experiment {name!r}"
 
 
 def _prune(
@@ -148,20 +149,23 @@ def _prune(
 
     By time runs that are pending are not old, by slot all runs are.
     """
-    from mltraq_prefect.storage import retention
+    from mltraq_prefect.storage.maintenance import retention
 
     if name is None:
         retention.refuse_options(keep, slots, where, param)
-        with target.store() as store:
-            return f"removed {store.remove_leftovers():,} contents that were left behind"
+        with target.store() as store, progress("remove contents") as advance:
+            gone = store.remove_leftovers(advance)
+        return f"removed {counted(gone, 'content')} of files that no run has"
     old = retention.old(keep, slots, slot, where, parsed(param or ()))
     with target.store() as store:
         found = store.count_old(name, old)
-        confirm(f"delete {found:,} old runs of experiment {name!r}", yes=yes)
-        with progress(f"prune {name}") as advance:
-            gone = store.prune(name, old, advance)
+        gone = 0
+        if found:
+            confirm(f"delete {counted(found, 'old run')} of experiment {name!r}", yes=yes)
+            with progress(f"prune {name}") as advance:
+                gone = store.prune(name, old, advance)
         store.remove_leftovers()
-    return f"deleted {gone:,} runs of experiment {name!r}"
+    return f"deleted {counted(gone, 'run')} of experiment {name!r}"
 
 
 def _copy(
@@ -186,38 +190,38 @@ def _copy(
 ) -> str:
     """Copy experiments to another database.
 
-    Each is written in one transaction, with its ids. The other database is made if it is a file
-    that is not there.
+    One of up to 10,000 runs, and 32 MiB, is written in one transaction; of a larger one, so many
+    runs each time. If that ends early, --if-exists merge copies the rest; --if-exists replace is
+    done with the first runs. The other database is made if it is a file that is not there.
     """
-    from mltraq_prefect.opening import create_session
+    from mltraq_prefect.storage import copying
 
     if to_block is not None and url is not None:
         names, url = [url, *(names or ())], None
     if url is None and to_block is None:
         raise typer.BadParameter("give URL, or --to-block")
-    with target.session() as source:
-        chosen = list(dict.fromkeys(names or source.ls()["name"]))
-        _refuse_missing(source, chosen)
-        with create_session(Target(url, to_block).url()) as other:
+    with target.store() as source:
+        source.require(*(names or ()))  # before anything is copied
+        runs = {row["name"]: int(row["runs"]) for row in source.ls(has_sizes=False)}
+        chosen = list(dict.fromkeys(names or runs))
+        with Target(url, to_block).store(create=True) as other:
             _refuse_taken(other, chosen, if_exists)
-            with progress("copy experiments") as advance:
-                for index, name in enumerate(chosen):
-                    advance(index, len(chosen))
-                    other.persist(source.load(name), if_exists.value)
+            done, total = 0, sum(runs[name] for name in chosen)
+            with progress("copy runs") as advance:
+
+                def copied(count: int) -> None:
+                    nonlocal done
+                    done += count
+                    advance(done, max(done, total))
+
+                copied(0)
+                for name in chosen:
+                    copying.copy(source, other, name, if_exists.value, copied)
     return f"copied {len(chosen):,} experiment{'s' * (len(chosen) != 1)}"
 
 
-def _refuse_missing(source: Session, names: Sequence[str]) -> None:
-    """Refuse before anything is copied; the others would be in the other database already."""
-    there = set(source.ls()["name"])
-    if gone := [name for name in names if name not in there]:
-        raise ExperimentNotFound(
-            f"there is no experiment {gone[0]!r} in the database; nothing was copied"
-        )
-
-
-def _refuse_taken(other: Session, names: Sequence[str], if_exists: IfExists) -> None:
-    there = set(other.ls()["name"]) if if_exists == IfExists.FAIL else set()
+def _refuse_taken(other: Store, names: Sequence[str], if_exists: IfExists) -> None:
+    there = set(other.names()) if if_exists == IfExists.FAIL else set()
     if taken := [name for name in names if name in there]:
         raise ExperimentExists(
             f"the other database has {', '.join(map(repr, taken[:3]))} already; nothing was "

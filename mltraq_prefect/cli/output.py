@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "json", "csv"]
 
-NO_ROWS = "no rows"
+_LARGE = 1e8
+"""From here on, eight digits are not the whole part of a number."""
+
+_BEGINNING = 8
+"""How many characters of an id are enough to find it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +34,26 @@ class Table:
         columns: Names of the columns.
         rows: Their cells.
         shown: The columns that a terminal shows; all if empty.
+        ids: Columns with ids that commands take by how they begin: a terminal shows that.
         status: Exit status of the command.
+        none: What is said if there are no rows.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     shown: Sequence[str] = ()
+    ids: Sequence[str] = ()
     status: int = 0
+    none: str = "no rows"
 
 
-def of_frame(frame: pd.DataFrame) -> Table:
+def of_frame(frame: pd.DataFrame, **options: Any) -> Table:
     """Return the rows of a frame, without its index."""
     from pandas import NA
 
     cells = frame.astype(object).itertuples(index=False, name=None)
     rows = [tuple(None if value is NA else value for value in row) for row in cells]
-    return Table([str(name) for name in frame.columns], rows)
+    return Table([str(name) for name in frame.columns], rows, **options)
 
 
 def of_dicts(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], **options: Any) -> Table:
@@ -59,7 +68,7 @@ def show(table: Table, form: Format) -> None:
     elif form == "csv":
         typer.echo(_csv(table), nl=False)
     elif not table.rows:
-        typer.echo(NO_ROWS)
+        typer.echo(table.none)
     elif sys.stdout.isatty():
         _draw(table)
     else:
@@ -118,6 +127,16 @@ def _cell(value: Any) -> str:
     return "-" if plain is None else printable(_as_text(plain))
 
 
+def _brief(value: Any) -> str:
+    """Return what a terminal has room for: eight digits of a number, seconds of a time in UTC."""
+    if isinstance(value, float) and abs(value) < _LARGE:
+        return f"{value:.8g}"
+    if isinstance(value, datetime):
+        in_utc = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return in_utc.isoformat(" ", "seconds")
+    return _cell(value)
+
+
 def printable(text: str) -> str:
     """Return a text in which characters that would steer the terminal are escaped."""
     if text.isprintable():
@@ -155,10 +174,12 @@ def _draw(table: Table) -> None:
     drawing = Drawing(box=box.SIMPLE_HEAD)
     right = _numeric(table)
     shown = [i for i, name in enumerate(table.columns) if not table.shown or name in table.shown]
+    most = [_BEGINNING if table.columns[i] in table.ids else None for i in shown]
     for index in shown:
         justify: Literal["left", "right"] = "right" if right[index] else "left"
         name = Text(printable(table.columns[index]))
         drawing.add_column(name, justify=justify, overflow="fold")
     for row in table.rows:
-        drawing.add_row(*[Text(_cell(row[index])) for index in shown])
+        cells = [_brief(row[index])[:longest] for index, longest in zip(shown, most, strict=True)]
+        drawing.add_row(*map(Text, cells))
     Console().print(drawing)

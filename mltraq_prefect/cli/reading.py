@@ -79,7 +79,7 @@ def _ls(
     The condition is in the SQL of SQLite, whatever the database is.
     """
     from mltraq_prefect.checkpoints.selection import as_pending
-    from mltraq_prefect.storage import listing
+    from mltraq_prefect.storage.reading import listing
     from mltraq_prefect.storage.records import LISTED
 
     chosen, tags, params = as_pending(pending, failed), split(tag or ()), parsed(param or ())
@@ -133,7 +133,7 @@ def _frame(
     params = parsed(param or ())
     with target.session() as session:
         frame = session.frame(name, column or None, where, params, order_by or None, limit)
-    return of_frame(frame)
+    return of_frame(frame, ids=("id_run",))
 
 
 def _claims(target: Target, name: NAME) -> Table:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mltraq_prefect.cli.commands import add
 from mltraq_prefect.cli.output import Table
 from mltraq_prefect.cli.target import NAME, Target
-from mltraq_prefect.errors import ExperimentNotFound, InvalidInput
+from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.reports.provenance.execution import Execution
 
 if TYPE_CHECKING:
@@ -81,23 +81,27 @@ def _fetch(file: File, output: Path | None) -> None:
     path = Path(PurePosixPath(file.name).name) if output is None else output
     path = path / PurePosixPath(file.name).name if path.is_dir() else path
     try:
-        with file.open() as source, path.open("xb") as target:
-            try:
-                shutil.copyfileobj(source, target)
-                target.flush()
-            except BaseException:  # half of a file looks like a whole one
-                path.unlink()
-                raise
+        with file.open() as source:
+            _copy(source, path)
     except FileExistsError:
         raise InvalidInput(f"{path} is there already; give another --output") from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {error.strerror}") from None
 
 
+def _copy(source: IO[bytes], path: Path) -> None:
+    target = path.open("xb")
+    try:
+        with target:
+            shutil.copyfileobj(source, target)
+    except BaseException:  # half of a file looks like a whole one; on Windows it is closed first
+        path.unlink()
+        raise
+
+
 def _experiment(store: Store, name: str) -> Rows:
-    listed = next((row for row in store.ls() if row["name"] == name), None)
-    if listed is None:
-        raise ExperimentNotFound(f"there is no experiment {name!r} in the database")
+    store.require(name)
+    (listed,) = (row for row in store.ls() if row["name"] == name)
     tags = listed.pop("tags")
     for key, value in listed.items():
         yield "experiment", key, value

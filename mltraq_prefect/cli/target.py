@@ -100,10 +100,14 @@ class Target:
             yield session
 
     @contextmanager
-    def store(self) -> Iterator[Store]:
-        """Open it where no frames are needed: pandas takes longer to import than most reads."""
+    def store(self, *, create: bool = False) -> Iterator[Store]:
+        """Open it where no frames are needed: pandas takes longer to import than most reads.
+
+        Args:
+            create: As for `session`.
+        """
         from mltraq_prefect.storage import Store
 
         with closing(Store(self.url(), files=os.environ.get(FILES) or None)) as store:
-            store.open(create=False)
+            store.open(create=create)
             yield store

@@ -39,4 +39,5 @@ def _verify(
     with target.store() as store, progress("verify runs") as advance:
         found = list(verify(store, name, repair=repair, advance=advance))
     status = int(not all(problem.is_mended for problem in found))
-    return Table(list(Problem.__slots__), [astuple(own) for own in found], status=status)
+    rows = [astuple(own) for own in found]
+    return Table(list(Problem.__slots__), rows, status=status, none="nothing is wrong")

@@ -29,12 +29,14 @@ from mltraq_prefect.codecs.registry import (
     FormatError,
     RefusalError,
 )
+from mltraq_prefect.codecs.user_codec import UserCodec, register_codec, user_codecs
 from mltraq_prefect.codecs.writer import CarefulWriter, Writer
 from mltraq_prefect.errors import CorruptData, UnavailableType, UnsupportedType
 from mltraq_prefect.model.collection import uncollected
 
 __all__ = [
     "FORMAT_VERSION",
+    "UserCodec",
     "buffers",
     "check",
     "decode",
@@ -43,9 +45,11 @@ __all__ = [
     "expanded",
     "from_json",
     "project_json",
+    "register_codec",
     "squeezed",
     "to_json",
     "uncollected",
+    "user_codecs",
 ]
 
 LONG_DOCUMENT = 10_000

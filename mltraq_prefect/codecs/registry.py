@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from mltraq_prefect.codecs.hints import hint
+from mltraq_prefect.codecs.installed import import_installed
 
 Node: TypeAlias = Any
 Buffer: TypeAlias = bytes | memoryview
@@ -45,6 +46,18 @@ class AbsentError(FormatError):
         super().__init__(
             f"{what} needs {library}{needed}, and {library} {installed} is installed here; run: "
             f'python -m pip install "{library}{needed}"'
+        )
+
+
+class UnregisteredError(AbsentError):
+    """A value of a user's codec that this program has not registered."""
+
+    def __init__(self, name: str, trouble: str) -> None:
+        FormatError.__init__(
+            self,
+            f"it was written by the codec {name[:40]!r}, which is not registered in this program; "
+            "import the module that calls mltraq_prefect.register_codec for it, or install a "
+            f"package that names it among its entry points{trouble}",
         )
 
 
@@ -135,13 +148,20 @@ def find_encoder(value: Any) -> Encoder:
     Raises:
         RefusalError: There is none.
     """
-    kind = type(value)
-    for base in kind.__mro__:
-        _import_codecs(base.__module__)
+    kind, trouble = type(value), ""
+    import_codecs_of(kind)
+    if kind not in ENCODERS:
+        trouble = import_installed()
     encode = ENCODERS.get(kind)
     if encode is None:
-        raise RefusalError(value, hint(kind, ENCODERS))
+        raise RefusalError(value, hint(kind, ENCODERS) + trouble)
     return encode
+
+
+def import_codecs_of(kind: type) -> None:
+    """Import the codecs of the library that a type comes from, if they wait for it."""
+    for base in kind.__mro__:
+        _import_codecs(base.__module__)
 
 
 def _import_codecs(name: str) -> None:

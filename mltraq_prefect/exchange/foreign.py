@@ -12,8 +12,12 @@ import sqlalchemy as sa
 from mltraq_prefect.errors import StorageUnavailable
 from mltraq_prefect.storage.sql import urls
 from mltraq_prefect.storage.sql.dialects.others import other
+from mltraq_prefect.texts import first_line
 
 ROWS_AT_ONCE = 10_000
+
+RUNS_AT_ONCE, POINTS_AT_ONCE = 500, 100_000
+"""Runs, and values of their series, that are read together at most."""
 
 
 class Foreign:
@@ -45,6 +49,7 @@ class Foreign:
         columns: Sequence[str],
         where: tuple[str, Any] | None = None,
         order: Sequence[str] = (),
+        at_once: int = ROWS_AT_ONCE,
     ) -> Iterator[tuple[Any, ...]]:
         """Yield rows of a table; a column that it does not have is None.
 
@@ -53,6 +58,7 @@ class Foreign:
             columns: The columns to read.
             where: A column, and the value that it has in these rows; a list of values.
             order: The columns that say their order.
+            at_once: How many are in memory.
         """
         if table not in self.tables:
             return
@@ -66,8 +72,41 @@ class Foreign:
                 sa.column(name).in_(value) if is_list else sa.column(name) == value
             )
         select = select.order_by(*[sa.column(name) for name in order])
-        for row in self._connection.execute(select).yield_per(ROWS_AT_ONCE):
-            yield tuple(row)
+        for some in self._connection.execute(select).yield_per(at_once).partitions():
+            yield from map(tuple, some)
+
+    def batches(
+        self, rows: Sequence[tuple[Any, ...]], table: str, column: str
+    ) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """Divide rows, so that not too much of another table belongs to those of a batch.
+
+        Args:
+            rows: The rows; their first cell identifies them.
+            table: The other table.
+            column: Its column that has what identifies them.
+        """
+        for start in range(0, len(rows), RUNS_AT_ONCE):
+            some = rows[start : start + RUNS_AT_ONCE]
+            counts = self._counts(table, column, [row[0] for row in some])
+            batch: list[tuple[Any, ...]] = []
+            held = 0
+            for row in some:
+                own = counts.get(row[0], 0)
+                if batch and held + own > POINTS_AT_ONCE:
+                    yield batch
+                    batch, held = [], 0
+                batch.append(row)
+                held += own
+            yield batch
+
+    def _counts(self, table: str, column: str, values: list[Any]) -> dict[Any, int]:
+        """Return how many rows of a table have each of some values in a column."""
+        if not self.has(table, column):
+            return {}
+        own: sa.ColumnClause[Any] = sa.column(column)
+        select = sa.select(own, sa.func.count()).select_from(sa.table(table))
+        rows = self._connection.execute(select.where(own.in_(values)).group_by(own))
+        return dict(rows.tuples().all())
 
     def count(self, table: str) -> int:
         """Return the number of rows of a table; 0 if there is none."""
@@ -97,7 +136,7 @@ def opened(source: str) -> Iterator[Foreign]:
             connection = plain.execution_options(**found.options)
             yield Foreign(connection, found.shown, found.file)
     except sa.exc.DBAPIError as error:
-        reason = next(iter(str(error.orig).strip().splitlines()), "no reason given")
+        reason = first_line(error.orig, "no reason given")
         for secret in secrets:
             reason = reason.replace(secret, "***")
         raise StorageUnavailable(f"the database {found.shown} cannot be read: {reason}") from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from mltraq_prefect.model.run import Run
@@ -17,11 +18,11 @@ class Found(NamedTuple):
 
     Attributes:
         fields: What is tracked of it as a whole.
-        runs: Its runs, with ids that are the same each time.
+        runs: Its runs, with ids that are the same each time; read while somebody takes them.
     """
 
     fields: dict[str, Any]
-    runs: list[Run]
+    runs: Iterable[Run]
 
 
 class Source(NamedTuple):
@@ -46,19 +47,26 @@ def id_of(text: str) -> str:
         return str(uuid.uuid5(NAMESPACE, text.encode("utf-8", "surrogateescape").hex()))
 
 
-def type_params(params: Sequence[dict[str, Any]]) -> None:
-    """Give params, which are all text, the types that their texts were made of.
+class ParamTypes:
+    """The types of params, which are all text, from all of their texts.
 
     A param is of numbers or truth values if that holds of it in every run; text such as ``1.10``,
     which is not how Python shows a number, stays text, and so do all values of that param.
     """
-    for key in dict.fromkeys(key for own in params for key in own):
-        known = [own for own in params if key in own]
-        values = [_value(own[key]) for own in known]
-        types = set(map(type, values)) - {type(None)}
-        if str not in types and (types <= {int, float} or types == {bool}):
-            for own, value in zip(known, values, strict=True):
-                dict.__setitem__(own, key, value)
+
+    def __init__(self) -> None:
+        self._found: dict[str, set[type]] = defaultdict(set)
+
+    def learn(self, key: str, text: Any) -> None:
+        """Learn from what a run has for a param."""
+        self._found[key].add(type(_value(text)))
+
+    def apply(self, params: dict[str, Any]) -> None:
+        """Give the params of a run the values that their texts were made of."""
+        for key, text in params.items():
+            types = self._found[key] - {type(None)}
+            if str not in types and (types <= {int, float} or types == {bool}):
+                dict.__setitem__(params, key, _value(text))
 
 
 def _value(text: Any) -> Any:

@@ -10,13 +10,19 @@ from mltraq_prefect import codecs
 from mltraq_prefect.errors import ExperimentExists, InvalidInput, InvalidName, UnsupportedType
 from mltraq_prefect.exchange import mlflow, mltraq, optuna
 from mltraq_prefect.exchange.foreign import Foreign, opened
-from mltraq_prefect.exchange.found import Found, Source
-from mltraq_prefect.exchange.report import Imported, ImportReport
+from mltraq_prefect.exchange.found import Source
+from mltraq_prefect.exchange.report import Advance, Imported, ImportReport
+from mltraq_prefect.exchange.series import drop_stored
 from mltraq_prefect.model.names import check_name
+from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.sizes import MOST_BYTES, RUNS_AT_ONCE, size_of
 from mltraq_prefect.session import Session
 
 ORIGIN = "imported_from"
 """The field of an experiment that says where it is from."""
+
+LOOKED_UP = 500
+"""Runs whose series are compared with those that are stored."""
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -33,6 +39,9 @@ class Importer(Protocol):
     def recognises(self, database: Foreign) -> bool:
         """Return whether a database is of this tracker."""
 
+    def count(self, database: Foreign) -> int:
+        """Return how many runs it has, about."""
+
     def experiments(self, database: Foreign, report: ImportReport) -> Iterator[Source]:
         """Yield its experiments; note in the report what is not carried over."""
 
@@ -42,16 +51,25 @@ TOOLS: Mapping[str, Importer] = MappingProxyType(
 )
 
 
-def import_from(tool: str, source: str, session: Session, *, prefix: str = "") -> ImportReport:
+def import_from(
+    tool: str,
+    source: str,
+    session: Session,
+    *,
+    prefix: str = "",
+    advance: Advance = lambda _done, _total: None,
+) -> ImportReport:
     """Import all experiments of another tracker.
 
-    Each experiment is written in one transaction. What was imported before is updated.
+    An experiment is written in one transaction, or in several if it has more than 10,000 runs, or
+    32 MiB. What was imported before is updated, so that a second import goes on after a failure.
 
     Args:
         tool: ``mltraq``, ``mlflow`` or ``optuna``.
         source: URL of its database, or path of a SQLite file; it is not changed.
         session: Where to write.
         prefix: What the names of experiments begin with here.
+        advance: Is called with the number of runs that were read, and of all that there are.
 
     Returns:
         Counts before and after, and what could not be carried over.
@@ -66,17 +84,44 @@ def import_from(tool: str, source: str, session: Session, *, prefix: str = "") -
     with opened(source) as database:
         if not TOOLS[tool].recognises(database):
             raise InvalidInput(_unknown(tool, database))
-        report = ImportReport(tool, database.url)
+        report = ImportReport(tool, database.url, advance, TOOLS[tool].count(database))
         listed = list(_named(TOOLS[tool].experiments(database, report), report))
         _refuse_taken(session, listed, prefix)
         for own in listed:
-            found = own.read()
             name = prefix + own.name
-            before = _count(session, name)
-            _write(session, name, own.origin, found, report)
-            counts = len(found.runs), before, _count(session, name)
-            report.experiments.append(Imported(name, *counts))
+            before, count = _count(session, name), 0
+            found = own.read()
+            for runs in _portions(found.runs):
+                if before:
+                    _drop_stored(session, name, runs)
+                _write(session, name, own.origin, found.fields, runs, report)
+                count += len(runs)
+            report.experiments.append(Imported(name, count, before, _count(session, name)))
     return report
+
+
+def _portions(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """Yield as many runs as fit into memory, in one list at least."""
+    held: list[Run] = []
+    size, is_first = 0, True
+    for run in runs:
+        held.append(run)
+        size += size_of(run)
+        if len(held) >= RUNS_AT_ONCE or size >= MOST_BYTES:
+            yield held
+            held, size, is_first = [], 0, False
+    if held or is_first:
+        yield held
+
+
+def _drop_stored(session: Session, name: str, runs: Iterable[Run]) -> None:
+    """Drop series that are stored already."""
+    logged = [run for run in runs if run.row_changes()]
+    for start in range(0, len(logged), LOOKED_UP):
+        some = logged[start : start + LOOKED_UP]
+        ids = {f"run_{number}": run.id_run for number, run in enumerate(some)}
+        where = f"id_run IN ({', '.join(map(':{}'.format, ids))})"
+        drop_stored(some, session.load(name, columns=[], where=where, params=ids).runs)
 
 
 def _unknown(tool: str, database: Foreign) -> str:
@@ -119,14 +164,21 @@ def _count(session: Session, name: str) -> int:
     return int(listed.loc[listed["name"] == name, "runs"].sum())
 
 
-def _write(session: Session, name: str, origin: str, found: Found, report: ImportReport) -> None:
-    _leave_out(found.fields, "a field of an experiment", report)
-    for run in found.runs:
+def _write(
+    session: Session,
+    name: str,
+    origin: str,
+    fields: dict[str, Any],
+    runs: list[Run],
+    report: ImportReport,
+) -> None:
+    _leave_out(fields, "a field of an experiment", report)
+    for run in runs:
         _leave_out(run.fields, "a field of a run", report)
         _leave_out(run.params, "a param of a run", report)
     experiment = session.add_experiment(name)
-    experiment.fields |= found.fields | {ORIGIN: origin}
-    experiment.runs.add(*found.runs)
+    experiment.fields |= fields | {ORIGIN: origin}
+    experiment.runs.add(*runs)
     experiment.persist("merge", report=False)
 
 

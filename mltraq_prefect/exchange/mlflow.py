@@ -1,8 +1,8 @@
 """MLflow's tables: experiments, runs, params, tags, metrics, inputs and models.
 
-Each run has its params, and these fields: the last value of each metric by its key, and
-``<key>.history`` with all values, steps and times if there are several; ``tags``; ``datasets`` and
-``models`` as text; ``run_name`` and ``artifact_uri``.
+Each run has its params, and these fields: the last value of each metric by its key; ``tags``;
+``datasets`` and ``models`` as text; ``run_name`` and ``artifact_uri``. Metrics with several values,
+or with steps, are the series of the run.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from mltraq_prefect.exchange.foreign import Foreign
-from mltraq_prefect.exchange.found import Found, Source, id_of, type_params
+from mltraq_prefect.exchange.found import Found, ParamTypes, Source, id_of
 from mltraq_prefect.exchange.report import ImportReport
+from mltraq_prefect.exchange.series import Point, put_series
 from mltraq_prefect.model.ledger_entry import LedgerEntry, State
 from mltraq_prefect.model.run import Run
 
 NAME = "MLflow"
-RUNS_AT_ONCE = 500
 
 _STATES: dict[str, State] = {"FINISHED": "completed", "FAILED": "failed", "KILLED": "failed"}
 _NOT_READ = {
@@ -45,6 +46,11 @@ def recognises(database: Foreign) -> bool:
     )
 
 
+def count(database: Foreign) -> int:
+    """Return how many runs there are."""
+    return database.count("runs")
+
+
 def experiments(database: Foreign, report: ImportReport) -> Iterator[Source]:
     """Yield the experiments that are not deleted."""
     for table, what in _NOT_READ.items():
@@ -62,18 +68,34 @@ def _experiment(database: Foreign, row: tuple[Any, ...], report: ImportReport) -
     own, _, _, location, created = row
     tags = dict(database.rows("experiment_tags", ("key", "value"), ("experiment_id", own)))
     fields = {"artifact_location": location, "created_at": _moment(created), "tags": tags}
-    found = Found({key: value for key, value in fields.items() if value}, [])
     rows = list(database.rows("runs", _RUN, ("experiment_id", own), order=["start_time"]))
     alive = [run for run in rows if run[5] != "deleted"]
     report.lose("a run", "it was deleted in MLflow", len(rows) - len(alive))
+    named = [run for run in alive if isinstance(run[0], str)]
+    report.lose("a run", "its id is no text", len(alive) - len(named))
+    alive = named
+    report.has_read(len(rows) - len(alive))
     report.lose("the artifacts of a run", "no file is copied; artifact_uri says where", len(alive))
-    for start in range(0, len(alive), RUNS_AT_ONCE):
-        found.runs.extend(_runs(database, alive[start : start + RUNS_AT_ONCE], report))
-    type_params([run.params for run in found.runs])
-    return found
+    runs = _read(database, alive, report)
+    return Found({key: value for key, value in fields.items() if value}, runs)
 
 
-def _runs(database: Foreign, rows: list[tuple[Any, ...]], report: ImportReport) -> Iterator[Run]:
+def _read(database: Foreign, rows: list[tuple[Any, ...]], report: ImportReport) -> Iterator[Run]:
+    types = ParamTypes()
+    for some in database.batches(rows, "params", "run_uuid"):
+        where = ("run_uuid", [row[0] for row in some])
+        for key, text in database.rows("params", ("key", "value"), where):
+            types.learn(key, text)
+    for some in database.batches(rows, "metrics", "run_uuid"):
+        for run in _runs(database, some, report):
+            types.apply(run.params)
+            yield run
+        report.has_read(len(some))
+
+
+def _runs(
+    database: Foreign, rows: Sequence[tuple[Any, ...]], report: ImportReport
+) -> Iterator[Run]:
     ids = [row[0] for row in rows]
     where = ("run_uuid", ids)
     params: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -81,7 +103,7 @@ def _runs(database: Foreign, rows: list[tuple[Any, ...]], report: ImportReport) 
     for table, kept in (("params", params), ("tags", tags)):
         for run, key, value in database.rows(table, ("run_uuid", "key", "value"), where):
             kept[run][key] = value
-    metrics = _metrics(database, where, report)
+    metrics, series = _metrics(database, where, report)
     datasets, models = _datasets(database, ids), _models(database, ids)
     for own, name, status, start, end, _, artifacts in rows:
         facts = {
@@ -99,32 +121,32 @@ def _runs(database: Foreign, rows: list[tuple[Any, ...]], report: ImportReport) 
         hidden = len(facts.keys() & metrics[own].keys())
         report.lose("a metric of a run", "its name is that of another field", hidden)
         fields = metrics[own] | facts
-        yield Run(id_of(own), params=params[own], fields=fields, ledger=entry)
+        run = Run(id_of(own), params=params[own], fields=fields, ledger=entry)
+        if own in series:
+            put_series(run, "mlflow", series[own], report)
+        yield run
 
 
 def _metrics(
     database: Foreign, where: tuple[str, Any], report: ImportReport
-) -> dict[str, dict[str, Any]]:
-    """Return the fields that metrics become, by run."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[Point]]]:
+    """Return the fields that metrics become, and the points of their series, by run."""
     columns = ("run_uuid", "key", "value", "is_nan", "step", "timestamp")
-    points: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
-    for run, key, value, is_nan, *at in database.rows("metrics", columns, where):
-        if all(isinstance(part, (int, float)) for part in (value, *at)):
-            points[run, key].append((*at, math.nan if is_nan else float(value)))
+    points: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    for run, key, value, is_nan, step, at in database.rows("metrics", columns, where):
+        number = math.nan if is_nan else value
+        if isinstance(number, (int, float)) and isinstance(step, int) and isinstance(at, int):
+            points[run, key].append(Point(step, at * 1_000, key, float(number)))
         else:
-            report.lose("a value of a metric", "value, step or time is no number")
-    found: dict[str, dict[str, Any]] = defaultdict(dict)
+            report.lose("a value of a metric", "it is no number, or step or time no integer")
+    fields: dict[str, dict[str, Any]] = defaultdict(dict)
+    series: dict[str, list[Point]] = defaultdict(list)
     for (run, key), own in points.items():
-        own.sort(key=lambda point: point[:2])
-        steps, times, values = zip(*own, strict=True)
-        found[run][key] = values[-1]
-        if len(own) > 1 or steps != (0,):
-            found[run][f"{key}.history"] = {
-                "value": list(values),
-                "step": list(steps),
-                "timestamp": list(times),
-            }
-    return found
+        own.sort(key=attrgetter("step", "at"))
+        fields[run][key] = own[-1].value
+        if len(own) > 1 or own[0].step != 0:
+            series[run] += own
+    return fields, series
 
 
 def _datasets(database: Foreign, ids: list[str]) -> dict[str, list[dict[str, Any]]]:

@@ -23,6 +23,9 @@ from mltraq_prefect.model.run import Run
 
 NAME = "MLTRAQ"
 
+RUNS_AT_ONCE = 50
+"""Rows that are in memory, each with the arrays of a run."""
+
 STORE = "mltraq.datastore"
 """The folder beside a SQLite file in which MLTRAQ keeps what it stores in files."""
 
@@ -51,6 +54,12 @@ def recognises(database: Foreign) -> bool:
     return is_index and not is_ours and any(database.has("experiments", name) for name in _META)
 
 
+def count(database: Foreign) -> int:
+    """Return how many runs the tables have that look like those of experiments."""
+    own = [table for table in database.tables if database.has(table, "id_experiment", "id_run")]
+    return sum(map(database.count, own))
+
+
 def experiments(database: Foreign, report: ImportReport) -> Iterator[Source]:
     """Yield the experiments."""
     meta = next(name for name in _META if name in database.tables["experiments"])
@@ -74,22 +83,29 @@ def _experiment(
     report: ImportReport,
 ) -> Found:
     name, fields, described = row
-    found = Found({}, [])
+    own: dict[str, Any] = {}
     try:
-        found.fields.update(decode(fields))
+        own.update(decode(fields))
     except (CorruptData, TypeError, ValueError) as error:
         report.lose("the fields of an experiment", _reason(error))
     try:
         shape = _shape(name, decode(described), meta)
     except (CorruptData, TypeError, KeyError, AttributeError) as error:
         report.lose("the runs of an experiment", _reason(error))
-        return found
+        return Found(own, ())
     if shape.table not in database.tables:
         report.lose("the runs of an experiment", "they have no table")
-        return found
+        return Found(own, ())
+    return Found(own, _runs(database, shape, decode, report))
+
+
+def _runs(
+    database: Foreign, shape: _Shape, decode: Callable[[bytes], Any], report: ImportReport
+) -> Iterator[Run]:
     types = database.tables[shape.table]
     keys = sorted(types.keys() - {"id_experiment", "id_run"})
-    for own, *cells in database.rows(shape.table, ("id_run", *keys)):
+    rows = database.rows(shape.table, ("id_run", *keys), at_once=RUNS_AT_ONCE)
+    for own, *cells in rows:
         run = Run(id_of(str(own)), ledger=LedgerEntry("completed"))
         for key, cell in zip(keys, cells, strict=True):
             if cell is not None:
@@ -101,8 +117,8 @@ def _experiment(
                     )
                 except CorruptData as error:
                     report.lose("a field of a run", error.reason)
-        found.runs.append(run)
-    return found
+        report.has_read(1)
+        yield run
 
 
 def _reason(error: Exception) -> str:
@@ -135,7 +151,8 @@ def _bytes(cell: Any) -> bytes:
             return bytes.fromhex(cell.removeprefix("\\x"))
         except ValueError:
             return cell.encode("utf-8", "surrogateescape")
-    return bytes(cell or b"")
+    is_binary = isinstance(cell, bytes | bytearray | memoryview)
+    return bytes(cell) if is_binary else b""  # a number would be so many zeros
 
 
 def _moment(cell: Any) -> Any:

@@ -1,8 +1,8 @@
 """Optuna's tables: studies, trials, params with their distributions, values and attributes.
 
 Each run has the params of a trial, and these fields: ``number``; ``value``, or ``values`` of
-several objectives; ``intermediate_values`` with steps; ``trial_state``; ``user_attrs.<key>`` and
-``system_attrs.<key>``; and ``distributions``.
+several objectives; ``trial_state``; ``user_attrs.<key>`` and ``system_attrs.<key>``; and
+``distributions``. Intermediate values are the series of the run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import datetime as dt
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,14 @@ from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.exchange.foreign import Foreign
 from mltraq_prefect.exchange.found import Found, Source, id_of
 from mltraq_prefect.exchange.report import ImportReport
+from mltraq_prefect.exchange.series import EPOCH, Point, put_series
 from mltraq_prefect.model.ledger_entry import LedgerEntry, State
 from mltraq_prefect.model.run import Run
 
 NAME = "Optuna"
+
+SERIES = "intermediate_value"
+"""The key of series. Optuna does not know when a value was reported: each has the trial's start."""
 
 _STATES: dict[str, State] = {"COMPLETE": "completed", "PRUNED": "stopped", "FAIL": "failed"}
 _SPECIAL = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
@@ -41,6 +45,11 @@ def recognises(database: Foreign) -> bool:
     )
 
 
+def count(database: Foreign) -> int:
+    """Return how many trials there are."""
+    return database.count("trials")
+
+
 def experiments(database: Foreign, report: ImportReport) -> Iterator[Source]:
     """Yield the studies."""
     for own, name in list(database.rows("studies", ("study_id", "study_name"), order=["study_id"])):
@@ -57,18 +66,23 @@ def _study(database: Foreign, own: int, name: str, report: ImportReport) -> Foun
     rows = list(database.rows("trials", _TRIAL, where, order=["number"]))
     begun = [row for row in rows if row[2] != "WAITING"]
     report.lose("a trial", "it has not begun", len(rows) - len(begun))
-    runs: list[Run] = []
-    for start in range(0, len(begun), 500):
-        runs += _runs(database, name, begun[start : start + 500], report)
-    return Found(fields, runs)
+    return Found(fields, _read(database, name, begun, report))
+
+
+def _read(
+    database: Foreign, study: str, rows: list[tuple[Any, ...]], report: ImportReport
+) -> Iterator[Run]:
+    for some in database.batches(rows, "trial_intermediate_values", "trial_id"):
+        yield from _runs(database, study, some, report)
+        report.has_read(len(some))
 
 
 def _runs(
-    database: Foreign, study: str, rows: list[tuple[Any, ...]], report: ImportReport
+    database: Foreign, study: str, rows: Sequence[tuple[Any, ...]], report: ImportReport
 ) -> Iterator[Run]:
     where = ("trial_id", [row[0] for row in rows])
     params, distributions = _params(database, where, report)
-    fields = _values(database, where)
+    fields, steps = _values(database, where), _steps(database, where, report)
     for kind in ("user", "system"):
         table, columns = f"trial_{kind}_attributes", ("trial_id", "key", "value_json")
         for trial, key, text in database.rows(table, columns, where):
@@ -81,7 +95,10 @@ def _runs(
         known = {"number": number, "trial_state": state, **fields[trial]}
         known |= {"distributions": distributions[trial]} if trial in distributions else {}
         own = id_of(f"optuna\n{study}\n{number}\n{_as_shown(start)}")
-        yield Run(own, params=params[trial], fields=known, ledger=entry)
+        run = Run(own, params=params[trial], fields=known, ledger=entry)
+        at = _microseconds(started)
+        put_series(run, "optuna", [Point(n, at, SERIES, x) for n, x in steps[trial]], report)
+        yield run
 
 
 def _params(
@@ -116,7 +133,7 @@ def _param(value: Any, distribution: Any) -> Any:
 
 
 def _values(database: Foreign, where: tuple[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return the values of objectives, and intermediate ones, by trial."""
+    """Return the values of objectives by trial."""
     found: dict[int, dict[str, Any]] = defaultdict(dict)
     values = defaultdict(list)
     rows = database.rows("trial_values", ("trial_id", "value", "value_type"), where, ["objective"])
@@ -124,15 +141,20 @@ def _values(database: Foreign, where: tuple[str, Any]) -> dict[int, dict[str, An
         values[trial].append(_SPECIAL.get(type_, value))
     for trial, own in values.items():
         found[trial] |= {"value": own[0]} if len(own) == 1 else {"values": own}
+    return found
+
+
+def _steps(
+    database: Foreign, where: tuple[str, Any], report: ImportReport
+) -> dict[int, list[tuple[int, float]]]:
+    """Return steps and intermediate values by trial."""
     columns = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
-    steps: dict[int, dict[str, list[Any]]] = defaultdict(lambda: {"value": [], "step": []})
-    for trial, step, value, type_ in database.rows(
-        "trial_intermediate_values", columns, where, ["step"]
-    ):
-        steps[trial]["value"].append(_SPECIAL.get(type_, math.nan if value is None else value))
-        steps[trial]["step"].append(step)
-    for trial, history in steps.items():
-        found[trial]["intermediate_values"] = history
+    found: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for trial, step, value, type_ in database.rows("trial_intermediate_values", columns, where):
+        if isinstance(step, int):
+            found[trial].append((step, _SPECIAL.get(type_, math.nan if value is None else value)))
+        else:
+            report.lose("an intermediate value", "its step is no integer")
     return found
 
 
@@ -155,4 +177,12 @@ def _as_shown(value: Any) -> Any:
 def _moment(value: Any) -> dt.datetime | None:
     """Return a time in UTC; Optuna has it in the zone of its machine, which is taken for ours."""
     found = _as_shown(value)
-    return found.astimezone(dt.UTC) if isinstance(found, dt.datetime) else None
+    try:
+        return found.astimezone(dt.UTC) if isinstance(found, dt.datetime) else None
+    except (ValueError, OverflowError):  # the first or last day of the calendar
+        return None
+
+
+def _microseconds(moment: dt.datetime | None) -> int:
+    """Return the microseconds since 1970."""
+    return 0 if moment is None else (moment - EPOCH) // dt.timedelta(microseconds=1)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+Advance = Callable[[int, int], None]
+"""Takes how much is done, and how much there is in all."""
 
 
 class Imported(NamedTuple):
@@ -46,17 +49,27 @@ class ImportReport:
         tool: Which tracker the database is of.
         source: URL of its database, without secrets.
         experiments: Counts of each experiment.
+        advance: Gets how many runs are read, of how many.
+        total: How many runs the other database has.
     """
 
     tool: str
     source: str
+    advance: Advance = field(repr=False, compare=False, default=lambda _done, _total: None)
+    total: int = 0
     experiments: list[Imported] = field(default_factory=list)
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _read: int = 0
 
     @property
     def not_carried(self) -> list[NotCarried]:
         """What could not be carried over, and why."""
         return [NotCarried(*what, count) for what, count in self.lost.items()]
+
+    def has_read(self, runs: int) -> None:
+        """Count runs that were read, for who watches."""
+        self._read += runs
+        self.advance(self._read, max(self.total, self._read))
 
     def lose(self, what: str, why: str, count: int = 1) -> None:
         """Note what is not carried over."""

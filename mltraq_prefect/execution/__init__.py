@@ -1,13 +1,12 @@
 """Execution of steps on runs, in this process or in workers; independent of Prefect."""
 
 from mltraq_prefect.execution.batch import Batch, Outcome
-from mltraq_prefect.execution.batch_size import BatchSizer, Divide, split
+from mltraq_prefect.execution.batch_size import BatchSizer, Work, split
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.failures import (
     FailureLimit,
     grouped_failures,
     interruption_message,
-    runs_failed,
 )
 from mltraq_prefect.execution.fingerprints import (
     Manifest,
@@ -28,7 +27,6 @@ from mltraq_prefect.execution.steps import Step, as_steps, refuse_edited
 
 __all__ = [
     "Batch",
-    "Divide",
     "ExecutionOptions",
     "FailureLimit",
     "Manifest",
@@ -36,6 +34,7 @@ __all__ = [
     "BatchSizer",
     "RunFingerprints",
     "Step",
+    "Work",
     "Workers",
     "WorkersClosed",
     "as_steps",
@@ -48,7 +47,6 @@ __all__ = [
     "prepare_workers",
     "refuse_edited",
     "refuse_while_preparing",
-    "runs_failed",
     "split",
     "timeout_in_threads",
     "worker_count",

@@ -7,7 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from typing import Any
 
 from mltraq_prefect.execution.attempt import THREAD, WORKER, Attempt, attempt
 from mltraq_prefect.execution.file_desk import Desk
@@ -19,6 +21,7 @@ from mltraq_prefect.execution.serialization import Chunk, remaining
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.model.series import LoggedRows
+from mltraq_prefect.model.spool import Spool
 
 Guard = Callable[[int], AbstractContextManager[None]]
 DeliverRows = Callable[[list[LoggedRows], Reply | None], None]
@@ -87,11 +90,13 @@ class Batch:
         changed: Globals that the step changed, and that were restored.
         number: Identifies the batch for the fan-out, also if a copy of it comes back.
         rows: What the step has added to the series of runs, unless it was delivered already.
+        facts: What a process that writes it has to know; None if none is to.
+        here: What the worker of a cluster that executes it holds of it; None elsewhere.
     """
 
     __slots__ = (
         *("changed", "done", "exception", "failures"),
-        *("label", "number", "returned", "rows", "size", "stopped", "todo"),
+        *("facts", "here", "label", "number", "returned", "rows", "size", "stopped", "todo"),
     )
 
     def __init__(self, label: str, size: int, todo: list[Chunk]) -> None:
@@ -106,6 +111,8 @@ class Batch:
         self.changed: set[str] = set()
         self.number = 0
         self.rows: list[LoggedRows] = []
+        self.facts: Any = None
+        self.here: Any = None
 
     def attempt(self, execute: Callable[[Chunk], Iterator[Outcome]]) -> Iterator[Outcome]:
         """Execute all chunks in `todo`; runs that fail, or are not reached, stay in it.
@@ -148,7 +155,21 @@ class Batch:
         """Return the batch for the next step: the runs that completed this one, or None."""
         if not self.done:
             return None
-        return Batch(self.label, sum(map(len, self.done)), self.done)
+        following = Batch(self.label, sum(map(len, self.done)), self.done)
+        following.here = self.here
+        return following
+
+    def ended(self) -> list[Chunk]:
+        """Return the chunks that it has, whether they have completed the step or not."""
+        return self.todo + self.stopped + self.done
+
+    def clear(self) -> None:
+        """Forget the runs and what they have left."""
+        self.todo, self.done, self.stopped, self.rows = [], [], [], []
+
+    def ids_done(self) -> list[str]:
+        """Return the ids of the runs that have completed the step and are still in the batch."""
+        return [frozen.id_run for chunk in self.done for frozen in chunk]
 
     def __repr__(self) -> str:
         return f"<runs {self.label}>"
@@ -178,6 +199,8 @@ def execute_chunk(
         attempts = _attempt_some(make_step, kwargs, chunk, start, guard, channel)
         outcome = outcome_of(attempts)
         outcome.exception = _picklable(outcome.exception)
+        if channel.files is not None:
+            _keep_files(outcome, channel.files.spool)
         yield outcome
         start += len(attempts)
 
@@ -206,34 +229,44 @@ def _attempt_some(
     return attempts
 
 
+def _keep_files(outcome: Outcome, spool: Spool) -> None:
+    """Keep the contents that runs have: what is put later is dropped if this process is killed."""
+    for chunk in (outcome.done, outcome.stopped, outcome.failed):
+        for index, frozen in enumerate(chunk or ()):
+            if chunk is not None and frozen.files:
+                files = {name: own and spool.kept(own) for name, own in frozen.files.items()}
+                chunk[index] = frozen._replace(files=files)
+
+
 def execute_in_thread(
     step: Step,
     kwargs: FrozenValues,
-    deliver: DeliverRows | None,
     verdicts: SharedVerdicts | None,
     monitors: bool,
     files: Desk,
     chunk: Chunk,
+    deliver: DeliverRows | None,
 ) -> Iterator[Outcome]:
     """Execute a step on runs in this thread, without seeding the global generators.
 
     Args:
         step: The step.
         kwargs: Kwargs of the execution.
-        deliver: Takes the rows that the step logs, as they come; None leaves them to the outcome.
         verdicts: Decisions on whether runs are stopped; None if nobody decides.
         monitors: Whether what the step uses is logged, too.
         files: Where files go.
         chunk: The runs.
+        deliver: Takes the rows that the step logs, as they come; None leaves them to the outcome.
     """
     rows: list[LoggedRows] = []
     reply = None if verdicts is None else verdicts.note
+    context = copy_context()
 
     def take(own: LoggedRows, _goes_on: bool) -> None:
         if deliver is None:
             rows.append(own)
-        else:
-            deliver([own], reply)
+        else:  # perhaps in a thread that does not know where it is
+            context.copy().run(deliver, [own], reply)
 
     for frozen in chunk:
         channel = RowChannel(take, verdicts, monitors, files)
@@ -268,13 +301,19 @@ def _picklable(error: BaseException | None) -> BaseException | None:
     return error if len(data) < EXCEPTION_BYTES else None
 
 
-def outcome_of_lost(chunk: Chunk, reason: str) -> Outcome:
-    """Return the outcome of runs whose worker died: every run failed."""
+def outcome_of_lost(chunk: Chunk, reason: str, kind: str = "WorkerDied") -> Outcome:
+    """Return the outcome of runs that failed outside of their step, as their worker died.
+
+    Args:
+        chunk: The runs as they were before.
+        reason: Why.
+        kind: Name of the type of the error.
+    """
     failed = []
     for frozen in chunk:
         entry = frozen.ledger()
         entry.attempts = entry.attempts + 1 if entry.state == "failed" else 1
-        entry.state, entry.error, entry.error_type = "failed", reason, "WorkerDied"
+        entry.state, entry.error, entry.error_type = "failed", reason, kind
         failed.append(frozen.with_ledger(entry))
     failures = [(frozen.describe(), reason) for frozen in failed]
     return Outcome(len(failed), None, failed, failures)

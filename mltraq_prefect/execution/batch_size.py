@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -127,8 +129,28 @@ class BatchSizer:
         return min(MAX_TASK_RUNS_PER_STEP, max(wanted))
 
 
-Divide = Callable[[Sequence[Run], BatchSizer], Iterator[tuple[str, list[Run]] | None]]
+Divide = Callable[[BatchSizer], Iterator[tuple[str, list[Run]] | None]]
 """Yields the label and the runs of each batch, or None if there is none just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an execution executes.
+
+    Attributes:
+        total: Number of runs.
+        runs: Those that there are from the start: all, unless they are made while others execute.
+        divide: Divides them into batches.
+    """
+
+    total: int
+    runs: Sequence[Run]
+    divide: Divide
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> Work:
+        """Return the work on runs that are all there, and that nobody else executes."""
+        return cls(len(runs), runs, partial(split, runs))
 
 
 def split(runs: Sequence[Run], sizer: BatchSizer) -> Iterator[tuple[str, list[Run]]]:

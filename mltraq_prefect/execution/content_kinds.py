@@ -28,8 +28,8 @@ from mltraq_prefect.execution.object_contents import (
     Items,
     appended,
     more_members,
+    new_keys,
     pairs,
-    set_or_new,
 )
 from mltraq_prefect.model.pickling import unpickled
 
@@ -103,7 +103,7 @@ def _dict(value: dict[Any, Any]) -> tuple[list[Content], list[Any]]:
         base.clear(value)
         add([*pairs(saved).items()])
 
-    return [Collection(read, write, set_or_new, add)], read()
+    return [Collection(read, write, new_keys, add)], read()
 
 
 def _list(value: list[Any]) -> tuple[list[Content], list[Any]]:

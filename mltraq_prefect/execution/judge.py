@@ -7,15 +7,19 @@ its own. Otherwise decisions come when they come.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from mltraq_prefect.execution.options import ExecutionOptions
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows
-from mltraq_prefect.stop import Curve, Rule
+from mltraq_prefect.stop import Curve, Rule, unknown_keys
+
+_logger = logging.getLogger("mltraq_prefect")
 
 
 class Attempted(NamedTuple):
@@ -79,6 +83,10 @@ class SharedVerdicts:
         self._changed = threading.Condition()
         self._is_closed = False
 
+    def __reduce__(self) -> tuple[Callable[[], SharedVerdicts], tuple[()]]:
+        # Another process has its own: there decisions come in answer to its own rows.
+        return partial(SharedVerdicts, are_awaited=self.are_awaited), ()
+
     def note(self, verdict: Verdict) -> None:
         """Take a decision."""
         with self._changed:
@@ -131,7 +139,7 @@ class Judge:
             reply: Sends the decisions; None if nobody waits for them.
         """
         heard: dict[Attempted, Curve] = {}
-        for id_run, step, own, _, number in rows:
+        for id_run, step, own, _, number, _ in rows:
             curves = self._curves[step]
             if id_run not in curves:
                 curves[id_run] = Curve(id_run, self._runs[id_run].params)
@@ -158,6 +166,13 @@ class Judge:
             for id_run in ended:
                 self._open[step].pop(id_run, None)
         self._answer()
+
+    def warn_of_unknown_keys(self) -> None:
+        """Tell, when all is over, of rules that could stop no run, as no run has their key."""
+        curves = [curve for of_step in self._curves.values() for curve in of_step.values()]
+        for key, known in unknown_keys(self._rules, curves).items():
+            listed = ", ".join(map(repr, known))
+            _logger.warning("stop: no run has logged numbers as %r; known: %s", key, listed)
 
     def _answer(self) -> None:
         """Decide on the attempts that all runs before have come as far as."""

@@ -35,7 +35,7 @@ class _Forwarder(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         name = record.name.partition(".")[0]
         if record.thread == self._thread and name != self._skip:
-            self._log(record.levelno, record.getMessage())
+            self._log(record.levelno, self.format(record))
 
 
 @contextmanager

@@ -206,17 +206,17 @@ def appended(now: list[Any], before: list[Any]) -> list[Any]:
     return now[len(before) :] if all(map(is_, now, before)) else []
 
 
-def set_or_new(now: list[Any], before: list[Any]) -> list[Any]:
-    """Return the pairs that a dict has gained, if it still has all its keys: an `Added`.
+def new_keys(now: list[Any], before: list[Any]) -> list[Any]:
+    """Return the pairs that a dict has gained, if all that it had is as it was: an `Added`.
 
     Args:
         now: All keys, then all values.
         before: The same, as it was.
     """
     items, old = pairs(now), pairs(before)
-    if not old.keys() <= items.keys():
+    if any(key not in items or not is_same(items[key], value) for key, value in old.items()):
         return []
-    return [(k, v) for k, v in items.items() if k not in old or not is_same(v, old[k])]
+    return [(key, value) for key, value in items.items() if key not in old]
 
 
 def more_members(now: list[Any], before: list[Any]) -> list[Any]:

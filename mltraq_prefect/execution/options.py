@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
+from mltraq_prefect.arguments import check_flags, refused
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.pool.preparation import has_processes, warn_of_threads
+from mltraq_prefect.model.names import check_name
+from mltraq_prefect.requirements import with_extra
 from mltraq_prefect.stop import Rule
 
 Backend = Literal["processes", "threads", "local", "prefect"]
@@ -142,7 +145,7 @@ class ExecutionOptions:
             )
         if find_spec("psutil") is None:
             raise InvalidInput(
-                "monitor=True needs the package psutil; install mltraq-prefect[monitor]"
+                f"monitor=True needs the package psutil; run: {with_extra('monitor')}"
             )
 
     def _check_shared(self) -> None:
@@ -204,10 +207,6 @@ def _shown(value: object) -> str:
     return reprlib.repr(value)
 
 
-def _refused(name: str, value: object, use: str) -> InvalidInput:
-    return InvalidInput(f"{name} is {_shown(value)}; use {use}")
-
-
 def _as_integer(value: object) -> int | None:
     """Return an integer, NumPy's too, as int; None for any other value, truth values included."""
     if isinstance(value, bool):
@@ -231,26 +230,27 @@ def _as_seconds(value: object) -> float | None:
 
 def _check_kwargs(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise _refused(name, value, 'a dict, such as {"epochs": 10}')
+        raise refused(name, value, 'a dict, such as {"epochs": 10}')
     for key in value:
         if not isinstance(key, str):
             raise InvalidInput(f"{name} has the key {_shown(key)}; keys are strings")
+        check_name(key, f"{name}: key")
     return value
 
 
 def _check_n_jobs(name: str, value: object) -> int:
     number = _as_integer(value)
     if number is None or number == 0:
-        raise _refused(name, value, "a positive number, or -1 for one a core")
+        raise refused(name, value, "a positive number, or -1 for one a core")
     return number
 
 
 def _check_backend(name: str, value: object) -> object:
     if isinstance(value, str) and value in CLUSTERS:
         runner = f"task_runner=prefect_{value}.{CLUSTERS[value]}(...)"
-        raise _refused(name, value, f'{runner}, with the extra "{value}"')
+        raise refused(name, value, f'{runner}, with the extra "{value}"')
     if value is not None and not _is_one_of(value, *get_args(Backend)):
-        raise _refused(name, value, '"processes", "threads", "local" or "prefect"')
+        raise refused(name, value, '"processes", "threads", "local" or "prefect"')
     return value
 
 
@@ -259,28 +259,28 @@ def _check_runs_per_task(name: str, value: object) -> object:
         return value
     number = _as_integer(value)
     if number is None or number < 1:
-        raise _refused(name, value, '"auto" or a positive integer')
+        raise refused(name, value, '"auto" or a positive integer')
     return number
 
 
 def _check_count(name: str, value: object) -> int:
     number = _as_integer(value)
     if number is None or number < 0:
-        raise _refused(name, value, "0 or a positive integer")
+        raise refused(name, value, "0 or a positive integer")
     return number
 
 
 def _check_seed(name: str, value: object) -> int:
     number = _as_integer(value)
     if number is None or not 0 <= number < 1 << SEED_BITS:
-        raise _refused(name, value, f"an integer from 0 to 2**{SEED_BITS} - 1")
+        raise refused(name, value, f"an integer from 0 to 2**{SEED_BITS} - 1")
     return number
 
 
 def _check_delay(name: str, value: object) -> float:
     seconds = _as_seconds(value)
     if seconds is None or seconds < 0:
-        raise _refused(name, value, "0 or a positive number of seconds")
+        raise refused(name, value, "0 or a positive number of seconds")
     return seconds
 
 
@@ -289,7 +289,7 @@ def _check_timeout(name: str, value: object) -> float | None:
         return None
     seconds = _as_seconds(value)
     if seconds is None or seconds <= 0:
-        raise _refused(name, value, "a positive number of seconds, or None for no limit")
+        raise refused(name, value, "a positive number of seconds, or None for no limit")
     return seconds
 
 
@@ -298,13 +298,13 @@ def _check_lease(name: str, value: object) -> float | None:
         return None
     seconds = _as_seconds(value)
     if seconds is None or seconds < LEAST_LEASE_SECONDS:
-        raise _refused(name, value, f"a number of seconds, at least {LEAST_LEASE_SECONDS:g}")
+        raise refused(name, value, f"a number of seconds, at least {LEAST_LEASE_SECONDS:g}")
     return seconds
 
 
 def _check_on_error(name: str, value: object) -> object:
     if not _is_one_of(value, "raise", "keep", "stop"):
-        raise _refused(name, value, '"raise", "keep" or "stop"')
+        raise refused(name, value, '"raise", "keep" or "stop"')
     return value
 
 
@@ -313,27 +313,26 @@ def _check_max_failures(name: str, value: object) -> int | None:
         return None
     number = _as_integer(value)
     if number is None or number < 1:
-        raise _refused(name, value, "a positive integer, or None to execute all runs")
+        raise refused(name, value, "a positive integer, or None to execute all runs")
     return number
 
 
 def _check_checkpoint(name: str, value: object) -> object:
     if not isinstance(value, bool) and not _is_one_of(value, "accept", "replace"):
-        raise _refused(name, value, 'True, False, "accept" or "replace"')
+        raise refused(name, value, 'True, False, "accept" or "replace"')
     return value
 
 
-def _check_flag(name: str, value: object) -> object:
-    if not isinstance(value, bool):
-        raise _refused(name, value, "True or False")
-    return value
+def _check_flag(name: str, value: object) -> bool:
+    check_flags(**{name: value})
+    return bool(value)
 
 
 def _check_stop(name: str, value: object) -> tuple[Rule, ...]:
     rules = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
     for rule in rules:
         if not callable(rule):
-            raise _refused(name, rule, "a rule, such as mltraq.stop.median(after=5), or a function")
+            raise refused(name, rule, "a rule, such as mltraq.stop.median(after=5), or a function")
     return tuple(rules)
 
 

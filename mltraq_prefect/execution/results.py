@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mltraq_prefect.errors import RunsMissing
 from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.log_names import log_name
 from mltraq_prefect.model.run import Run
@@ -15,6 +15,7 @@ from mltraq_prefect.model.spool import FileEntry
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import RunFingerprints, Step
+    from mltraq_prefect.execution.fanout.executed import BatchWriter
 
 
 def start(runs: Iterable[Run], steps: Iterable[Step], prints: RunFingerprints) -> None:
@@ -28,23 +29,6 @@ def start(runs: Iterable[Run], steps: Iterable[Step], prints: RunFingerprints) -
         before = [name for name in names if name in done] if done else ()
         changed = [name for name in before if not prints.is_same(name, run.params, done[name])]
         run.ledger.expect(names, changed)
-
-
-def refuse_missing(experiment: str, runs: Sequence[Run], most_failures: int | None) -> None:
-    """Refuse to end an execution in which some runs have no outcome.
-
-    Args:
-        experiment: Name of the experiment.
-        runs: The runs that were to be executed.
-        most_failures: Number of failures at which the execution stopped; None means never.
-
-    Raises:
-        RunsMissing: Some runs have neither completed nor failed.
-    """
-    missing = [run for run in runs if run.ledger.state == "pending"]
-    failed = sum(run.ledger.state == "failed" for run in runs)
-    if missing and (most_failures is None or failed < most_failures):
-        raise RunsMissing(experiment, len(missing), len(runs), missing[0].describe())
 
 
 def take_files(run: Run, result: Run) -> None:
@@ -65,10 +49,15 @@ def take_files(run: Run, result: Run) -> None:
 
 
 def take_logs(run: Run, result: Run, steps: Iterable[str]) -> None:
-    """Take over the logs of a run that has failed, and nothing else of its files."""
-    logs = {name: result.own_files.entries.get(name) for name in map(log_name, steps)}
+    """Take over the logs of a run that has failed, and drop what else it has made of its files."""
+    made = result.own_files.entries
+    logs = {name: made.get(name) for name in map(log_name, steps)}
     if found := {name: entry for name, entry in logs.items() if entry is not None}:
         run.own_files.put(found)
+    kept = {entry.spooled for entry in run.own_files.entries.values() if entry}
+    for entry in filter(None, made.values()):
+        if entry.spooled and entry.spooled not in kept:
+            Path(entry.spooled).unlink(missing_ok=True)
 
 
 def _sendable(entry: FileEntry | None) -> FileEntry | None:
@@ -87,6 +76,8 @@ class Results:
         have_logged: Whether runs may have rows of earlier executions.
         files: Where steps put files.
         id_execution: Id of the execution, if it is noted.
+        name_flow_run: Takes the flow run of runs, by id, that have ended before there was one, and
+            the id of the execution.
 
     Attributes:
         files: As given.
@@ -101,8 +92,10 @@ class Results:
         have_logged: bool,
         files: Desk,
         id_execution: str | None = None,
+        name_flow_run: Callable[[str, Sequence[str], str | None], None] | None = None,
     ) -> None:
         self.files = files
+        self._name_flow_run = name_flow_run
         self._runs = runs
         self._names = steps
         self._prints = prints
@@ -116,6 +109,10 @@ class Results:
             self._logging.setdefault(logged.id_run, set()).add(logged.step)
             self._runs[logged.id_run].own_rows.put(logged.step, logged.rows)
 
+    def flush_rows(self) -> bool:
+        """Write the rows that were taken; return whether none was refused."""
+        return True
+
     def silent(self, result: Run) -> list[LoggedRows]:
         """Return what replaces rows of earlier executions, by steps that have logged none now.
 
@@ -125,8 +122,14 @@ class Results:
         logging = self._logging.pop(result.id_run, ())
         if not self._have_logged:
             return []
-        silent = [name for name in self._names if name in result.ledger.executed]
-        return [LoggedRows(result.id_run, name, Rows(0)) for name in silent if name not in logging]
+        tried = [name for name, entry in result.ledger.executed.items() if not entry.is_untried]
+        silent = [name for name in self._names if name in tried and name not in logging]
+        return [LoggedRows(result.id_run, name, Rows(0)) for name in silent]
+
+    def has_ended(self, id_run: str) -> bool:
+        """Return whether a run has come that was executed."""
+        run = self._runs.get(id_run)  # of a streamed grid, it may have gone
+        return run is None or run.ledger.state != "pending"
 
     def collect(self, results: Iterable[Run]) -> None:
         """Take runs that have completed or failed."""
@@ -146,9 +149,26 @@ class Results:
         for name in self._names:
             if name in run.ledger.executed:
                 run.ledger.executed[name].id_execution = self._id_execution
+        run.ledger.note_untried(self._names)
+
+    def batch_writer(self) -> BatchWriter | None:
+        """Return what writes batches where they are executed: nothing, here."""
+        return None
+
+    def facts_of(self, runs: Sequence[Run]) -> Any:  # noqa: ARG002
+        """Return what that has to know of a batch."""
+        return None
+
+    def adopt(self, runs: list[Run], report: Any) -> None:
+        """Take runs that were written where they were executed: there are none."""
+
+    def tell_refusal(self, reason: str) -> None:
+        """Take why a batch was not written where it was executed."""
 
     def name_flow_run(self, flow_run_id: str, runs: Sequence[str]) -> None:
         """Take the flow run of runs, by id, that have ended before there was one."""
+        if self._name_flow_run is not None:
+            self._name_flow_run(flow_run_id, runs, self._id_execution)
 
     def tick(self) -> None:
         """Do periodic work; called several times a second."""

@@ -36,6 +36,9 @@ HandOver = Callable[[LoggedRows, bool], None]
 FLUSH_SECONDS = 0.3
 """Rows are handed over after this time at most, in seconds."""
 
+JUDGED_SECONDS = 0.05
+"""The same where rules decide on them: the sooner they hear of rows, the sooner runs stop."""
+
 ROWS_AT_ONCE = 10_000
 """So many rows are handed over at once."""
 
@@ -76,6 +79,7 @@ class RowBuffer:
         self._refusal: BaseException | None = None
         self._pid = os.getpid()
         self._first = 0
+        self._taken_at = 0.0
         self._empty()
 
     def _empty(self) -> None:
@@ -112,13 +116,18 @@ class RowBuffer:
             self._append(step, values)
             count = len(self._times)
             total = self._first + count
-        verdicts = self._channel.verdicts
-        is_awaited = verdicts is not None and verdicts.are_awaited
-        if is_awaited or count >= ROWS_AT_ONCE or self._characters >= CHARACTERS_AT_ONCE:
+        if self._is_urgent() or count >= ROWS_AT_ONCE or self._characters >= CHARACTERS_AT_ONCE:
             self.flush()
         elif count == 1:
             _flusher.flush_soon(self)
         return total
+
+    def _is_urgent(self) -> bool:
+        """Return whether a decision on the rows is due, or awaited."""
+        verdicts = self._channel.verdicts
+        return verdicts is not None and (
+            verdicts.are_awaited or time.monotonic() - self._taken_at >= JUDGED_SECONDS
+        )
 
     def _check_open(self) -> None:
         if self._refusal is not None:
@@ -189,6 +198,7 @@ class RowBuffer:
                 return None
             steps, times, columns = self._steps, self._times, self._columns
             first, self._first = self._first, self._first + len(times)
+            self._taken_at = time.monotonic()
             self._empty()
         kept = {key: packed(values) for key, values in columns.items()}
         return Rows(first, packed(steps), packed(times), kept)

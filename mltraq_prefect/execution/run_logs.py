@@ -87,7 +87,7 @@ def with_log(frozen: FrozenRun, step: str, log: RunLog | None, desk: Desk) -> Fr
     try:
         known = frozen.files.get(name)
         if known is not None and known.spooled:
-            whole.add_lines(desk.spool.local(name, known).read_text("utf-8"))
+            whole.add_lines(desk.fetch(frozen.id_run, name, known).read_text("utf-8"))
         whole.add_text(f"-- step {step}, attempt {entry.attempts}")
         if log is not None:
             whole.add_lines(log.text())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mltraq_prefect.execution.attempt import (
     SERIAL,
@@ -17,8 +17,7 @@ from mltraq_prefect.execution.attempt import (
 from mltraq_prefect.execution.batch_size import (
     CHECKPOINTED_SECONDS,
     BatchSizer,
-    Divide,
-    split,
+    Work,
 )
 from mltraq_prefect.execution.failures import FailureLimit
 from mltraq_prefect.execution.fanout.executor import Collector
@@ -39,30 +38,27 @@ WAIT_SECONDS = 0.1
 
 def execute_serially(
     steps: Sequence[Step],
-    runs: Iterable[Run],
+    work: Work,
     collector: Collector,
     options: ExecutionOptions,
-    divide: Divide = split,
 ) -> BaseException | None:
     """Execute all steps on each run; a run that fails a step skips the later ones.
 
     Args:
         steps: The steps, in order.
-        runs: The runs; they are not changed.
+        work: The runs; they are not changed.
         collector: Gets rows as they are logged, and a copy of each run that has completed or
             failed. A failed run is as it was before the step that failed.
         options: Options of the execution, such as retries and the limit of failures.
-        divide: Gives the runs, some at a time.
 
     Returns:
         The exception of the first run that failed, or None.
     """
-    runs = list(runs)
-    judge = judge_of(options, runs, steps)
+    judge = judge_of(options, work.runs, steps)
     channel = _channel(collector, judge, options)
     returned: dict[str, str] = {}
     limit = FailureLimit(options.failure_limit)
-    sizer = BatchSizer(len(runs), 1, CHECKPOINTED_SECONDS, is_shared=options.shared)
+    sizer = BatchSizer(work.total, 1, CHECKPOINTED_SECONDS, is_shared=options.shared)
     kwargs, first, process = frozen_kwargs(options.kwargs), None, ProcessState()
 
     def restore(step: str) -> None:
@@ -70,7 +66,7 @@ def execute_serially(
         program.restore_after(step)
 
     with global_generators_kept(), ProgramState(steps, kwargs) as program:
-        for run in _in_turn(divide(runs, sizer), collector):
+        for run in _in_turn(work.divide(sizer), collector):
             (frozen,) = freeze_runs([run])
             program.watch_code(frozen.params)
             for step in steps:
@@ -88,6 +84,8 @@ def execute_serially(
             collector.collect(ended)
             if limit.is_reached:
                 break
+    if judge is not None:
+        judge.warn_of_unknown_keys()
     for name, kind in returned.items():
         logging.getLogger("mltraq_prefect").warning("%s", return_warning(name, kind))
     return first

@@ -20,6 +20,10 @@ PACKAGE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+)(?:,)? in (?P<function>.*)$')
 HEAD = "Traceback (most recent call last):"
+_STEP = re.compile(
+    rf"step (?:(?P<raised>[^\n]+?): {re.escape(HEAD)}"
+    r"|(?P<quote>['\"])(?P<refused>[^\n]+?)(?P=quote) )"
+)
 
 
 class Frame(NamedTuple):
@@ -64,6 +68,12 @@ def _cut(shown: traceback.TracebackException, seen: set[int]) -> None:
     for other in (shown.__cause__, shown.__context__, *others):
         if other is not None:
             _cut(other, seen)
+
+
+def step_of(error: str) -> str | None:
+    """Return the step that an error of a run says it is of; None if it does not say so."""
+    found = _STEP.match(error)
+    return None if found is None else found["raised"] or found["refused"]
 
 
 @cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from mltraq_prefect.checkpoints.execution import Execution, Steps
@@ -11,21 +12,26 @@ from mltraq_prefect.checkpoints.persist import persist
 from mltraq_prefect.checkpoints.persist_options import check_persist
 from mltraq_prefect.checkpoints.provenance import note_by_hand
 from mltraq_prefect.checkpoints.stored_state import StoredState
+from mltraq_prefect.checkpoints.streamed import StreamedExecution
+from mltraq_prefect.checkpoints.streamed_state import StreamedState, Window
 from mltraq_prefect.codecs import buffers
-from mltraq_prefect.errors import RunsFailed
+from mltraq_prefect.errors import InvalidGrid, RunsFailed
 from mltraq_prefect.execution import ExecutionOptions
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.execution.row_buffer import logged_here
 from mltraq_prefect.experiment.origins import Origins
+from mltraq_prefect.experiment.parts import Tags
 from mltraq_prefect.experiment.stored import Stored
 from mltraq_prefect.model.definition import Definition
-from mltraq_prefect.model.grid import points
+from mltraq_prefect.model.grid import Grid
 from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.model.html import note
+from mltraq_prefect.model.loaded_runs import runs_of
+from mltraq_prefect.model.logged_rows import all_files, all_logged
 from mltraq_prefect.model.namespace import Namespace
-from mltraq_prefect.model.notebook import runs_page
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.model.streamed_grid import StreamedGrid
+from mltraq_prefect.model.streamed_runs import StreamedRuns
 from mltraq_prefect.orchestration.current import inside_task
 from mltraq_prefect.stop import StopRun
 from mltraq_prefect.storage import Annotations, Record, Store
@@ -82,12 +88,15 @@ class Experiment(Stored, Origins):
 
     def __init__(self, store: Store, record: Record) -> None:
         self._name = record.name
-        self.fields = Namespace(record.fields)
-        self.tags, self.note = dict(record.annotations.tags), record.annotations.note
-        self.runs = Runs(record.runs)
-        self._state = StoredState(store, record, self)
-        for run in self.runs.values():
-            run.origin = self._state
+        self._fields = Namespace(record.fields)
+        self._tags = Tags(record.name, record.annotations.tags)
+        self._note = record.annotations.note
+        self._runs = runs_of(record.runs)
+        self._state: StoredState = StoredState(store, record, self)
+        self.runs.set_origin(self._state)
+        self._execution: Callable[[Steps | None, ExecutionOptions], Execution] = partial(
+            Execution, self, self._state
+        )
         self._definition = Definition(record.ids_name, self.runs, self._state.has, buffers)
         self._failures = KeptFailures(record.name)
 
@@ -103,9 +112,7 @@ class Experiment(Stored, Origins):
     def _repr_html_(self) -> str:
         url, revision = self._state.store.url, self._state.revision
         stored = "not persisted yet" if revision is None else f"revision {revision}"
-        return runs_page(
-            f"Experiment {self.name}", self.runs.values(), note(f"{url}, {stored}"), self.fields
-        )
+        return self.runs.shown(f"Experiment {self.name}", note(f"{url}, {stored}"), self.fields)
 
     # -- definition ------------------------------------------------------------------------------
 
@@ -134,17 +141,38 @@ class Experiment(Stored, Origins):
             rows: A frame with one column a param, such as the result of `Session.query`. Each of
                 its rows is combined with all points of the grid.
             **grid: Values of each param: a list, range, array or any other iterable. The last
-                param varies fastest.
+                param varies fastest. The runs of more than 2,000,000 points are streamed: they
+                are in memory only while they are executed, see docs/execution.md.
 
         Returns:
             This experiment.
 
         Raises:
-            InvalidGrid: A param has no values, or its values are not a collection; or there are
-                more than 2,000,000 points.
+            InvalidGrid: A param has no values, or its values are not a collection; there are more
+                than 100,000,000 points; or they are to be streamed, and the experiment has other
+                runs.
         """
-        self._definition.add_all(points(rows, grid), reuse_stored=True)
+        made = Grid(rows, grid)
+        if made.is_large:
+            self._stream(made)
+        else:
+            self._definition.add_all(made, reuse_stored=True)
         return self
+
+    def _stream(self, grid: Grid) -> None:
+        """Take a grid whose runs are made while they are executed."""
+        if len(self.runs) or self._state.revision is not None:
+            raise InvalidGrid(
+                f"experiment {self.name!r}: the {len(grid):,} runs of this grid are streamed, so "
+                "the object that they are added to has no others: add them to a new one, "
+                "session.add_experiment(name). What the database has of them is found there"
+            )
+        record = self._state.record([])
+        streamed = StreamedGrid(grid, record.ids_name, buffers)
+        state = StreamedState(self._state.store, record, Window(self, streamed))
+        self._state, self._execution = state, partial(StreamedExecution, state)
+        self._runs = StreamedRuns(lambda: self._name, len(streamed))
+        self._definition = Definition(self.name, self.runs, self._state.has, buffers)
 
     def check_identities(self) -> None:
         """Refuse new runs that only their position identifies: their ids are not reproducible.
@@ -200,21 +228,22 @@ class Experiment(Stored, Origins):
             here = self._state.record([])
             record.missing_fields, record.missing_runs = here.missing_fields, here.missing_runs
             record.original_name = here.original_name
-        record.annotations = Annotations(self.tags, self.note)
+        record.annotations = Annotations(dict(self.tags), self.note)
         twin = Experiment(self._state.store, record)
         twin._state.fingerprints = dict(self._state.fingerprints)
         self._state.load_executions()
         twin._state.executions = dict(self._state.executions)
-        copies = twin._definition.add_all(
-            [run.params for run in self.runs.values()], reuse_stored=False
-        )
-        for run, added in zip(self.runs.values(), copies, strict=True):
+        runs = [*self.runs.values()]
+        copies = twin._definition.add_all([run.params for run in runs], reuse_stored=False)
+        for run, added in zip(runs, copies, strict=True):
             added.fields, added.locals = Namespace(run.fields), Namespace(run.locals)
             added.kwargs, added.seed = run.kwargs, run.seed
             added.ledger = run.ledger.copy()
-            added.copy_rows(run)
-            added.copy_files(run)
             added.ledger.position = None
+        for added, (_, placed) in zip(copies, all_logged(runs), strict=True):
+            added.copy_rows(placed)
+        for added, (_, listed) in zip(copies, all_files(runs), strict=True):
+            added.copy_files(listed)
         return twin
 
     # -- execution -------------------------------------------------------------------------------
@@ -282,7 +311,7 @@ class Experiment(Stored, Origins):
 
     def _failures_of(self, steps: Steps | None, options: ExecutionOptions) -> RunsFailed | None:
         """Execute steps; return the error about runs that have failed, which `execute` raises."""
-        execution = Execution(self, self._state, steps, options)
+        execution = self._execution(steps, options)
         if not self.runs and self._state.revision is None:
             self.add_run()
         if options.checkpoint:
@@ -337,7 +366,7 @@ class Experiment(Stored, Origins):
             StoreError: The database refused, or others have changed the same values in a merge;
                 the database is as it was before.
         """
-        check_persist(if_exists, report, on_error)
+        check_persist(if_exists, store_pickle, report, on_error)
         if if_exists == "merge":
             self.check_identities()
         persist(self._state, if_exists, report, store_pickle=store_pickle)
@@ -349,4 +378,4 @@ class Experiment(Stored, Origins):
     def record(self) -> Record:
         """Return the experiment as storage reads and writes it; for the package itself."""
         self._state.load_executions()
-        return self._state.record()
+        return self._state.record(self.runs.values())

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.experiment.parts import Parts
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.reports.provenance.code import as_text, of_fingerprint, sources_in
 from mltraq_prefect.reports.provenance.execution import Execution, frame_of
 
@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Origins:
+class Origins(Parts):
     """The part of `Experiment` that says where its results come from."""
 
-    runs: Runs
     _state: StoredState
-    _name: str
 
     @property
     def origin(self) -> StoredState:
@@ -60,7 +58,7 @@ class Origins:
         ]
         execution = self._state.execution(found[0]) if len(found) == 1 else None
         if execution is None:
-            number = "none" if not found else f"{len(found):,}"
+            number = "no" if not found else f"{len(found):,}"
             raise InvalidInput(
                 f"experiment {self._name!r} has {number} execution whose id begins with "
                 f"{id_execution!r}; experiment.executions lists them"

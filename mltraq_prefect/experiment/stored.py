@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from mltraq_prefect.arguments import check_flags, check_text, names_of, path_of
 from mltraq_prefect.checkpoints.stored_state import StoredState
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.errors import ExperimentNotFound, InvalidInput
 from mltraq_prefect.execution.kept_failures import KeptFailures
-from mltraq_prefect.model.namespace import Namespace
-from mltraq_prefect.model.runs import Runs
+from mltraq_prefect.experiment.parts import Parts, Tags
 from mltraq_prefect.orchestration.current import inside_run
 from mltraq_prefect.orchestration.links import page_url
 from mltraq_prefect.reports.overview import info_of, links_of, own_fields_of
 from mltraq_prefect.storage import check_name
-from mltraq_prefect.storage.deleting import Condition
 from mltraq_prefect.storage.frames import query_frame
+from mltraq_prefect.storage.maintenance.deleting import Condition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +25,10 @@ if TYPE_CHECKING:
     from mltraq_prefect.reports.study.study import Study
 
 
-class Stored:
+class Stored(Parts):
     """The part of `Experiment` that reads and changes what is stored."""
 
-    fields: Namespace
-    runs: Runs
     _state: StoredState
-    _name: str
     _failures: KeptFailures
 
     @property
@@ -77,7 +74,7 @@ class Stored:
         check_name(name, "experiment name")
         self._state.rename(self._name, name)
         self._failures.rename(name)
-        self._name = name
+        self._name, self._tags = name, Tags(name, self._tags)
 
     def delete_runs(self, where: str, params: Mapping[str, Any] | None = None) -> int:
         """Delete runs from the database and from this object, with all that belongs to them.
@@ -97,9 +94,9 @@ class Stored:
             QueryFailed: The database does not understand the condition; nothing was deleted.
             StoreError: The database cannot be written; it is as it was before.
         """
-        gone = self._state.delete_runs(Condition(where, params or {}))
+        gone = self._state.delete_runs(Condition(where, {} if params is None else params))
         for id_run in gone:
-            self.runs.pop(id_run, None)
+            self._state.content.runs.pop(id_run, None)
         return len(gone)
 
     def delete(self) -> None:
@@ -178,9 +175,12 @@ class Stored:
         """
         from mltraq_prefect.reports.html.report import write_report
 
+        path, study = path_of("path", path), self._study(metric, lower, by)
+        if not isinstance(artifact, bool | str):
+            raise InvalidInput(f"artifact is {artifact!r:.80}; use True, False or a URL")
         if artifact and not inside_run():
             raise InvalidInput("report: an artifact belongs to a flow run, and this is in no flow")
-        file = write_report(self._study(metric, lower, by), path)
+        file = write_report(study, path)
         if artifact:
             from mltraq_prefect.orchestration.api import link_report
 
@@ -216,8 +216,18 @@ class Stored:
     def _study(self, metric: str | None, lower: bool | None, by: Sequence[str] | None) -> Study:
         from mltraq_prefect.reports.study.study import Choice, Study
 
-        results = self._state.store.results(self.name)
-        return Study(results, Choice(metric, lower, None if by is None else tuple(by)))
+        if metric is not None:
+            check_text("metric", metric, "the name of a numeric field, or None")
+        if lower is not None:
+            check_flags(lower=lower)
+        groups = names_of("by", by)
+        store = self._state.store
+        try:
+            store.require(self.name)
+        except ExperimentNotFound as error:
+            raise ExperimentNotFound(f"{error}; persist it, to show what is stored") from None
+        results = store.results(self.name)
+        return Study(results, Choice(metric, lower, None if groups is None else tuple(groups)))
 
     def links(self) -> pd.DataFrame:
         """Return the pages in the Prefect UI of the flow run and task run of each run and step.

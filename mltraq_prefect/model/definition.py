@@ -15,6 +15,7 @@ from mltraq_prefect.model.identity import (
     nameless,
     position_key,
 )
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.model.params import Params
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.runs import Runs
@@ -40,6 +41,7 @@ class Definition:
         self._buffers = buffers
         self._replicate_ids: dict[str, Iterator[str]] = {}
         self._ids_by_position: set[str] = set()
+        self._names: set[str] = set()
 
     def add(self, params: Mapping[str, Any], *, reuse_stored: bool = False) -> Run:
         """Add a run; see `add_all`."""
@@ -53,14 +55,21 @@ class Definition:
             points: Params of the runs. They must not change meanwhile.
             reuse_stored: Whether a point that the database has a run of means that run, rather
                 than a replicate.
+
+        Raises:
+            InvalidName: A param has a name that no database can carry.
         """
         forms = Canonical(self._buffers)
         return uncollected(lambda: [self._add(params, forms, reuse_stored) for params in points])
 
     def _add(self, params: Mapping[str, Any], forms: Canonical, reuse_stored: bool) -> Run:
+        if not params.keys() <= self._names:
+            for name in params:
+                check_name(name, f"experiment {self._experiment!r}: param name")
+            self._names.update(params)
         key = key_of(params, forms)
         own = position_key(len(self._runs)) if key is None else key
-        id_run = first = self._ids.first(own)
+        id_run = first = self._ids.of(own, 0)
         if first in self._runs:
             if reuse_stored and self._is_stored(self._runs[first]):
                 return self._runs[first]

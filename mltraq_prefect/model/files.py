@@ -33,8 +33,8 @@ class FileDesk(Protocol):
     def listed(self, id_run: str) -> Listed:
         """Return the files of a run that are stored."""
 
-    def fetch(self, id_run: str, name: str) -> Path:
-        """Return the path of a copy of a stored file."""
+    def fetch(self, id_run: str, name: str, entry: FileEntry) -> Path:
+        """Return the path of a copy of a file."""
 
 
 class OwnFiles:
@@ -142,10 +142,10 @@ class File:
             StoreError: The database, or the location of its files, cannot be read.
         """
         desk, entry = self._run.file_desk, self._entry
-        if desk is None or entry.spooled or entry.pieces:
-            return self.copied(own_spool() if desk is None else desk.spool)
+        if desk is None:
+            return self.copied(own_spool())
         try:
-            return desk.fetch(self._run.id_run, self.name)
+            return desk.fetch(self._run.id_run, self.name, entry)
         except CorruptData as error:
             raise error.within(error.experiment, self._run.describe()) from None
 

@@ -13,6 +13,9 @@ State = Literal["pending", "completed", "failed", "stopped"]
 DONE = frozenset(("completed", "stopped"))
 """States of a step whose results count."""
 
+_HALTED = frozenset(("failed", "stopped"))
+"""States of a run that may not have come to all steps of its execution."""
+
 EARLIEST, SUM, LARGEST = ({"joined": function} for function in (min, sum, max))
 """How the values that several attempts, or several steps, have for a fact become one."""
 
@@ -88,6 +91,11 @@ class StepEntry(Facts, _StepOutcome):
         error_type: Type of the error that was raised, such as ``ValueError``, or None.
     """
 
+    @property
+    def is_untried(self) -> bool:
+        """Whether this only says that an execution has not come to the step."""
+        return self.state == "pending" and not self.attempts
+
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         _restore(self, state[1])
 
@@ -122,7 +130,8 @@ class LedgerEntry(Facts, _RunOutcome):
         step: The step to be tried next: the one that has failed, or the next that an execution has
             listed; None if there is no such step.
         error_type: Type of the error of the failed step, such as ``ValueError``, or None.
-        executed: Entries of the steps that this process has executed or read.
+        executed: Entries of the steps that this process has executed or read, and of those that
+            their execution has not come to.
         stored: Reads the entries of other steps from the database; None if there are none.
     """
 
@@ -138,6 +147,8 @@ class LedgerEntry(Facts, _RunOutcome):
         if self.stored is not None:
             self.executed = self.stored() | self.executed
             self.stored = None
+        if self.state in _HALTED and any(own.is_untried for own in self.executed.values()):
+            return {step: own for step, own in self.executed.items() if not own.is_untried}
         return self.executed
 
     def begin(self, step: str, fingerprint: str) -> StepEntry:
@@ -211,6 +222,18 @@ class LedgerEntry(Facts, _RunOutcome):
         self._outdate(later)
         self.state, self.step, self.attempts = "pending", steps[0], 0
         self.error = self.error_type = None
+
+    def note_untried(self, steps: Iterable[str]) -> None:
+        """Record which steps of its execution a run that has ended did not come to.
+
+        What is known of earlier attempts at them no longer counts.
+
+        Args:
+            steps: Names of all steps of the execution.
+        """
+        if self.state in _HALTED:
+            for step in steps:
+                self.executed.setdefault(step, StepEntry("pending"))
 
     def discard(self, steps: Sequence[str]) -> None:
         """Record that the results of steps are lost, and that the first is to be tried next.

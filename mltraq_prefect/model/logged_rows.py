@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from mltraq_prefect.model.run import Run
 
 
+def with_series(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs that may have a series: in memory, or where the rest of them is."""
+    return [run for run in runs if run._own_rows is not None or run._source is not None]
+
+
+def with_files(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs that may have files, as `with_series` does."""
+    return [run for run in runs if run._own_files is not None or run._source is not None]
+
+
 def all_logged(runs: Iterable[Run], at_once: int = 500) -> Iterator[tuple[str, list[Placed]]]:
     """Yield id and series of runs; what is in a database is read for several at once.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mltraq_prefect.errors import InvalidInput, InvalidName
+from mltraq_prefect.errors import InvalidName
 
 
 def check_name(name: object, what: str) -> str:
@@ -28,13 +28,3 @@ def check_name(name: object, what: str) -> str:
             f"{what} {name!a} contains a lone surrogate, which is no Unicode text"
         ) from None
     return name
-
-
-def check_columns(columns: object) -> None:
-    """Refuse one name where several are asked for: its letters would be taken for names.
-
-    Raises:
-        InvalidInput: It is a string.
-    """
-    if isinstance(columns, str):
-        raise InvalidInput(f"columns is {columns!r}; give a list of names: [{columns!r}]")

@@ -261,8 +261,8 @@ class Run(WithFiles):
             seed=self.seed,
             ledger=self.ledger.copy(),
         )
-        copy.copy_rows(self)
-        copy.copy_files(self)
+        copy.copy_rows(self.logged())
+        copy.copy_files(self.listed_files())
         return copy
 
     def __getitem__(self, key: str) -> Any:

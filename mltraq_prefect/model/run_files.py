@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from mltraq_prefect.model.files import FileDesk, Files, OwnFiles, linked
+from mltraq_prefect.model.files import FileDesk, Files, Listed, OwnFiles, linked
 from mltraq_prefect.model.logged_rows import all_files
 from mltraq_prefect.model.run_series import WithSeries
 from mltraq_prefect.model.spool import FileEntry
@@ -58,13 +58,13 @@ class WithFiles(WithSeries):
         """Return how often the files in memory have changed."""
         return 0 if self._own_files is None else self._own_files.changes
 
-    def copy_files(self, other: Run) -> None:
+    def copy_files(self, listed: Listed) -> None:
         """Take over the files of another run.
 
         Args:
-            other: The run.
+            listed: Its files by name.
         """
-        if listed := other.listed_files():
+        if listed:
             self._own_files = OwnFiles(linked(listed))
 
     def release_files(self) -> None:

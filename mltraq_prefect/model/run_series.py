@@ -106,11 +106,11 @@ class WithSeries:
         ((_, placed),) = all_logged([cast("Run", self)])
         return placed
 
-    def copy_rows(self, other: Run) -> None:
+    def copy_rows(self, placed: list[Placed]) -> None:
         """Take over the series of another run.
 
         Args:
-            other: The run.
+            placed: Its rows.
         """
-        if placed := other.logged():
+        if placed:
             self._own_rows = own_rows_of(placed)

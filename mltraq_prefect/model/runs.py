@@ -119,8 +119,27 @@ class Runs(dict[str, Run]):
         """
         return frame_of(self.values(), params=params, ledger=ledger)
 
+    def set_origin(self, origin: Any) -> None:
+        """Tell the runs where their results come from; for the package itself.
+
+        Args:
+            origin: What knows it.
+        """
+        for run in self.values():
+            run.origin = origin
+
+    def shown(self, title: str, about: str = "", fields: Mapping[str, Any] | None = None) -> str:
+        """Return a page about the runs for a notebook; for the package itself.
+
+        Args:
+            title: Its heading.
+            about: What comes first.
+            fields: What is tracked of all of them together.
+        """
+        return runs_page(title, self.values(), about, fields)
+
     def __repr__(self) -> str:
         return f"Runs({len(self)})"
 
     def _repr_html_(self) -> str:
-        return runs_page(f"{len(self):,} runs", self.values())
+        return self.shown(f"{len(self):,} runs")

@@ -82,6 +82,8 @@ class LoggedRows(NamedTuple):
         start: Sequence number of the first row of the attempt; None if it follows from what
             there is.
         attempt: Number of the attempt, from 1; 0 if it is not known.
+        sender: Identifies what has executed the attempt, on a cluster: it may give a run to
+            another worker when it has lost the first one. Empty elsewhere.
     """
 
     id_run: str
@@ -89,6 +91,7 @@ class LoggedRows(NamedTuple):
     rows: Rows
     start: int | None = None
     attempt: int = 0
+    sender: str = ""
 
 
 class Placed(NamedTuple):

@@ -27,9 +27,13 @@ from mltraq_prefect.model.file_names import is_file_name
 PIECE_BYTES = 1 << 20
 """Contents are read, sent and stored in pieces of so many bytes."""
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of errors that say that there is no room for a file."""
+
 _PREFIX = "mltraq-files-"
 _LOCK = "lock"
 _SHA256 = re.compile("[0-9a-f]{64}")
+_KEY = re.compile("[0-9a-f]{32}")
 
 Pieces = Callable[[], Iterator[bytes]]
 """Reads a content, piece by piece."""
@@ -60,10 +64,30 @@ class Spool:
 
     Args:
         folder: The folder.
+        drafts: Marks what is put here until it is kept, so that it can be dropped if the process
+            that has put it is killed; empty if all is kept from the beginning.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, drafts: str = "") -> None:
         self.folder = folder
+        self._drafts = drafts
+
+    def of_worker(self) -> Spool:
+        """Return the same folder for a worker process, which may be killed."""
+        return Spool(self.folder, f"{secrets.token_hex(8)}.")
+
+    def kept(self, entry: FileEntry) -> FileEntry:
+        """Return an entry whose content is no draft any more."""
+        path = Path(entry.spooled)
+        if not self._drafts or not path.name.startswith(self._drafts):
+            return entry
+        return entry._replace(spooled=str(path.rename(path.with_name(secrets.token_hex(16)))))
+
+    def drop_drafts(self) -> None:
+        """Drop what a worker process has put here that is dead, and has not kept it."""
+        if self._drafts:
+            for path in Path(self.folder, "contents").glob(f"{self._drafts}*"):
+                path.unlink(missing_ok=True)
 
     def put(self, name: str, value: object, limit: int | None) -> FileEntry:
         """Copy a content into the folder.
@@ -99,9 +123,11 @@ class Spool:
             with path.open("rb") as file:
                 before = os.fstat(file.fileno())
                 _check_size(name, before.st_size, limit)
-                entry = self._write(name, _pieces_of(file), before.st_size)
+                entry = self._write(name, pieces_of(file), before.st_size)
                 after = os.fstat(file.fileno())
-        except (OSError, ValueError) as error:
+        except InvalidInput:
+            raise
+        except (OSError, ValueError) as error:  # a ValueError: no path has such characters
             reason = getattr(error, "strerror", None) or error
             raise InvalidInput(f"run.files[{name!r}]: {path} cannot be read: {reason}") from None
         if entry.size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
@@ -114,7 +140,7 @@ class Spool:
 
     def _write(self, name: str, pieces: Iterator[bytes], size: int) -> FileEntry:
         """Write pieces into a new file; `size` is how many bytes there ought to be."""
-        path = Path(self.folder, "contents", secrets.token_hex(16))
+        path = Path(self.folder, "contents", self._drafts + secrets.token_hex(16))
         with self._making(path, name, size):
             digest, total = hashlib.sha256(), 0
             with path.open("xb") as file:
@@ -123,6 +149,27 @@ class Spool:
                     total += len(piece)
                     file.write(piece)
         return FileEntry(total, digest.hexdigest(), str(path))
+
+    def add(self, key: str, name: str, start: int, piece: bytes, size: int) -> str:
+        """Add a piece to a content that comes from another machine; return its path.
+
+        Args:
+            key: Names the content: 32 hexadecimal digits.
+            name: Name of the file, for errors.
+            start: Position of the piece: at the end of what there is.
+            piece: The bytes.
+            size: How many the content is going to have.
+
+        Raises:
+            CorruptData: It does not belong there.
+            StorageFull: There is no room for it on this machine.
+        """
+        path = Path(self.folder, "contents", key)
+        if not _KEY.fullmatch(key) or (start and path.stat().st_size != start):
+            raise CorruptData(f"pieces of file {name!r} did not arrive in order")
+        with self._making(path, name, size - start), path.open("ab" if start else "xb") as file:
+            file.write(piece)
+        return str(path)
 
     @contextlib.contextmanager
     def _making(self, path: Path, name: str, size: int) -> Iterator[None]:
@@ -137,7 +184,7 @@ class Spool:
             path.unlink(missing_ok=True)
             if not isinstance(error, OSError):
                 raise
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in NO_ROOM:
                 raise StorageFull(
                     f"file {name!r} of {size:,} bytes does not fit into {self.folder}, where it is "
                     "kept until it is written; make room there, or set TMPDIR to another folder"
@@ -192,8 +239,14 @@ class Spool:
         if digest_of(draft) != entry.sha256:
             draft.unlink()
             raise CorruptData(f"file {name!r} has another content than was written")
-        draft.chmod(0o400)
-        draft.replace(path)
+        if os.name != "nt":  # which does not delete what is read-only
+            draft.chmod(0o400)
+        try:
+            draft.replace(path)
+        except PermissionError:  # Windows replaces no file that another thread reads
+            draft.unlink()
+            if digest_of(path) != entry.sha256:
+                raise
         return path
 
     def _draft(self, draft: Path, name: str, entry: FileEntry) -> None:
@@ -211,7 +264,8 @@ class Spool:
                     file.write(piece)
 
 
-def _pieces_of(file: IO[bytes]) -> Iterator[bytes]:
+def pieces_of(file: IO[bytes]) -> Iterator[bytes]:
+    """Read a file piece by piece."""
     while piece := file.read(PIECE_BYTES):
         yield piece
 

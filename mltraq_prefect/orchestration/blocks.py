@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
+import httpx
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
+from prefect.settings import PREFECT_API_URL
 from pydantic import Field, HttpUrl, SecretStr
 
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.errors import InvalidInput, StorageUnavailable
 from mltraq_prefect.orchestration.prefect_compat import rendered_url
+from mltraq_prefect.orchestration.temporary_server import await_temporary_server
+from mltraq_prefect.texts import first_line
 
 PICKLE_KEY_BLOCK = "mltraq-pickle-key"
 """Name of the `Secret` block that may hold the key for signing pickles."""
@@ -46,6 +52,7 @@ def url_of_block(name: str) -> str:
 
     Raises:
         InvalidInput: There is no such block, or it holds no URL.
+        StorageUnavailable: Prefect's server does not say what is in it.
     """
     document = name if "/" in name else f"{ExperimentStore.get_block_type_slug()}/{name}"
     block = _loaded(document)
@@ -62,7 +69,7 @@ def url_of_block(name: str) -> str:
 
 def _loaded(document: str) -> Block:
     try:
-        with warnings.catch_warnings():
+        with _asked(document), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return cast(Block, Block.load(document))
     except ValueError:
@@ -75,6 +82,20 @@ def _loaded(document: str) -> Block:
         ) from None
 
 
+@contextmanager
+def _asked(document: str) -> Iterator[None]:
+    """Ask Prefect's server for a block; say in a sentence if it does not answer."""
+    await_temporary_server()
+    try:
+        yield
+    except httpx.HTTPError as error:
+        server = PREFECT_API_URL.value() or "that Prefect starts"
+        raise StorageUnavailable(
+            f"the block {document!r} cannot be read from the Prefect server {server}: "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from None
+
+
 def _sqlalchemy_url(block: Any) -> str | None:
     url = rendered_url(block)
     return None if url is None else str(url.render_as_string(hide_password=False))
@@ -83,7 +104,8 @@ def _sqlalchemy_url(block: Any) -> str | None:
 def pickle_key_of_block() -> str | None:
     """Return the key in the `Secret` block ``mltraq-pickle-key``, or None if there is none."""
     try:
-        secret = cast(Secret[Any], Secret.load(PICKLE_KEY_BLOCK))
+        with _asked(PICKLE_KEY_BLOCK):
+            secret = cast(Secret[Any], Secret.load(PICKLE_KEY_BLOCK))
     except ValueError:
         return None
     return str(secret.get())

@@ -14,6 +14,7 @@ from typing import Any
 import cloudpickle
 
 from mltraq_prefect.execution import Outcome
+from mltraq_prefect.execution.batch import DeliverRows
 from mltraq_prefect.execution.fanout.batch_attempt import Execute
 from mltraq_prefect.execution.inputs import new_key
 from mltraq_prefect.execution.serialization import Chunk
@@ -32,7 +33,7 @@ def broadcast(
     Args:
         stack: Removes the data from the workers when it closes.
         runner: The started task runner; for one of an unknown type nothing is sent.
-        executions: Functions that workers call with chunks.
+        executions: Functions that workers call with chunks, and with what takes rows.
 
     Raises:
         InvalidInput: A function cannot be pickled, or the cluster refuses the data.
@@ -50,10 +51,12 @@ def broadcast(
     return [partial(_execute, fetch, position) for position in range(len(executions))]
 
 
-def _execute(fetch: Callable[[], bytes], position: int, chunk: Chunk) -> Iterator[Outcome]:
+def _execute(
+    fetch: Callable[[], bytes], position: int, chunk: Chunk, deliver: DeliverRows | None
+) -> Iterator[Outcome]:
     # Each task run unpickles its own objects: task runs share nothing.
     execute: Execute = unpickled(fetch())[position]
-    return execute(chunk)
+    return execute(chunk, deliver)
 
 
 Send = Callable[[ExitStack, Any, bytes], Callable[[], bytes]]

@@ -12,6 +12,7 @@ from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.orchestration.runners import AnyRunner, cluster_of
+from mltraq_prefect.texts import first_line
 from mltraq_prefect.version import VALUES_FORMAT, __version__
 
 LOOK_SECONDS = 1.0
@@ -73,10 +74,12 @@ class ClusterWorkers:
         if isinstance(answer, ImportError):
             return f"{where} cannot import mltraq_prefect ({answer}): {how}"
         if isinstance(answer, _Ended):
-            return f"{where} has ended when it was given a task: its log says why; perhaps {how}"
+            return (
+                f"{where} has ended when it was given a task: its log says why. If it cannot "
+                f"import mltraq_prefect, {how}; else it may have been killed, as for want of memory"
+            )
         if isinstance(answer, BaseException):
-            text = next(iter(str(answer).splitlines()), "")
-            return f"{where} cannot be used: {type(answer).__name__}: {text}"
+            return f"{where} cannot be used: {type(answer).__name__}: {first_line(answer)}"
         version, form = answer
         return (
             f"{where} has mltraq_prefect {version} with values of format {form}, and this process "

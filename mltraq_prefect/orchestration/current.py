@@ -44,11 +44,19 @@ def when_flow_run_known(note: Callable[[str], None]) -> None:
 
 def inside_deployment() -> bool:
     """Return whether this code runs in a flow run of a deployment, or where one is prepared."""
-    if not is_imported() and not compat.is_flow_run_named():
+    if not (compat.is_flow_run_named() or (is_imported() and _may_be_of_deployment())):
         return False
     from prefect import runtime
 
     return runtime.deployment.id is not None
+
+
+def _may_be_of_deployment() -> bool:
+    """Return whether a deployment may have started this: `runtime` asks the server if none has."""
+    flow_run = compat.current_flow_run()
+    if flow_run is None or compat.is_flow_run_named():
+        return True
+    return flow_run.deployment_id is not None or flow_run.parent_task_run_id is not None
 
 
 def facts_of_flow() -> dict[str, str]:
@@ -60,10 +68,13 @@ def facts_of_flow() -> dict[str, str]:
     asked = {
         "flow": lambda: runtime.flow_run.flow_name,
         "flow_run_id": lambda: runtime.flow_run.id,
-        "deployment_id": lambda: runtime.deployment.id,
-        "deployment": lambda: runtime.deployment.id and runtime.deployment.name,
         "script": compat.file_of_flow,
     }
+    if _may_be_of_deployment():
+        asked |= {
+            "deployment_id": lambda: runtime.deployment.id,
+            "deployment": lambda: runtime.deployment.id and runtime.deployment.name,
+        }
     found = {}
     for name, ask in asked.items():
         with suppress(Exception):  # what the server does not say is left out

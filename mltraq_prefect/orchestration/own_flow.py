@@ -35,7 +35,7 @@ BEGIN_SECONDS = 3.0
 """An execution waits so long for its flow run, and then begins without it."""
 
 END_SECONDS = 3.0
-"""Then its end waits so long for the server to hear of it."""
+"""Its end waits so long for the server to hear of it, if there is a flow run by then."""
 
 OPTIONS: dict[str, Any] = {
     "retries": 0,
@@ -207,7 +207,7 @@ def _in_late_flow(
             missed = partial(
                 logger.warning, "%s: the Prefect server does not hear of the end", name
             )
-            has_heard = leave(teller, END_SECONDS, missed)
+            has_heard = leave(teller, END_SECONDS if registered.done() else 0.0, missed)
             if not has_heard and engine.ends_process(ended.exception()):
                 missed()  # this process ends now
             elif not has_heard:

@@ -35,10 +35,7 @@ def check_runner(options: ExecutionOptions) -> None:
         raise InvalidInput(timeout_in_threads())
     runner = given or _flow_runner()
     if options.stop and runner is not None and not isinstance(runner, ThreadPoolTaskRunner):
-        raise InvalidInput(
-            f"stop=... needs workers of this machine: {type(runner).__name__} gives what runs log "
-            "only when they have ended; leave out the task runner, or raise mltraq.StopRun in steps"
-        )
+        _check_stop(runner, options)
     if options.shared and runner is not None and not isinstance(runner, ThreadPoolTaskRunner):
         raise InvalidInput(
             f"shared=True needs workers of this machine: a {type(runner).__name__} shares runs out "
@@ -57,6 +54,23 @@ def check_runner(options: ExecutionOptions) -> None:
         raise InvalidInput(
             f"n_jobs is {options.n_jobs}, but steps run in the threads of the {name}: leave out "
             'n_jobs and give the runner max_workers, or use backend="processes"'
+        )
+
+
+def _check_stop(runner: AnyRunner, options: ExecutionOptions) -> None:
+    """Refuse rules that could not stop runs on a cluster, or would let runs wait for ever."""
+    name = type(runner).__name__
+    if cluster_of(runner) is None:
+        raise InvalidInput(
+            f"stop=... needs workers of this machine, of Dask or of Ray: {name} gives what runs "
+            "log only when they have ended; leave out the task runner, or raise mltraq.StopRun in "
+            "steps"
+        )
+    if options.synchronous:
+        raise InvalidInput(
+            f"synchronous=True needs workers of this machine: if the {name} loses one while others "
+            "wait for its run, there may be no room left for it; "
+            "leave out synchronous, or the task runner"
         )
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
+from mltraq_prefect.texts import first_line
+
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
@@ -35,8 +37,7 @@ def server_status() -> ServerStatus:
         with get_client(sync_client=True) as client:
             return ServerStatus(url, str(client.api_version()))
     except Exception as error:  # whatever its client raises is what a person has to know
-        text = next(iter(str(error).splitlines()), "") or type(error).__name__
-        return ServerStatus(url, trouble=text)
+        return ServerStatus(url, trouble=first_line(error, type(error).__name__))
 
 
 CONNECT_SECONDS = 1.0

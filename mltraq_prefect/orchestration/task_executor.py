@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any, cast
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from typing import Any
 
-from prefect import Task, allow_failure, runtime
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect import allow_failure
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import (
     Batch,
     ExecutionOptions,
@@ -25,25 +22,23 @@ from mltraq_prefect.execution import (
     worker_count,
     workers_of_this_process,
 )
-from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT, Divide, split
-from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt, failure_summary
+from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT, Work
+from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt
+from mltraq_prefect.execution.fanout.calls import Call, Serve
+from mltraq_prefect.execution.fanout.executed import Executed, StepResult
 from mltraq_prefect.execution.fanout.executor import Collector, Submission
 from mltraq_prefect.execution.fanout.fanout import fan_out
+from mltraq_prefect.execution.fanout.handover import Handover
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
-from mltraq_prefect.execution.logs import forwarded
 from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.serialization import Chunk
-from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.orchestration.broadcast import broadcast
+from mltraq_prefect.orchestration.calls import answered_calls
 from mltraq_prefect.orchestration.cluster_workers import ClusterWorkers
 from mltraq_prefect.orchestration.clusters import set_cluster_address
 from mltraq_prefect.orchestration.flows import portable_flow
 from mltraq_prefect.orchestration.late_flow_run import is_known, when_known
-from mltraq_prefect.orchestration.log_filters import (
-    drop_end_of_task_run_logs,
-    drop_interruption_logs,
-)
 from mltraq_prefect.orchestration.prefect_compat import current_flow_run
 from mltraq_prefect.orchestration.progress_artifact import ProgressArtifact
 from mltraq_prefect.orchestration.run_context import lazy_run_context
@@ -53,33 +48,30 @@ from mltraq_prefect.orchestration.runners import (
     runs_in_threads,
     submission_error,
 )
+from mltraq_prefect.orchestration.step_tasks import StepTask, batch_task, step_task
 from mltraq_prefect.reports.live_curves import LiveCurves
 
-IDS_LOGGED = 10
-"""Ids of runs that the log of a task run names; of many, these are the first."""
-
-StepTask = Task[[Batch], Any]
+FETCHING = 4
+"""So many results of task runs are on their way from workers of a cluster, or wait for the flow."""
 
 
 def execute_in_tasks(
     steps: Sequence[Step],
-    runs: Sequence[Run],
+    work: Work,
     collector: Collector,
     options: ExecutionOptions,
     progress: ProgressDisplay,
     table: str,
-    divide: Divide = split,
 ) -> BaseException | None:
     """Execute steps on runs as task runs of the current flow run.
 
     Args:
         steps: The steps, in order; each becomes a task.
-        runs: The runs; they are not changed.
+        work: The runs; they are not changed.
         collector: Receives the results.
         options: Options of the execution.
         progress: Shows the progress.
         table: Name of the experiment's table.
-        divide: Divides the runs into batches.
 
     Returns:
         The exception of the first run that failed, if known, or None.
@@ -88,9 +80,9 @@ def execute_in_tasks(
         CancelledRun: The flow run was cancelled.
         InvalidInput: A step, the kwargs or a run cannot be pickled.
     """
-    curves = LiveCurves(runs)
+    curves = LiveCurves(work.runs)
     executor = TaskExecutor(options, table, curves)
-    return fan_out(executor, steps, runs, _Watched(collector, curves), options, progress, divide)
+    return fan_out(executor, steps, work, _Watched(collector, curves), options, progress)
 
 
 class _Watched:
@@ -104,7 +96,10 @@ class _Watched:
     def __init__(self, collector: Collector, curves: LiveCurves) -> None:
         self._curves, self._log = curves, collector.log
         self.collect, self.tick = collector.collect, collector.tick
+        self.has_ended, self.flush_rows = collector.has_ended, collector.flush_rows
         self.files, self.name_flow_run = collector.files, collector.name_flow_run
+        self.batch_writer, self.facts_of = collector.batch_writer, collector.facts_of
+        self.adopt, self.tell_refusal = collector.adopt, collector.tell_refusal
 
     def log(self, rows: Sequence[LoggedRows], *, soon: bool = False) -> None:
         self._log(rows, soon=soon)
@@ -129,6 +124,9 @@ def execute_job(
 class TaskExecutor:
     """Executes batches as task runs: a `BatchExecutor`.
 
+    On a cluster all steps of a batch are executed by the worker that has got it, in task runs
+    within one, so that what a step leaves for the next one does not come back in between.
+
     Args:
         options: Options of the execution.
         table: Name of the experiment's table.
@@ -145,6 +143,7 @@ class TaskExecutor:
         self._flow_run = current_flow_run()
         self._options = options
         self._tasks: list[StepTask] = []
+        self._fetching: Fetching | None = None
         self._stack = ExitStack()
 
     @property
@@ -171,8 +170,16 @@ class TaskExecutor:
     def __exit__(self, *exception: Any) -> bool | None:
         return self._stack.__exit__(*exception)
 
+    def answered_calls(self, stack: ExitStack, serve: Serve) -> Call | None:
+        """Let workers of a cluster call this process, if it is one of Dask or Ray."""
+        return None if self.is_local else answered_calls(stack, self._runner, serve)
+
     def prepare(
-        self, stack: ExitStack, steps: Sequence[Step], attempts: Sequence[BatchAttempt]
+        self,
+        stack: ExitStack,
+        steps: Sequence[Step],
+        attempts: Sequence[BatchAttempt],
+        handover: Handover | None,
     ) -> None:
         """Make a task of each step.
 
@@ -185,12 +192,16 @@ class TaskExecutor:
             for attempt, execution in zip(attempts, executions, strict=True):
                 attempt.execute = execution
             stack.enter_context(portable_flow())
+            self._fetching = Fetching()
+            stack.callback(self._fetching.close)
+        more = self._options, self._table
+        alone = handover if len(steps) == 1 else None
         self._tasks = [
-            _step_task(
-                *(step, attempt, self._options, self._table), runs_in_thread=self.runs_in_threads
-            )
+            step_task(step, attempt, *more, alone, runs_in_thread=self.runs_in_threads)
             for step, attempt in zip(steps, attempts, strict=True)
         ]
+        if not self.is_local and len(steps) > 1:
+            self._tasks = [batch_task(self._tasks, handover)]
 
     def check(self) -> None:
         """Refuse workers of a cluster that do not have this package.
@@ -203,13 +214,13 @@ class TaskExecutor:
 
     def submit(
         self, position: int, batch: Batch, after: Submission | None, done: Callable[[], None]
-    ) -> _TaskRun:
+    ) -> TaskRun:
         """Submit a task run, which depends on that of the previous step.
 
         Raises:
             InvalidInput: The task runner takes none.
         """
-        before = [allow_failure(after.future)] if isinstance(after, _TaskRun) else None
+        before = [allow_failure(after.future)] if isinstance(after, TaskRun) else None
         try:
             future = self._runner.submit(
                 self._tasks[position],
@@ -218,93 +229,79 @@ class TaskExecutor:
             )
         except Exception as error:
             raise submission_error(self._runner, error) from error
-        future.add_done_callback(lambda _: done())
-        return _TaskRun(future)
+        task_run = TaskRun(future)
+
+        def end(_future: object) -> None:
+            if self._fetching is None:
+                done()
+            else:
+                self._fetching.fetch(task_run, done)
+
+        future.add_done_callback(end)
+        return task_run
 
 
-class _TaskRun:
-    def __init__(self, future: PrefectFuture[Batch]) -> None:
-        self.future = future
-        self.task_run_id = str(future.task_run_id)
-
-    def result(self) -> Batch | BaseException:
-        return cast(Batch | BaseException, self.future.result(raise_on_failure=False))
-
-
-def _step_task(
-    step: Step,
-    attempt: BatchAttempt,
-    options: ExecutionOptions,
-    table: str,
-    *,
-    runs_in_thread: bool,
-) -> StepTask:
-    """Return the task of a step; its parameter `batch` is a `Batch`, and so is its result.
+class TaskRun:
+    """A task run that was submitted: a `Submission`.
 
     Args:
-        step: The step.
-        attempt: Attempts it on a batch.
-        options: How often, and after which pause, Prefect retries a task run with failed runs.
-        table: Name of the experiment's table, which the log names.
-        runs_in_thread: Whether it is executed in the thread of the task run, so that its log
-            records must be collected here.
+        future: Its future.
     """
-    drop_interruption_logs()
-    retries = options.retries
 
-    def body(batch: Batch) -> Batch | State[Batch]:
-        logger, task_run_id, number = get_run_logger(), *_current()
-        logger.info("%s", _rows_of(batch, table, task_run_id))
-        with _logging(runs_in_thread, logger):
-            attempt(batch, logger, is_last=number > retries)
-        drop_end_of_task_run_logs(task_run_id)
-        if not batch.failures:
-            return batch
-        return Failed(message=failure_summary(batch), data=batch)
+    def __init__(self, future: PrefectFuture[Any]) -> None:
+        self.future = future
+        self.task_run_id = str(future.task_run_id)
+        self._result: Executed | BaseException | None = None
+        self._taken: Callable[[], None] = lambda: None
 
-    task = Task(
-        body,
-        name=step.name,
-        description=step.function.__doc__,
-        task_run_name=f"{step.name} {{batch.label}}",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=retries,
-        retry_delay_seconds=options.retry_delay_seconds,
-        retry_condition_fn=_is_no_refusal,
-        # Prefect would take what is printed before it is kept.
-        log_prints=runs_in_thread and not options.keep_logs,
-    )
-    return cast(StepTask, task)
+    def fetch(self, taken: Callable[[], None]) -> None:
+        """Get the result from where it is; a function is called when somebody takes it."""
+        self._taken = taken
+        try:
+            self._result = self._fetched()
+        except BaseException as error:  # `result` tells it: nobody listens to this thread
+            self._result = error
 
+    def result(self) -> Executed | BaseException:
+        """Return what became of the batch, or the exception that prevented it."""
+        if self._result is None:
+            return self._fetched()
+        found, self._result = self._result, None
+        self._taken()
+        return found
 
-def _rows_of(batch: Batch, table: str, task_run_id: str) -> str:
-    """Return which rows of the tables a task run is about."""
-    ids = [frozen.id_run for chunk in batch.todo for frozen in chunk]
-    told = ", ".join(ids[:IDS_LOGGED])
-    if len(ids) == 1:
-        return f"1 row of {table}: id_run {told}"
-    if len(ids) <= IDS_LOGGED:
-        return f"{len(ids)} rows of {table}: id_run {told}"
-    return (
-        f"{len(ids):,} rows of {table}: id_run {told}, ...; all of them, when they are stored, "
-        f"have task_run_id {task_run_id} in experiment_run_steps"
-    )
+    def _fetched(self) -> Executed | BaseException:
+        result = self.future.result(raise_on_failure=False)
+        if isinstance(result, Executed | BaseException):
+            return result
+        return Executed([StepResult(result, self.task_run_id)])
 
 
-def _is_no_refusal(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Return whether a retry may help: invalid input would be refused again."""
-    return not isinstance(state.data, InvalidInput)
+class Fetching:
+    """Gets results of task runs from workers of a cluster: few, as they may be large.
 
+    A worker may be lost before it has sent one. Then the cluster executes the batch again, and who
+    waits for that must not be the thread that answers the calls of the workers.
+    """
 
-def _logging(
-    runs_in_thread: bool, logger: logging.Logger | logging.LoggerAdapter[Any]
-) -> AbstractContextManager[None]:
-    if not runs_in_thread:
-        return nullcontext()
-    return forwarded(lambda level, message: logger.log(level, "%s", message), skip="prefect")
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(FETCHING, "mltraq results")
+        self._room = threading.Semaphore(FETCHING)
+        self._is_closed = False
 
+    def fetch(self, task_run: TaskRun, done: Callable[[], None]) -> None:
+        """Get the result of a task run when there is room for it, and call a function then."""
+        with suppress(RuntimeError):  # the execution has been interrupted
+            self._threads.submit(self._fetch, task_run, done)
 
-def _current() -> tuple[str, int]:
-    """Return the id of the current task run, and the number of its attempt."""
-    return runtime.task_run.id or "", runtime.task_run.run_count or 1
+    def _fetch(self, task_run: TaskRun, done: Callable[[], None]) -> None:
+        self._room.acquire()
+        if not self._is_closed:
+            task_run.fetch(self._room.release)
+            done()
+
+    def close(self) -> None:
+        """Get no more: the execution ends."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._is_closed = True
+        self._room.release(FETCHING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
+from weakref import WeakSet
 
 from prefect.client.orchestration import get_client
 
@@ -16,6 +17,9 @@ END_SECONDS = 2.0
 LAST_SECONDS = 120.0
 """The end of the process waits so long at most for what the server has not heard."""
 
+_UNHEARD: WeakSet[threading.Thread] = WeakSet()
+"""Whom the server has kept waiting: as long as it does, nobody else waits for it."""
+
 
 def thread(target: Callable[[], None], name: str) -> threading.Thread:
     """Return a thread that is in the same runs and settings as this one."""
@@ -23,7 +27,7 @@ def thread(target: Callable[[], None], name: str) -> threading.Thread:
 
 
 def tell(request: Callable[[], None], name: str) -> None:
-    """Make a request; go on before its answer if the server is busy.
+    """Make a request; go on before its answer if the server is busy, at once if it was before.
 
     Args:
         request: Makes it, and raises nothing.
@@ -49,15 +53,17 @@ def leave(
 
     Args:
         teller: The thread.
-        seconds: How long to wait now.
+        seconds: How long to wait now, unless the server keeps others waiting already.
         late: Called at the end of the process if it has not ended even then.
 
     Returns:
         Whether it has ended.
     """
-    teller.join(seconds)
+    if not any(other.is_alive() for other in _UNHEARD.copy()):
+        teller.join(seconds)
     if not teller.is_alive():
         return True
+    _UNHEARD.add(teller)
 
     def wait() -> None:
         teller.join(LAST_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,9 @@ _WORD = (
 )
 _NAME = re.compile(_WORD, re.IGNORECASE)
 _VARIABLE = re.compile(rf"{_WORD}|(?:^|_)key(?:_|$)", re.IGNORECASE)
+_FOLDERS = frozenset(("PWD", "OLDPWD"))
+"""Variables in which shells have folders: paths of scripts and of data begin with them."""
+
 _PLAIN = frozenset(
     (
         *("true", "false", "enabled", "disabled", "required", "optional", "default"),
@@ -48,18 +52,41 @@ _NAMED = rf"[\w.-]*(?:{_WORD})[\w.-]*"
 _QUOTE = r"'''|\"\"\"|\\\"|'|\""
 """Notebooks have a backslash before those of their code."""
 
+_OPEN_ENDS = ("=", "(", ",", "\\")
+"""How a line of code ends that goes on with a text."""
+
+LINES_AFTER = 2
+"""A secret may be so many lines after its name."""
+
+_VARIABLE_NAME = r"[A-Z][A-Z0-9]*_[A-Z0-9_]*"
+
+_ALONE = r"(?=\s*[rbfu]{0,2}(?:'[^'\n]*'|\"[^\"\n]*\")\s*\))"
+_ON = rf"(?:\s|\\\n|\((?:[ \t]*\n|{_ALONE}))*"
+"""What is between an assignment and a text: also the end of a line, or brackets around both."""
+
 _LITERAL = re.compile(
     rf"(?i)(?P<head>{_NAMED}\\?['\"]?\]?\)?(?:\s*:\s*[\w\[\] |.]+)?"
-    r"\s*(?:=|:|,|==|\()\s*[rbfu]{0,2})"
+    rf"\s*(?:=|:(?![ \t]*\n)|,|==|\(){_ON}[rbfu]{{0,2}})"
     rf"(?P<quote>{_QUOTE})(?![<\[{{]|(?P=quote))(?P<value>.*?)(?P=quote)"
 )
+_IN_CALL = re.compile(
+    rf"(?i)(?P<head>{_NAMED}\\?['\"]?\]?(?:\s*:\s*[\w\[\] |.]+)?\s*={_ON}(?:[\w.]+\(\s*)+"
+    rf"(?:(?P<first>{_QUOTE})(?-i:{_VARIABLE_NAME})(?P=first)\s*,\s*)?[rbfu]{{0,2}})"
+    rf"(?P<quote>{_QUOTE})(?![<\[{{]|(?P=quote)|(?-i:{_VARIABLE_NAME})(?P=quote))"
+    r"(?P<value>.*?)(?P=quote)"
+)
+"""A text that a call makes the secret of, but for the name of a variable of the environment."""
+
 _SECOND = re.compile(
     rf"(?i)(?P<head>auth(?!or)\w*\s*=?\s*\(\s*(?P<first>{_QUOTE})[^'\"\n]*(?P=first)\s*,\s*)"
     rf"(?P<quote>{_QUOTE})(?P<value>.*?)(?P=quote)"
 )
 """The password after a name of a user, such as in ``auth=("ada", "...")``."""
 
-_PAIR = re.compile(rf"(?i)(?P<head>{_NAMED}['\"]?\s*[=:]\s*['\"]?)(?P<value>[^\s'\",;&}}]+)")
+_PAIR = re.compile(
+    rf"(?i)(?P<head>{_NAMED}['\"]?\s*[=:]\s*['\"]?)"
+    r"(?P<value>(?<=')[^'\n]+(?=')|(?<=\")[^\"\n]+(?=\")|[^\s'\",;&}]+)"
+)
 _FILE = re.compile(r"^\+\+\+ (?:b/)?(?P<path>.*?)\t?$")
 
 
@@ -75,7 +102,7 @@ class Secrets:
         found = {secret for secret in known if len(secret) >= 4}
         for name, value in environment.items():
             found.update(password for password in _passwords(value) if len(password) >= LEAST)
-            if _VARIABLE.search(name) and _is_secret(value):
+            if name not in _FOLDERS and _VARIABLE.search(name) and _is_secret(value):
                 found.add(value)
         found |= {unquote(secret) for secret in found}
         longest_first = sorted(found, key=len, reverse=True)
@@ -91,13 +118,7 @@ class Secrets:
 
     def diff(self, text: str) -> str:
         """Return a diff without secrets: what counts as one depends on the kind of file."""
-        lines, is_code = [], True
-        for line in self._bare(text).split("\n"):
-            if found := _FILE.match(line):
-                is_code = found["path"].endswith((".py", ".pyi", ".ipynb", ".pyx"))
-            # What looks like a header may be a line of a file, and git quotes lines in headers.
-            lines.append(_without_literals(line) if is_code else _PAIR.sub(_without_value, line))
-        return "\n".join(lines)
+        return _diff(self._known, text)
 
     def arguments(self, arguments: Sequence[str]) -> str:
         """Return arguments of a command as a shell would take them, without secrets."""
@@ -139,13 +160,7 @@ class Secrets:
         return self._bare(text) != text
 
     def _bare(self, text: str) -> str:
-        """Return a text without what is a secret wherever it is."""
-        if self._known is not None:
-            text = self._known.sub(HIDDEN, text)
-        if "://" in text:
-            text = _USER.sub(_without_user, text)
-        text = _PRIVATE_KEY.sub(rf"\1{HIDDEN}\2", text)
-        return _SCHEME.sub(rf"\1\2{HIDDEN}", _KNOWN_FORMS.sub(HIDDEN, text))
+        return _bare(self._known, text)
 
 
 _TREES = (Mapping, list, tuple, set, frozenset)
@@ -197,8 +212,58 @@ def _without_value(match: re.Match[str]) -> str:
     return match[0] if is_shown else f"{match['head']}{HIDDEN}"
 
 
+def _bare(known: re.Pattern[str] | None, text: str) -> str:
+    """Return a text without what is a secret wherever it is."""
+    if known is not None:
+        text = known.sub(HIDDEN, text)
+    if "://" in text:
+        text = _USER.sub(_without_user, text)
+    text = _PRIVATE_KEY.sub(rf"\1{HIDDEN}\2", text)
+    return _SCHEME.sub(rf"\1\2{HIDDEN}", _KNOWN_FORMS.sub(HIDDEN, text))
+
+
+@functools.lru_cache(maxsize=1)
+def _diff(known: re.Pattern[str] | None, text: str) -> str:
+    """Return a diff without secrets; programs that execute often have the same one each time."""
+    lines, is_code = _bare(known, text).split("\n"), True
+    for index, line in enumerate(lines):
+        if found := _FILE.match(line):
+            is_code = found["path"].endswith((".py", ".pyi", ".ipynb", ".pyx"))
+        # What looks like a header may be a line of a file, and git quotes lines in headers.
+        if not _NAME.search(line):  # each pattern below has such a name in it, and costs far more
+            continue
+        if is_code:
+            _hide_from(lines, index)
+        else:
+            lines[index] = _PAIR.sub(_without_value, line)
+    return "\n".join(lines)
+
+
+def _hide_from(lines: list[str], index: int) -> None:
+    """Hide literals that are named by a line of a diff, in it and in those that go on with it.
+
+    Args:
+        lines: All lines of the diff; some are replaced.
+        index: Of the line. One that is in both files goes on in each of them.
+    """
+    lines[index] = _without_literals(lines[index])
+    for other in "-+" if lines[index].rstrip().endswith(_OPEN_ENDS) else "":
+        place, places = index, [index]
+        while len(places) <= LINES_AFTER and (place := place + 1) < len(lines):
+            if lines[place][:1] in (" ", other):
+                places.append(place)
+            elif lines[place][:1] not in "-+\\":
+                break
+        if lines[index][:1] in (" ", other) and len(places) > 1:
+            code = _without_literals("\n".join(lines[place][1:] for place in places))
+            for place, line in zip(places, code.split("\n"), strict=True):
+                lines[place] = lines[place][:1] + line
+
+
 def _without_literals(text: str) -> str:
-    return _LITERAL.sub(_without_literal, _SECOND.sub(_without_literal, text))
+    for pattern in (_SECOND, _LITERAL, _IN_CALL):
+        text = pattern.sub(_without_literal, text)
+    return text
 
 
 def _without_literal(match: re.Match[str]) -> str:

@@ -9,3 +9,4 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Places = NDArray[np.integer[Any]]
+Mask = NDArray[np.bool_]

@@ -8,7 +8,7 @@ from mltraq_prefect.reports.html.pictures import markdown_picture
 from mltraq_prefect.reports.study.effects import heat_maps, history, leading
 from mltraq_prefect.reports.study.failures import failures
 from mltraq_prefect.reports.study.leaderboard import Leaderboard, leaderboards
-from mltraq_prefect.reports.study.study import Study
+from mltraq_prefect.reports.study.study import Study, shown_value
 from mltraq_prefect.reports.wording import duration, measured_cell
 
 LEGEND = "Mean ± standard error; in brackets how many runs have a value, where not all have one."
@@ -22,6 +22,9 @@ MOST_BYTES = 200_000
 
 PICTURE_BYTES = 120_000
 """Room for pictures in it."""
+
+MOST_SLOTS = 50
+"""Of a time, the last ones."""
 
 MOST_ERRORS = 10
 MOST_FAILED = 500
@@ -137,6 +140,31 @@ def _figures(study: Study) -> Iterator[str]:
     for own in drawn:
         yield f"### {escaped(own.title)}"
         yield markdown_picture(own.svg, escaped(own.title))
+    yield from _slots(study)
+
+
+def _slots(study: Study) -> Iterator[str]:
+    """Yield the metric at the last values of a param that is a time, the latest first."""
+    time = next((own for own in study.params if own.kind == "time"), None)
+    if time is None or study.metric is None:
+        return
+    parts = [own for own in (study.split,) if own is not None]
+    last = time.levels[-MOST_SLOTS:]
+    rows = study.sample[study.sample[time.name] >= last[0]]
+    keys = [time.name, *(own.name for own in parts)]
+    found = rows.groupby(keys, dropna=False)[study.metric.name]
+    columns = (found.mean(), found.sem(), found.count(), found.size())
+    head = [code(study.metric.name), *(code(own.label) for own in (time, *parts)), "runs"]
+    table = [head, ["---:", "---", *["---"] * len(parts), "---:"]]
+    for key, *cells in reversed(list(zip(columns[0].index, *columns, strict=True))):
+        mean, error, count, size = cells
+        values = key if isinstance(key, tuple) else (key,)
+        measured = measured_cell((mean, error, int(count)), int(size), study.metric)
+        names = [escaped(shown_value(value)) for value in values]
+        table.append([measured, *names, f"{size:,}"])
+    of_all = f" of {len(time.levels):,}" if len(time.levels) > MOST_SLOTS else ""
+    yield f"### The last {len(last):,}{of_all} values of {escaped(time.label)}"
+    yield "\n".join(f"| {' | '.join(row)} |" for row in table[: 2 + MOST_SLOTS * 4])
 
 
 def _failures(study: Study) -> Iterator[str]:

@@ -11,10 +11,32 @@ def measured(mean: float, error: float) -> str:
     """Return a mean and its standard error, to the digits that the error leaves."""
     if not math.isfinite(error) or not math.isfinite(mean) or error == 0:
         return f"{mean:.6g}"
+    if (digits := _digits(mean, error)) is not None:
+        return f"{mean:.{digits}f} ± {error:.{digits}f}"
+    return f"{_power(mean, error)} ± {error:.2g}"
+
+
+def rounded(value: float, error: float) -> str:
+    """Return a value with as many digits as a standard error leaves."""
+    if not math.isfinite(error) or not math.isfinite(value) or error == 0:
+        return f"{value:.6g}"
+    digits = _digits(value, error)
+    return _power(value, error) if digits is None else f"{value:.{digits}f}"
+
+
+def _digits(value: float, error: float) -> int | None:
+    """Return how many digits follow the point; None if a power of ten is easier to read."""
     digits = 1 - math.floor(math.log10(error))
-    if -6 < digits < 9 and abs(mean) < 1e9:
-        return f"{mean:.{max(digits, 0)}f} ± {error:.{max(digits, 0)}f}"
-    return f"{mean:.4g} ± {error:.2g}"
+    is_plain = -6 < digits < 9 and abs(value) < 1e9 and max(abs(value), error) >= 1e-4
+    return max(digits, 0) if is_plain else None
+
+
+def _power(value: float, error: float) -> str:
+    """Return a value with a power of ten, and the digits that its error leaves."""
+    if value == 0:
+        return "0"
+    digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(error)) + 1
+    return f"{value:.{min(max(digits, 1), 16)}e}"
 
 
 def duration(seconds: float) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mltraq_prefect.errors import CorruptData, StoreError
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.spool import remove_abandoned
-from mltraq_prefect.storage import files, uploads
 from mltraq_prefect.storage.access import Access
-from mltraq_prefect.storage.file_location import Location
-from mltraq_prefect.storage.file_reader import FileReader, FilesOfRuns
-from mltraq_prefect.storage.files import FILE_BYTES, StoredFile
+from mltraq_prefect.storage.files.file_location import Location
+from mltraq_prefect.storage.files.file_reader import FileReader, FilesOfRuns
+from mltraq_prefect.storage.tables import files, uploads
+from mltraq_prefect.storage.tables.files import FILE_BYTES, StoredFile
 
 _logger = logging.getLogger("mltraq_prefect")
 
@@ -80,9 +80,14 @@ class FileStore(Access):
 
         What cannot be removed now stays written down, for `remove_leftovers`.
         """
+        self._remove(places, lambda _done, _total: None)
+
+    def _remove(self, places: Sequence[str], advance: Callable[[int, int], None]) -> int:
+        """Remove objects; return how many that were."""
         location, gone, kept = self._location, [], []
         try:
-            for place in places:
+            for done, place in enumerate(places):
+                advance(done, len(places))
                 if location is None or not location.may_have(place):
                     kept.append(place)
                     continue
@@ -92,18 +97,24 @@ class FileStore(Access):
             _logger.warning("a file that nothing refers to was not removed: %s", error)
         if kept:
             _logger.warning(_KEPT, f"{len(kept):,}", kept[0].rsplit("/", 2)[0])
-        if not gone:
-            return
-        with self._database.writing(UPLOADS_LOCK) as transaction:
-            uploads.forget(transaction, gone)
+        if gone:
+            with self._database.writing(UPLOADS_LOCK) as transaction:
+                uploads.forget(transaction, gone)
+        return len(gone)
 
-    def remove_leftovers(self) -> int:
+    def remove_leftovers(
+        self, advance: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> int:
         """Remove what killed processes have left behind; return how many contents that were.
 
         A writer that is still uploading notices, and uploads again.
+
+        Args:
+            advance: Is called with the number of objects that were tried, and of all.
         """
+        if not self._exists():
+            return remove_abandoned()
         self.check()
         with self._database.writing(UPLOADS_LOCK) as transaction:
             places = uploads.take(transaction)
-        self.remove_objects(places)
-        return len(places) + remove_abandoned()
+        return self._remove(places, advance) + remove_abandoned()

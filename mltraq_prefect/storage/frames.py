@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mltraq_prefect.storage import frame_columns
-from mltraq_prefect.storage.frame_columns import FrameColumn
-from mltraq_prefect.storage.selections import Selection
+from mltraq_prefect.arguments import check_flags
+from mltraq_prefect.storage.reading import frame_columns
+from mltraq_prefect.storage.reading.frame_columns import FrameColumn
+from mltraq_prefect.storage.reading.selections import Selection
 from mltraq_prefect.storage.store import Store
 from mltraq_prefect.storage.values.kinds import BOOL, DATETIME, FLOAT, INT, KEY, TEXT
 
@@ -24,6 +25,7 @@ def query_frame(
     decode: bool,
 ) -> pd.DataFrame:
     """Return the rows of an SQL statement as a frame; see `Queries.columns`."""
+    check_flags(decode=decode)
     keys, columns = store.queries.columns(sql, params, names, decoded=decode)
     return frame(keys, columns)
 

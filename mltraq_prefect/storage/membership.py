@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mltraq_prefect.storage import claims, experiments_table
-from mltraq_prefect.storage.claims import NOBODY, Claim, Terms
+from mltraq_prefect.storage.formats.schema import check_version
 from mltraq_prefect.storage.sql.connections import Database, Transaction
-from mltraq_prefect.storage.sql.schema import check_version
+from mltraq_prefect.storage.tables import claims, experiments_table
+from mltraq_prefect.storage.tables.claims import NOBODY, Claim, Terms
 from mltraq_prefect.storage.values.names import table_name
 
 
@@ -245,6 +245,15 @@ class Membership:
                 claims.give_back(transaction, self._id_experiment, self.claim)
 
         self._database.retry(give_back)
+
+    def note_done(self, ids: Collection[str]) -> int:
+        """Note that somebody who takes no part has executed runs; return how many were taken."""
+
+        def note() -> int:
+            with self._database.updating() as transaction:
+                return claims.note_done(transaction, self._id_experiment, self.claim, list(ids))
+
+        return self._database.retry(note)
 
     def others_hold_runs(self) -> bool:
         """Return whether other processes, whose leases have not run out, execute runs."""

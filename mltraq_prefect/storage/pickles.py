@@ -90,6 +90,7 @@ _CLASSES_OF_RUNS = {
 _MOVED = {
     "mltraq_prefect.storage.columns": "mltraq_prefect.storage.values.columns",
     "mltraq_prefect.storage.layout": "mltraq_prefect.storage.values.layout",
+    "mltraq_prefect.storage.tagging": "mltraq_prefect.storage.tables.tagging",
 } | {
     f"{module}.{name}": moved
     for module in ("mltraq_prefect.run", "mltraq_prefect.model.run")

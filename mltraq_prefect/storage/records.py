@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
-from mltraq_prefect.errors import InvalidName
+from mltraq_prefect.model.names import check_name
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.provenance.facts import Facts
-from mltraq_prefect.storage.tagging import NOTHING, Annotations
+from mltraq_prefect.storage.tables.tagging import NOTHING, Annotations
 from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.columns import picked
 
@@ -204,6 +204,11 @@ class Snapshot:
     rows: dict[str, int] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
 
+    def forget(self, id_run: str) -> None:
+        """Forget all that the database has of a run."""
+        self.runs.drop(id_run)
+        self.forget_own(id_run)
+
     def forget_own(self, id_run: str) -> None:
         """Forget what of a run in memory the database has beside fields."""
         self.rows.pop(id_run, None)
@@ -223,11 +228,12 @@ class Snapshot:
         elif not self.since <= revision <= self.revision:
             self.since = None
 
-    def note_written(self, revision: int) -> None:
-        """Note that this process has made a revision, or found nothing to write in it."""
+    def note_written(self, revision: int, *, changed: bool) -> None:
+        """Note that this process has made a revision, or else found nothing to write in it."""
+        before = revision - 1 if changed else revision
         if not self.runs:
             self.since = self.revision = revision
-        elif self.since is not None and self.revision in (revision, revision - 1):
+        elif self.since is not None and self.revision == before:
             self.revision = revision
         else:
             self.since = None
@@ -287,7 +293,7 @@ class Record:
     name: str
     id_experiment: str
     fields: dict[str, Any] = field(default_factory=dict)
-    runs: list[Run] = field(default_factory=list)
+    runs: Sequence[Run] = field(default_factory=list)
     revision: int | None = None
     snapshot: Snapshot | None = None
     missing_fields: Sequence[str] = ()
@@ -321,10 +327,9 @@ def new_record(name: str, fields: Mapping[str, Any]) -> Record:
     """Return the record of an experiment that no database has seen.
 
     Raises:
-        InvalidName: The name is no text, or empty.
+        InvalidName: No database can carry the name.
     """
-    if not isinstance(name, str) or not name:
-        raise InvalidName(f"the name of an experiment must be a non-empty string, not {name!r}")
+    check_name(name, "experiment name")
     return Record(name=name, id_experiment=str(uuid.uuid4()), fields=dict(fields), runs=[])
 
 

@@ -6,39 +6,39 @@ import os
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from mltraq_prefect.errors import StorageUnavailable
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.provenance.facts import Setting
-from mltraq_prefect.storage import (
-    experiments_table,
-    membership,
-    reader,
-    run_steps,
-    series_tables,
-    tables,
-)
-from mltraq_prefect.storage.chunks import Chunk, Place, places_after
-from mltraq_prefect.storage.file_location import Location
+from mltraq_prefect.storage import membership
+from mltraq_prefect.storage.aggregates.results import StoredResults
 from mltraq_prefect.storage.file_store import FileStore
-from mltraq_prefect.storage.lazy_runs import Series
+from mltraq_prefect.storage.files.file_location import Location
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
+from mltraq_prefect.storage.maintenance.upkeep import Upkeep
 from mltraq_prefect.storage.membership import Listed, Member, Membership
-from mltraq_prefect.storage.pending import Pending
 from mltraq_prefect.storage.provenance import Provenance
-from mltraq_prefect.storage.queries import Queries
+from mltraq_prefect.storage.reading import reader
+from mltraq_prefect.storage.reading.chunks import Chunk, Place, places_after
+from mltraq_prefect.storage.reading.lazy_runs import Series
+from mltraq_prefect.storage.reading.pending import Pending
+from mltraq_prefect.storage.reading.queries import Queries
+from mltraq_prefect.storage.reading.selections import Selection
 from mltraq_prefect.storage.records import Mode, Record, Written
-from mltraq_prefect.storage.results import StoredResults
-from mltraq_prefect.storage.selections import Selection
-from mltraq_prefect.storage.series_writer import SeriesWriter
+from mltraq_prefect.storage.series import series_chunks, series_tables
+from mltraq_prefect.storage.series.series_chunks import SeriesChunk, SeriesPlace
+from mltraq_prefect.storage.series.series_writer import SeriesWriter
 from mltraq_prefect.storage.sql.connections import RECONNECT_SECONDS, Database, Transaction
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import Migrations
-from mltraq_prefect.storage.upkeep import Upkeep
+from mltraq_prefect.storage.tables import experiments_table, run_cells, run_steps
+from mltraq_prefect.storage.tables.first_in import FirstIn
 from mltraq_prefect.storage.values.names import table_name
-from mltraq_prefect.storage.write_job import Pickle
-from mltraq_prefect.storage.writer import Writer
+from mltraq_prefect.storage.whereabouts import Whereabouts
+from mltraq_prefect.storage.writing.write_job import Pickle
+from mltraq_prefect.storage.writing.writer import Writer
 
 T = TypeVar("T")
 
@@ -90,7 +90,36 @@ class Store(Upkeep, FileStore, Provenance):
         return f"Store({self.url!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self!r} cannot be pickled; make a Store of its URL where it is needed")
+        raise TypeError("a session cannot be pickled; call create_session where it is needed")
+
+    @property
+    def whereabouts(self) -> Whereabouts | None:
+        """Where it is, for other processes; None if they cannot reach it."""
+        identity, url = self._identity(), self._database.whole_url
+        files = None if self._location is None else self._location.url
+        more = self._compress, files, self.provenance
+        return None if identity is None else Whereabouts(url, *more, identity)
+
+    def _identity(self) -> str | None:
+        """Return what tells it from others of the same URLs; None if no other process has it."""
+        files = "" if self._location is None else self._location.identity()
+        database = self._database.identity()
+        return None if None in (files, database) else f"{database} {files}"
+
+    @classmethod
+    def at(cls, told: Whereabouts, *, was_reached: bool = False) -> Store:
+        """Return a store of the database that another process has told of.
+
+        It is waited for if it goes away, also at first if this process has reached it before.
+
+        Raises:
+            StorageUnavailable: It is not there: this process is on another machine.
+        """
+        store = cls(told.url, compress=told.compress, files=told.files, provenance=told.provenance)
+        if store._identity() != told.identity:
+            raise StorageUnavailable(f"{store.url} is something else here")
+        store._database.was_reached = was_reached
+        return store
 
     def open(self, *, create: bool = True) -> None:
         """Connect, and change nothing, except for tables of an older format.
@@ -114,6 +143,7 @@ class Store(Upkeep, FileStore, Provenance):
         *,
         pickle: Pickle | bytes | None = None,
         claim: str | None = None,
+        first_in: FirstIn | None = None,
     ) -> Written:
         """Write an experiment in one transaction.
 
@@ -125,16 +155,18 @@ class Store(Upkeep, FileStore, Provenance):
             pickle: A sealed pickle to store with it, or what makes one for the id under which
                 it is stored. Without, a replaced experiment loses its pickle, a merged keeps it.
             claim: The claim by which the runs were executed, if they were shared out.
+            first_in: Steps that nobody may have completed in these runs since they were read.
 
         Raises:
             ClaimLost: Some of the runs are not of the claim any more; nothing was written.
+            DoneElsewhere: Somebody has completed such a step; nothing was written.
             UnsupportedType, InvalidName, InvalidInput: The record cannot be stored exactly.
             ExperimentExists: With ``"fail"``, there is an experiment of this name.
             StoreError: The database refused. In each case it is as it was before.
         """
         make = (lambda _id: pickle) if isinstance(pickle, bytes) else pickle
         token = uuid.uuid4().hex
-        more = self._compress, self._location, claim
+        more = self._compress, self._location, claim, first_in
         writer = Writer(self._database, record, mode, make, token, *more)
         self.check()
         return self._database.retry(writer.write)
@@ -192,6 +224,24 @@ class Store(Upkeep, FileStore, Provenance):
 
         return self.making(select, missing=name)
 
+    def series_chunk(self, name: str, place: SeriesPlace) -> SeriesChunk:
+        """Read the rows that runs of an experiment have logged, from a place on.
+
+        Args:
+            name: Its name.
+            place: Where they begin; `SERIES_START` for the first rows.
+
+        Raises:
+            ExperimentNotFound, CorruptData: As `read` does.
+        """
+        return self.making(
+            lambda t: series_chunks.read(t, reader.stored_entry(t, name), place), missing=name
+        )
+
+    def count_series_rows(self, name: str) -> int:
+        """Return how many rows the runs of an experiment have logged."""
+        return self._reading(lambda t: series_chunks.count(t, reader.stored_entry(t, name)), name)
+
     def entries(self, name: str, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return what the ledger says of runs, by `id_run`, without those that it does not list.
 
@@ -212,9 +262,11 @@ class Store(Upkeep, FileStore, Provenance):
         """
         return self._reading(lambda t: run_steps.read(t, id_experiment, positions))
 
-    def series_writer(self, name: str, claim: str | None = None) -> SeriesWriter:
+    def series_writer(
+        self, name: str, claim: str | None = None, first_in: FirstIn | None = None
+    ) -> SeriesWriter:
         """Return what writes the series of a stored experiment while its runs are executed."""
-        return SeriesWriter(self._database, name, claim)
+        return SeriesWriter(self._database, name, claim, first_in)
 
     def membership(self, name: str, member: Member) -> Membership:
         """Return what takes part in the shared sweep of a stored experiment for a process."""
@@ -274,16 +326,20 @@ class Store(Upkeep, FileStore, Provenance):
         entry = experiments_table.find(transaction, name)
         if entry is None:
             return None
-        return tables.sizes(transaction, [entry]).get(entry.id_experiment)
+        return run_cells.sizes(transaction, [entry]).get(entry.id_experiment)
 
-    def results(self, name: str, *, last: int | None = None) -> StoredResults:
+    def results(
+        self, name: str, *, last: int | None = None, is_quick: bool = False
+    ) -> StoredResults:
         """Return what reads the results of an experiment for pages and reports.
 
         Args:
             name: Its name. Whether it is there is seen when something is read.
             last: If it has more runs than this, only the last ones are read; all if None.
+            is_quick: Whether groups of very many runs are those of some, which are spread evenly.
         """
-        return StoredResults(lambda select: self._reading(select, missing=name), name, last)
+        read = partial(self._reading, missing=name)
+        return StoredResults(read, name, last, is_quick=is_quick)
 
     def name_of(self, table: str) -> str | None:
         """Return the name of the experiment whose runs are in a table; None if there is none."""

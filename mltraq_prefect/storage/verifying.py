@@ -43,10 +43,9 @@ def verify(store: Store, name: str | None, *, repair: bool, advance: Advance) ->
         repair: Whether wrong counts and standings are made anew.
         advance: Gets how many runs are read, of how many.
     """
-    names = store.names()
-    if name is not None and name not in names:
-        raise ExperimentNotFound(f"there is no experiment {name!r} in the database {store.url}")
-    for own in names if name is None else [name]:
+    if name is not None:
+        store.require(name)
+    for own in store.names() if name is None else [name]:
         try:
             yield from _structure(store, own, repair=repair)
             yield from _values(store, own, advance)

@@ -1,34 +1,38 @@
-"""The columns of a file: params, fields and ledger of runs, each with a name of its own."""
+"""The columns of a file: what it holds of runs or of their series, each with its own name."""
 
 from __future__ import annotations
 
-import sys
+import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from mltraq_prefect.model.ledger_entry import RUN_COLUMNS
 from mltraq_prefect.model.run import Run
+from mltraq_prefect.model.series import MISSING, Placed, joined
+from mltraq_prefect.model.sizes import bytes_of
 from mltraq_prefect.tabular.forms import Form
 
-Source = Literal["id", "param", "field", "ledger"]
+Source = Literal["id", "series", "param", "field", "ledger"]
 
 LEDGER = tuple(name for name in RUN_COLUMNS if name != "position")
 """What files have of the ledger; the order of the rows is that of the runs."""
 
 ID = "id_run"
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 PREFIXES = {"param": "param_", "ledger": "run_"}
 """What the name of a column begins with if another one has its name already."""
 
 
-SOURCES = ("id", "param", "field", "ledger")
+SOURCES = ("id", "series", "param", "field", "ledger")
 """What columns hold parts of, in the order of a file."""
 
 
 class Part(NamedTuple):
-    """What a column holds of runs.
+    """What a column holds of runs, or of rows that they have logged.
 
     Attributes:
-        source: Which part of them.
+        source: Which part of them; ``series`` is what each row of a series has, and what it was
+            given by name is a field.
         key: Its key there.
     """
 
@@ -74,13 +78,28 @@ def cells_of(runs: Sequence[Run], keys: Iterable[str]) -> Cells:
     return found
 
 
+def series_cells_of(rows: Iterable[tuple[str, Sequence[Placed]]], keys: Iterable[str]) -> Cells:
+    """Return the values of logged rows by column.
+
+    Args:
+        rows: The series of runs by their ids.
+        keys: The keys to return.
+    """
+    parts = [(id_run, part) for id_run, placed in rows for part in placed]
+    own = joined([part.rows for _, part in parts])
+    found: Cells = {Part("id", ID): [id_run for id_run, part in parts for _ in part.seq]}
+    found[Part("series", "seq")] = [number for _, part in parts for number in part.seq]
+    found[Part("series", "step")] = list(own.steps)
+    found[Part("series", "at")] = [EPOCH + datetime.timedelta(microseconds=t) for t in own.times]
+    for key in keys:
+        values = own.columns.get(key, [None] * len(own))
+        found[Part("field", key)] = [None if value is MISSING else value for value in values]
+    return found
+
+
 def size_of(cells: Cells) -> int:
     """Return about how many bytes values take in memory."""
-    return sum(sum(map(_size, values)) for values in cells.values())
-
-
-def _size(value: Any) -> int:
-    return int(getattr(value, "nbytes", 0)) or sys.getsizeof(value)
+    return sum(sum(map(bytes_of, values)) for values in cells.values())
 
 
 def ordered(parts: Iterable[Part]) -> list[Part]:
@@ -95,7 +114,7 @@ def names_of(parts: Iterable[Part]) -> dict[Part, str]:
     """
     found: dict[Part, str] = {}
     taken: set[str] = set()
-    for source in ("id", "field", "param", "ledger"):
+    for source in ("id", "series", "field", "param", "ledger"):
         for part in parts:
             if part.source == source:
                 name = part.key

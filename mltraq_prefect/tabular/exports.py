@@ -6,30 +6,19 @@ import contextlib
 import csv
 import importlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from mltraq_prefect.errors import ExperimentNotFound, InvalidInput, StoreError
+from mltraq_prefect.errors import InvalidInput, StoreError
+from mltraq_prefect.requirements import with_extra
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.chunks import MOST_RUNS, START, Place
+from mltraq_prefect.storage.values.names import series_of
 from mltraq_prefect.tabular.arrow import UnfitError, to_arrow
-from mltraq_prefect.tabular.columns import (
-    Cells,
-    Column,
-    Part,
-    cells_of,
-    names_of,
-    ordered,
-    size_of,
-)
+from mltraq_prefect.tabular.columns import Cells, Column, Part, names_of, ordered
 from mltraq_prefect.tabular.forms import ENVELOPE, NOTHING, Form, form_of, joined
+from mltraq_prefect.tabular.sources import Runs, Series, Source
 from mltraq_prefect.tabular.writers import Arrow, Csv, JsonLines, Parquet, Writer
-
-FIRST_RUNS = 16
-"""Read first: nobody knows how large they are."""
-
-MOST_BYTES = 32 * 2**20
-"""Of values that are read at once, about."""
 
 _WRITERS: dict[str, type[Writer]] = {
     ".parquet": Parquet,
@@ -44,44 +33,82 @@ INDEX = "experiments.csv"
 
 SUFFIXES = (*_WRITERS, ".xlsx")
 
+Advance = Callable[[int, int], None]
+"""Takes how many rows are written, and how many there are in all."""
+
 
 class _ChangedError(Exception):
     """The columns or forms of a file are not those with which it was begun."""
 
 
+def _unseen(_done: int, _total: int) -> None:
+    """Show nobody how far it is."""
+
+
+def _add(advance: Advance, before: int, total: int, rows: int) -> None:
+    advance(before + rows, total)
+
+
 def export_experiment(
-    store: Store, name: str, path: Path, *, columns: Sequence[str] | None, overwrite: bool
+    store: Store,
+    name: str,
+    path: Path,
+    *,
+    columns: Sequence[str] | None,
+    series: bool = False,
+    overwrite: bool,
+    advance: Advance = _unseen,
 ) -> None:
-    """Write the runs of an experiment to a file; see `Session.export`."""
+    """Write the runs of an experiment, or their series, to a file; see `Session.export`."""
     make = writer_for(path)
-    if not store.exists(name):
-        raise ExperimentNotFound(f"there is no experiment {name!r} in the database {store.url}")
+    store.require(name)
+    source = (Series if series else Runs)(store, name, columns)
+    total = source.total()
     with _new_file(path, overwrite=overwrite) as part:
-        _Export(store, name, columns).write(make, part)
+        _Export(source, partial(_add, advance, 0, total)).write(make, part)
 
 
-def export_all(store: Store, folder: Path, *, overwrite: bool) -> None:
-    """Write each experiment to a Parquet file in a folder; see `Session.export`."""
+def export_all(store: Store, folder: Path, *, overwrite: bool, advance: Advance = _unseen) -> None:
+    """Write each experiment to Parquet files in a folder; see `Session.export`."""
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(f"{folder} is a file; name a folder, or an experiment to export")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise InvalidInput(
-            f"the folder {folder} is not empty; name another, or pass overwrite=True to replace "
-            "files in it that have the names of experiments"
+            f"the folder {folder} is not empty; name another, or let files in it that have the "
+            "names of experiments be replaced: overwrite=True (--overwrite)"
         )
-    listed = store.ls()
-    files = [f"{row['table_name']}.parquet" for row in listed]
+    listed = store.ls(has_sizes=False)
+    sources: dict[str, dict[str, Source]] = {}
+    done = total = 0
+    for row in listed:
+        sources[row["name"]], rows = _sources(store, row["name"], row["table_name"])
+        total += int(row["runs"]) + rows
     with contextlib.ExitStack() as all_or_none:
         folder.mkdir(parents=True, exist_ok=True)
-        for row, file in zip(listed, files, strict=True):
-            part = all_or_none.enter_context(_new_file(folder / file, overwrite=overwrite))
-            _Export(store, row["name"], None).write(Parquet, part)
+        for own in sources.values():
+            for file, source in own.items():
+                part = all_or_none.enter_context(_new_file(folder / file, overwrite=overwrite))
+                export = _Export(source, partial(_add, advance, done, total))
+                done += export.write(Parquet, part)
         part = all_or_none.enter_context(_new_file(folder / INDEX, overwrite=overwrite))
         with part.open("w", encoding="utf-8", newline="") as index:
-            rows = csv.writer(index)
-            rows.writerow(["name", "file", "runs", "updated_at"])
-            for row, file in zip(listed, files, strict=True):
-                rows.writerow([row["name"], file, row["runs"], row["updated_at"]])
+            lines = csv.writer(index)
+            lines.writerow(["name", "file", "series", "runs", "updated_at"])
+            for row in listed:
+                runs, *series = sources[row["name"]]
+                lines.writerow([row["name"], runs, "".join(series), row["runs"], row["updated_at"]])
+
+
+def _sources(store: Store, name: str, table: str) -> tuple[dict[str, Source], int]:
+    """Return what an experiment has, by the name of its file, and how many rows of series.
+
+    It has runs, and series if there are any.
+    """
+    found: dict[str, Source] = {f"{table}.parquet": Runs(store, name, None)}
+    series = Series(store, name, None)
+    if rows := series.total():
+        found[f"{series_of(table)}.parquet"] = series
+    return found, rows
 
 
 def writer_for(path: Path) -> type[Writer]:
@@ -101,7 +128,7 @@ def writer_for(path: Path) -> type[Writer]:
         module = importlib.import_module("mltraq_prefect.tabular.excel")
     except ModuleNotFoundError as error:
         raise InvalidInput(
-            f"Excel files need the package {error.name}; install mltraq-prefect[excel]"
+            f"Excel files need the package {error.name}; run: {with_extra('excel')}"
         ) from None
     made: type[Writer] = module.Excel
     return made
@@ -129,26 +156,26 @@ def _refuse_taken(path: Path, *, overwrite: bool) -> None:
         raise InvalidInput(f"{path} is a folder; name a file in it")
     if path.exists() and not overwrite:
         raise InvalidInput(
-            f"the file {path} exists; name another, or pass overwrite=True to replace it"
+            f"the file {path} exists; name another, or let it be replaced: overwrite=True "
+            "(--overwrite)"
         )
 
 
 class _Export:
     """Reads an experiment and writes it to a file.
 
-    The forms of its columns are known when all runs were read. Mostly the first runs tell them, so
-    the file is begun with those. Where a later run does not fit, the rest is read without writing,
+    The forms of its columns are known when all rows were read. Mostly the first rows tell them, so
+    the file is begun with those. Where a later row does not fit, the rest is read without writing,
     and the file is begun anew.
     """
 
-    def __init__(self, store: Store, name: str, columns: Sequence[str] | None) -> None:
-        self._store = store
-        self._name = name
-        self._chosen = None if columns is None else list(dict.fromkeys(columns))
+    def __init__(self, source: Source, advance: Callable[[int], None]) -> None:
+        self._source = source
+        self._advance = advance
         self._forms: dict[Part, Form] = {}
 
-    def write(self, make: type[Writer], path: Path) -> None:
-        """Write the file.
+    def write(self, make: type[Writer], path: Path) -> int:
+        """Write the file; return the number of rows.
 
         Raises:
             InvalidInput: Such a file does not hold some of the values.
@@ -156,20 +183,20 @@ class _Export:
         """
         for _ in range(6):
             try:
-                self._attempt(make, path)
-                return
+                return self._attempt(make, path)
             except _ChangedError:
                 continue
         raise StoreError(
-            f"experiment {self._name!r} has changed each time that it was read, and was not "
+            f"experiment {self._source.name!r} has changed each time that it was read, and was not "
             "exported; try again when nobody writes it"
         )
 
-    def _attempt(self, make: type[Writer], path: Path) -> None:
+    def _attempt(self, make: type[Writer], path: Path) -> int:
         writer: Writer | None = None
         is_writing = True
+        done = 0
         with contextlib.ExitStack() as opened:
-            for cells in self._chunks():
+            for cells, count in self._source.rows():
                 is_known = self._absorb(cells)
                 if writer is None:
                     writer = opened.enter_context(make(path, self._columns(make)))
@@ -177,8 +204,11 @@ class _Export:
                 is_writing = is_writing and is_known
                 if is_writing:
                     is_writing = self._written(writer, cells)
+                done += count
+                self._advance(done)
             if not is_writing:
                 raise _ChangedError
+        return done
 
     def _columns(self, make: type[Writer]) -> list[Column]:
         columns = [Column(n, part, self._forms[part]) for part, n in self._names().items()]
@@ -195,10 +225,11 @@ class _Export:
         shown = ", ".join(repr(c.name) for c in refused[:5]) + (", ..." if refused[5:] else "")
         kept = [p.key for p in self._forms if p.source == "field"]
         kept = [key for key in kept if key not in {c.part.key for c in refused}]
+        others = f", or choose other fields: columns={kept[:20]!r} (--column)" if kept else ""
         return (
-            f"experiment {self._name!r}: {make.kind} has no cells for the values of {shown}, such "
-            "as arrays, bytes or values of several types; export to a .parquet or .arrow file, "
-            f"which keeps them, or choose other fields: columns={kept[:20]!r}"
+            f"experiment {self._source.name!r}: {make.kind} has no cells for the values of "
+            f"{shown}, such as arrays, bytes or values of several types; export to a .parquet or "
+            f".arrow file, which keeps them{others}"
         )
 
     def _written(self, writer: Writer, cells: Cells) -> bool:
@@ -228,36 +259,3 @@ class _Export:
             is_known = is_known and self._forms.get(part) == form
             self._forms[part] = form
         return is_known
-
-    def _chunks(self) -> Iterator[Cells]:
-        """Yield the values of all runs, some at a time; those of no runs if there are none."""
-        place: Place | None = START
-        held: list[Cells] = []
-        count, size, id_experiment = FIRST_RUNS, 0, None
-        while place is not None:
-            chunk = self._store.chunk(self._name, place, count, self._chosen)
-            record, place = chunk.record, chunk.last
-            if id_experiment not in (None, record.id_experiment):
-                raise StoreError(
-                    f"experiment {self._name!r} was replaced while it was exported; export it again"
-                )
-            id_experiment = record.id_experiment
-            held.append(cells_of(record.runs, chunk.keys if self._chosen is None else self._chosen))
-            added = size_of(held[-1])
-            size += added
-            count = max(1, min(MOST_RUNS, 8 * count, count * MOST_BYTES // max(1, added)))
-            if place is None or size > MOST_BYTES or count == MOST_RUNS:
-                yield _united(held)
-                held, size = [], 0
-
-
-def _united(chunks: Sequence[Cells]) -> Cells:
-    """Return the cells of several chunks as those of one."""
-    if len(chunks) == 1:
-        return chunks[0]
-    parts = dict.fromkeys(part for cells in chunks for part in cells)
-    empty = [[None] * len(cells[Part("id", "id_run")]) for cells in chunks]
-    return {
-        part: [v for cells, gap in zip(chunks, empty, strict=True) for v in cells.get(part, gap)]
-        for part in parts
-    }

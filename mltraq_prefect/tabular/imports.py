@@ -39,6 +39,11 @@ def rows_of(source: Any, params: Sequence[str] | None) -> list[Row]:
         CorruptData: A file of ours holds something else than it says.
     """
     parts = _parts(table := table_of(source), params)
+    if any(part.source == "series" for part in parts.values()):
+        raise InvalidInput(
+            "the file has the series of runs, which are no runs themselves: import the file that "
+            "has the runs; session.persist, or the command copy, takes over both of them"
+        )
     columns: dict[str, dict[str, Sequence[Any]]] = {"param": {}, "field": {}, "ledger": {}}
     for name, part in parts.items():
         if part.source in columns:
@@ -60,8 +65,6 @@ def _row(columns: Mapping[str, Sequence[Any]], row: int) -> dict[str, Any]:
 
 def _parts(table: Table, params: Sequence[str] | None) -> dict[str, Part]:
     """Return what each column holds."""
-    if isinstance(params, str):
-        raise InvalidInput(f"params is {params!r}; give a list of names of columns")
     for name in table:
         if type(name) is not str:
             raise InvalidInput(f"the name of column {name!r} is no text; rename it")

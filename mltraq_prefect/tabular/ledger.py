@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mltraq_prefect.codecs import from_json
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.execution.tracebacks import step_of
 from mltraq_prefect.model.ledger_entry import LedgerEntry, State, StepEntry
 
 STATES: tuple[str, ...] = get_args(State)
@@ -40,8 +41,11 @@ def entry_of(values: Mapping[str, Any]) -> LedgerEntry:
     for name, value in values.items():
         setattr(entry, name, value)
     entry.executed = {step: StepEntry("completed", print_) for step, print_ in entry.steps.items()}
-    if entry.step is not None and entry.state == "failed":
-        entry.executed[entry.step] = StepEntry("failed", None, entry.error, entry.error_type)
+    if entry.state == "failed":
+        failed = step_of(entry.error or "") or entry.step
+        entry.step = entry.step or failed
+        if failed is not None:
+            entry.executed[failed] = StepEntry("failed", None, entry.error, entry.error_type)
     return entry
 
 

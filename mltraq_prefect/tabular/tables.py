@@ -11,15 +11,18 @@ import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 
 from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.requirements import with_extra
 from mltraq_prefect.tabular.arrow import form_in, from_arrow
 from mltraq_prefect.tabular.columns import Part
+from mltraq_prefect.tabular.forms import EXACT_FLOAT
 
-_NO_SUCH_FILE = (orjson.JSONDecodeError, AttributeError, KeyError, TypeError)
+_NO_SUCH_FILE = (orjson.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError)
 """What readers raise for files of another kind."""
 
 Table = dict[str, tuple[Part | None, Sequence[Any]]]
@@ -55,6 +58,8 @@ def _of_file(path: Path) -> Table:
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise InvalidInput(f"the suffix of {path} says no format; known are {', '.join(_READERS)}")
+    if not path.exists():
+        raise InvalidInput(f"there is no file {path}")
     try:
         return read(path)
     except OSError as error:
@@ -104,25 +109,63 @@ def _of_arrow(table: pa.Table) -> Table:
 
 def _of_lines(path: Path) -> Table:
     rows = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise TypeError("a line is no object, which has values by name")
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: (None, [row.get(name) for row in rows]) for name in names}
 
 
 def _of_excel(path: Path) -> Table:
     try:
-        frame = pd.read_excel(path, engine="openpyxl", dtype=object)
+        # Only an empty cell is missing: "NA" and "None" are texts.
+        frame = pd.read_excel(
+            path, engine="openpyxl", dtype=object, keep_default_na=False, na_values=[""]
+        )
     except ImportError:
         raise InvalidInput(
-            "Excel files need the package openpyxl; install mltraq-prefect[excel]"
+            f"Excel files need the package openpyxl; run: {with_extra('excel')}"
         ) from None
     except (ValueError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"{path} is no Excel file: {error}") from None
-    return _of_frame(frame.where(frame.notna(), None))
+    table = _of_frame(frame.where(frame.notna(), None))
+    return {name: (part, _of_one_type(values)) for name, (part, values) in table.items()}
+
+
+def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
+    """Return cells of Excel, whose numbers are all floats, as floats if any is no integer."""
+    numbers = [value for value in values if type(value) in (int, float)]
+    if all(type(value) is int and abs(value) <= EXACT_FLOAT for value in numbers):
+        return values
+    return [float(value) if type(value) is int else value for value in values]
 
 
 def _csv(path: Path) -> Table:
-    options = pyarrow.csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
-    return _of_arrow(pyarrow.csv.read_csv(path, convert_options=options))
+    """Return the columns of a CSV file; 007 is a text, as it is no number that is written so."""
+    table = _read_csv(path)
+    names = [field.name for field in table.schema if _is_number(field.type)]
+    if names and len(set(table.column_names)) == table.num_columns:
+        texts = _read_csv(
+            path, include_columns=names, column_types=dict.fromkeys(names, pa.string())
+        )
+        for name in names:
+            if pc.any(pc.match_substring_regex(texts[name], "^-?0[0-9]")).as_py():
+                table = table.set_column(table.column_names.index(name), name, texts[name])
+    for field in table.schema:
+        if pa.types.is_binary(field.type):
+            raise TypeError(f"column {field.name!r} is no text in UTF-8; save the file as UTF-8")
+    return _of_arrow(table)
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    """Return whether it is one; integers of more than 64 bits are read as floats."""
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
+
+
+def _read_csv(path: Path, **options: Any) -> pa.Table:
+    converting = pyarrow.csv.ConvertOptions(
+        strings_can_be_null=True, quoted_strings_can_be_null=False, **options
+    )
+    return pyarrow.csv.read_csv(path, convert_options=converting)
 
 
 _READERS: dict[str, Callable[[Path], Table]] = {

@@ -65,7 +65,9 @@ class Links:
             **changed: What is chosen instead; None drops it.
         """
         kept = {
-            name: value for name, value in self.query.items() if name in ("metric", "lower", "by")
+            name: value
+            for name, value in self.query.items()
+            if name in ("metric", "lower", "by", "all")
         }
         query = self.query if key == "runs" and "f" in self.query else kept
         return f"{self.experiment(self._table)}/{key}{_query(query | _lists(changed))}"

@@ -53,7 +53,10 @@ def listening(host: str, port: int, password: str | None) -> Iterator[tuple[sock
     try:
         opened = sockets.create_server((host, port), family=_family(host))
     except (OSError, OverflowError) as error:
-        raise InvalidInput(f"nothing can listen on {host}, port {port}: {error}") from None
+        why = str(error).partition(" (while")[0]
+        raise InvalidInput(
+            f"nothing can listen on {host}, port {port}: {why}; give another --port, or 0 for any"
+        ) from None
     with opened:
         shown = f"[{host}]" if ":" in host else host
         yield opened, f"http://{shown}:{opened.getsockname()[1]}/"

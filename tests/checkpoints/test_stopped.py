@@ -5,6 +5,8 @@ import time
 import pytest
 
 import mltraq_prefect as mltraq
+from mltraq_prefect.execution.judge import Attempted, SharedVerdicts
+from mltraq_prefect.execution.row_buffer import RowBuffer, RowChannel
 from mltraq_prefect.model.series import Rows
 from tests.polling import poll
 
@@ -56,6 +58,26 @@ def test_a_stopped_run_keeps_its_results_and_is_done(session, backend, checkpoin
         found.execute(train, backend=backend, rerun=True).persist("merge")
         assert states(session.load("x")) == ["stopped", "completed"] * 2
         assert session.ls().iloc[0]["stopped"] == 2
+
+
+def test_runs_that_were_stopped_before_are_not_counted_as_completed(session, caplog):
+    caplog.set_level("INFO", "mltraq_prefect")
+    for counts in (
+        "1 of 2 runs completed, 1 stopped",
+        "1 of 2 runs completed, 1 stopped, 2 resumed",
+    ):
+        caplog.clear()
+        experiment = session.add_experiment("x").add_runs(n=[1, 9])
+        experiment.execute(train, backend="threads", checkpoint=True)
+        assert any(f"'x': {counts}" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("backend", ["local", "threads"])
+def test_a_rule_about_a_key_that_no_run_logs_is_told_of(session, backend, caplog):
+    rules = [mltraq.stop.median("lose"), mltraq.stop.patience(9, "loss"), mltraq.stop.median()]
+    session.add_experiment("x").add_runs(n=[9]).execute(train, backend=backend, stop=rules)
+    told = "stop: no run has logged numbers as 'lose'; known: 'loss'"
+    assert [message for message in caplog.messages if message.startswith("stop:")] == [told]
 
 
 def test_the_body_of_a_run_may_stop_it(session):
@@ -184,3 +206,15 @@ def test_an_error_of_a_rule_ends_an_execution_and_no_other(session, is_broken):
     else:
         experiment.execute(log_and_wait, backend="local", stop=rule)
         assert all(run.fields.heard for run in experiment.runs.values())
+
+
+def test_rules_hear_of_rows_at_once_and_nobody_else_does():
+    """Steps whose rows wait end before anybody can stop them."""
+    for verdicts, count in ((SharedVerdicts(are_awaited=False), 1), (None, 0)):
+        heard = []
+        channel = RowChannel(lambda rows, _, heard=heard: heard.append(rows), verdicts)
+        rows = RowBuffer(Attempted("run", "step", 1), channel)
+        rows.log(None, {"loss": 1.0})
+        assert len(heard) == count
+        rows.close(is_retry=False)
+        assert len(heard) == 1

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mltraq_prefect import codecs
+from mltraq_prefect.codecs.installed import import_installed
 from mltraq_prefect.errors import CorruptData
 from tests.codecs import mutations
 
@@ -73,6 +74,7 @@ def run(cases: int, seed: int) -> tuple[int, int]:
     seeds = mutations.seeds()
     for blob in seeds:
         repr(codecs.decode(blob))  # imports what is imported late, for messages too
+    import_installed()  # once, as a name that no codec has asks for it, whatever the name is
     guard = Guard()
     counts = [0, 0]
     for case in range(cases):

@@ -20,6 +20,7 @@ import pyarrow as pa
 import xxhash
 
 from mltraq_prefect import codecs
+from tests.codecs.user_types import Pair
 
 PRELUDE = struct.Struct("<4sHHQIIQ")
 INTERESTING = (0, 1, 2, 63, 64, 65, 127, 128, 255, 2**16, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1)
@@ -92,6 +93,7 @@ def seed_values() -> list[Any]:
             for i in range(20)
         ],
         uuid.UUID(int=1),
+        [Pair(1, "a"), Pair(2.5, Pair((), None))],
         [Fraction(1, 3), Fraction(2**70), Path("a/b"), PureWindowsPath("c:/d"), Path("\ud800")],
         [
             stamps[0],

@@ -6,7 +6,7 @@ import pytest
 
 from mltraq_prefect import codecs
 from mltraq_prefect.errors import InvalidName, UnsupportedType
-from mltraq_prefect.storage.values.checks import check_fields
+from mltraq_prefect.storage.values.checks import FieldCheck
 from tests.values import values
 
 
@@ -21,15 +21,15 @@ def test_what_cannot_is_refused_in_the_same_words(bad):
     with pytest.raises(UnsupportedType) as written:
         codecs.encode(bad, path="fields.x")
     with pytest.raises(UnsupportedType) as checked:
-        check_fields({"a": 1, "x": bad})
+        FieldCheck()({"a": 1, "x": bad})
     assert str(checked.value) == str(written.value)
 
 
 def test_text_that_no_json_has_passes():
-    check_fields({"x": "\ud800", "y": ["\ud800"], "z": 2**100, "none": None})
+    FieldCheck()({"x": "\ud800", "y": ["\ud800"], "z": 2**100, "none": None})
 
 
 @pytest.mark.parametrize("key", ["", "a\0b", "\ud800", 1])
 def test_keys_are_checked_too(key):
     with pytest.raises(InvalidName, match="field key"):
-        check_fields({key: 1})
+        FieldCheck()({key: 1})

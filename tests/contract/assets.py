@@ -15,7 +15,7 @@ import pandas as pd
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record, Store
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
 
 FOLDER = Path(__file__).parent.parent / "assets"

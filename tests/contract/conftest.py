@@ -46,3 +46,13 @@ def store(url):
     opened.check()
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["sqlite-file", "postgresql"])
+def counted_url(request, tmp_path):
+    """A database in which nobody else does anything."""
+    if request.param == "postgresql":
+        with servers.counted_postgresql_database() as url:
+            yield url
+    else:
+        yield f"sqlite:///{tmp_path}/store.db"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
+from mltraq_prefect.storage.sql.dialects import lexing
 from mltraq_prefect.storage.sql.dialects.base import Dialect
 from mltraq_prefect.storage.sql.dialects.declarations import Columns, ColumnType, Trouble
 from mltraq_prefect.storage.values import kinds
@@ -42,6 +43,7 @@ class DuckDB(Dialect):
     inline_bytes = 16_384
     savepoints = False
     byte_length = "octet_length"
+    apart = lexing.POSTGRESQL
     types: ClassVar[Mapping[Kind, ColumnType]] = {
         kinds.BOOL: ColumnType("BOOLEAN"),
         kinds.INT: ColumnType("BIGINT"),

@@ -2,9 +2,10 @@
 
 import sqlalchemy as sa
 
-from mltraq_prefect.storage import Store, experiments_table, standings, views
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
-from mltraq_prefect.storage.sql.schema import OF_EXPERIMENTS, TABLES
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.formats.schema import OF_EXPERIMENTS, TABLES
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
+from mltraq_prefect.storage.tables import experiments_table, standings, views
 from mltraq_prefect.storage.values.names import series_name, view_name
 
 

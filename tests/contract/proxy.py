@@ -42,6 +42,11 @@ class Proxy:
     def __exit__(self, *exception):
         self._listener.close()
 
+    def begin_again(self):
+        """Be there again after the end, as a server that was started again."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
     def end(self):
         """End as a server that is killed: cut all connections, and refuse new ones."""
         for end in (self._listener, *self._ends):

@@ -23,6 +23,9 @@ def draw(run):
         while hold.exists():
             time.sleep(0.01)
     run.fields.drawn = run.rng.random(3)
+    if run.params.N % 20 == 0:
+        run.files["drawn.bin"] = run.fields.drawn.tobytes() * 80_000
+        run.files["same.bin"] = b"in several runs"
     for epoch in range(2):
         run.log(step=epoch, loss=float(run.fields.drawn[epoch]))
         if (Path(run.kwargs.folder) / "slow").exists():
@@ -82,6 +85,7 @@ def results(experiment):
             run.fields["drawn"].tobytes() if "drawn" in run.fields else None,
             run.fields.get("total"),
             run.series.reindex(columns=["step", "loss"]).values.tolist(),
+            {name: (file.sha256, file.path().stat().st_size) for name, file in run.files.items()},
         )
         for run in experiment.runs.values()
     ]

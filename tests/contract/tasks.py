@@ -11,7 +11,7 @@ import time
 
 from mltraq_prefect.errors import ExperimentExists, ExperimentNotFound, MltraqError, StorageFull
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import Migration, newest
 from tests.contract.records import make_record, make_run
 

@@ -7,7 +7,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import newest
 from tests.contract.assets import FOLDER, record_1
 from tests.contract.records import assert_same_runs

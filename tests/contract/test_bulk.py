@@ -2,12 +2,16 @@
 
 import datetime as dt
 import math
+import sys
 import uuid
 
 import pytest
 
 from mltraq_prefect.errors import StoreError
+from mltraq_prefect.storage import Store
 from tests.contract.records import assert_same_runs, backend_of, make_record, make_run
+from tests.contract.test_ownership import change, rows
+from tests.servers import postgresql_database
 
 RUNS = 2_345
 RUNS_OF_ONE_FIELD = 1_100
@@ -89,6 +93,26 @@ def test_an_id_is_in_a_table_once_and_rows_are_in_the_order_of_runs(store):
     assert found == [run.fields["n"] for run in wanted or record.runs]
 
 
+CALLS_A_RUN = 10
+"""Of Python functions: what is done to each run alone; all else is done to columns."""
+
+
+def test_a_write_calls_few_functions_for_each_run():
+    calls = []
+    for count in (1_000, 3_000):
+        record = make_record(runs=[make_run(i, loss=i / 7, name=f"n{i}") for i in range(count)])
+        store, events = Store("sqlite://"), []
+        store.check()
+        sys.setprofile(lambda _frame, event, _argument, note=events.append: note(event))
+        try:
+            store.write(record, "fail")
+        finally:
+            sys.setprofile(None)
+        store.close()
+        calls.append(events.count("call"))
+    assert (calls[1] - calls[0]) / 2_000 < CALLS_A_RUN
+
+
 HALVES = {
     "constant": ("x", "y"),
     "float": (0.5, None),
@@ -120,3 +144,28 @@ def test_runs_keep_their_order_when_rows_have_moved(store):
         run.ledger.steps["later"] = "1" * 100
     store.write(record, "merge")
     assert_same_runs(store.read(record.name).runs, record.runs)
+
+
+TYPES = ("n TYPE DOUBLE PRECISION", "tree TYPE JSONB", "label TYPE INTEGER USING label::integer")
+
+
+def typed(numbers):
+    """Return runs that have a number in fields of three kinds."""
+    return [make_run(i, n=i, tree={"n": i}, label=str(i)) for i in numbers]
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_runs_go_into_columns_of_which_a_user_has_changed_the_types(count):
+    with postgresql_database() as url:
+        store = Store(url)
+        first = store.write(make_record("a", typed(range(count))), "fail").snapshot
+        change(url, "DROP VIEW v_a", *(f"ALTER TABLE e_a ALTER COLUMN {own}" for own in TYPES))
+        store.write(make_record("a", typed(range(100, 100 + count))), "merge")
+        changed = make_record("a", typed(range(count)))
+        changed.snapshot = first
+        for i, run in enumerate(changed.runs):
+            run.fields.update(n=200 + i, tree={"n": 200 + i}, label=str(200 + i))
+        store.write(changed, "merge")
+        store.close()
+        stored = rows(url, "SELECT n, (tree->'n')::integer, label FROM e_a ORDER BY n")
+        assert stored == [(i, i, i) for start in (100, 200) for i in range(start, start + count)]

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -64,12 +64,12 @@ def held_back(store, record):
 def changed(store):
     """Return the experiment with a new value in each of its runs, and one run more."""
     record = store.read("busy")
-    for run in record.runs:
+    runs = list(record.runs)
+    for run in runs:
         run.fields["x"] = Counted(-run.fields["n"])
         run.fields["n"] *= -1
-    record.runs.append(make_run(len(record.runs), x=Counted(0), n=0))
     ENCODED.clear()
-    return record
+    return replace(record, runs=[*runs, make_run(len(runs), x=Counted(0), n=0)])
 
 
 def test_a_merge_is_encoded_once_whatever_others_write(stored):

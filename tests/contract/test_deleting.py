@@ -14,8 +14,8 @@ from mltraq_prefect.errors import (
     QueryFailed,
     StoreError,
 )
-from mltraq_prefect.storage import retention
-from mltraq_prefect.storage.deleting import Condition
+from mltraq_prefect.storage.maintenance import retention
+from mltraq_prefect.storage.maintenance.deleting import Condition
 from tests.contract.integrity import assert_sound
 from tests.contract.records import make_record, make_run
 from tests.contract.test_faults import Faults
@@ -125,7 +125,7 @@ def test_each_statement_of_a_deletion_fails_in_turn(store, monkeypatch):
 
 
 def test_old_runs_are_pruned_some_at_a_time(store, url, monkeypatch):
-    monkeypatch.setattr("mltraq_prefect.storage.upkeep.PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr("mltraq_prefect.storage.maintenance.upkeep.PRUNED_AT_ONCE", 2)
     now = dt.datetime.now(dt.UTC)
     runs = [make_run(i, params={"slot": i // 2, "n": i}, n=i) for i in range(10)]
     for day, run in enumerate(runs):
@@ -172,5 +172,6 @@ def test_what_is_kept_is_said(session):
         session.prune("one", slots=3)
     with pytest.raises(ExperimentNotFound):
         session.prune("none", "1 day")
+    assert session.prune("one", keep="99999999999 seconds") == 0
     assert session.prune("one", keep="9999999 days") == 0
     assert session.prune("one", slots=3, slot="n", where="param_n <> 0") == 4

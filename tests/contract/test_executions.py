@@ -1,12 +1,16 @@
 """Where results come from: the rows of executions, on every backend."""
 
 import datetime as dt
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 import mltraq_prefect as mltraq
+from mltraq_prefect.model.series import LoggedRows, Rows
 from mltraq_prefect.provenance.facts import INLINE
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.tables.first_in import FirstIn
 from tests.contract.integrity import assert_sound
 
 LARGE = np.arange(INLINE, dtype=np.float64)
@@ -72,6 +76,10 @@ def test_an_evaluation_keeps_the_execution_of_the_generation(session, trained):
     (of_train,), (of_score,) = (ids_by_step(found)[step] for step in ("train", "evaluate"))
     assert [of_train, of_score] == found.executions.index.tolist()
     assert [list(steps) for steps in found.executions["steps"]] == [["train"], ["evaluate"]]
+    later = session._store.steps_begun_after
+    assert later(found.id_experiment, of_train) == {"evaluate"}
+    assert later(found.id_experiment, of_score) == set()
+    assert later(found.id_experiment, "another") is None
     rows = session.query("SELECT DISTINCT id_execution FROM experiment_runs")
     assert rows["id_execution"].tolist() == [of_score]
 
@@ -95,6 +103,94 @@ def test_a_resumed_execution_is_another_row(session):
         halting, {"lr": 0}, backend="local", checkpoint="accept"
     )
     assert again.executions.index.tolist() == [first, second]  # there was nothing to execute
+
+
+class Meanwhile:
+    """A kwarg that calls something when an execution notes it, and has read what is stored.
+
+    Args:
+        calls: What it calls, once.
+    """
+
+    def __init__(self, *calls):
+        self.calls = list(calls)
+
+    def __repr__(self):
+        while self.calls:
+            self.calls.pop()()
+        return "meanwhile"
+
+    def __reduce__(self):
+        return Meanwhile, ()
+
+
+def test_one_whose_runs_another_has_listed_meanwhile_is_noted(session):
+    """Both find nothing stored, and list the same runs: the second writes nothing by that."""
+    experiment, other = (session.add_experiment("study").add_runs(x=range(3)) for _ in range(2))
+
+    def list_runs():
+        def train(run):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            other.execute(train, backend="local", checkpoint=True)
+
+    kwargs = {"lr": 0.5, "meanwhile": Meanwhile(list_runs)}
+    experiment.execute(train, kwargs, backend="local", checkpoint=True)
+    found = session.load("study")
+    (of_train,) = ids_by_step(found)["train"]
+    assert of_train in found.executions.index
+    assert session.verify().empty
+    assert "run.kwargs.lr" in found.source("train")
+
+
+def log(run):
+    run.log(lr=run.kwargs.lr)
+    run.files["lr"] = str(run.kwargs.lr).encode()
+    run.fields.lr = run.kwargs.lr
+
+
+def kept(session):
+    """Return what the database has of each run: field, rows and file."""
+    runs = session.load("study").runs.values()
+    return [(run.fields.lr, *run.series["lr"], run.files["lr"].path().read_bytes()) for run in runs]
+
+
+@pytest.mark.parametrize("lr", [0.5, 2.0])
+def test_what_another_has_executed_meanwhile_is_not_overwritten(session, caplog, lr):
+    experiment, other = (session.add_experiment("study").add_runs(x=range(3)) for _ in range(2))
+    kwargs = {"lr": 0.5}
+    overtaking = {"lr": lr}
+
+    def overtake():
+        other.execute(log, overtaking, backend="local", checkpoint=True)
+
+    kwargs["meanwhile"] = overtaking["meanwhile"] = Meanwhile(overtake)
+    caplog.set_level("INFO", "mltraq_prefect")
+    if lr == kwargs["lr"]:
+        experiment.execute(log, kwargs, backend="local", checkpoint=True)
+        assert "3 runs were executed twice" in caplog.text
+    else:
+        with pytest.raises(mltraq.InvalidInput, match="others have executed 3 of its runs with"):
+            experiment.execute(log, kwargs, backend="local", checkpoint=True)
+    assert kept(session) == [(lr, lr, str(lr).encode())] * 3
+    assert ids_by_step(session.load("study")) == ids_by_step(other)
+    assert session.verify().empty
+
+
+def test_rows_of_runs_that_others_have_executed_meanwhile_are_left_out(shared_url):
+    """Of so many runs it is cheaper to read what the ledger says of all than of these alone."""
+    with mltraq.create_session(shared_url) as session:
+        experiment = session.add_experiment("study").add_runs(x=range(300))
+        experiment.execute(log, {"lr": 1.0}, backend="local").persist()
+        with_more = session.load("study").add_runs(x=range(300, 600)).persist("merge")
+        new = [id_run for id_run in with_more.runs if id_run not in experiment.runs]
+        rows = Rows(0, [None], [0], {"lr": [2.0]})
+        with closing(Store(shared_url)) as store:
+            writer = store.series_writer("study", first_in=FirstIn(["log"], {}))
+            writer.write([LoggedRows(id_run, "log", rows) for id_run in [*new, *experiment.runs]])
+        found = session.query("SELECT lr, count(*) AS n FROM s_study GROUP BY lr ORDER BY lr")
+        assert found.values.tolist() == [[1.0, 300], [2.0, 300]]
 
 
 def test_what_no_run_refers_to_goes_with_the_runs(session, trained):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pickle
 import stat
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from mltraq_prefect.errors import (
 )
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.sql.connections import DriverError, Transaction
+from mltraq_prefect.storage.tables.first_in import FirstIn
 from tests.contract.records import assert_same_runs, make_record, make_run
 
 
@@ -57,11 +59,12 @@ def changed(store, kind):
         record = make_record(runs=runs_of(2, other="x"))
         return record, "replace", record.runs
     record = store.read("coin toss")
-    for run in record.runs:
+    runs = list(record.runs)
+    for run in runs:
         run.fields["metric"] = run.fields["n"] / 2
         run.fields["pair"] = "other"
-    record.runs.append(make_run(9, n=9, more=b"x"))
-    return record, "merge", record.runs
+    runs.append(make_run(9, n=9, more=b"x"))
+    return replace(record, runs=runs), "merge", runs
 
 
 @pytest.mark.parametrize("kind", ["replace", "merge"])
@@ -138,21 +141,31 @@ def fail(store, faults, record, at):
     return faults.count >= at
 
 
+@pytest.fixture
+def lose(monkeypatch):
+    """Return what loses the acknowledgement of the next commit, which reaches the server."""
+
+    def armed():
+        lost = []
+        commit = sa.engine.Transaction.commit
+
+        def commit_and_lose(transaction):
+            commit(transaction)
+            if not lost:
+                lost.append(True)
+                raise DriverError("unavailable", "connection lost")
+
+        monkeypatch.setattr(sa.engine.RootTransaction, "commit", commit_and_lose)
+        return lost
+
+    return armed
+
+
 @pytest.mark.filterwarnings("ignore:transaction already deassociated")
 @pytest.mark.parametrize("mode", ["fail", "replace", "merge"])
-def test_a_lost_acknowledgement(store, monkeypatch, mode):
+def test_a_lost_acknowledgement(store, lose, mode):
     """The commit reached the server, its acknowledgement did not come back: written once."""
-    lost = []
-    commit = sa.engine.Transaction.commit
-
-    def commit_and_lose(transaction):
-        commit(transaction)
-        if not lost:
-            lost.append(True)
-            raise DriverError("unavailable", "connection lost")
-
-    monkeypatch.setattr(sa.engine.RootTransaction, "commit", commit_and_lose)
-    record = make_record(runs=runs_of(3))
+    record, lost = make_record(runs=runs_of(3)), lose()
     if store.url.startswith("sqlite"):
         with pytest.raises(StorageUnavailable):
             store.write(record, mode)
@@ -162,6 +175,21 @@ def test_a_lost_acknowledgement(store, monkeypatch, mode):
     assert lost
     assert_same_runs(store.read("coin toss").runs, record.runs)
     assert store.ls()[0]["revision"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:transaction already deassociated")
+def test_results_whose_acknowledgement_is_lost_are_not_taken_for_those_of_others(store, lose):
+    store.write(make_record(runs=[make_run(0, step="first")]), "fail")
+    record = store.read("coin toss")
+    record.runs[0].ledger = make_run(0).ledger
+    lost, first_in = lose(), FirstIn(["toss"], {})
+    if store.url.startswith("sqlite"):
+        with pytest.raises(StorageUnavailable):
+            store.write(record, "merge", first_in=first_in)
+    else:
+        assert store.write(record, "merge", first_in=first_in).revision == 2
+    assert lost
+    assert store.read("coin toss").runs[0].ledger.steps == {"toss": "1"}
 
 
 UNREACHABLE = [
@@ -221,7 +249,14 @@ def test_options_of_postgresqls_driver(url, option):
 
 
 @pytest.mark.parametrize(
-    "option", ["max_allowed_packet=1048576", "use_unicode=0", "charset=latin1", "autocommit=true"]
+    "option",
+    [
+        "max_allowed_packet=1048576",
+        "use_unicode=0",
+        "charset=latin1",
+        "autocommit=true",
+        "init_command=SET sql_mode='ANSI'",
+    ],
 )
 @pytest.mark.parametrize("url", ["mariadb"], indirect=True)
 def test_options_of_mariadbs_driver(url, option):

@@ -5,17 +5,19 @@ import itertools
 import shutil
 from pathlib import Path
 
+import fsspec
 import pytest
 import sqlalchemy as sa
+from fsspec.implementations.local import LocalFileSystem
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.errors import CorruptData, StoreError
+from mltraq_prefect.errors import CorruptData, StorageFull, StoreError
 from mltraq_prefect.model.spool import own_spool
 from tests.contract import tasks
 from tests.contract.integrity import assert_sound
 from tests.contract.kills import kill_writers
 from tests.contract.processes import Worker
-from tests.steps_of_files import evaluate, keep, model_of
+from tests.steps_of_files import evaluate, keep, model_of, overflow, room
 
 CONTENTS = "SELECT count(*) AS n FROM experiment_file_pieces WHERE number = 0"
 FILES = "SELECT count(*) AS n FROM experiment_files"
@@ -32,6 +34,15 @@ def kept(session, name="x", runs=(1, 2)):
 
 def contents(run):
     return {name: file.path().read_bytes() for name, file in run.files.items()}
+
+
+class Waiting(LocalFileSystem):
+    """The location to which `tasks.upload_and_wait` writes; here nobody waits."""
+
+    protocol = "waiting"
+
+
+fsspec.register_implementation("waiting", Waiting, clobber=True)
 
 
 def forget_copies():
@@ -205,6 +216,22 @@ def test_what_somebody_has_deleted_before_it_was_written_is_named(tmp_path):
             assert session.ls().empty
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_file_that_was_deleted_since_it_was_listed_is_not_called_corrupt(
+    shared_url, tmp_path, is_folder
+):
+    location = {"files": tmp_path / "kept"} if is_folder else {}
+    with mltraq.create_session(shared_url, **location) as session:
+        kept(session)
+        run = session.load("x").runs.first()
+        listed = dict(run.files.items())
+        session.load("x").delete_runs("id_run = :id", {"id": run.id_run})
+        session.prune()
+        forget_copies()
+        with pytest.raises(StoreError, match=r"'model\.bin' has been deleted or replaced since"):
+            listed["model.bin"].path()
+
+
 def test_contents_that_no_file_has_are_found(shared_url):
     with mltraq.create_session(shared_url) as session:
         kept(session)
@@ -265,7 +292,8 @@ def test_they_are_kept_in_a_folder(shared_url, tmp_path):
         )
 
 
-def test_a_session_with_another_location_forgets_nothing(shared_url, tmp_path, caplog):
+def test_a_session_with_another_location_forgets_nothing(shared_url, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # folders of other tests count, too
     folder, other = tmp_path / "files", tmp_path / "other"
     with mltraq.create_session(shared_url, files=folder) as session:
         kept(session)
@@ -277,12 +305,30 @@ def test_a_session_with_another_location_forgets_nothing(shared_url, tmp_path, c
             session.load("x").runs.first().files["model.bin"].path()
         session.load("x").delete()
         assert f"stay in {folder}" in caplog.text
-        session.prune()
+        assert session._store.remove_leftovers() == 0
         assert len(objects(folder)) == 4
     with mltraq.create_session(shared_url, files=folder) as session:
-        session.prune()
+        seen = []
+        assert session._store.remove_leftovers(lambda *own: seen.append(own)) == 4
+        assert seen == [(0, 4), (1, 4), (2, 4), (3, 4)]
         assert objects(folder) == []
         assert session.query("SELECT * FROM experiment_uploads").empty
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_does_not_fit_on_the_disk_leaves_nothing(tmp_path, is_folder):
+    folder = tmp_path / "files" if is_folder else None
+    with mltraq.create_session(f"sqlite:///{tmp_path}/x.db", files=folder) as session:
+        experiment = session.add_experiment("x").add_runs(room=[2_500_000])
+        experiment.execute(steps=overflow, backend="local")
+        with room(1_500_000), pytest.raises(StorageFull, match="nothing was written"):
+            experiment.persist()
+        assert session.ls().empty
+        found = [path.read_bytes() for path in objects(tmp_path / "files")]
+        assert found == [b"y"] * is_folder  # whole, and known to `prune`
+        experiment.persist()
+        assert list(session.load("x").runs.first().files) == ["fine", "large.bin"]
+        assert len(session.verify()) == 0
 
 
 def test_they_are_kept_in_any_file_system(url):
@@ -308,17 +354,18 @@ def test_they_are_kept_in_any_file_system(url):
 @pytest.mark.parametrize("files", [1, 2])
 def test_what_a_killed_writer_has_uploaded_is_pruned(shared_url, tmp_path, files):
     folder = tmp_path / "files"
-    with mltraq.create_session(shared_url, files=folder) as session:
+    with mltraq.create_session(shared_url, files=f"waiting://{folder}") as session:
         kept(session, "other")
     worker = Worker()
     worker.begin(tasks.upload_and_wait, shared_url, str(folder), files, str(tmp_path / "go"))
     worker.next_report()
     worker.kill()
-    with mltraq.create_session(shared_url, files=folder) as session:
+    with mltraq.create_session(shared_url, files=f"waiting://{folder}") as session:
         assert len(objects(folder)) == 4 + files - 1
         assert number(session, "SELECT count(*) AS n FROM experiment_uploads") == files
         assert session.prune() == 0
         assert len(objects(folder)) == 4
+        assert session.query("SELECT * FROM experiment_uploads").empty
         assert_kept(session, "other")
         assert session.ls()["name"].tolist() == ["other"]
     assert_sound(shared_url)
@@ -329,7 +376,7 @@ def test_a_writer_whose_upload_was_pruned_uploads_again(shared_url, tmp_path):
     worker = Worker()
     worker.begin(tasks.upload_and_wait, shared_url, str(folder), 2, str(signal))
     worker.next_report()
-    with mltraq.create_session(shared_url, files=folder) as session:
+    with mltraq.create_session(shared_url, files=f"waiting://{folder}") as session:
         session.prune()
         assert objects(folder) == []
         signal.touch()
@@ -345,7 +392,7 @@ def test_a_location_that_cannot_be_used_is_refused(url, tmp_path):
         "ftp://user:secret@host/x": "has a password",
         "simplecache::ftp://user:secret@host/x": "has a password",
         "nothing://x": "cannot be used",
-        "": "give a folder",
+        "": "use a folder",
     }.items():
         with pytest.raises(mltraq.errors.InvalidInput, match=said) as refused:
             mltraq.create_session(url, files=files)

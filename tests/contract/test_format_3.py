@@ -6,12 +6,12 @@ import pytest
 
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.ledger import PARAMS_TEXT, kept
-from mltraq_prefect.storage.pending import Pending
-from mltraq_prefect.storage.sql import format_3
+from mltraq_prefect.storage.formats import format_3
+from mltraq_prefect.storage.formats.schema import STATES, TABLES, create_table
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
+from mltraq_prefect.storage.reading.pending import Pending
 from mltraq_prefect.storage.sql.connections import Database
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
-from mltraq_prefect.storage.sql.schema import STATES, TABLES, create_table
+from mltraq_prefect.storage.tables.ledger import PARAMS_TEXT, kept
 from mltraq_prefect.storage.values.kinds import JSON, KEY
 from mltraq_prefect.storage.values.names import helper_name, view_name
 from mltraq_prefect.storage.verifying import verify

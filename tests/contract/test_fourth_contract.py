@@ -4,6 +4,7 @@ import pytest
 
 from tests.contract.test_faults import (  # noqa: F401
     faults,
+    lose,
     test_a_foreign_table_is_left_alone,
     test_a_lost_acknowledgement,
     test_a_newer_database,

@@ -77,6 +77,7 @@ def test_rows_come_in_the_order_that_is_asked_for(session, experiment):
     assert numbers(order_by=["model DESC", "param_acc", "-lr"]) == [2, 6, 3, 7, 0, 4, 1, 5]
     assert numbers(order_by="val/acc DESC", limit=1) == [7]
     assert numbers(order_by="ok", where="n >= 6") == [6, 7]  # what is missing comes last
+    assert numbers(order_by="-tree") == list(range(7, -1, -1))
     assert numbers(limit=0) == []
 
 
@@ -111,6 +112,8 @@ REFUSED = [
     ({"where": "model = 'svc"}, mltraq.InvalidInput, "quote"),
     ({"where": "  "}, mltraq.InvalidInput, "condition"),
     ({"where": 3}, mltraq.InvalidInput, "condition"),
+    ({"where": "model = '\ud800'"}, mltraq.QueryFailed, "statement has a lone surrogate"),
+    ({"where": "model = :m", "params": {"m": "\ud800"}}, mltraq.QueryFailed, ":m has a lone"),
     ({"where": "acc >"}, mltraq.QueryFailed, "refused the condition"),
     ({"where": "id_run IN (DELETE FROM e_sweep RETURNING id_run)"}, mltraq.QueryFailed, "refused"),
     ({"where": "DELETE FROM e_sweep"}, mltraq.QueryFailed, "refused"),
@@ -137,6 +140,11 @@ def test_what_cannot_be_used_is_one_clear_error(session, experiment):
                 session.load("sweep", **options)
     with pytest.raises(mltraq.ExperimentNotFound, match="nothing"):
         session.frame("nothing", where="x = 1")
+    for ask in (session.load, session.frame, lambda n: session.export(n, "a.csv")):
+        with pytest.raises(mltraq.ExperimentNotFound, match="udcff"):
+            ask("\udcff")  # as the command line has what is no UTF-8
+        with pytest.raises(mltraq.InvalidName, match="name 3 is of type int"):
+            ask(3)
     with pytest.raises(mltraq.InvalidInput, match="pickle"):
         session.load("sweep", pickle=True, where="n = 1")
     for ask in (session.load, lambda name, columns: session.export(name, "a.csv", columns=columns)):
@@ -145,7 +153,7 @@ def test_what_cannot_be_used_is_one_clear_error(session, experiment):
     with pytest.raises(mltraq.InvalidInput, match="by name"):
         session.query("SELECT 1", [1])
     assert session._store.find_runs("sweep", "é") == []
-    assert len(session.frame("sweep")) == 8
+    assert len(session.frame("sweep")) == len(session.frame("sweep", limit=2**70)) == 8
 
 
 def told_by(session, where):
@@ -170,8 +178,22 @@ def test_a_misspelt_quoted_name_is_not_taken_for_text(tmp_path):
     with mltraq.create_session(f"sqlite:///{tmp_path}/a.db") as session:
         session.add_experiment("a").add_runs(acc=[1, 2]).persist()
         assert len(session.frame("a", where='"acc" > 1')) == 1
-        with pytest.raises(mltraq.FieldNotFound, match="'acuracy'"):
+        with pytest.raises(
+            mltraq.FieldNotFound, match=r"'acuracy'.*a text has single quotes: 'acuracy'"
+        ):
             session.frame("a", where='"acuracy" > 1')
+
+
+def test_a_name_in_capitals_works_or_is_told_how_to_be_written(session, url):
+    """PostgreSQL alone takes names without quotes for names in small letters."""
+    session.add_experiment("a").add_runs(N=[1, 2]).persist()
+    for ask in (session.frame, lambda *given, **more: session.load(*given, **more).runs):
+        if url.startswith("postgresql"):
+            with pytest.raises(mltraq.QueryFailed, match='write "N"'):
+                ask("a", where="N < 2")
+            assert len(ask("a", where='"N" < 2')) == 1
+        else:
+            assert len(ask("a", where="N < 2")) == 1
 
 
 def test_only_the_chosen_runs_are_read_and_merged(session, experiment):

@@ -3,29 +3,23 @@
 import datetime as dt
 import tracemalloc
 
-import pytest
-
 import mltraq_prefect as mltraq
 from mltraq_prefect.storage import Store
-from tests import growth, servers
+from tests import growth
 
 FEW, COPIES = 60, 100
 """Runs at first, and copies of them that are added."""
 
+EXPERIMENTS = 1_000
+"""Experiments beside it, which are listed."""
+
 MORE = 1_000
 """Blocks or rows of the catalogue that a connection reads more or less; the runs are 6,000."""
 
+ATTEMPTS = 3
+"""How often an operation is counted that is over: the server's own upkeep is counted with it."""
+
 ALLOWED = {"instructions": 1.3, "blocks": 1.3, "read": 1.3, "written": 1.0}
-
-
-@pytest.fixture(params=["sqlite-file", "postgresql"])
-def counted_url(request, tmp_path):
-    """A database in which nobody else does anything."""
-    if request.param == "postgresql":
-        with servers.counted_postgresql_database() as url:
-            yield url
-    else:
-        yield f"sqlite:///{tmp_path}/store.db"
 
 
 def test_operations_cost_the_same_beside_a_hundred_times_as_many_runs(counted_url, caplog):
@@ -35,11 +29,36 @@ def test_operations_cost_the_same_beside_a_hundred_times_as_many_runs(counted_ur
     growth.grow(counted_url, COPIES)
     over = {}
     for name, work in growth.OPERATIONS.items():
-        found = growth.counted(counted_url, work)
-        for what, most in ALLOWED.items():
-            if what in found and found[what] > most * before[name][what] + MORE:
-                over[name, what] = before[name][what], found[what]
+        for _ in range(ATTEMPTS):
+            found = growth.counted(counted_url, work)
+            over[name] = {
+                what: (before[name][what], found[what])
+                for what, most in ALLOWED.items()
+                if what in found and found[what] > most * before[name][what] + MORE
+            }
+            if not over[name]:
+                del over[name]
+                break
     assert over == {}
+
+
+def test_listing_an_experiment_takes_less_than_a_block(counted_url):
+    """Or few instructions of SQLite; opening a session on a server reads none of them."""
+    growth.make(counted_url, FEW)
+    opened, listed = (growth.OPERATIONS[name] for name in ("open a session", "ls()"))
+    before = growth.counted(counted_url, opened)
+    growth.crowd(counted_url, EXPERIMENTS)
+    after, found = (growth.counted(counted_url, work) for work in (opened, listed))
+    if "blocks" in found:
+        assert after["blocks"] < before["blocks"] + MORE
+        assert found["blocks"] < after["blocks"] + EXPERIMENTS
+    else:
+        assert found["instructions"] < after["instructions"] + 200 * EXPERIMENTS
+    store = Store(counted_url)
+    sizes = {row["name"]: row["bytes"] for row in store.ls()}
+    assert 0.5 < sizes[growth.NAME] / store.size(growth.NAME) < 2
+    assert min(sizes.values()) > 4_000
+    store.close()
 
 
 def test_runs_by_id_have_no_number_from_which_on_they_cost_more(tmp_path):
@@ -48,13 +67,18 @@ def test_runs_by_id_have_no_number_from_which_on_they_cost_more(tmp_path):
     growth.grow(url, COPIES)
     store = Store(url)
     ids = [id_run for (id_run,) in store.query("SELECT id_run FROM e_grown ORDER BY id_run")[1]]
+    store.close()
 
     def cost(count):
-        found = growth.counted(url, lambda _: store.read(growth.NAME, ids=ids[:count]))
-        return found["instructions"]
+        return growth.counted(url, lambda url: read(url, ids[:count]))["instructions"]
 
     assert cost(1_001) < 1.1 * cost(1_000)
     assert cost(1_000) < 12 * cost(100)
+
+
+def read(url, ids):
+    store = Store(url)
+    store.read(growth.NAME, ids=ids)
     store.close()
 
 
@@ -64,13 +88,17 @@ def test_a_loaded_column_takes_few_bytes_a_run(tmp_path):
     growth.grow(url, COPIES)
     with mltraq.create_session(url) as session:
         session.load(growth.NAME, pending="score")
+        session.load(growth.NAME, columns=["heads"]).runs.df()
         tracemalloc.start()
         try:
             loaded = session.load(growth.NAME, columns=["heads"])
             taken = tracemalloc.get_traced_memory()[0]
+            frame = loaded.runs.df()
+            with_frame = tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
-        assert taken < 600 * len(loaded.runs)
+        assert taken < 250 * len(loaded.runs)
+        assert with_frame < 350 * len(frame)
         last = [*loaded.runs.values()][-1]
         assert (last.params.n, last.ledger.state) == (55, "completed")
         assert last.ledger.started_at.tzinfo is dt.UTC

@@ -1,9 +1,11 @@
 """Large values: what is written when something else of their run changes, and that none is left."""
 
 import gc
+import sqlite3
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record, Store
+from mltraq_prefect.storage.sql.dialects import sqlite_blobs
 from tests.servers import postgresql_database
 
 BYTES = 200_000
@@ -95,6 +98,40 @@ def test_a_metric_is_added_without_writing_them_again_on_postgresql(columns):
         # The first change of a page after a checkpoint logs the page of 8 kB as a whole.
         assert min(logged) < 5 * BYTES
         store.close()
+
+
+@pytest.mark.parametrize("size", [sqlite_blobs.LEAST, 2**22])
+def test_one_is_written_to_sqlite_once(tmp_path, size):
+    run = Run("run-0", params={"N": 0})
+    run["predictions"] = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    store = Store(f"sqlite:///{tmp_path}/large.db")
+    store.check()
+    before = _written()
+    store.write(Record(name="large", id_experiment="e", runs=[run]), "fail")
+    assert _written() - before < 2**19 + 1.1 * size
+    np.testing.assert_array_equal(predictions(store), [run["predictions"]])
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "CREATE TRIGGER own AFTER INSERT ON experiment_values "
+        "BEGIN INSERT INTO noted VALUES (new.value); END",
+        "CREATE INDEX own ON experiment_values (length(value))",
+    ],
+)
+def test_a_trigger_or_an_index_that_somebody_has_added_gets_the_value(tmp_path, added):
+    path = f"{tmp_path}/large.db"
+    store = Store(f"sqlite:///{path}")
+    store.check()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE noted (value)")
+        connection.execute(added)
+        store.write(record(), "fail")
+        values = connection.execute("SELECT value FROM experiment_values").fetchall()
+        noted = connection.execute("SELECT value FROM noted").fetchall()
+    assert noted == (values if "TRIGGER" in added else [])
+    assert len(predictions(store)) == len(values)
 
 
 def _written():

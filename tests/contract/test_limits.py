@@ -1,7 +1,8 @@
 """Databases that cannot be written, full disks, long values: an error, and nothing is lost."""
 
 import os
-import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -58,13 +59,19 @@ def test_an_empty_database_that_can_only_be_read(shared_url):
         Store(url).check()
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter, as those of pytest are not: each pytest sees to that."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize(("file", "folder"), [(0o444, 0o755), (0o444, 0o555), (0o644, 0o555)])
-def test_a_file_that_its_user_may_not_write(tmp_path, file, folder):
+def test_a_file_that_its_user_may_not_write(open_folder, file, folder):
     """The process is no administrator, whom modes do not concern."""
-    path = tmp_path / "home" / "x.db"
+    path = open_folder / "home" / "x.db"
     path.parent.mkdir()
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
     Store(f"sqlite:///{path}").write(small(), "fail")
     path.chmod(file | 0o004)
     path.parent.chmod(folder)
@@ -75,11 +82,9 @@ def test_a_file_that_its_user_may_not_write(tmp_path, file, folder):
     path.parent.chmod(0o755)
 
 
-def test_a_file_in_a_folder_that_its_user_may_not_enter(tmp_path):
-    path = tmp_path / "home" / "x.db"
+def test_a_file_in_a_folder_that_its_user_may_not_enter(open_folder):
+    path = open_folder / "home" / "x.db"
     path.parent.mkdir(mode=0o700)
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
     worker = Worker()
     worker.begin(tasks.write_unprivileged, f"sqlite:///{path}", small())
     with pytest.raises(AssertionError, match=r"StorageUnavailable: the database sqlite:.* cannot"):

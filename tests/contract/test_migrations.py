@@ -4,7 +4,7 @@ import pytest
 
 from mltraq_prefect.errors import NewerFormat, ReadOnlyStore, StoreError
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
 from mltraq_prefect.storage.sql.migrations import Migration, newest
 from tests.contract import tasks
 from tests.contract.integrity import assert_sound

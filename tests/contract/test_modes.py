@@ -18,7 +18,7 @@ from mltraq_prefect.errors import (
 )
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.pending import Pending
+from mltraq_prefect.storage.reading.pending import Pending
 from tests.contract.records import assert_same_marks, assert_same_runs, make_record, make_run
 
 
@@ -128,7 +128,7 @@ def test_evaluation_adds_a_column(store, three):
         run.fields["error"] = float(run.fields["errors"].mean())
         run.ledger.steps["metrics"] = "1"
     assert_same_runs(store.read("coin toss").runs, three.runs)
-    assert store.read("coin toss", pending=Pending("metrics")).runs == []
+    assert list(store.read("coin toss", pending=Pending("metrics")).runs) == []
     assert store.ls(pending=Pending("metrics")) == []
     assert [row["name"] for row in store.ls(pending=Pending("other"))] == ["coin toss"]
 
@@ -287,7 +287,7 @@ def test_delete_and_create_again(store, three):
 def test_empty_experiments(store):
     store.write(make_record("no runs"), "fail")
     store.write(make_record("no fields", runs=[make_run(0)]), "fail")
-    assert store.read("no runs").runs == []
+    assert list(store.read("no runs").runs) == []
     assert store.read("no fields").runs[0].fields == {}
     assert store.write(store.read("no runs"), "merge").changed is False
     assert [row["name"] for row in store.ls()] == ["no fields", "no runs"]
@@ -309,6 +309,10 @@ def test_keys_that_cannot_be_stored(store, key):
         store.write(make_record(runs=[run]), "merge")
     with pytest.raises(InvalidName):
         store.write(make_record(fields={key: 1}), "merge")
+    run = make_run(1)
+    run.params[key] = 1
+    with pytest.raises(InvalidName, match="param name"):
+        store.write(make_record(runs=[run]), "merge")
     assert store.ls() == []
 
 

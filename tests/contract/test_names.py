@@ -100,8 +100,8 @@ def test_hostile_keys_of_fields(store):
 
 def test_a_thousand_experiments_are_told_apart(store, url):
     names = many_names("experiments", longest=300)
-    if url.startswith("sqlite:///"):
-        names = names[:250]  # each connection reads all of a file's schema; in memory all are tried
+    if url != "sqlite://":
+        names = names[:150]  # where tables cost more than in memory, in which all are tried
     for number, name in enumerate(names):
         store.write(make_record(name, runs=[make_run(number, n=number)]), "fail")
     assert sorted(row["name"] for row in store.ls()) == sorted(names)

@@ -1,6 +1,7 @@
 """What is not ours is neither dropped nor changed; names of ours meet no others; queries read."""
 
 import contextlib
+import functools
 
 import pytest
 import sqlalchemy as sa
@@ -19,9 +20,14 @@ from tests.contract.records import assert_same_runs, make_record, make_run
 
 @contextlib.contextmanager
 def administered(url):
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    with engine.begin() as connection:
+    with engine_of(url).begin() as connection:
         yield connection
+
+
+@functools.lru_cache(maxsize=1)
+def engine_of(url):
+    """Return an engine that asks a server once what it is, and has no connection open."""
+    return sa.create_engine(url, poolclass=sa.pool.NullPool)
 
 
 def change(url, *statements):
@@ -449,7 +455,7 @@ def test_fields_that_are_called_as_helpers_are(session):
 )
 def test_no_name_of_ours_is_that_of_a_table(name, other, suffix):
     """Of a key, a helper, a column, another experiment's table, or a fixed one."""
-    from mltraq_prefect.storage.sql.schema import TABLES
+    from mltraq_prefect.storage.formats.schema import TABLES
 
     mine, theirs = names.table_name(name), names.table_name(other + suffix)
     assert (mine == theirs) == (name == other + suffix)

@@ -3,6 +3,7 @@
 import ast
 import os
 import pickle
+import pickletools
 import stat
 import subprocess
 import sys
@@ -15,9 +16,16 @@ import pytest
 import mltraq_prefect
 from mltraq_prefect.errors import ExperimentNotFound, InvalidInput, StoreError, UntrustedPickle
 from mltraq_prefect.storage.pickles import seal, unseal, user_key
+from mltraq_prefect.storage.values.kinds import texts
 
 KEY = b"k" * 32
 MINE = ("coin toss", "5c3f")
+SIGNED = 8 + 32
+"""Where the pickle begins, after magic and signature."""
+
+
+def draw(run):
+    run.fields.drawn = run.params.N
 
 
 @pytest.fixture
@@ -49,6 +57,52 @@ def test_classes_are_found_that_earlier_versions_had_in_other_modules(monkeypatc
         earlier.setitem(sys.modules, module, was)
         sealed = seal(getattr(was, name), KEY, MINE)
     assert unseal(sealed, KEY, MINE) is getattr(mltraq_prefect, name)
+
+
+def test_a_class_of_storage_is_found_that_was_in_another_module(monkeypatch):
+    module = "mltraq_prefect.storage.tagging"
+    with monkeypatch.context() as earlier:
+        was = types.ModuleType(module)
+        was.Annotations = type("Annotations", (), {"__module__": module})
+        earlier.setitem(sys.modules, module, was)
+        sealed = seal(was.Annotations, KEY, MINE)
+    assert unseal(sealed, KEY, MINE) is mltraq_prefect.storage.Annotations
+
+
+def test_modules_that_move_are_in_no_pickle_or_are_known_to_have_moved(session, home):
+    experiment = session.add_experiment("e", tags={"of": "me"}).add_runs(N=[1])
+    experiment.execute(draw, backend="local").persist()
+    session.load("e").execute(draw, backend="local", rerun=True).persist("merge", store_pickle=True)
+    stored = bytes(session.query("SELECT * FROM experiment_pickles").pickle[0])
+    told = {str(text) for _, text, _ in pickletools.genops(stored[SIGNED:])}
+    assert {text for text in told if text.startswith("mltraq_prefect.")} == {
+        "mltraq_prefect.model.ledger_entry",
+        "mltraq_prefect.model.namespace",
+        "mltraq_prefect.model.run",
+        "mltraq_prefect.provenance.facts",
+        "mltraq_prefect.storage.records",
+        "mltraq_prefect.storage.tables.tagging",
+        "mltraq_prefect.storage.values.columns",
+    }
+
+
+def test_texts_whose_marks_were_digests_in_earlier_versions_are_not_written_over(
+    session, home, monkeypatch
+):
+    experiment = session.add_experiment("e").add_runs(N=[1])
+    experiment.runs.first().fields.text = 100 * "x"
+    experiment.persist()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(texts, "_LONG_TEXT", 64)
+        session.load("e").persist("merge", store_pickle=True)
+    other = session.load("e")
+    other.runs.first().fields.text = 100 * "y"
+    other.persist("merge")
+    sealed = session.load("e", pickle=True)
+    (seen,) = sealed._state.seen.values()
+    assert type(seen.marks[0]) is bytes
+    sealed.execute(draw, backend="local").persist("merge")
+    assert session.load("e").runs.first().fields == {"text": 100 * "y", "drawn": 1}
 
 
 @pytest.mark.parametrize(
@@ -127,8 +181,9 @@ def test_one_module_of_the_package_unpickles():
                 users.add(path.relative_to(package).as_posix())
     assert {name for name, _ in unpickling} == {"pickling.py"}
     exchanged = ("batch", "captured_state", "content_kinds", "frozen_values", "lazy_context")
-    workers = {f"execution/{name}.py" for name in (*exchanged, "object_contents", "pool/child")}
-    workers.add("execution/pool/worker_handle.py")
+    remote = ("batch_here", "remote", "remote_files")
+    between = ("pool/child", "pool/worker_handle", *(f"fanout/{name}" for name in remote))
+    workers = {f"execution/{name}.py" for name in (*exchanged, "object_contents", *between)}
     assert users == {"storage/pickles.py", "orchestration/broadcast.py"} | workers
 
 

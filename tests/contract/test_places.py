@@ -1,7 +1,7 @@
 """Tables that have used up the places of their columns, and texts that end in blanks."""
 
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.pending import Pending
+from mltraq_prefect.storage.reading.pending import Pending
 from tests import servers
 from tests.contract.records import assert_same_runs, make_record, make_run
 from tests.contract.test_merging import columns_of, execute

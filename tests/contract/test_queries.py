@@ -55,6 +55,43 @@ def test_columns_of_views_and_series_are_values_too(session):
     assert series.dtypes.astype(str).tolist() == ["bool", "datetime64[us]"]
 
 
+@pytest.mark.parametrize(
+    "text", ["'union select'", "'values ''with'' table'", "/* except select */ 1"]
+)
+def test_words_in_texts_and_comments_are_no_subqueries(session, experiment, text):
+    found = session.query(f"SELECT {text} AS a, ok, day FROM e_kinds WHERE n = 1")
+    assert found[["ok", "day"]].values.tolist() == [[True, DAY]]
+
+
+def test_a_statement_may_begin_with_a_comment_of_its_database(session, experiment, url):
+    comment = "# it's :x\n" if url.startswith("mysql") else "-- it's :x\n"
+    if url.startswith("postgresql"):
+        comment = "/* :x /* it's */ {y} */"
+    assert session.query(f"{comment}SELECT n FROM e_kinds WHERE n = 1")["n"].tolist() == [1]
+    if url.startswith("mysql"):
+        with pytest.raises(mltraq.QueryFailed, match=r"only reads.* begins with '/\*!'"):
+            session.query("/*! SET @a = */ (SELECT 1)")
+
+
+def test_a_word_in_a_text_does_not_hide_a_name_that_is_not_there(session, experiment, url):
+    name = "`typo`" if url.startswith("mysql") else '"typo"'
+    with pytest.raises(mltraq.FieldNotFound, match="no column 'typo'"):
+        session.frame("kinds", ["x"], f"word <> 'select' AND {name} = 'typo'")
+
+
+def test_a_backslash_is_what_it_is_in_the_database(session, url):
+    experiment = session.add_experiment("paths").add_runs(x=[1, 2])
+    for run in experiment.runs.values():
+        run.fields.path = "a\\" if run.params.x == 1 else "b"
+    experiment.persist()
+    text = r"'a\\'" if url.startswith("mysql") else r"'a\'"
+    where = f"path = {text} AND x = :x AND 'b' <> ':y)'"
+    assert session.frame("paths", ["x"], where, {"x": 1})["x"].tolist() == [1]
+    found = session.query(f"SELECT x FROM v_paths WHERE {where}", {"x": 1})
+    assert found["x"].tolist() == [1]
+    assert experiment.delete_runs(where, {"x": 1}) == 1
+
+
 def test_what_is_computed_is_as_the_database_gives_it(session, experiment):
     sql = "SELECT n + 0 AS ok, upper(word) AS day, CASE WHEN n = 1 THEN 1 ELSE 0 END AS ok2 "
     found = session.query(f"{sql} FROM e_kinds WHERE n = :n", {"n": 1})

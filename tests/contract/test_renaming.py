@@ -10,6 +10,7 @@ from mltraq_prefect.errors import (
     CorruptData,
     ExperimentExists,
     ExperimentNotFound,
+    FieldNotFound,
     ForeignTable,
     InvalidInput,
     InvalidName,
@@ -229,21 +230,26 @@ def test_experiments_are_chosen_by_a_condition(session):
         return session.ls(where=where, params=params)["name"].tolist()
 
     assert found("runs > :n", n=3) == ["b'", "c"]
-    assert found("name = :name -- and no more", name="b'") == ["b'"]
+    assert found("name = :name", name="b'") == ["b'"]
     assert found("json_extract(tags, '$.size') IN :sizes", sizes=["1", "9"]) == ["a", "c"]
     assert found("1 = 0 OR pending = 1") == ["a"]
     wrong = {
-        "run > 3": "no such column: run; the columns are name, id_experiment",
-        "runs >": "ls: the condition `where` was refused",
-        "runs > 3); DROP TABLE experiments; --": "statement",
-        "runs > :m": "m",
-        "DELETE FROM listed": "refused",
-        "name IN (SELECT id_run FROM e_a)": "no such table: e_a",
+        "run > 3": (FieldNotFound, "no column 'run'; did you mean 'runs'"),
+        "runs >": (QueryFailed, "ls: the condition was refused"),
+        "runs > 3); DROP TABLE experiments; --": (InvalidInput, "a comment"),
+        "runs > 3; DROP TABLE experiments": (InvalidInput, "a semicolon"),
+        "runs > 3) OR (1 = 1": (InvalidInput, "parentheses that do not match"),
+        "": (InvalidInput, "give a condition"),
+        "runs > :m": (QueryFailed, "m"),
+        """ "run" = 'run' """: (FieldNotFound, "no column 'run'; did you mean 'runs'"),
+        "name = '\ud800'": (QueryFailed, "the statement has a lone surrogate"),
+        "DELETE FROM listed": (QueryFailed, "refused"),
+        "name IN (SELECT id_run FROM e_a)": (QueryFailed, "no such table: e_a"),
     }
-    for where, message in wrong.items():
-        with pytest.raises(QueryFailed, match=message):
+    for where, (error, message) in wrong.items():
+        with pytest.raises(error, match=message):
             found(where)
-    with pytest.raises(InvalidInput, match="no condition"):
+    with pytest.raises(InvalidInput, match="give where, too"):
         session.ls(params={"x": 1})
     assert len(session.ls()) == 3
 
@@ -263,13 +269,21 @@ def test_experiments_are_chosen_by_a_condition(session):
     ],
 )
 @pytest.mark.parametrize("url", ["sqlite-memory"], indirect=True)
-def test_other_tags_are_refused_before_anything_is_written(session, tags, note, message):
+def test_other_tags_are_refused_where_they_are_set(session, tags, note, message):
     experiment = session.add_experiment("one")
-    experiment.tags, experiment.note = tags, note
+    experiment.tags, experiment.note = {"kept": "a"}, "kept"
     with pytest.raises(InvalidInput, match=message) as refused:
-        experiment.persist()
+        experiment.tags, experiment.note = tags, note
     assert "secret" not in str(refused.value)
-    assert session.ls().empty
+    if isinstance(tags, dict) and tags:
+        for change in (experiment.tags.update, experiment.tags.__ior__):
+            with pytest.raises(InvalidInput, match=message):
+                change(tags)
+        for change in (experiment.tags.__setitem__, experiment.tags.setdefault):
+            with pytest.raises(InvalidInput, match=message):
+                change(*next(iter(tags.items())))
+    assert experiment.note == "kept"
+    assert tags == {} or experiment.tags == {"kept": "a"}
     for ask in (lambda: session.tag("one", "x"), lambda: session.ls(tags="x")):
         with pytest.raises(InvalidInput, match="tags is of type str"):
             ask()

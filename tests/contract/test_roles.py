@@ -10,8 +10,10 @@ import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.cli import main
+from mltraq_prefect.ui.pages.experiment import TITLES
 from tests import servers
 from tests.contract.test_ownership import change
+from tests.ui.test_results_pages import client_of, page_of
 
 REFUSED = {"reader": "grant writer --to USER", "writer": "or grant owner"}
 
@@ -115,6 +117,17 @@ def assert_reads(url, name, n, folder):
         loaded.report(folder / f"{name}.html")
 
 
+def assert_shows(url, table, id_run):
+    """Who only reads has all pages."""
+    with client_of(url) as client:
+        assert table.removeprefix("e_") in page_of(client, "/").text
+        for section in TITLES:
+            assert "4 runs" in page_of(client, f"/experiments/{table}/{section}").text
+        assert "square" in page_of(client, f"/experiments/{table}/curves").text
+        assert "completed" in page_of(client, f"/experiments/{table}/run/{id_run}").text
+        assert page_of(client, f"/compare?e={table}")
+
+
 def test_a_reader_reads_what_is_there_and_what_comes_later(lab, tmp_path):
     with mltraq.create_session(lab.owner) as session:
         define(session, "before").persist()
@@ -123,6 +136,7 @@ def test_a_reader_reads_what_is_there_and_what_comes_later(lab, tmp_path):
         later.execute(log_square, backend="local").persist("merge")
     assert_reads(reader, "before", 3, tmp_path)
     assert_reads(reader, "later", 4, tmp_path)
+    assert_shows(reader, "e_later", next(iter(later.runs)))
     with mltraq.create_session(reader) as session:
         runs = session.load("later").runs.values()
         assert [run.series["square"].tolist() for run in runs] == [[i**2] * 3 for i in range(4)]

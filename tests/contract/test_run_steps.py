@@ -3,6 +3,9 @@
 import datetime as dt
 import shutil
 
+import pytest
+
+import mltraq_prefect as mltraq
 from mltraq_prefect.model.ledger_entry import StepEntry
 from mltraq_prefect.storage import Store
 from tests.contract.assets import FOLDER
@@ -75,6 +78,56 @@ def test_a_deleted_experiment_leaves_none(store):
     assert rows(store) == []
 
 
+def test_a_flow_run_that_is_known_late_is_that_of_its_own_execution_alone(store):
+    old, new = (
+        StepEntry("completed", "1", task_run_id=f"task of {name}", id_execution=name)
+        for name in ("old", "new")
+    )
+    run = executed(0, toss=old, score=new)
+    run.ledger.flow_run_id = None
+    run.ledger.task_run_id, run.ledger.id_execution = "task of new", "new"
+    record = make_record(runs=[run])
+    store.write(record, "fail")
+    store.name_flow_run("coin toss", record.id_experiment, [run.id_run], "late", "new")
+    (stored,) = store.read("coin toss").runs
+    entries = stored.ledger.executions
+    assert (entries["toss"].flow_run_id, entries["score"].flow_run_id) == (None, "late")
+    assert stored.ledger.flow_run_id == "late"
+
+
+def scale(run):
+    run.fields.scaled = run.params.x * 2
+
+
+def shift(run):
+    run.fields.shifted = run.fields.scaled + 1
+
+
+def judge(run):
+    if run.params.x == 1:
+        raise ValueError("one is bad")
+
+
+def test_a_checkpointed_run_that_fails_in_a_later_step_has_a_row_that_says_so(url):
+    sql = "SELECT step, state, error_type, error FROM experiment_run_steps WHERE position = 1"
+    steps = [scale, shift, judge]
+    with mltraq.create_session(url) as session:
+        experiment = session.add_experiment("sweep").add_runs(x=[0, 1])
+        experiment.execute(steps, backend="local", checkpoint=True, on_error="keep")
+        said = {row.step: row for row in session.query(sql).itertuples()}
+        assert {step: row.state for step, row in said.items()} == {
+            "scale": "pending",
+            "shift": "pending",
+            "judge": "failed",
+        }
+        assert said["judge"].error_type == "ValueError"
+        assert "one is bad" in said["judge"].error
+        _, ours = (run.ledger for run in experiment.runs.values())
+        _, stored = (run.ledger for run in session.load("sweep").runs.values())
+        assert stored.executions == ours.executions
+        assert (stored.state, stored.step) == ("failed", "scale")
+
+
 def test_the_first_format_said_it_in_the_steps_and_the_error_of_a_run(tmp_path):
     shutil.copy(FOLDER / "format-1.db", tmp_path / "old.db")
     store = Store(f"sqlite:///{tmp_path}/old.db")
@@ -84,3 +137,56 @@ def test_the_first_format_said_it_in_the_steps_and_the_error_of_a_run(tmp_path):
     assert failed.ledger.step == "toss"
     assert failed.ledger.executions["toss"].error == "step toss: no coin"
     assert rows(store) == [(1, "toss", "completed"), (2, "toss", "failed")]
+
+
+def refuse(run):
+    raise ValueError("no coin")
+
+
+def fail_at_first(run):
+    if not run.kwargs.is_good:
+        raise ValueError("worse")
+
+
+def of_steps(session):
+    sql = "SELECT step, state, error_type, id_execution FROM experiment_run_steps ORDER BY step"
+    return {row.step: row for row in session.query(sql).itertuples()}
+
+
+@pytest.mark.parametrize("way", ["checkpoint", "loaded", "defined"])
+def test_a_step_that_failed_before_and_was_not_tried_again_has_no_failure(url, way):
+    options = {"backend": "local", "on_error": "keep"}
+    with mltraq.create_session(url) as session:
+        for is_good, checkpoint in ((True, True), (False, "accept")):
+            if is_good or way != "loaded":
+                experiment = session.add_experiment("sweep").add_runs(x=[0])
+            else:
+                experiment = session.load("sweep")
+            options["checkpoint"] = way == "checkpoint" and checkpoint
+            experiment.execute([fail_at_first, refuse], {"is_good": is_good}, **options)
+            with pytest.raises(mltraq.RunsFailed):
+                experiment.persist("merge")
+            assert of_steps(session)["refuse" if is_good else "fail_at_first"].state == "failed"
+        assert of_steps(session).keys() == {"fail_at_first"}
+        (ours,) = (run.ledger for run in experiment.runs.values())
+        (stored,) = (run.ledger for run in session.load("sweep").runs.values())
+        assert stored.executions == ours.executions
+
+
+@pytest.mark.parametrize("way", ["checkpoint", "loaded", "defined"])
+def test_the_same_failure_again_is_of_the_last_execution(url, way):
+    options = {"backend": "local", "on_error": "keep", "checkpoint": way == "checkpoint"}
+    with mltraq.create_session(url) as session:
+        for first in (True, False):
+            if first or way != "loaded":
+                experiment = session.add_experiment("sweep").add_runs(x=[0])
+            else:
+                experiment = session.load("sweep")
+            experiment.execute(refuse, **options)
+            with pytest.raises(mltraq.RunsFailed):
+                experiment.persist("merge")
+            (ours,) = (run.ledger for run in experiment.runs.values())
+            said = of_steps(session)["refuse"].id_execution
+            assert said == ours.executions["refuse"].id_execution is not None
+            assert session.query("SELECT id_execution FROM experiment_runs").iat[0, 0] == said
+        assert len(session.query("SELECT * FROM experiment_executions")) == 2

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,8 +14,8 @@ import mltraq_prefect as mltraq
 from mltraq_prefect.checkpoints import shared
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.claims import Terms
 from mltraq_prefect.storage.membership import Member
+from mltraq_prefect.storage.tables.claims import Terms
 from tests import servers
 from tests.contract.integrity import assert_sound
 from tests.contract.processes import SECONDS, Worker
@@ -282,6 +284,45 @@ def test_alone_it_is_as_any_checkpoint(url, tmp_path):
             assert {run.ledger.state for run in experiment.runs.values()} == {"completed"}
             assert session.claims("sweep").empty
         assert executed(tmp_path) == dict.fromkeys(range(3), 1)
+
+
+def beside(run):
+    """End first where the execution is not shared, though both have begun by then."""
+    folder = Path(run.kwargs.folder)
+    me = "shared" if (folder / "begun").exists() else "alone"
+    run.fields[f"only_in_{me}"] = run.fields.me = me
+    run.files[f"{me}.txt"] = me.encode()
+    (folder / "begun").touch()
+    if me == "alone":
+        assert poll((folder / "shared").exists, bool)
+        run.log(me=me)
+    else:
+        (folder / "shared").touch()
+        assert poll((folder / "over").exists, bool)
+        run.log(me=me)
+
+
+def test_what_is_executed_beside_a_sweep_is_not_mixed_with_it(shared_url, tmp_path, caplog):
+    given = {"folder": str(tmp_path)}
+
+    def share():
+        assert poll((tmp_path / "begun").exists, bool)
+        with mltraq.create_session(shared_url) as there:
+            experiment = there.add_experiment("beside").add_runs(N=[1])
+            experiment.execute(beside, given, backend="local", checkpoint=True, shared=True)
+
+    with ThreadPoolExecutor() as threads, mltraq.create_session(shared_url) as session:
+        sharing = threads.submit(share)
+        experiment = session.add_experiment("beside").add_runs(N=[1])
+        experiment.execute(beside, given, backend="local", checkpoint=True)
+        (tmp_path / "over").touch()
+        sharing.result()
+        assert "1 runs are not written, as others have executed them without" in caplog.text
+        run = session.load("beside").runs.first()
+        assert dict(run.fields) == {"only_in_alone": "alone", "me": "alone"}
+        assert [*run.files] == ["alone.txt"]
+        assert run.series["me"].tolist() == ["alone"]
+        assert session.claims("beside").empty
 
 
 def test_claims_go_where_their_experiment_and_its_runs_go(tmp_path):

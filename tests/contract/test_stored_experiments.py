@@ -71,7 +71,7 @@ def test_a_step_is_not_tried_where_an_earlier_one_has_failed_and_that_error_stay
 ):
     loaded = session.load("study")
     persist(execute(loaded, score), "merge")
-    assert "1 runs are left out" in caplog.text
+    assert "left out: 1 run, of which another step" in caplog.text
     run = session.load("study", pending="draw", failed=True).runs.first()
     assert (run.ledger.step, run.ledger.error_type) == ("draw", "ValueError")
     assert "no coin" in run.ledger.error
@@ -96,6 +96,36 @@ def test_a_failure_is_tried_again_when_the_code_of_its_step_has_changed(session,
     assert pending(session, mended) == [2]
     persist(execute(session.load("study", pending=mended), mended), "merge")
     assert pending(session, "score") == [0, 1, 2, 3]
+
+
+def test_runs_that_completed_other_code_of_a_pending_step_are_told_of(session, stored, caplog):
+    def mended(run):
+        run.fields.drawn = run.params.N * 20
+
+    mended.__name__ = "draw"
+    assert pending(session, draw) == pending(session, "draw") == []
+    assert not caplog.messages
+    assert pending(session, mended) == [2]
+    (message,) = caplog.messages
+    assert "3 runs of experiment 'study' have completed step 'draw' in other code" in message
+    persist(execute(session.load("study"), mended), "merge")
+    caplog.clear()
+    assert pending(session, mended) == []
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("how", ["attribute", "item"])
+def test_a_field_that_a_step_asks_for_and_that_was_not_loaded_is_told_of(
+    session, stored, caplog, how
+):
+    def read(run):
+        run.fields.read = run.fields.drawn if how == "attribute" else run.fields["drawn"]
+
+    execute(session.load("study", columns=["extra"], where="extra = 'kept'"), read)
+    assert [message for message in caplog.messages if "was not loaded" in message] == [
+        "experiment 'study': field 'drawn' is in the database and was not loaded, so steps did "
+        "not find it; name it in the columns of session.load, or leave them out"
+    ]
 
 
 def test_runs_that_were_tracked_by_hand_are_pending(session):
@@ -237,7 +267,7 @@ def test_runs_tracked_by_hand_are_new_ones_each_time(session):
 @pytest.mark.parametrize("how", [{"columns": ["drawn"]}, {"pending": "score"}])
 def test_what_was_loaded_in_part_replaces_nothing(session, stored, how):
     loaded = session.load("study", **how)
-    what = "1 fields \\('extra'\\)" if "columns" in how else "1 runs"
+    what = "1 field \\('extra'\\)" if "columns" in how else "1 run "
     with pytest.raises(InvalidInput, match=f"loaded in part: .* would destroy {what}"):
         persist(loaded, "replace")
     with pytest.raises(InvalidInput, match="loaded in part"):

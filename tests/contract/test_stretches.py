@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltraq_prefect.storage import Store, standings, stretches
-from mltraq_prefect.storage.pending import Pending
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.formats.format_4 import OLD_INDEX, TABLE_CHANGES, VALUE_CHANGES
+from mltraq_prefect.storage.formats.schema import add_columns
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
+from mltraq_prefect.storage.reading.pending import Pending
 from mltraq_prefect.storage.sql.connections import Database
-from mltraq_prefect.storage.sql.format_4 import OLD_INDEX, TABLE_CHANGES, VALUE_CHANGES
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
-from mltraq_prefect.storage.sql.schema import add_columns
+from mltraq_prefect.storage.tables import standings, stretches
 from mltraq_prefect.storage.values.kinds import KEY
 from tests.contract.integrity import assert_sound
 from tests.contract.records import make_record
@@ -54,7 +55,10 @@ def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
             if not expected:  # nothing known: the ledger, which is empty here, would be read
                 return
         found = stretches.stored(transaction, "x")
-        by_standing = [own.places() for own in standings.find(transaction, "x")]
+        by_standing, same = (
+            [standings.places(transaction, "x", [own]) for own in standings.find(*of_x)]
+            for of_x in ((transaction, "x"), (transaction, "x", 0))
+        )
     keys = {place: one.standing for one in found for place in range(one.first, one.last + 1)}
     assert keys == {
         place: stretches.standing_of("completed", steps, None)[0]
@@ -62,6 +66,7 @@ def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
     }
     ends = itertools.pairwise(found)
     assert all(one.last + 1 < two.first or one.standing != two.standing for one, two in ends)
+    assert by_standing == same
     assert sorted(place for own in by_standing for place in own) == [
         (one.first, one.last) for one in found
     ]

@@ -13,8 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.storage import Store, experiments_table, views
-from mltraq_prefect.storage.sql.formats import MIGRATIONS
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.formats.versions import MIGRATIONS
+from mltraq_prefect.storage.tables import experiments_table, views
 from tests.contract.assets import FOLDER
 from tests.contract.records import backend_of, make_record, make_run
 from tests.contract.test_names import many_names

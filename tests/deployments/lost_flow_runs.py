@@ -48,16 +48,16 @@ def lost(held, prefect_tables, tmp_path):
     folder.mkdir()
     program = tmp_path / "hold.py"
     program.write_text(HOLD.format(path=str(held)))
-    automations = "python deployments/automations.py"
-    command = (
-        f"python {program} && {automations} && "
-        f"{automations} --running {SECONDS_LOST} --waiting {SECONDS_LOST}"
-    )
-    beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-    with follow_documentation(home, folder, command, **beat) as found:
+    times = f"--running {SECONDS_LOST} --waiting {SECONDS_LOST}"
+    with follow_documentation(
+        home,
+        folder,
+        after_init=f"python {program}",
+        at_last=f"python deployments/automations.py {times}",
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY="30",
+    ) as found:
         found.patch("work_pools/mltraq", concurrency_limit=2)
-        for flow in ("toss", "refill", "evaluate"):  # the clock does not start more
-            found.patch(f"deployments/{found.deployment(flow)['id']}", schedules=[])
+        found.stop_clock()
         yield found
 
 
@@ -75,12 +75,12 @@ def state_of(lost, run):
 
 
 def completed(session, slot):
-    """Return which flow run has executed the runs of a slot that have completed, and when, by N."""
+    """Return which flow run has tossed the runs of a slot that have completed, and when, by N."""
     if session.ls().empty:
         return {}
     runs = session.load("coin_toss", columns=[]).runs.values()
     return {
-        run.params.N: (run.ledger.flow_run_id, run.ledger.started_at)
+        run.params.N: (run.ledger.executions["toss_coins"].flow_run_id, run.ledger.started_at)
         for run in runs
         if run.params.slot == slot and run.ledger.state == "completed"
     }
@@ -104,8 +104,9 @@ def test_slots_of_flow_runs_that_are_lost_with_their_worker_are_refilled(lost, h
         start_worker(lost.prefect)
         third = lost.start("toss", slot=BY_HAND.isoformat())  # has no place until they are gone
         lost.wait(lambda: state_of(lost, third) == "COMPLETED" or None, "place in the pool", LONG)
-        for run in (first, second):
-            lost.wait(lambda run=run: state_of(lost, run) == "CRASHED" or None, "crash", LONG)
+        for which, run in (("running", first), ("waiting", second)):
+            what = f"crash of the one that was {which}"
+            lost.wait(lambda run=run: state_of(lost, run) == "CRASHED" or None, what, LONG)
 
         def refilled():
             return [len(completed(session, slot)) for slot in (FIRST, SECOND)] == [4, 4] or None

@@ -29,7 +29,7 @@ SECONDS = 1_200
 
 def main(runs, kills):
     with session_servers.opened(), tempfile.TemporaryDirectory() as root:
-        home = homes.furnish(Path(root) / "prefect", homes.made_once(Path(root)))
+        home = homes.furnish(Path(root) / "prefect", homes.made_once())
         with (
             LocalPrefect(home) as prefect,
             temporary_settings({PREFECT_API_URL: f"{prefect.url}/api"}),

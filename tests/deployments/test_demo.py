@@ -12,6 +12,7 @@ import pytest
 from deployments.local import free_port
 from tests import homes
 from tests.deployed import ROOT
+from tests.processes import on_one_core
 
 SECONDS = 300
 
@@ -26,12 +27,13 @@ SECONDS = 300
 def test_server_and_worker_end_with_the_demo(after, sign, url, prefect_tables, tmp_path):
     port, home = free_port(), homes.furnish(tmp_path / "home", prefect_tables)
     options = ["--port", str(port), "--home", home]
-    demo = subprocess.Popen(
-        [sys.executable, "-u", ROOT / "deployments" / "demo.py", *options],
-        env=os.environ | {"MLTRAQ_DATABASE_URL": url},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with on_one_core():
+        demo = subprocess.Popen(
+            [sys.executable, "-u", ROOT / "deployments" / "demo.py", *options],
+            env=os.environ | {"MLTRAQ_DATABASE_URL": url},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
     try:
         assert any(after in line for line in demo.stdout)
         started = started_by(demo)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import mltraq_prefect as mltraq
 from tests.ui.browser import opened
 
 DRAWN = """(() => {
@@ -133,4 +134,7 @@ def test_a_person_goes_from_the_summary_to_runs_to_prefect_and_back(deployed, to
     page.evaluate("history.back()")
     page.wait(f"location.href === '{address}'", "the page of the run")
     page.click("flow run in Prefect")
+    with mltraq.create_session(deployed.database) as session:
+        run = session.load("coin_toss").runs[address.rpartition("/")[2]]
+    page.wait(f"location.href.includes('{run.ledger.flow_run_id}')", "the page of its flow run")
     page.wait_for_text("coin_toss", "Completed")

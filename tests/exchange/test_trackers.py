@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
-from mltraq_prefect.exchange import import_from
+from mltraq_prefect.exchange import foreign, import_from, importing
 from tests import servers
 
 ASSETS = Path(__file__).parent / "assets"
@@ -64,11 +64,12 @@ def check_digits(session):
     assert dict(first.params) == {"lr": 0.1, "model": "svc", "augment": True}
     assert dict(third.params) == {"lr": 1e-05, "model": "7", "augment": False}
     assert (first.fields.accuracy, first.fields["val/loss"]) == (0.0, 0.2)
-    history = second.fields["val/loss.history"]
-    assert history["step"] == [0, 1, 2, 3, 4]
-    assert history["value"][:3] == [1.0, 0.5, 1 / 3]
-    assert math.isnan(history["value"][3])
-    assert "accuracy.history" not in first.fields
+    history = second.series
+    assert history["step"].tolist() == [0, 1, 2, 3, 4]
+    assert history["val/loss"].tolist()[:3] == [1.0, 0.5, 1 / 3]
+    assert math.isnan(history["val/loss"][3])
+    assert history["at"].dt.year.tolist() == [2023] * 5
+    assert "accuracy" not in first.series
     assert first.fields.tags == {"mlflow.runName": "run 0", "note": "first\nsecond"}
     assert [run.ledger.state for run in (first, second, third)] == [
         "completed",
@@ -82,6 +83,18 @@ def check_digits(session):
     assert dataset["tags"] == {"mlflow.data.context": "training"}
     assert [model["name"] for model in third.fields.models] == ["best", "digits-model"]
     assert uuid.UUID(first.id_run).hex in first.fields.artifact_uri
+
+
+def test_an_experiment_is_read_and_written_in_parts(session, mlflow, monkeypatch):
+    monkeypatch.setattr(foreign, "POINTS_AT_ONCE", 1)
+    monkeypatch.setattr(importing, "RUNS_AT_ONCE", 2)
+    monkeypatch.setattr(importing, "LOOKED_UP", 1)
+    assert import_from("mlflow", str(mlflow), session).experiments[1] == ("digits", 3, 0, 3)
+    check_digits(session)
+    written = session.load("digits").info()["revision"]
+    assert written == 2
+    assert import_from("mlflow", str(mlflow), session).experiments[1] == ("digits", 3, 3, 3)
+    assert session.load("digits").info()["revision"] == written
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb"])
@@ -130,9 +143,10 @@ def test_optuna(session, optuna):
     }  # fmt: skip
     assert type(runs[0].params.layers) is int
     assert runs[3].fields.value == math.inf
-    history = runs[2].fields.intermediate_values
-    assert history["step"] == [0, 1, 2]
-    assert math.isnan(history["value"][1])
+    history = runs[2].series
+    assert history["step"].tolist() == [0, 1, 2]
+    assert math.isnan(history["intermediate_value"][1])
+    assert [at.to_pydatetime() for at in history["at"]] == [runs[2].ledger.started_at] * 3
     assert runs[0].fields["user_attrs.seconds"] == [1, 2.5]
     assert runs[0].fields.distributions["layers"]["attributes"]["high"] == 8
     both = session.load("pareto").runs.first()
@@ -207,10 +221,35 @@ def test_what_has_happened_since_the_first_import(session, mlflow):
     with sqlite3.connect(mlflow) as connection:
         connection.execute("UPDATE runs SET status = 'FINISHED' WHERE status = 'RUNNING'")
         connection.execute("UPDATE metrics SET value = 0.75 WHERE key = 'accuracy' AND value = 0.5")
+        connection.execute(
+            "INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan) "
+            "SELECT key, value, timestamp, run_uuid, 9, is_nan FROM metrics "
+            "WHERE key = 'val/loss' AND step = 4"
+        )
     connection.close()
     import_from("mlflow", str(mlflow), session)
-    *_, third = session.load("digits").runs.values()
+    first, *_, third = session.load("digits").runs.values()
+    assert first.series["step"].tolist() == [0, 1, 2, 3, 4, 9]
     assert (third.ledger.state, third.fields.accuracy) == ("completed", 0.75)
+
+
+def test_times_that_are_none(session, mlflow):
+    """Whoever gives MLflow nanoseconds has values of years that no calendar has."""
+    with sqlite3.connect(mlflow) as connection:
+        (run,) = connection.execute("SELECT run_uuid FROM runs WHERE name = 'run 0'").fetchone()
+        for step, at in enumerate((10**18, 10**15, -(10**14), 10**12)):
+            row = ("ns", step / 2, at, run, step, 0)
+            connection.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", row)
+        row = ("infinite", 1.0, 0, run, math.inf, 0)
+        connection.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", row)
+    connection.close()
+    report = import_from("mlflow", str(mlflow), session)
+    series = session.load("digits").runs[str(uuid.UUID(run))].series.dropna(subset="ns")
+    assert series["ns"].tolist() == [0.0, 0.5, 1.0, 1.5]
+    assert series["at"].dt.year.tolist() == [1970, 1970, 1970, 2001]
+    none = lost(report)
+    assert none["the time of a value of a metric", "it is none; its row has 1970 instead"] == 3
+    assert none["a value of a metric", "it is no number, or step or time no integer"] == 1
 
 
 def test_experiments_of_others_are_not_mixed(session, mlflow):
@@ -260,9 +299,15 @@ def test_damaged_cells_cost_themselves_alone(session, mlflow, optuna, tmp_path):
         connection.execute("UPDATE trial_params SET distribution_json = '{' WHERE param_id = 1")
         connection.execute("UPDATE trial_params SET param_value = 99 WHERE param_id = 4")
         connection.execute("UPDATE trials SET datetime_start = 'soon' WHERE trial_id = 2")
+        connection.execute("UPDATE trials SET datetime_start = '0001-01-01' WHERE trial_id = 1")
         connection.execute("UPDATE trial_values SET value = 'x' WHERE trial_id = 1")
+        steps = "UPDATE trial_intermediate_values SET step = "
+        connection.execute(f"{steps}1.5 WHERE trial_intermediate_value_id = 1")
+        connection.execute(f"{steps}'x' WHERE trial_intermediate_value_id = 2")
     connection.close()
     report = import_from("optuna", str(optuna), session)
+    assert lost(report)["an intermediate value", "its step is no integer"] == 2
+    assert session.verify("tune").empty
     assert ("tune", 6, 0, 6) in report.experiments
     assert lost(report)["a param of a trial", "its distribution does not say what its value means"]
     old = restored("mltraq-0.1.165", tmp_path)
@@ -276,3 +321,23 @@ def test_damaged_cells_cost_themselves_alone(session, mlflow, optuna, tmp_path):
     assert ("Iris study", 3, 0, 3) in report.experiments
     assert ("empty", 0, 0, 0) in report.experiments
     assert sum(n for (what, _), n in lost(report).items() if what == "a field of a run") == 4
+
+
+def test_a_run_whose_id_is_no_text_and_a_number_for_bytes_cost_themselves_alone(
+    session, mlflow, tmp_path
+):
+    with sqlite3.connect(mlflow) as connection:
+        connection.execute("UPDATE runs SET run_uuid = x'ff00fe' WHERE name = 'run 1'")
+    connection.close()
+    report = import_from("mlflow", str(mlflow), session)
+    assert ("digits", 2, 0, 2) in report.experiments
+    assert lost(report)["a run", "its id is no text"] == 1
+    old = restored("mltraq-0.1.165", tmp_path)
+    with sqlite3.connect(old) as connection:
+        connection.execute("UPDATE experiment_iris_study SET tree = 7.5 WHERE n = 1")
+        connection.execute("UPDATE experiments SET fields = 1.5 WHERE name = 'empty'")
+    connection.close()
+    report = import_from("mltraq", str(old), session)
+    assert ("Iris study", 3, 0, 3) in report.experiments
+    assert sum(number for (what, _), number in lost(report).items() if what == "a field of a run")
+    assert any(what == "the fields of an experiment" for what, _ in lost(report))

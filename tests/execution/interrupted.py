@@ -1,8 +1,11 @@
 """A sweep to be interrupted: ``python -m tests.execution.interrupted URL FOLDER RUNS``.
 
-Each execution of a run leaves a mark in the folder, so that they can be counted afterwards.
+Each execution of a run leaves a mark in the folder, so that they can be counted afterwards. A file
+``held`` in there names the first run whose last step waits until the file names a later one, or is
+gone; a batch has `BATCH` runs then, so that those before it do not wait with it.
 """
 
+import math
 import os
 import sys
 import time
@@ -10,10 +13,20 @@ from pathlib import Path
 
 import mltraq_prefect as mltraq
 
+BATCH = 25
+
 
 def pace(run):
     if (Path(run.kwargs.folder) / "slow").exists():
         time.sleep(0.25)
+
+
+def held(folder):
+    """Return the first run that waits; infinity if none does."""
+    try:
+        return int((Path(folder) / "held").read_text())
+    except FileNotFoundError:
+        return math.inf
 
 
 def draw(run):
@@ -25,6 +38,8 @@ def draw(run):
 
 
 def finish(run):
+    while held(run.kwargs.folder) <= run.params.N:
+        time.sleep(0.05)
     run.fields.total = float(run.fields.drawn.sum()) + run.locals.extra
 
 
@@ -33,7 +48,9 @@ def sweep(url, folder, runs):
     with mltraq.create_session(url) as session:
         experiment = session.add_experiment("sweep").add_runs(N=range(runs))
         kwargs = {"folder": folder, "seconds": 0.01}
-        experiment.execute([draw, finish], kwargs, n_jobs=2, checkpoint=True)
+        runs_per_task = "auto" if held(folder) == math.inf else BATCH
+        options = {"n_jobs": 2, "checkpoint": True, "runs_per_task": runs_per_task}
+        experiment.execute([draw, finish], kwargs, **options)
 
 
 if __name__ == "__main__":

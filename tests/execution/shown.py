@@ -8,5 +8,5 @@ def step(run):
 
 
 if __name__ == "__main__":
-    experiment = mltraq.create_session().add_experiment("bar").add_runs(N=range(5_000))
+    experiment = mltraq.create_session().add_experiment("bar").add_runs(N=range(2_000))
     experiment.execute(step, on_error="keep")

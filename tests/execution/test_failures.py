@@ -3,12 +3,14 @@
 import json
 import linecache
 import pickle
+import threading
 import traceback
 
 import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.errors import FailureGroup
+from mltraq_prefect.execution.failures import Tally
 from tests.ways import both_ways
 
 
@@ -100,9 +102,27 @@ def test_it_can_be_pickled_and_made_as_before(failed):
     assert "run N=1\nstep s: boom\n\nrun N=2\nbang\n\n... and 3 more runs." in plain.details
 
 
+def test_memory_keeps_no_group_for_each_text_of_an_error(session):
+    tally = Tally()
+    for start in range(0, 3_000, 1_000):
+        experiment = session.add_experiment("e").add_runs(N=range(start, start + 1_000))
+        for run in experiment.runs.values():
+            run.ledger.error, run.ledger.step = f"worker {run.params.N} has gone", "train"
+            run.ledger.state = "failed"
+        tally.note(experiment.runs.values())
+    groups = tally.error("e").groups
+    assert len(groups) == 1_001
+    assert (groups[0].count, groups[0].examples) == (2_000, ("N=1000", "N=1001", "N=1002"))
+    assert str(groups[0]).endswith("errors of more than 1,000 kinds: the ledger has each of them")
+    assert groups[1].line == "run N=0: worker 0 has gone"
+    later = Tally()
+    later.keep(tally, executed=["judge"])
+    assert later.error("e").groups == groups
+
+
 def test_the_message_is_one_line(failed):
     assert "\n" not in str(failed)
-    assert "17 of 20 runs failed: 12 x KeyError (test_failures.py:" in str(failed)
+    assert "17 of 20 runs failed: 12 x KeyError: " in str(failed)
     assert failed.summary == str(failed)
 
 
@@ -142,3 +162,25 @@ def test_the_source_of_a_notebooks_cell_is_shown(session, backend, monkeypatch):
     assert "[helper(run.params.N) for _ in range(2)]" in group.text
     assert "return 1 / value  # the culprit" in group.text
     assert group.place == "2345.py:2 in helper"
+
+
+def test_what_was_raised_is_in_the_message(session):
+    def shout(run):
+        raise ValueError(f"{run.params.N} coins are too many")
+
+    experiment = session.add_experiment("e").add_runs(N=[1, 2])
+    with pytest.raises(mltraq.RunsFailed) as caught:
+        experiment.execute(shout, backend="local")
+    assert ": 2 x ValueError: 1 coins are too many (test_failures.py:" in str(caught.value)
+
+
+def test_a_step_that_cannot_begin_has_no_line_of_counts(session, capfd):
+    lock = threading.Lock()
+
+    def locked(run):
+        lock.acquire()
+
+    experiment = session.add_experiment("e").add_runs(N=[1, 2, 3])
+    with pytest.raises(mltraq.InvalidInput):
+        experiment.execute(locked, n_jobs=1)
+    assert "runs completed" not in capfd.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.model.spool import own_spool, remove_abandoned
-from mltraq_prefect.storage.files import FILE_BYTES
+from mltraq_prefect.storage.tables.files import FILE_BYTES
 from tests import ways
 from tests.steps_of_files import (
     PADDING,
@@ -18,6 +18,7 @@ from tests.steps_of_files import (
     fail_first,
     keep,
     model_of,
+    overflow,
     refuse,
     talk,
 )
@@ -111,11 +112,26 @@ def test_a_run_with_a_bad_file_fails_alone_and_leaves_nothing(session, backend, 
         assert not run.files
         said = bad[run.params.name][1] if run.params.name in bad else HOSTILE[run.params.name]
         assert said in run.ledger.error
+        assert run.ledger.error.splitlines()[-1].count("run.files") == 1
+    assert len(spooled()) == before
+
+
+@ways.plainly
+@pytest.mark.parametrize("backend", ["processes", "local"])
+def test_a_run_whose_file_does_not_fit_on_the_disk_fails_alone(session, backend):
+    before = len(spooled())
+    experiment = session.add_experiment("x").add_runs(room=[1_500_000, 2_500_000])
+    with pytest.raises(mltraq.RunsFailed, match="1 of 2 runs failed"):
+        experiment.execute(steps=overflow, backend=backend, checkpoint=True)
+    first, second = session.load("x").runs.values()
+    assert "StorageFull: file 'large.bin' of 2,000,000 bytes does not fit" in first.ledger.error
+    assert (list(first.files), list(second.files)) == ([], ["fine", "large.bin"])
     assert len(spooled()) == before
 
 
 @ways.plainly
 def test_a_killed_worker_leaves_no_file(session):
+    before = spooled()
     experiment = session.add_experiment("x").add_runs(x=[1, 2])
     with pytest.raises(mltraq.RunsFailed):
         experiment.execute(steps=[keep, die], backend="processes", checkpoint=True, keep_logs=True)
@@ -124,6 +140,7 @@ def test_a_killed_worker_leaves_no_file(session):
         log = run.files["logs/die.txt"].path().read_text()
         assert "the last words of " in log
         assert "ended by SIGKILL" in log
+    assert {*spooled()} == {*before}
 
 
 @ways.both_ways("backend", BACKENDS, with_task_runs=["processes", "threads"])
@@ -145,6 +162,7 @@ def test_logs_of_each_step_are_kept(session, backend):
         "-- step talk, attempt 1",
         "-- step talk, attempt 2",
     ]
+    assert log.count("ERROR no y\nTraceback (most") == log.count("\nKeyError: 'y'") == 2
     assert log.count("hello 2") == log.count("ValueError: two is bad") == 2
 
 

@@ -108,6 +108,7 @@ class Forgetful(ThreadPoolTaskRunner):
         return super().submit(task, parameters, *args, **kwargs)
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_runs_that_a_task_runner_loses_are_an_error(tmp_path, checkpoint):
     with mltraq.create_session(f"sqlite:///{tmp_path}/mltraq.db") as session:

@@ -52,6 +52,20 @@ def test_a_server_stays_and_its_workers_are_new():
     assert not second.server_marked
 
 
+def test_tests_of_pytest_share_a_server_whose_workers_know_that_they_are_tested(monkeypatch):
+    servers = set()
+
+    def step(run):
+        run.fields.update(pid=os.getppid(), variable=os.environ.get("PYTEST_CURRENT_TEST"))
+
+    for test in ("tests/test_study.py::test_one (call)", "tests/test_study.py::test_two (setup)"):
+        monkeypatch.setenv("PYTEST_CURRENT_TEST", test)
+        fields = executed(step)
+        servers.add(fields.pid)
+        assert fields.variable
+    assert len(servers) == 1
+
+
 @contextmanager
 def umask(mask):
     before = os.umask(mask)
@@ -171,8 +185,9 @@ def test_a_directory_that_was_deleted_is_named(monkeypatch, tmp_path):
 
 
 PROGRAM = """
-import json, os, signal, subprocess, sys
+import json, logging, os, signal, subprocess, sys
 from tests.execution.one_run import executed, tell
+logging.getLogger("mltraq_prefect").setLevel(logging.ERROR)  # it says what `tell` reads
 {}
 """
 

@@ -10,7 +10,6 @@ import threading
 import traceback
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mltraq_prefect as mltraq
@@ -105,6 +104,8 @@ def test_a_run_that_fails_keeps_its_fields_as_they_were(options):
 
 @everywhere
 def test_large_arrays_are_shared_and_read_only(options):
+    import pandas as pd  # not at the top: workers import this module
+
     def change(run):
         if run.params.N == 1:
             run.kwargs.array[0] = 1

@@ -57,6 +57,7 @@ WRONG = [
     ({"seed": 0.5}, "seed is 0.5"),
     ({"seed": True}, "seed is True"),
     ({"kwargs": [("k", 1)]}, "kwargs is "),
+    ({"kwargs": {"\ud800": 1}}, "kwargs: key .* contains a lone surrogate"),
     ({"kwargs": {1: 2}}, "kwargs has the key 1; keys are strings"),
     ({"steps": None}, "there are no steps to execute"),
     ({"steps": []}, "there are no steps to execute"),

@@ -10,7 +10,7 @@ import zipfile
 from tests.ways import both_ways
 
 HELPER = """
-def double(value):
+def twice(value):
     return 2 * value
 """
 
@@ -22,7 +22,7 @@ class Scale:
         self.factor = factor
 
     def __call__(self, value):
-        return double(value) * self.factor
+        return twice(value) * self.factor
 
 def step(run):
     run.fields.x = run.params.scale(run.params.N)
@@ -56,7 +56,7 @@ class Place:
         self.folder, self.patch = folder, monkeypatch
         self.end = f"_of_place_{Place.count}"
         self.steps, self.helper = f"steps{self.end}", f"helper{self.end}"
-        self.code = f"from {self.helper} import double\n{CODE}"
+        self.code = f"from {self.helper} import twice\n{CODE}"
 
     def write(self, folder):
         folder.mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def package_in_two_folders(place):
     space = f"space{place.end}"
     for part, name, text in [("a", "steps", CODE), ("b", "helper", HELPER)]:
         (place.folder / part / space).mkdir(parents=True)
-        text = text if name == "helper" else f"from {space}.helper import double\n{text}"
+        text = text if name == "helper" else f"from {space}.helper import twice\n{text}"
         (place.folder / part / space / f"{name}.py").write_text(text)
         place.patch.syspath_prepend(str(place.folder / part))
     return vars(importlib.import_module(f"{space}.steps"))

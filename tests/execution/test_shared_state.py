@@ -550,7 +550,7 @@ def test_what_a_script_has_is_as_it_was_for_each_run(tmp_path):
     )
     found, *left = json.loads(done.stdout.splitlines()[-1])
     assert found == [[[1, 1, 1, 1]] * 4] * 2
-    assert left == [0, [0, 1, 2, 3], {"n": 1}]
+    assert left == [0, [0, 1, 2, 3], {"n": 0}]
 
 
 def test_params_of_an_experiments_runs_cannot_be_changed(session):

@@ -19,11 +19,14 @@ BACKENDS = [
     {"backend": "threads", "n_jobs": 1},
     {"n_jobs": 1},
     {"n_jobs": 2, "runs_per_task": 5},
+]
+WITH_TASK_RUNS = [
+    *BACKENDS[1::2],
     {"task_runner": ThreadPoolTaskRunner(max_workers=2)},
 ]
 
 
-@both_ways("where", BACKENDS, with_task_runs=BACKENDS[1:4:2], ids=BACKENDS.index)
+@both_ways("where", BACKENDS, with_task_runs=WITH_TASK_RUNS, ids=" ".join)
 def test_it_stops_at_the_first_failure(session, where):
     experiment = session.add_experiment("e").add_runs(N=range(1_000))
     with pytest.raises(mltraq.RunsFailed) as caught:

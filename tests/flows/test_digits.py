@@ -6,7 +6,7 @@ import pytest
 import mltraq_prefect as mltraq
 from flows import digits
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_core")
 
 
 def test_models_come_from_files_and_numbers_from_a_commit(url, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import pytest
 import mltraq_prefect as mltraq
 from flows import iris
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_core")
 
 
 def test_the_leaderboard_comes_from_stored_predictions(url, monkeypatch, capsys):

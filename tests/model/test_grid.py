@@ -36,6 +36,15 @@ def test_a_frame_is_combined_with_a_grid(experiment):
     assert params(experiment) == expected
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
+def test_names_of_params_that_no_database_can_carry(experiment, name):
+    with pytest.raises(mltraq.InvalidName, match="experiment 'grid': param name"):
+        experiment.add_run(**{name: 1})
+    with pytest.raises(mltraq.InvalidName, match="param name"):
+        experiment.add_runs(**{name: [1]})
+    assert len(experiment.runs) == 0
+
+
 def test_a_query_is_a_grid(session, experiment):
     first = session.add_experiment("first").add_runs(N=[1, 2, 3])
     first.execute(lambda run: run.fields.update(error=run.params.N / 2), backend="local")

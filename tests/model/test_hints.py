@@ -153,3 +153,11 @@ def test_a_new_step_is_no_misspelt_one(session, caplog):
 
 def unheard_step(run=None):
     """A step that nobody has executed."""
+
+
+def test_an_experiment_that_is_not_there(session, experiment):
+    experiment.persist()
+    with pytest.raises(mltraq.ExperimentNotFound, match=rf"; did you mean '{experiment.name}'\?$"):
+        session.load(experiment.name + "x")
+    with pytest.raises(mltraq.ExperimentNotFound, match=r"'nothing like it' in the database$"):
+        session.frame("nothing like it")

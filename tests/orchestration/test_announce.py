@@ -200,7 +200,7 @@ def test_users_choose_the_fields_or_none(session):
     with pytest.raises(mltraq.InvalidInput, match="'unknown' has no field 'typo'"):
         in_flow(lambda: study("unknown", ["b", "typo"]))
     assert "unknown" not in set(session.ls()["name"])
-    with pytest.raises(mltraq.InvalidInput, match="report is 'b'; give a list of fields"):
+    with pytest.raises(mltraq.InvalidInput, match="report is 'b'; give a list of names"):
         session.add_experiment("wrong").persist(report="b")
 
 

@@ -1,5 +1,6 @@
 """Where flows find their database and the key for pickles; and what nobody gets to see."""
 
+import inspect
 import os
 import pickle
 import subprocess
@@ -10,12 +11,17 @@ from urllib.parse import quote, quote_plus
 import pytest
 from prefect import flow, task
 from prefect.blocks.system import Secret
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
 
 import mltraq_prefect as mltraq
 from mltraq_prefect import ExperimentStore
-from mltraq_prefect.orchestration.blocks import url_of_block
+from mltraq_prefect.orchestration.blocks import (
+    PICKLE_KEY_BLOCK,
+    pickle_key_of_block,
+    url_of_block,
+)
 
 PASSWORD = "canary/Zq7 wörd"
 FORMS = {PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), quote_plus(PASSWORD)}
@@ -42,6 +48,11 @@ class TestExperimentStore(BlockStandardTestSuite):
 
     def test_has_a_valid_image(self, block):
         """Replaced: the UI shows its stand-in, as a logo would have to be hosted somewhere."""
+
+
+def test_the_package_lists_its_block_type_for_who_registers_it():
+    """As `prefect block register -m mltraq_prefect` looks for it."""
+    assert dict(inspect.getmembers(mltraq, inspect.isclass))["ExperimentStore"] is ExperimentStore
 
 
 @pytest.fixture
@@ -71,6 +82,15 @@ def test_a_block_that_does_not_exist(prefect_server):
         mltraq.create_session(block="nowhere")
     with pytest.raises(mltraq.InvalidInput, match="no block 'secret/nowhere'"):
         mltraq.create_session(block="secret/nowhere")
+
+
+def test_a_server_that_does_not_answer_is_named(prefect_server):
+    said = r"'experiment-store/results' cannot be read from the Prefect server http://127.0.0.1:9/"
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        with pytest.raises(mltraq.StorageUnavailable, match=said):
+            mltraq.create_session(block="results")
+        with pytest.raises(mltraq.StorageUnavailable, match=f"'{PICKLE_KEY_BLOCK}' cannot be read"):
+            pickle_key_of_block()
 
 
 def test_a_block_of_another_kind(prefect_server):

@@ -1,94 +1,41 @@
 """A Prefect server that has no time does not stop the computing, and hears of all in the end."""
 
-import contextlib
-import re
 import threading
 from contextvars import copy_context
 from uuid import uuid4
 
-import httpx
 import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import mltraq_prefect as mltraq
-from tests.contract.proxy import Proxy
+from tests.orchestration.busy_server import busy_server
 from tests.polling import poll
 from tests.prefect_api import flow_run, logs, task_runs
+from tests.steps import double_drawn, draw_and_wait
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-WRITING = re.compile(rb"(POST|PUT|PATCH|DELETE) (?!\S*/filter )")
-"""How a request to write begins; filters are read with POST."""
 
 SECONDS = 90
 
 
-class BusyServer(Proxy):
-    """A Prefect server that writes nothing for its clients while it is held; reading works.
-
-    Attributes:
-        url: By which it is reached.
-        asked: How many requests to write it has got while it was held.
-    """
-
-    def __init__(self, url):
-        direct = httpx.URL(url)
-        super().__init__(direct.host, direct.port)
-        self.url = str(direct.copy_with(port=self.port))
-        self.asked = 0
-        self._free = threading.Event()
-        self._free.set()
-
-    @contextlib.contextmanager
-    def held(self):
-        self._free.clear()
-        try:
-            yield
-        finally:
-            self._free.set()
-
-    def _forward(self, client, server, answers):
-        while sent := client.recv(65536):
-            if WRITING.match(sent) and not self._free.is_set():
-                self.asked += 1
-                assert self._free.wait(SECONDS), "nobody lets the server go on"
-            server.sendall(sent)
-
-
 @pytest.fixture
 def busy(prefect_server):
-    with (
-        BusyServer(PREFECT_API_URL.value()) as server,
-        temporary_settings({PREFECT_API_URL: server.url}),
-    ):
+    with busy_server() as server:
         yield server
 
 
-def draw(run):
-    print("drawing", run.params.N)
-    run.fields.drawn = run.rng.random()
-    if run.params.N >= 20:
-        assert poll(run.kwargs.go.exists, bool, SECONDS)
-
-
-def double(run):
-    run.fields.doubled = 2 * run.fields.drawn
-
-
-def completed(url, name):
-    with mltraq.create_session(url) as session:
-        if session.ls().empty:
-            return 0
-        runs = session.query(
-            "SELECT count(*) AS n FROM experiment_runs r JOIN experiments e USING (id_experiment)"
-            " WHERE e.name = :name AND r.state = 'completed'",
-            {"name": name},
-        )
-        return int(runs["n"][0])
+def completed(session, name):
+    if session.ls().empty:
+        return 0
+    runs = session.query(
+        "SELECT count(*) AS n FROM experiment_runs r JOIN experiments e USING (id_experiment)"
+        " WHERE e.name = :name AND r.state = 'completed'",
+        {"name": name},
+    )
+    return int(runs["n"][0])
 
 
 def in_thread(body):
@@ -104,37 +51,57 @@ def flow_runs(name):
         return client.read_flow_runs(flow_run_filter=chosen)
 
 
-def test_runs_are_executed_and_written_before_their_flow_run_is_there(busy, url, tmp_path):
+def test_runs_are_executed_and_written_before_their_flow_run_is_there(busy, url, session, tmp_path):
     go, experiment_name = tmp_path / "go", f"early {uuid4().hex}"
-    name = f"{experiment_name}: draw, double"
+    name = f"{experiment_name}: draw_and_wait, double_drawn"
 
     def execute():
-        with mltraq.create_session(url) as session:
-            experiment = session.add_experiment(experiment_name).add_runs(N=range(40))
-            options = {"n_jobs": 1, "checkpoint": True, "runs_per_task": 5}
-            experiment.execute([draw, double], {"go": go}, **options)
+        with mltraq.create_session(url) as own:
+            experiment = own.add_experiment(experiment_name).add_runs(N=range(16))
+            options = {"n_jobs": 1, "checkpoint": True, "runs_per_task": 4}
+            experiment.execute([draw_and_wait, double_drawn], {"go": go}, **options)
 
     with busy.held():
         executing = in_thread(execute)
-        early = poll(lambda: completed(url, experiment_name), lambda n: n >= 10, SECONDS)
-        assert 10 <= early <= 20
+        early = poll(lambda: completed(session, experiment_name), lambda n: n >= 4, SECONDS)
+        assert 4 <= early <= 8
         assert flow_runs(name) == []
         assert busy.asked
     (found,) = poll(lambda: flow_runs(name), lambda runs: runs and runs[0].state.is_running())
     go.touch()
     executing.join(SECONDS)
     assert not executing.is_alive()
-    assert completed(url, experiment_name) == 40
+    assert completed(session, experiment_name) == 16
     assert poll(lambda: flow_run(found.id).state, lambda state: state.is_final()).is_completed()
-    tasks = task_runs(str(found.id), 16)
+    tasks = task_runs(str(found.id), 8)
     assert {run.state.type.value for run in tasks.values()} == {"COMPLETED"}
-    with mltraq.create_session(url) as session:
-        ledger = session.query("SELECT flow_run_id, task_run_id FROM experiment_run_steps")
+    ledger = session.query("SELECT flow_run_id, task_run_id FROM experiment_run_steps")
     assert set(ledger["flow_run_id"]) == {str(found.id)}
     assert set(ledger["task_run_id"]) == {str(run.id) for run in tasks.values()}
-    expected = {f"drawing {n}" for n in range(40)}
+    expected = {f"drawing {n}" for n in range(16)}
     records = logs(str(found.id), lambda messages: expected <= set(messages))
     assert expected <= {record.message for record in records}
+
+
+def test_runs_that_were_persisted_before_their_flow_run_is_there_get_its_id(busy, url, session):
+    name, steps = f"persisted {uuid4().hex}", [draw_and_wait, double_drawn]
+    sql = (
+        "SELECT flow_run_id FROM experiment_run_steps UNION SELECT flow_run_id FROM experiment_runs"
+    )
+
+    def execute():
+        with mltraq.create_session(url) as own:
+            own.add_experiment(name).add_runs(N=range(3)).execute(steps).persist()
+
+    with busy.held():
+        executing = in_thread(execute)
+        executing.join(SECONDS)
+        assert not executing.is_alive()
+        assert session.query(sql)["flow_run_id"].isna().all()
+    (found,) = poll(lambda: flow_runs(f"{name}: draw_and_wait, double_drawn"), len)
+    ids = poll(lambda: set(session.query(sql)["flow_run_id"]), {str(found.id)}.__eq__)
+    assert ids == {str(found.id)}
+    assert poll(lambda: flow_run(found.id).state, lambda state: state.is_final()).is_completed()
 
 
 def test_a_failure_before_the_flow_run_is_there_is_shown_in_the_end(busy, session):
@@ -167,10 +134,10 @@ def test_a_flow_goes_on_while_its_reports_wait(busy, url):
         with busy.held(), mltraq.create_session(url) as session:
             for name in ("first", "second"):
                 experiment = session.add_experiment(name).add_runs(N=range(4))
-                experiment.execute([draw, double], checkpoint=True)
+                experiment.execute([draw_and_wait, double_drawn], checkpoint=True)
                 experiment.persist(if_exists="merge")
             assert busy.asked
-            return completed(url, "first"), completed(url, "second")
+            return completed(session, "first"), completed(session, "second")
 
     assert study("waits") == (4, 4)
     for name in ("first", "second"):

@@ -80,7 +80,7 @@ def test_a_dask_worker_without_this_package_is_named(
 
     environment = request.getfixturevalue(environment)
     with (
-        LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster,
         dask_worker(cluster, environment, tmp_path),
     ):
         if not is_late:

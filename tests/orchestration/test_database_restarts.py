@@ -6,11 +6,13 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from tests import servers
+from tests.execution.interrupted import BATCH
 from tests.polling import poll
 from tests.processes import alive, descendants
 from tests.sweeps import SECONDS, Sweep, undisturbed
 
-RUNS = 1_200
+RUNS, HELD = 300, 4 * BATCH
+"""All, and the first of those that wait until the database has ended."""
 
 SERVERS = {
     "postgresql": servers.private_postgresql,
@@ -39,7 +41,9 @@ def database(server):
 @pytest.fixture
 def sweep(database, prefect_server, tmp_path):
     settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
-    return Sweep(database.url, tmp_path / "executions", RUNS, settings)
+    sweep = Sweep(database.url, tmp_path / "executions", RUNS, settings)
+    sweep.hold(HELD)
+    return sweep
 
 
 def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected, tmp_path):
@@ -49,6 +53,7 @@ def test_the_sweep_goes_on_when_the_database_is_back(database, sweep, expected, 
         process = sweep.start(stderr=output, stdout=output)
     sweep.wait_for(50, process)
     database.stop(crash=True)
+    sweep.release()
     away = "has gone away"
     assert away in poll(log.read_text, lambda text: away in text, seconds=SECONDS)
     database.start()
@@ -68,6 +73,7 @@ def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(database
     helpers = descendants(process.pid)
     assert helpers
     database.stop(crash=True)
+    sweep.release()
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     kind = database.url.partition("+")[0]

@@ -133,7 +133,8 @@ def test_a_run_that_fails_fails_alone_and_skips_its_later_steps(experiment):
     with pytest.raises(mltraq.RunsFailed) as caught:
         experiment.execute([double, refuse_three, increment])
     message, details = str(caught.value), caught.value.details
-    assert message.startswith("experiment 'numbers': 1 of 4 runs failed: 1 x ValueError (steps.py:")
+    told = "experiment 'numbers': 1 of 4 runs failed: 1 x ValueError: three is bad (steps.py:"
+    assert message.startswith(told)
     assert "run N=3" in details
     assert "step refuse_three" in details
     assert "ValueError: three is bad" in details
@@ -255,3 +256,44 @@ def test_an_experiment_without_runs_gets_one(session):
     experiment = session.add_experiment("single")
     experiment.execute(lambda run: run.fields.update(x=run.kwargs.x), kwargs={"x": 5})
     assert experiment.runs.first().fields == {"x": 5}
+
+
+def own_kind():
+    """A task runner of a kind that nobody knows, in this process."""
+    from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+    class Own(TaskRunner):
+        def __init__(self):
+            super().__init__()
+            self._threads = ThreadPoolTaskRunner(max_workers=2)
+            self.submit, self.map = self._threads.submit, self._threads.map
+
+        def duplicate(self):
+            return Own()
+
+        def submit(self, *args, **kwargs):
+            raise NotImplementedError
+
+        def __enter__(self):
+            self._threads.__enter__()
+            return super().__enter__()
+
+        def __exit__(self, *exception):
+            super().__exit__(*exception)
+            self._threads.__exit__(*exception)
+
+    return Own()
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_files_of_a_runner_of_an_unknown_kind_in_this_process(session, backend, checkpoint):
+    def leave(run):
+        run.files["N.txt"] = b"%d" % run.params.N
+
+    experiment = session.add_experiment("own").add_runs(N=[1, 2])
+    options = {"task_runner": own_kind(), "backend": backend, "checkpoint": checkpoint}
+    experiment.execute(leave, **options).persist("merge")
+    for runs in (experiment.runs, session.load("own").runs):
+        for number, run in enumerate(runs.values(), 1):
+            assert run.files["N.txt"].path().read_bytes() == b"%d" % number

@@ -11,6 +11,7 @@ from prefect.exceptions import Abort, CancelledRun, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
+from tests.execution.interrupted import BATCH
 from tests.polling import poll
 from tests.prefect_api import flow_run
 from tests.processes import alive
@@ -18,14 +19,16 @@ from tests.sweeps import SECONDS, Sweep, undisturbed
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-RUNS = 3_000
-"""So many that no sweep ends before it is interrupted, however busy the machine is."""
+RUNS, HELD = 200, 4 * BATCH
+"""All, and the first of those that wait: no sweep ends before it is interrupted."""
 
 
 @pytest.fixture
 def sweep(url, tmp_path):
     settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
-    return Sweep(url, tmp_path / "executions", RUNS, settings)
+    sweep = Sweep(url, tmp_path / "executions", RUNS, settings)
+    sweep.hold(HELD)
+    return sweep
 
 
 @pytest.fixture
@@ -36,12 +39,13 @@ def plain(sweep, tmp_path):
     return sweep
 
 
-@pytest.mark.parametrize("kind", ["sweep", "plain"])
-def test_killed_again_and_again_it_ends_as_if_undisturbed(kind, request, tmp_path):
+@pytest.mark.parametrize(("kind", "kills"), [("sweep", 2), ("plain", 3)])
+def test_killed_again_and_again_it_ends_as_if_undisturbed(kind, kills, request, tmp_path):
     sweep = request.getfixturevalue(kind)
+    sweep.release()
     sweep.runs = 400
     generator = random.Random(7)
-    for kill in range(3):
+    for kill in range(kills):
         process = sweep.start()
         sweep.wait_for(generator.randint(1, 40) + 40 * kill, process)
         process.kill()
@@ -62,14 +66,18 @@ IN_FLOWS = {
 """Commands that execute the sweep: in a flow of its own, and in flows of a user."""
 
 
-@pytest.fixture(params=IN_FLOWS.values(), ids=IN_FLOWS)
-def command(request):
-    return request.param
+SIGNALS = [
+    ("alone", signal.SIGINT),
+    ("alone", signal.SIGTERM),
+    ("in a flow", signal.SIGINT),
+    ("in an async flow", signal.SIGTERM),
+]
+"""Each of both signals in a flow of ours and in one of a user, and each kind of flow."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+@pytest.mark.parametrize(("command", "number"), SIGNALS)
 def test_a_signal_stops_it_and_keeps_what_is_done(sweep, command, number):
-    process = sweep.start(command)
+    process = sweep.start(IN_FLOWS[command])
     sweep.wait_for(10, process)
     helpers = sweep.helpers()
     process.send_signal(number)
@@ -96,6 +104,7 @@ def test_a_signal_stops_it_without_prefect_too(plain, number):
         assert "mltraq_prefect/execution" not in errors
 
 
+@pytest.mark.parametrize("command", IN_FLOWS.values(), ids=IN_FLOWS)
 def test_a_cancellation_stops_it_and_keeps_what_is_done(sweep, command):
     process = sweep.start(command)
     sweep.wait_for(10, process)
@@ -128,6 +137,7 @@ def test_a_cancellation_at_the_very_end_is_one_too(session, in_flow):
 
 
 def test_a_cancellation_of_a_deployments_flow_run(sweep):
+    sweep.settings["PREFECT_RUNNER_POLL_FREQUENCY"] = "1"
     process = sweep.start(("tests.execution.studies", "served"))
     try:
         found = run_deployment("study/sweep")

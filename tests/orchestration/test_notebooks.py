@@ -7,7 +7,6 @@ import re
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from prefect.settings import PREFECT_API_URL
 
 CELLS = [
     """
@@ -49,7 +48,7 @@ CELLS = [
 
 
 @pytest.fixture(scope="module", params=["prefect", "plain"])
-def outputs(request, prefect_server, tmp_path_factory):
+def outputs(request, prefect_settings, tmp_path_factory):
     """What is below each cell."""
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(_dedent(cell)) for cell in CELLS]
@@ -61,7 +60,7 @@ def outputs(request, prefect_server, tmp_path_factory):
         coalesce_streams=True,  # as the page of a notebook does
     )
     settings = {
-        "PREFECT_API_URL": PREFECT_API_URL.value() if request.param == "prefect" else "",
+        "PREFECT_API_URL": prefect_settings.api.url if request.param == "prefect" else "",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PYTHONPATH": os.getcwd(),
     }
@@ -100,7 +99,9 @@ def test_what_cells_define_is_executed_and_a_change_is_noticed(outputs):
 def test_a_failure_is_told_with_its_place_in_the_cell(outputs):
     (error,) = (output for output in outputs[3] if output.output_type == "error")
     assert error.ename == "RunsFailed"
-    assert error.evalue.startswith("experiment 'e': 1 of 6 runs failed: 1 x ValueError (")
+    assert error.evalue.startswith(
+        "experiment 'e': 1 of 6 runs failed: 1 x ValueError: three is bad ("
+    )
     assert error.evalue.endswith(" in bad)")
     shown = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
     assert 'raise ValueError("three is bad")' in shown

@@ -15,6 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient
 import mltraq_prefect
 from mltraq_prefect.orchestration import prefect_compat as compat
 from mltraq_prefect.orchestration import prefect_engine as engine
+from tests.steps import square
 
 PACKAGE = Path(mltraq_prefect.__file__).parent
 COMPATS = [PACKAGE / "orchestration" / f"prefect_{name}.py" for name in ("compat", "engine")]
@@ -167,10 +168,6 @@ def _hiding(names):
             return super().__getattribute__(name)
 
     return Hiding
-
-
-def square(run):
-    run.fields.square = run.params.x**2
 
 
 def squares(session, name):

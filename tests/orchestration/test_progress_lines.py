@@ -2,24 +2,18 @@
 
 import logging
 import re
-import time
 
 import pytest
 from prefect import flow
 
 from mltraq_prefect.execution.fanout import progress
 from mltraq_prefect.orchestration import progress_artifact
+from tests.steps import refuse_zero
 from tests.ways import in_both_ways
 
 LINE = re.compile(
     r"experiment 'slow': (\d+) of 30 runs completed, (\d+) failed, about [\d.]+ (s|min|h) left"
 )
-
-
-def work(run):
-    time.sleep(0.02)
-    if run.params.i == 0:
-        raise ValueError("the first")
 
 
 @in_both_ways
@@ -30,8 +24,8 @@ def test_lines_have_counts_and_the_time_that_is_left(way, session, caplog, monke
     caplog.set_level(logging.INFO)
 
     def execute():
-        experiment = session.add_experiment("slow").add_runs(i=range(30))
-        experiment.execute(work, n_jobs=1, runs_per_task=1, on_error="keep")
+        experiment = session.add_experiment("slow").add_runs(N=range(30))
+        experiment.execute(refuse_zero, n_jobs=1, runs_per_task=1, on_error="keep")
 
     flow(execute)() if way == "prefect" else execute()
     found = [LINE.fullmatch(record.getMessage()) for record in caplog.records]

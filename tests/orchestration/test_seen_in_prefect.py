@@ -4,7 +4,6 @@ import base64
 import re
 import threading
 from contextvars import copy_context
-from pathlib import Path
 
 import pytest
 from prefect import flow, tags
@@ -15,7 +14,7 @@ from prefect.context import FlowRunContext
 import mltraq_prefect as mltraq
 from tests.polling import poll
 from tests.prefect_api import flow_run, logs, task_runs
-from tests.steps import double, increment
+from tests.steps import double, increment, log_and_wait
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -120,13 +119,6 @@ def progress(table):
     with get_client(sync_client=True) as client:
         chosen = ArtifactFilter(key=ArtifactFilterKey(any_=[f"progress-mltraq-{table}"]))
         return [own.description for own in client.read_artifacts(artifact_filter=chosen)]
-
-
-def log_and_wait(run):
-    for step in range(300):
-        run.log(step, loss=run.params.level / (step + 1), note="text", odd=step % 2 == 0)
-    while not Path(run.kwargs.until).exists():
-        threading.Event().wait(0.05)
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])

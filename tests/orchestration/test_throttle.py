@@ -8,57 +8,55 @@ import pty
 import re
 
 import httpx
-import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+)
+from prefect.settings import PREFECT_API_URL
 
-from deployments.local import LocalPrefect
 from mltraq_prefect.execution.fanout.bars import FRAMES_PER_SECOND
 from mltraq_prefect.orchestration.progress_artifact import REPORT_SECONDS
-from tests import homes
+from tests.contract.proxy import Proxy
 from tests.orchestration.test_programs import read_all
 from tests.polling import poll
+from tests.prefect_api import flow_run
 from tests.sweeps import Sweep
 
-RUNS = 800
+RUNS = 400
 
-ARTIFACT_REQUEST = re.compile(r'"(POST|PATCH) /api/artifacts/\S* HTTP/1.1" 20\d')
-
-
-@pytest.fixture
-def prefect(prefect_tables, tmp_path):
-    """A server whose log has a line for each request."""
-    prefect = LocalPrefect(homes.furnish(tmp_path / "home", prefect_tables))
-    prefect.settings |= {"PREFECT_SERVER_LOGGING_LEVEL": "INFO"}
-    with prefect:
-        yield prefect
+ARTIFACT_REQUEST = re.compile(rb"(POST|PATCH) /api/artifacts/\S* HTTP/1.1")
 
 
-def test_progress_is_shown_now_and_then(url, tmp_path, prefect):
-    sweep = Sweep(url, tmp_path / "executions", RUNS, prefect.settings | {"COLUMNS": "120"})
+def test_progress_is_shown_now_and_then(url, tmp_path, prefect_server):
+    direct = httpx.URL(PREFECT_API_URL.value())
     parent, terminal = pty.openpty()
-    process = sweep.start(stderr=terminal)
-    os.close(terminal)
-    frames = re.findall(r"([\d,]+) of 800 runs completed", read_all(parent))
-    assert process.wait(60) == 0
-    seconds = poll(lambda: duration(prefect), bool)
-    requests = ARTIFACT_REQUEST.findall((tmp_path / "home/server.log").read_text())
+    with Proxy(direct.host, direct.port) as proxy:
+        through = str(direct.copy_with(port=proxy.port))
+        settings = {"PREFECT_API_URL": through, "COLUMNS": "120"}
+        sweep = Sweep(url, tmp_path / "executions", RUNS, settings)
+        process = sweep.start(stderr=terminal)
+        os.close(terminal)
+        frames = re.findall(r"([\d,]+) of 400 runs completed", read_all(parent))
+        assert process.wait(60) == 0
+        requests = ARTIFACT_REQUEST.findall(b"".join(proxy.sent))
+    flow_run_id = sweep.flow_run_id()
+    seconds = poll(lambda: duration(flow_run_id), bool)
     assert 2 <= len(frames) <= 2 + seconds * FRAMES_PER_SECOND
-    assert requests[0] == "POST"
-    assert set(requests[1:]) == {"PATCH"}
-    assert len(requests) <= 2 + seconds / REPORT_SECONDS
-    assert frames[-1] == "800"
-    assert artifact(prefect)["description"] == "sweep: 800 of 800 runs completed"
+    assert requests.count(b"POST") == 1
+    assert 2 <= len(requests) <= 2 + seconds / REPORT_SECONDS
+    assert frames[-1] == "400"
+    assert artifact(flow_run_id).description == "sweep: 400 of 400 runs completed"
 
 
-def duration(prefect):
-    """Return how long the only flow run took, in seconds; 0 until it has ended."""
-    (found,) = filtered(prefect, "flow_runs")
-    return found["total_run_time"] if found["state_type"] == "COMPLETED" else 0
+def duration(flow_run_id):
+    """Return how long a flow run took, in seconds; 0 until it has ended."""
+    found = flow_run(flow_run_id)
+    return found.total_run_time.total_seconds() if found.state.is_completed() else 0
 
 
-def artifact(prefect):
-    (found,) = filtered(prefect, "artifacts")
-    return found
-
-
-def filtered(prefect, what):
-    return httpx.post(f"{prefect.url}/api/{what}/filter", json={}, timeout=30).json()
+def artifact(flow_run_id):
+    with get_client(sync_client=True) as client:
+        chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+        (found,) = client.read_artifacts(artifact_filter=chosen)
+        return found

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import on_one_core
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -34,14 +36,15 @@ class Installed:
     def run(self, *command, cwd, home, **variables):
         """Run a program of the environment, where nothing is set but a home."""
         program, *arguments = command
-        return subprocess.run(
-            [self.programs / program, *arguments],
-            cwd=cwd,
-            env={"PATH": os.defpath, "HOME": str(home), "DO_NOT_TRACK": "1", **variables},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        with on_one_core():
+            return subprocess.run(
+                [self.programs / program, *arguments],
+                cwd=cwd,
+                env={"PATH": os.defpath, "HOME": str(home), "DO_NOT_TRACK": "1", **variables},
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
 
     @staticmethod
     def _run(*command):

@@ -29,6 +29,7 @@ def evaluate(run):
 def program(tmp_path, monkeypatch):
     """Writes the module `study_of_diffs` and imports it, as another process would."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it is edited within a second
 
     def write(text):
         (tmp_path / "study_of_diffs.py").write_text(text)
@@ -73,6 +74,23 @@ def test_code_kwargs_and_params_of_two_runs(session, program, monkeypatch):
     assert text.splitlines()[-1] in repr(found)
     assert "x * RATE + 1" in found._repr_html_()
     assert set(found.df()["part"]) == {"params", "kwargs", "code", "environment"}
+
+
+def test_code_that_is_in_another_module_now_is_told_in_a_line(session, program, tmp_path):
+    execute(session, "a", program(BEFORE).train, {})
+    (tmp_path / "moved_study_of_diffs.py").write_text(BEFORE.replace("0.1", "0.2"))
+    module = importlib.import_module("moved_study_of_diffs")
+    execute(session, "b", module.train, {})
+    found = mltraq.diff(session.load("a"), session.load("b"))
+    assert found.code == {}
+    assert found.code_values[0] == (
+        "the same code in module moved_study_of_diffs, which was in study_of_diffs"
+    )
+    assert any("value of RATE in module moved" in text for text in found.code_values)
+    session.load("a").rename("b again")
+    again = session.add_experiment("b again").add_runs(x=[1, 2])
+    with pytest.raises(mltraq.InvalidInput, match=r"'train': the same code in module moved.*RATE"):
+        again.execute(module.train, {}, checkpoint=True, backend="local")
 
 
 def test_comments_are_no_difference_and_versions_are_one(session, tmp_path):
@@ -140,8 +158,38 @@ def test_the_source_is_that_of_the_execution(session, program):
     assert "RATE + 1" not in loaded.source("train", run=first.id_run)
     with pytest.raises(mltraq.InvalidInput, match=r"'score' was not executed; .* were: train"):
         loaded.source("score")
-    with pytest.raises(mltraq.InvalidInput, match="has none execution"):
+    with pytest.raises(mltraq.InvalidInput, match="has no execution"):
         loaded.execution("zzz")
+
+
+WITH_CLASS = """
+import dataclasses
+@dataclasses.dataclass
+class Net:
+    '''A net.'''
+    width: int = 4
+    rates = (0.1, 0.2)
+    @property
+    def size(self):
+        return self.width * len(self.rates)
+def fit(run):
+    run.fields.size = Net().size
+"""
+
+
+def test_the_source_of_a_class_has_its_body(session, program, tmp_path):
+    module = program(WITH_CLASS)
+    execute(session, "first", module.fit, {})
+    body = WITH_CLASS.partition("def fit")[0].partition("import dataclasses\n")[2]
+    assert session.load("first").source("fit").count(body) == 1
+    module = program(WITH_CLASS.replace("width: int = 4", "width: int = 5"))
+    (tmp_path / "study_of_diffs.py").write_text(WITH_CLASS)  # which is not what is executed
+    execute(session, "second", module.fit, {})
+    source = session.load("second").source("fit")
+    assert "class Net" not in source
+    assert "def size(self)" in source
+    difference = mltraq.diff(session.load("first"), session.load("second"))
+    assert "-    width: int = 4" in str(difference.code)
 
 
 def test_runs_that_were_never_executed_have_params_alone(session):

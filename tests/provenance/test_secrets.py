@@ -148,6 +148,13 @@ def test_what_is_no_secret_stays(text):
     assert hidden.text(text) == text
 
 
+def test_folders_of_the_shell_are_no_secrets():
+    hidden = Secrets({"PWD": "/home/ada/study", "OLDPWD": "/home/ada/old", "MYSQL_PWD": "CANARY"})
+    assert hidden.text("/home/ada/study/train.py") == "/home/ada/study/train.py"
+    assert not hidden.is_in({"data": "/home/ada/old/train.csv"})
+    assert hidden.is_in({"data": "CANARY"})
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -159,6 +166,8 @@ def test_what_is_no_secret_stays(text):
         "key = jax.random.key(0)",
         "passed = check('all')",
         "x = encode('abc', 'utf-8')",
+        "password = os.environ.get('DB_LOGIN')",
+        "class Token:\n    'What a tokenizer makes.'",
     ],
 )
 def test_code_that_has_no_secret_stays(line):
@@ -177,6 +186,11 @@ def test_code_that_has_no_secret_stays(line):
         (r'"os.environ[\"API_KEY\"] = \"abc\"",', r'"os.environ[\"API_KEY\"] = \"***\"",'),
         ('{"client_secret": "abc", "n": 1}', '{"client_secret": "***", "n": 1}'),
         ('token: str = "abc"', 'token: str = "***"'),
+        ('password = (\n    "abc"\n)', 'password = (\n    "***"\n)'),
+        ('password = ("abc")', 'password = ("***")'),
+        ('password = SecretStr("abc")', 'password = SecretStr("***")'),
+        ('api_key = decoded(str("abc"), 1)', 'api_key = decoded(str("***"), 1)'),
+        ('token = os.environ.get("MY_NAME", "abc")', 'token = os.environ.get("MY_NAME", "***")'),
         ('"postgresql://ada:abc@host"', '"postgresql://ada:***@host"'),
         ("key = 'AKIAABCDEFGHIJKLMNOP'", "key = '***'"),
     ],
@@ -185,11 +199,35 @@ def test_literals_that_are_secrets_are_hidden(line, shown):
     assert Secrets({}).code(line) == shown
 
 
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        ('+password = (\n+    "CANARY"\n+)', '+password = (\n+    "***"\n+)'),
+        (' password = (\n-    "CANARY"\n+    "CANARY"', ' password = (\n-    "***"\n+    "***"'),
+        ('+token = \\\n+    "CANARY"', '+token = \\\n+    "***"'),
+        ('+token = Secret(\n+    "CANARY",', '+token = Secret(\n+    "***",'),
+        ('-token = (\n+x = (\n+    "a"\n-    "CANARY"', '-token = (\n+x = (\n+    "a"\n-    "***"'),
+        ('+token = x\n+"""Doc."""', '+token = x\n+"""Doc."""'),
+    ],
+)
+def test_a_secret_on_the_line_after_its_name_is_hidden_in_a_diff(lines, shown):
+    assert Secrets({}).diff(f"+++ b/x.py\n@@ -1 +1 @@\n{lines}") == (
+        f"+++ b/x.py\n@@ -1 +1 @@\n{shown}"
+    )
+
+
 def test_a_private_key_in_a_diff_is_hidden():
     key = "+-----BEGIN RSA PRIVATE KEY-----\n+CANARY\n+CANARY\n+-----END RSA PRIVATE KEY-----\n+x"
     shown = Secrets({}).diff(key)
     assert "CANARY" not in shown
     assert shown.endswith("-----END RSA PRIVATE KEY-----\n+x")
+
+
+@pytest.mark.parametrize("line", ['password: "hun ter; 2"', "PASSWORD='hun ter; 2'"])
+def test_a_quoted_secret_is_hidden_with_its_blanks(line):
+    shown = line.replace("hun ter; 2", "***")
+    assert Secrets({}).text(line) == shown
+    assert Secrets({}).diff(f"+++ b/x.yaml\n+{line}") == f"+++ b/x.yaml\n+{shown}"
 
 
 def test_no_line_of_a_diff_is_passed_over():

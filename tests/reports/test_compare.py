@@ -141,7 +141,7 @@ def test_pairs_of_any_order_and_runs_without_partner(caplog):
         assert abs(found.loc[0, "effect"]) == pytest.approx(1.58)
     found = mltraq.compare(SLEEP.drop([0, 11, 12]), "extra", "group", pair_on="ID")
     assert found.loc[0, ["n", "dropped"]].tolist() == [7, 3]
-    assert "3 rows have no partner in 1 of 1 comparisons" in caplog.text
+    assert "left out for want of a partner: 3 rows, in 1 of 1 comparison;" in caplog.text
 
 
 def test_several_columns_make_groups():
@@ -219,9 +219,17 @@ ARRAYS = pd.DataFrame({"model": list("ab"), "said": [np.zeros(3), np.ones(4)], "
             r"model=b and model=a have no pair: .* 4",
         ),
         (FRAME.assign(fold=0), {"pair_on": "fold"}, "2 rows of model=a have fold=0"),
-        (FRAME.assign(y=[math.nan] * 2 + [1.0] * 4), {}, "2 of 6 rows have no 'y'.*nan_policy"),
+        (
+            FRAME.assign(y=[math.nan] * 2 + [1.0] * 4),
+            {},
+            "no 'y' that is finite in 2 of 6 rows.*nan_policy",
+        ),
         (FRAME.assign(y=[math.inf, *"?????"]), {}, "'y' has values of type str"),
-        (FRAME.assign(y=[None] * 6), {"nan_policy": "omit"}, "6 of 6 rows have no 'y'"),
+        (
+            FRAME.assign(y=[None] * 6),
+            {"nan_policy": "omit"},
+            "no 'y' that is finite in 6 of 6 rows",
+        ),
         (
             FRAME.assign(y=[1, 2, 1.1, 2.1, 0, 0]),
             {"pair_on": "fold"},
@@ -257,7 +265,7 @@ def test_runs_without_the_metric_are_left_out_on_demand(caplog):
     frame = pd.concat([frame, FRAME.assign(fold=[2, 3] * 3)])
     found = mltraq.compare(frame, "y", "model", baseline="a", nan_policy="omit")
     assert found[["n", "baseline_n"]].to_numpy().tolist() == [[3, 4], [4, 4]]
-    assert "1 of 12 rows have no 'y'" in caplog.text
+    assert "no 'y' that is finite in 1 of 12 rows" in caplog.text
 
 
 def test_a_score_that_is_undefined_and_predictions_of_another_shape_are_refused():
@@ -300,3 +308,13 @@ def test_a_missing_scipy_is_one_sentence(monkeypatch):
     with pytest.raises(mltraq.UnsupportedVersion, match=r"scipy is not installed.*pip install"):
         mltraq.compare(FRAME, "y", "model")
     requirements.check_installed.cache_clear()
+
+
+def test_runs_are_compared_as_their_experiment_is(session):
+    experiment = session.add_experiment("x").add_runs(model=["a", "b"], fold=range(3))
+    for number, run in enumerate(experiment.runs.values()):
+        run.fields.y = float(number**2)
+    found = mltraq.compare(experiment.runs, "y", "model", pair_on="fold")
+    pd.testing.assert_frame_equal(found, mltraq.compare(experiment, "y", "model", pair_on="fold"))
+    with pytest.raises(mltraq.InvalidInput, match="known: 'y', 'model', 'fold', 'state'"):
+        mltraq.compare(experiment.runs, "z", "model")

@@ -1,6 +1,7 @@
 """Figures: their axes have round numbers, and nothing that is shown becomes markup."""
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
@@ -15,6 +16,7 @@ from mltraq_prefect.reports.figures.maps import (
     heat_map,
     parallel_coordinates,
 )
+from mltraq_prefect.reports.figures.marks import marks
 from mltraq_prefect.reports.figures.scales import Scale
 
 HOSTILE = "<script>alert('1')</script>\"&\x00"
@@ -64,6 +66,30 @@ def test_any_numbers_have_places(values):
     assert all(0 <= share <= 1 for share, _ in ticks)
 
 
+def test_few_values_are_ticks_themselves():
+    def labels(values):
+        return [label for _, label in Scale(values, at_values=True).ticks()]
+
+    assert labels([1, 10]) == ["1", "10"]
+    assert labels([0, 1, 2, 1]) == ["0", "1", "2"]
+    assert labels([1e-5, 1e-3, 0.1]) == ["1e-05", "0.001", "0.1"]
+    assert labels([10, 11, 100]) == [label for _, label in Scale([10, 11, 100]).ticks()]
+    assert labels([0.12345678, 0.2]) == [label for _, label in Scale([0.12345678, 0.2]).ticks()]
+    assert len(labels(range(20))) < 7
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(1e9, 1e9 + 0.034), (-1_000_500, -1_000_000), (1e-5, 1.0001e-5)]
+)
+def test_ticks_of_numbers_that_differ_little_say_what_is_added(low, high):
+    first, *others = [label for _, label in Scale([low, high]).ticks()]
+    assert float(first) == pytest.approx(low, rel=0.01)
+    added = [float(label) for label in others]
+    assert all(label.startswith("+") for label in others)
+    assert added == pytest.approx([n * added[0] for n in range(1, len(added) + 1)])
+    assert 0 < added[-1] <= 1.2 * (high - low)
+
+
 def test_any_times_have_places():
     ticks = Scale([datetime.min, datetime.max], "time").ticks()
     assert 0 < len(ticks) < 20
@@ -88,6 +114,8 @@ def pictures():
     yield state_bar({})
     yield sparkline([1.0, NAN, 3.0])
     yield series_line([1.0, 2.0], 2_000)
+    drawn = marks([1.0, NAN, -1e200, 1e-9], [NAN, 1.0, 0.1, 0.0], muted=[True] * 4, zero=True)
+    yield from filter(None, [drawn.axis, *drawn.rows])
 
 
 @pytest.mark.parametrize("svg", list(pictures()))
@@ -103,6 +131,27 @@ def test_what_is_shown_is_never_markup(svg):
 
 def test_few_values_make_no_sparkline():
     assert sparkline([]) == sparkline([1.0, NAN]) == ""
+
+
+def test_dots_of_a_table_are_on_one_scale():
+    found = marks([0.9, NAN, 0.8], [0.05, NAN, NAN], muted=[False, False, True])
+    best, missing, worst = found.rows
+    assert missing == ""
+    first, last = (float(re.search(r'cx="([\d.]+)"', own)[1]) for own in (best, worst))
+    assert first > last
+    assert "0.900 ± 0.050" in best
+    assert 'c5"' in worst
+    assert ">0.8<" in found.axis
+    assert marks([1.0, NAN], [0.1, NAN]) is None
+    assert marks([1.0], [0.1], zero=True) is not None
+
+
+def test_a_map_has_the_numbers_of_all_cells_or_of_none():
+    short, mixed = np.full((2, 24), 0.5), np.array([[0.5] * 23 + [0.123]])
+    names = ("x", "y", "z")
+    labels = [str(place) for place in range(24)]
+    assert heat_map(short, labels, ["a", "b"], names).count("cell") == 48
+    assert "cell" not in heat_map(mixed, labels, ["a"], names)
 
 
 def test_colours_go_from_dark_to_light():

@@ -2,20 +2,28 @@
 
 import math
 import re
+import sys
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.reports.figures.charts import COLOURS
-from mltraq_prefect.reports.study.effects import effects
+from mltraq_prefect.reports.study.effects import curves, effects, heat_maps, history, parallel
+from mltraq_prefect.reports.study.gaps import Gaps
+from mltraq_prefect.reports.study.importance import importance
 from mltraq_prefect.reports.study.leaderboard import leaderboards
 from mltraq_prefect.reports.study.study import Choice, Study
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "br", "input", "img"}
+AS_CSS = {"style", "fill", "stroke", "filter", "mask", "clip-path", "cursor"} | {
+    f"marker-{place}" for place in ("start", "mid", "end")
+}
+"""Attributes that a browser reads as CSS, in pictures, too."""
 
 
 class Parsed(HTMLParser):
@@ -23,7 +31,7 @@ class Parsed(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.attributes, self.texts, self.open = set(), {}, [], []
+        self.tags, self.attributes, self.texts, self.styles, self.open = set(), {}, [], [], []
         self.feed(html)
         assert self.open == []
         self.text = " ".join(" ".join(self.texts).split())
@@ -42,8 +50,13 @@ class Parsed(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.texts.append(data)
+        if self.open:
+            (self.styles if self.open[-1] == "style" else self.texts).append(data)
+
+    def css(self):
+        """Return all that a browser reads as CSS, as one text."""
+        of_attributes = (value for name in AS_CSS for value in self.attributes.get(name, ()))
+        return "\n".join([*self.styles, *of_attributes])
 
 
 def parsed(html):
@@ -53,8 +66,16 @@ def parsed(html):
     assert not any(name.startswith("on") for name in page.attributes)
     asked = set().union(*(page.attributes.get(name, ()) for name in ("href", "src", "action")))
     assert all(re.match(r"/(?!/)|\?", address) for address in asked)
-    assert not re.search(r"url\(|@import", html)
+    assert not re.search(r"url\(|@import", page.css())
     return page
+
+
+def test_a_page_may_show_what_it_may_not_ask_for():
+    shown = "<!DOCTYPE html><style>a {color: red}</style><pre>+a {background: url(x.png)}</pre>"
+    assert "url(x.png)" in parsed(shown).text
+    for asking in ("<style>a {background: url(x.png)}</style>", '<p style="mask: url(x.svg)"></p>'):
+        with pytest.raises(AssertionError):
+            parsed(asking)
 
 
 def add_families(experiment, seeds=4):
@@ -220,4 +241,117 @@ def test_figures_say_which_parts_of_the_work_they_leave_out(session):
     experiment.delete_runs("dataset > :last", {"last": "c"})
     (drawn, *_) = effects(study_of(experiment))
     assert drawn.note == ""
-    assert "without dataset" in drawn.svg
+    titles = [own.title for own in effects(study_of(experiment)) if " by x" in own.title]
+    assert len(titles) == 4
+    assert titles[-1] == "score by x, without dataset"
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["scikit-learn", "without"])
+def test_what_matters_comes_first_and_the_page_says_how_that_is_known(
+    session, monkeypatch, is_there
+):
+    experiment = session.add_experiment("matters").add_runs(
+        noise=range(4), much=["a", "b", "c"], little=[1, 2, 3]
+    )
+    for run in experiment.runs.values():
+        run.fields.y = 10.0 * (run.params.much == "b") + run.params.little
+    experiment.persist()
+    if not is_there:
+        monkeypatch.setitem(sys.modules, "sklearn", None)
+    (drawn,) = importance(study_of(experiment))
+    places = [drawn.svg.index(f">{name}<") for name in ("much", "little", "noise")]
+    assert places == sorted(places)
+    assert ("when the values of a param are shuffled" in drawn.note) == is_there
+    assert ("With scikit-learn installed" in drawn.note) != is_there
+
+
+def none_is_best(session):
+    experiment = session.add_experiment("none").add_runs(
+        model=["tree", "forest"], depth=[3, 12, None], weight=["equal", None], seed=range(3)
+    )
+    experiment.add_runs(model=["svc"], C=[1, 10], seed=range(3))
+    for run in experiment.runs.values():
+        best = run.params.get("depth", 3) is None
+        run.fields.accuracy = 0.7 + 0.2 * best + 0.01 * run.params.seed
+    return experiment.persist()
+
+
+def test_a_param_that_is_none_is_a_value_as_any_other(session):
+    study = study_of(none_is_best(session))
+    (board,) = leaderboards(study)
+    assert [row.label for row in board.rows if "model=forest" in row.label][:2] == [
+        "model=forest, depth=none, weight=equal",
+        "model=forest, depth=none, weight=none",
+    ]
+    assert {row.label for row in board.rows if "model=svc" in row.label} == {
+        "model=svc, C=1",
+        "model=svc, C=10",
+    }
+    drawn = {own.title: own.svg for own in effects(study)}
+    assert re.findall(r">(none|3|12)<", drawn["accuracy by depth"]) == ["none", "3", "12"]
+    assert set(re.findall(r">(none|equal)<", drawn["accuracy by weight"])) == {"none", "equal"}
+    assert "none" not in drawn["accuracy by C"]
+    (heat,) = heat_maps(study, ("depth", "weight"))
+    assert re.findall(r">(none|3|12)<", heat.svg)[-3:] == ["3", "12", "none"]
+    assert ">none<" in parallel(study)[0].svg
+    (chosen,) = leaderboards(Study(study.results, Choice(by=("depth",))))
+    assert {row.label for row in chosen.rows} == {"depth=none or absent", "depth=3", "depth=12"}
+
+
+def test_runs_without_a_param_are_none_of_its_values():
+    families = pd.DataFrame(
+        {"model": ["svc", "svc", "tree", "tree"], "C": [1.0, 10.0, None, None]},
+    )
+    gaps = Gaps(families.assign(depth=[None, None, 3.0, None]), ["model"])
+    assert gaps.texts == {"depth": "none"}
+    assert gaps.told("depth", {"model": "tree"}) == "none"
+    assert gaps.told("depth", {"model": "svc"}) is None
+    assert gaps.told("C", {"model": "tree"}) is None
+    other = pd.DataFrame({"weight": ["none", None], "seed": [0, 1]})
+    assert Gaps(other, []).texts == {"weight": "(none)"}
+    drawn = pd.DataFrame({"x": np.linspace(0, 1, 60), "limit": [*range(59), None]})
+    gaps = Gaps(drawn, [])
+    assert gaps.texts == {"limit": "none"}
+    assert gaps.filled(drawn["limit"]).isna().sum() == 1
+
+
+def test_each_part_of_the_work_has_an_axis_that_fits_its_values(families):
+    drawn = {own.title: own.svg for own in effects(study_of(families))}
+    assert {"accuracy by C, dataset=digits", "accuracy by C, dataset=iris"} <= drawn.keys()
+    low, high = (drawn[f"accuracy by C, dataset={name}"] for name in ("iris", "digits"))
+    assert re.search(r">0\.6\d*<", low)
+    assert not re.search(r">0\.9\d*<", low)
+    assert re.search(r">0\.9\d*<", high)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["scikit-learn", "without"])
+def test_what_only_one_family_has_does_not_stand_for_the_family(session, monkeypatch, is_there):
+    experiment = session.add_experiment("families")
+    experiment.add_runs(model=["svc"], C=[1, 10, 100], seed=range(8))
+    experiment.add_runs(model=["ridge"], alpha=[0.1, 1.0, 10.0], seed=range(8))
+    experiment.add_runs(model=["bayes"], seed=range(24))
+    for run in experiment.runs.values():
+        level = {"svc": 0.9, "ridge": 0.5, "bayes": 0.8}[run.params.model]
+        run.fields.accuracy = level + 0.001 * run.params.seed
+    experiment.persist()
+    if not is_there:
+        monkeypatch.setitem(sys.modules, "sklearn", None)
+    (drawn,) = importance(study_of(experiment))
+    values = dict(re.findall(r"<title>(\w+): importance (-?[\d.e-]+)", drawn.svg))
+    assert float(values["model"]) > 0.5
+    assert max(float(values[name]) for name in ("C", "alpha")) < 0.01
+
+
+def wine_first(run):
+    run.fields.y = run.params.day.day
+    run.log(loss=1.0)
+
+
+def test_a_part_of_the_work_has_one_colour_on_all_figures(session):
+    days = [date(2026, 1, day) for day in (1, 2)]
+    experiment = session.add_experiment("colours")
+    experiment.add_runs(dataset=["wine", "digits"], day=days)
+    experiment.execute(wine_first, backend="local").persist()
+    study = study_of(experiment)
+    labels = [re.findall(r"dataset=\w+<", drawn(study)[0].svg) for drawn in (history, curves)]
+    assert labels == [["dataset=wine<", "dataset=digits<"]] * 2

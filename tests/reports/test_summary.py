@@ -3,6 +3,7 @@
 import base64
 import math
 import re
+from datetime import timedelta
 from xml.etree import ElementTree
 
 import pytest
@@ -13,7 +14,7 @@ from mltraq_prefect.reports.html.pictures import picture
 from mltraq_prefect.reports.study.study import Choice, Study
 from mltraq_prefect.reports.summary import MOST_BYTES, code, escaped, summary
 from mltraq_prefect.reports.wording import duration, measured
-from tests.studies import DATASETS, GRIDS, add_families, measure, train
+from tests.studies import DATASETS, DAYS, GRIDS, add_families, measure, train
 
 IMAGE = re.compile(r"!\[([^\]]*)\]\(data:image/svg\+xml;base64,([^)]*)\)")
 
@@ -97,6 +98,23 @@ def test_a_time_has_a_picture_of_its_own(studies):
     assert "error against slot" in drawn["error"]
     assert "The best 20 of 30 configurations; 10 more." in text
     assert "±" not in text
+
+
+def test_the_last_slots_are_a_table_and_many_are_put_together_in_the_picture(studies, session):
+    text, _ = told(studies, "coin")
+    slots = text[text.index("### The last 12 values of slot") :].splitlines()
+    assert len([line for line in slots if re.search(r"\| 2026-01-\d\d 06:00 \| 4 \|", line)]) == 12
+    assert "2026-01-12 06:00" in slots[4]
+    experiment = session.add_experiment("slots")
+    experiment.add_runs(slot=[DAYS[0] + timedelta(hours=n) for n in range(1_000)])
+    for place, run in enumerate(experiment.runs.values()):
+        run.fields.error = float(place)
+    experiment.persist()
+    text, drawn = told(session, "slots")
+    assert "### The last 50 of 1,000 values of slot" in text
+    assert [f"| {n} |" in text for n in (949, 950, 999)] == [False, True, True]
+    (line,) = re.findall(r'<path d="([^"]*)" class="line', drawn["error"])
+    assert len(re.findall(r"[ML]", line)) == 200
 
 
 def test_two_params_of_numbers_make_a_map(studies):
@@ -199,7 +217,9 @@ def test_a_picture_stands_by_itself(studies):
         (1234.5, 12.3, "1234 ± 12"),
         (5.0, 0.0, "5"),
         (0.25, math.nan, "0.25"),
-        (1e-12, 1e-13, "1e-12 ± 1e-13"),
+        (1e-12, 1e-13, "1.00e-12 ± 1e-13"),
+        (1e9 + 0.25, 0.012, "1.000000000250e+09 ± 0.012"),
+        (0.0, 1e-7, "0 ± 1e-07"),
         (math.inf, math.nan, "inf"),
     ],
 )

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import mltraq_prefect as mltraq
+from mltraq_prefect.storage import Store
+from mltraq_prefect.storage.series.series_chunks import SERIES_START
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
 NAN = float("nan")
@@ -168,7 +170,7 @@ def test_what_text_does_not_hold_is_refused(stored, tmp_path, suffix):
 
 def test_forms_that_later_runs_change(session, tmp_path, monkeypatch):
     """The file is begun with the first runs; it is begun anew when others do not fit."""
-    monkeypatch.setattr("mltraq_prefect.tabular.exports.MOST_BYTES", 1)
+    monkeypatch.setattr("mltraq_prefect.tabular.sources.MOST_BYTES", 1)
     experiment = session.add_experiment("late")
     for i in range(60):
         fields = {"grows": i, "breaks": [1.0], "flips": i}
@@ -193,6 +195,41 @@ def test_more_runs_than_are_read_at_once(session, tmp_path):
     experiment.persist()
     session.export("many", tmp_path / "many.parquet")
     assert pq.read_table(tmp_path / "many.parquet")["i"].to_pylist() == list(range(2_500))
+
+
+def test_a_whole_database_is_listed_once(stored, tmp_path, monkeypatch):
+    """Else an export of many experiments takes the square of their number."""
+    lists, ls = [], Store.ls
+    monkeypatch.setattr(Store, "ls", lambda *args, **kw: lists.append(1) or ls(*args, **kw))
+    for name in "abc":
+        stored.add_experiment(name).persist()
+    stored.export(None, tmp_path / "all")
+    assert len(lists) == 1
+
+
+def test_series_are_read_together_whose_first_rows_are_gone(session):
+    """A step that is executed anew leaves the numbers of its rows free."""
+
+    def first(run):
+        run.log(0, a=1)
+
+    def second(run):
+        run.log(0, b=1)
+
+    def first_anew(run):
+        run.log(0, a=2)
+
+    first_anew.__name__ = "first"
+    experiment = session.add_experiment("anew").add_runs(x=range(3))
+    experiment.execute([first, second], backend="local").persist()
+    session.load("anew").execute(first_anew, backend="local").persist("merge")
+    series = session.load("anew").runs.first().series
+    assert series["seq"].tolist() == [1, 2]
+    place, chunks = SERIES_START, []
+    while place is not None:
+        chunks.append(session._store.series_chunk("anew", place))
+        place = chunks[-1].next
+    assert [len(chunk.rows) for chunk in chunks] == [3]
 
 
 def test_a_whole_database(stored, tmp_path):

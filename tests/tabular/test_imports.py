@@ -64,7 +64,7 @@ def test_a_table_of_others_may_have_columns_of_our_names(session):
         (pd.DataFrame({"x": [1]}), "x", "params is 'x'; give a list"),
         (pd.DataFrame([[1, 2]]), None, "name of column 0 is no text"),
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), None, "two columns 'x'"),
-        ("nowhere.csv", None, "nowhere.csv cannot be read"),
+        ("nowhere.csv", None, "there is no file nowhere.csv"),
         ("program.exe", None, "says no format"),
         (
             pd.DataFrame({"id_run": ["a"], "state": ["failed"], "attempts": ["many"]}),
@@ -90,6 +90,51 @@ def test_files_that_are_something_else(session, tmp_path, suffix, content):
         session.import_frame(file, "x")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("x.csv", "a,name\n1,Müller\n".encode("latin-1"), "column 'name' is no text in UTF-8"),
+        ("x.csv", "größe\n1\n".encode("latin-1"), "utf-8"),
+        ("x.jsonl", b'{"a": 1}\n[1]\n', "a line is no object"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told(session, tmp_path, name, content, text):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(mltraq.InvalidInput, match=f"{name} is no .* file: .*{text}"):
+        session.import_frame(tmp_path / name, "x")
+
+
+def test_numbers_of_excel_have_one_type_and_its_texts_are_texts(session, tmp_path):
+    experiment = session.add_experiment("sheet").add_runs(penalty=["None", "NA", "null"])
+    for run, lr, epochs in zip(experiment.runs.values(), (0.5, 2.0, 1e300), (1, 2, 3), strict=True):
+        run.fields.update(lr=lr, epochs=epochs)
+    del run.fields["epochs"]
+    experiment.persist()
+    session.export("sheet", tmp_path / "sheet.xlsx")
+    again = session.import_frame(tmp_path / "sheet.xlsx", "again", ["penalty"])
+    assert [dict(run.params) for run in again.runs.values()] == [
+        {"penalty": "None"},
+        {"penalty": "NA"},
+        {"penalty": "null"},
+    ]
+    lr = [run.fields.lr for run in again.runs.values()]
+    assert (lr, set(map(type, lr))) == ([0.5, 2.0, 1e300], {float})
+    epochs = [run.fields.get("epochs") for run in again.runs.values()]
+    assert (epochs, type(epochs[0])) == ([1, 2, None], int)
+
+
+def test_what_csv_writes_with_leading_zeros_is_text(session, tmp_path):
+    (tmp_path / "x.csv").write_text(
+        "code,n,zero,part,long,x\n007,1,0,-01,0123456789012345678901234,0.5\n010,-20,-0,,1,-0.5e-01\n"
+    )
+    found = session.import_frame(tmp_path / "x.csv", "x", ["code"])
+    assert [run.params.code for run in found.runs.values()] == ["007", "010"]
+    assert [dict(run.fields) for run in found.runs.values()] == [
+        {"n": 1, "zero": 0, "part": "-01", "long": "0123456789012345678901234", "x": 0.5},
+        {"n": -20, "zero": 0, "long": "1", "x": -0.05},
+    ]
+
+
 def test_files_of_ours_that_somebody_has_changed(session, tmp_path):
     experiment = session.add_experiment("x")
     experiment.add_run(x=1).fields.values = {1}
@@ -105,3 +150,27 @@ def test_files_of_ours_that_somebody_has_changed(session, tmp_path):
         described = table.set_column(place, own.with_metadata({b"mltraq": text}), table["values"])
         with pytest.raises(mltraq.CorruptData, match="'values'"):
             session.import_frame(described, "x")
+
+
+def scale(run):
+    run.fields.scaled = 2 * run.params.x
+
+
+def judge(run):
+    raise ValueError("one is bad")
+
+
+def test_the_step_that_failed_is_the_one_that_its_error_names(session):
+    """With checkpoints it need not be the one to be tried next, which is the first."""
+    experiment = session.add_experiment("sweep").add_runs(x=[1])
+    experiment.execute([scale, judge], backend="local", checkpoint=True, on_error="keep")
+    frame = session.load("sweep").runs.df(params=True, ledger=True).reset_index()
+    (run,) = session.import_frame(frame, "shown", params=["x"]).runs.values()
+    assert run.ledger.step == "judge"
+    frame["step"] = "scale"
+    (run,) = session.import_frame(frame, "whole", params=["x"]).runs.values()
+    assert run.ledger.step == "scale"
+    assert {step: entry.state for step, entry in run.ledger.executions.items()} == {
+        "judge": "failed"
+    }
+    assert "one is bad" in run.ledger.executions["judge"].error

@@ -1,19 +1,34 @@
 """The pictures of the documentation: ``python -m tests.ui.pictures``."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 
 import mltraq_prefect as mltraq
+from tests import docs_programs, tutorial
 from tests.studies import add_families, train
 from tests.ui import browser
 from tests.ui.test_results_pages import client_of
 
-FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
-
 
 def main():
+    """Make all of them anew."""
+    draw_tutorial()
+    show_leaderboard()
+
+
+def draw_tutorial():
+    """Execute the tutorial, and keep figures of its reports."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for _ in docs_programs.executed(tutorial.PAGE):
+            pass
+        for name, svg in tutorial.drawn(folder).items():
+            (tutorial.PICTURES / name).write_text(svg)
+
+
+def show_leaderboard():
     """Make the picture of a leaderboard as a browser shows it."""
-    browser.SCREENSHOTS = FOLDER
+    browser.SCREENSHOTS = tutorial.PICTURES
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "study.db")
         with mltraq.create_session(f"sqlite:///{file}") as session:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,8 +21,10 @@ import uvicorn
 import mltraq_prefect as mltraq
 from mltraq_prefect.cli import main
 from mltraq_prefect.model.spool import own_spool
+from mltraq_prefect.reports.study.results import Header, StateTotal
 from mltraq_prefect.storage import Store
 from mltraq_prefect.ui.app import make_app
+from mltraq_prefect.ui.pages.experiment import refresh_after
 from mltraq_prefect.ui.pages.experiments import ON_A_PAGE
 from mltraq_prefect.ui.serve import listening
 from tests import servers
@@ -126,6 +129,16 @@ def test_each_part_of_an_experiment_has_an_address(client, part, texts):
         assert text in page.text
 
 
+def test_curves_are_of_the_values_of_the_param_that_is_chosen(client):
+    page = page_of(client, "/experiments/e_families/curves?metric=accuracy&by=model")
+    assert "model=svc" in page.text
+    assert "dataset=digits" not in page.text
+    assert "accuracy" in page.attributes["value"]  # the choice of a metric for other parts stays
+    partial = page_of(client, "/experiments/e_families/curves?by=C").text
+    assert "C=10" in partial
+    assert "without C" in partial
+
+
 def test_executions_are_listed_shown_and_compared(client, database):
     with mltraq.create_session(f"sqlite:///{database}") as session:
         experiment = session.add_experiment("origins").add_runs(x=[1, 2])
@@ -152,6 +165,30 @@ def test_executions_are_listed_shown_and_compared(client, database):
 
 def rated(run):
     run.fields.y = run.params.x * run.kwargs.rate
+
+
+def test_a_live_page_is_read_again_while_more_is_expected(client, database):
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    done, pending = {"completed": StateTotal(1, 0, 0)}, {"pending": StateTotal(1, 0, 0)}
+
+    def after(states, **ago):
+        written = now - timedelta(**ago)
+        return refresh_after(Header("x", "e_x", 1, states, None, written, 1, "", {}, 1), now)
+
+    assert after(done, minutes=1) == after(pending, minutes=1) == 5
+    assert after(done, minutes=11) is None
+    assert (after(pending, minutes=11), after(pending, days=1)) == (11, 60)
+    address = "/experiments/e_families/runs?live=1"
+    assert "read again every 5 seconds" in page_of(client, address).text
+    assert 'http-equiv="refresh" content="5"' in client.get(address).text
+    assert "refresh" not in client.get("/experiments/e_families/runs").text
+
+
+def test_failures_lead_to_their_runs_and_a_map_is_of_params_that_are_chosen(client):
+    (link,) = links_of(page_of(client, "/experiments/e_families/failures"), "state%3Ais%3Afailed")
+    assert "4 runs" in page_of(client, link).text
+    chosen = client.get("/experiments/e_families/heat-map?by=C&by=kernel").text
+    assert "by kernel and C" in chosen or "by C and kernel" in chosen
 
 
 def test_a_leaderboard_leads_to_its_runs_and_these_to_a_run(client):
@@ -187,7 +224,13 @@ def test_runs_are_filtered_sorted_and_chosen(client):
 def test_experiments_and_groups_are_compared(client):
     page = page_of(client, "/compare?e=e_families")
     assert "svc" in page.text
-    assert "Welch t" in page.text or "paired t" in page.text
+    assert "Welch t" in page.text
+    digits, iris = page.text.partition("dataset=iris")[::2]
+    for part, level in ((digits.partition("dataset=digits")[2], 0.6), (iris, 0.3)):
+        bayes = re.search(r"bayes forest .*? ([0-9.]+), [0-9.]+ Welch t", part)
+        assert float(bayes[1]) == pytest.approx(level, abs=0.05)
+    paired = page_of(client, "/compare?e=e_families&by=seed&pair_on=dataset&pair_on=model")
+    assert "dataset=iris" not in paired.text.partition("Curves")[0]
     (other,) = links_of(page_of(client, "/?q=again"), "/experiments/")
     both = page_of(client, f"/compare?e=e_families&e={other.rpartition('/')[2]}&metric=loss")
     assert "families again" in both.text
@@ -427,6 +470,15 @@ def test_a_person_goes_from_experiment_to_run_in_a_browser(address, tmp_path):
         page.wait_for_text("64 runs")
         parts = {own: f"/experiments/e_families/{own}" for own in (*PARTS, "history")}
         others = {"list": "/", "run": run, "side-by-side": side, "compare": "/compare?e=e_families"}
+        page.call("Page.navigate", url=address)
+        page.wait_for_text("families again")
+        page.click(HOSTILE)
+        page.wait_for_text("Leaderboard", "score")
+        page.click("Runs")
+        page.wait_for_text("Side by side")
+        page.evaluate("document.querySelector('td a').click()")
+        page.wait_for_text("Params", "values")
+        others["hostile"] = page.evaluate("location.pathname")
         others["missing"] = "/experiments/e_nothing/runs"
         for name, part in (parts | others).items():
             page.call("Page.navigate", url=f"{address}{part}")
@@ -439,6 +491,7 @@ def test_a_person_goes_from_experiment_to_run_in_a_browser(address, tmp_path):
 TEXTS = {
     "list": ["families again", "accuracy"],
     "run": ["Params", "Steps", "id_run"],
+    "hostile": ["array (30, 3) float64", "values"],
     "side-by-side": ["Params that are the same", "logged"],
     "compare": ["Differences of accuracy", "Curves"],
     "missing": ["Not there", "deleted or renamed"],
@@ -467,6 +520,9 @@ def look(page, name, theme, width):
     paper = "getComputedStyle(document.documentElement).getPropertyValue('--paper').trim()"
     page.wait(f"{paper} === '{THEMES[theme]}'", f"the {theme} theme")
     assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    if "leaderboard" in name:
+        dots = "[...document.querySelectorAll('.dots circle')].map(e => e.getBoundingClientRect())"
+        assert page.evaluate(f"{dots}.every(at => at.right <= innerWidth)")
     asked = "performance.getEntriesByType('resource').map(e => new URL(e.name).host)"
     assert set(page.evaluate(asked)) <= {page.evaluate("location.host")}
     page.screenshot(name)

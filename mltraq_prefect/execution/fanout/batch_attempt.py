@@ -12,8 +12,13 @@ from mltraq_prefect.execution.fanout.live_log import LiveLog, Logger
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.tracebacks import headline
 
-Execute = Callable[[Chunk], Iterator[Outcome]]
+Execute = Callable[[Chunk, DeliverRows | None], Iterator[Outcome]]
+"""Executes a step on a chunk; rows that it does not deliver come with the outcomes."""
+
 Deliver = Callable[[Batch], None]
+
+RowsOf = Callable[[Batch], DeliverRows]
+"""Returns what takes the rows of a batch."""
 
 ERRORS_LOGGED = 3
 """Number of distinct errors of a batch that are logged."""
@@ -25,15 +30,13 @@ class BatchAttempt:
     Args:
         execute: Executes the step on the runs of a chunk.
         deliver: Takes completed runs out of the batch as they arrive; if None, they stay in it.
-        deliver_rows: The same for the rows that runs log.
+        rows_of: Returns what takes the rows that runs log; if None, they stay in the batch.
     """
 
-    def __init__(
-        self, execute: Execute, deliver: Deliver | None, deliver_rows: DeliverRows | None
-    ) -> None:
+    def __init__(self, execute: Execute, deliver: Deliver | None, rows_of: RowsOf | None) -> None:
         self.execute = execute
         self._deliver = deliver
-        self._deliver_rows = deliver_rows
+        self._rows_of = rows_of
         self._logged: set[str] = set()
 
     def __call__(
@@ -55,13 +58,16 @@ class BatchAttempt:
                 raises at its end has them.
             check: Called after each outcome; raises if the execution was interrupted.
         """
+        deliver_rows = None if self._rows_of is None else self._rows_of(batch)
         with closing(LiveLog(logger)) as live:
-            for outcome in batch.attempt(self.execute):
+            for outcome in batch.attempt(lambda chunk: self.execute(chunk, deliver_rows)):
                 live.show(outcome.records)
-                if outcome.rows and self._deliver_rows is None:
+                if batch.here is not None:
+                    batch.here.note(outcome)
+                if outcome.rows and deliver_rows is None:
                     batch.rows += outcome.rows
-                elif outcome.rows and self._deliver_rows is not None:
-                    self._deliver_rows(outcome.rows, outcome.reply)
+                elif outcome.rows and deliver_rows is not None:
+                    deliver_rows(outcome.rows, outcome.reply)
                 if self._deliver is not None and (batch.done or batch.stopped):
                     self._deliver(batch)
                 check()

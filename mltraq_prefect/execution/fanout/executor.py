@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt
+from mltraq_prefect.execution.fanout.calls import Call, Serve
+from mltraq_prefect.execution.fanout.executed import BatchWriter, Executed
+from mltraq_prefect.execution.fanout.handover import Handover
 from mltraq_prefect.execution.fanout.live_log import Logger
 from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.pool.child import Job
@@ -39,8 +42,29 @@ class Collector(Protocol):
             soon: Whether they shall be seen soon, and `tick` may not be called until then.
         """
 
+    def flush_rows(self) -> bool:
+        """Write the rows that were taken; return whether none was refused."""
+
+    def has_ended(self, id_run: str) -> bool:
+        """Return whether a run has come that was executed."""
+
     def collect(self, runs: list[Run]) -> None:
         """Take runs that have completed or failed, with their ledger entries."""
+
+    def batch_writer(self) -> BatchWriter | None:
+        """Return what writes batches where they are executed; None if they are to come back.
+
+        It is asked once, before the first batch, and only if they are executed elsewhere.
+        """
+
+    def facts_of(self, runs: Sequence[Run]) -> Any:
+        """Return what that has to know of a batch; None if it is to come back."""
+
+    def adopt(self, runs: list[Run], report: Any) -> None:
+        """Take runs that were written where they were executed: they have ledger entries alone."""
+
+    def tell_refusal(self, reason: str) -> None:
+        """Take why a batch that comes back could not be written where it was executed."""
 
     def name_flow_run(self, flow_run_id: str, runs: Sequence[str]) -> None:
         """Take the flow run of runs, by id, that have ended before there was one.
@@ -101,14 +125,14 @@ class ProgressReporter(Protocol):
 
 
 class Submission(Protocol):
-    """A batch that was submitted for one step."""
+    """A batch that was submitted: for one step, or for that and all later ones."""
 
     @property
     def task_run_id(self) -> str | None:
         """Id of its task run, or None."""
 
-    def result(self) -> Batch | BaseException:
-        """Return the batch after the last attempt, or the exception that prevented it."""
+    def result(self) -> Executed | BaseException:
+        """Return what became of the batch, or the exception that prevented it."""
 
 
 class BatchExecutor(AbstractContextManager[Any], Protocol):
@@ -148,8 +172,23 @@ class BatchExecutor(AbstractContextManager[Any], Protocol):
     def reporter(self) -> ProgressReporter:
         """Receiver of the progress."""
 
+    def answered_calls(self, stack: ExitStack, serve: Serve) -> Call | None:
+        """Let workers that are not in this process call it.
+
+        Args:
+            stack: Ends that when it closes.
+            serve: Takes their requests, in another thread.
+
+        Returns:
+            What they call; None if there is no way, or no need.
+        """
+
     def prepare(
-        self, stack: ExitStack, steps: Sequence[Step], attempts: Sequence[BatchAttempt]
+        self,
+        stack: ExitStack,
+        steps: Sequence[Step],
+        attempts: Sequence[BatchAttempt],
+        handover: Handover | None,
     ) -> None:
         """Prepare for the steps of the execution.
 
@@ -157,12 +196,15 @@ class BatchExecutor(AbstractContextManager[Any], Protocol):
             stack: Holds resources until the execution ends.
             steps: The steps, in order.
             attempts: A function for each step that attempts it on a batch.
+            handover: Ends a batch where it was executed; None if that is this process.
         """
 
     def submit(
         self, position: int, batch: Batch, after: Submission | None, done: Callable[[], None]
     ) -> Submission:
-        """Submit a batch for one step; failed runs are tried again as the options say.
+        """Submit a batch for a step; failed runs are tried again as the options say.
+
+        An executor on other machines may execute all later steps as well, where the runs are.
 
         Args:
             position: Index of the step.

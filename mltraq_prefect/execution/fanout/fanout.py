@@ -9,71 +9,68 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from typing import Any
 
 from mltraq_prefect.execution.attempt import return_warning
-from mltraq_prefect.execution.batch import Batch, DeliverRows, execute_in_thread
+from mltraq_prefect.execution.batch import Batch
 from mltraq_prefect.execution.batch_size import (
     BATCH_SECONDS,
     CHECKPOINTED_SECONDS,
     TASK_RUNS_PER_STEP,
     BatchSizer,
-    Divide,
-    split,
+    Work,
 )
 from mltraq_prefect.execution.by_value import note_modules
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.failures import FailureLimit
-from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt, Execute
+from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt, Execute, RowsOf
+from mltraq_prefect.execution.fanout.calls import Call
+from mltraq_prefect.execution.fanout.executed import (
+    Executed,
+    StepResult,
+    note_task_runs,
+    step_names,
+)
+from mltraq_prefect.execution.fanout.executions import in_processes, in_threads, with_files
 from mltraq_prefect.execution.fanout.executor import BatchExecutor, Collector, Submission
+from mltraq_prefect.execution.fanout.handover import Handover
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
-from mltraq_prefect.execution.file_desk import Desk
-from mltraq_prefect.execution.inputs import Inputs, frozen_kwargs, pickled_kwargs
-from mltraq_prefect.execution.judge import Judge, Reply, SharedVerdicts, judge_of
+from mltraq_prefect.execution.fanout.remote import RowSender, serving
+from mltraq_prefect.execution.fanout.remote_files import FileSender
+from mltraq_prefect.execution.fanout.row_intake import POLL_SECONDS, RowIntake
+from mltraq_prefect.execution.judge import Judge, judge_of
 from mltraq_prefect.execution.module_state import restored_warning
 from mltraq_prefect.execution.options import ExecutionOptions
-from mltraq_prefect.execution.pool.child import Job
-from mltraq_prefect.execution.pool.parent import Workers, WorkersClosed
-from mltraq_prefect.execution.pool.worker_handle import make_job
-from mltraq_prefect.execution.program_state import ProgramState
+from mltraq_prefect.execution.pool.parent import Workers
 from mltraq_prefect.execution.serialization import Chunk, consume_runs, freeze_runs, pickle_runs
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.model.series import LoggedRows
-
-POLL_SECONDS = 0.2
-
-ROWS_IN_FLIGHT = 8
-"""Messages with logged rows that are waiting; who has another one waits, and so does its worker."""
 
 
 def fan_out(
     executor: BatchExecutor,
     steps: Sequence[Step],
-    runs: Sequence[Run],
+    work: Work,
     collector: Collector,
     options: ExecutionOptions,
     progress: ProgressDisplay,
-    divide: Divide = split,
 ) -> BaseException | None:
     """Execute steps on runs.
 
     Args:
         executor: Executes the batches.
         steps: The steps, in order.
-        runs: The runs; they are not changed.
+        work: The runs; they are not changed.
         collector: Receives the results.
         options: Options of the execution.
         progress: Shows the progress.
-        divide: Divides the runs into batches.
 
     Returns:
         The exception of the first run that failed, if known, or None.
@@ -90,16 +87,26 @@ def fan_out(
         if has_processes and executor.is_local:
             workers = stack.enter_context(Workers(worker_count(options.n_jobs)))
         stack.enter_context(progress.shown(executor.reporter))
-        sizer = _sizer(executor, options, workers is not None, len(runs))
-        judge = judge_of(options, runs, steps)
+        sizer = _sizer(executor, options, workers is not None, work.total)
+        judge = judge_of(options, work.runs, steps)
         fanout = _Fanout(executor, collector, progress, sizer, steps, options, judge)
+        call = None
+        if not executor.is_local:
+            serve = serving(stack, fanout.rows, collector.files)
+            call = executor.answered_calls(stack, serve)
         if has_processes:
-            executions = _in_processes(executor, steps, options, workers, collector.files)
+            executions = in_processes(executor, steps, options, workers)
         else:
-            rows = fanout.log if executor.is_local else None
-            executions = _in_threads(stack, executor, steps, options, rows, collector.files)
-        executor.prepare(stack, steps, [*fanout.attempts(executions)])
-        fanout.run(_batches(divide(runs, sizer), pickled=has_processes))
+            executions = in_threads(stack, executor, steps, options)
+        attempts = fanout.attempts(with_files(executions, collector.files, call), call)
+        handover = fanout.handover(call)
+        executor.prepare(stack, steps, [*attempts], handover)
+        facts_of = None
+        if handover is not None and handover.write is not None:
+            facts_of = collector.facts_of
+        fanout.run(_batches(work.divide(sizer), facts_of, pickled=has_processes))
+        if judge is not None:
+            judge.warn_of_unknown_keys()
     return fanout.cause
 
 
@@ -126,52 +133,11 @@ def _sizer(
     )
 
 
-def _in_threads(
-    stack: ExitStack,
-    executor: BatchExecutor,
-    steps: Sequence[Step],
-    options: ExecutionOptions,
-    deliver: DeliverRows | None,
-    files: Desk,
-) -> Sequence[Execute]:
-    """Return a function for each step that executes it in a thread; warn of shared state."""
-    kwargs = frozen_kwargs(options.kwargs)
-    verdicts = None
-    if options.stop:
-        verdicts = SharedVerdicts(are_awaited=options.synchronous)
-        stack.callback(verdicts.close)
-    if executor.is_local:
-        warn = partial(executor.logger.warning, "%s")
-        stack.enter_context(ProgramState(steps, kwargs, is_alone=False, warn=warn))
-    more = deliver, verdicts, options.monitor, files
-    return [partial(execute_in_thread, step, kwargs, *more) for step in steps]
-
-
-def _in_processes(
-    executor: BatchExecutor,
-    steps: Sequence[Step],
-    options: ExecutionOptions,
-    workers: Workers | None,
-    files: Desk,
-) -> Sequence[Execute]:
-    """Return a function for each step that executes it in workers; the kwargs are pickled once."""
-    inputs = pickled_kwargs(options.kwargs, on_this_machine=executor.is_local)
-    jobs = [_job(step, inputs, options, files) for step in steps]
-    # Later steps go first: results arrive early, and few batches are in memory.
-    return [
-        partial(executor.execute_job, workers, job, -position) for position, job in enumerate(jobs)
-    ]
-
-
-def _job(step: Step, inputs: Inputs, options: ExecutionOptions, files: Desk) -> Job:
-    level = min(logging.INFO, logging.getLogger().level or logging.INFO)
-    awaited = options.synchronous if options.stop else None
-    job = make_job(step, inputs, level, options.timeout_seconds)
-    return job._replace(awaits=awaited, monitors=options.monitor, files=files, name=step.name)
-
-
 def _batches(
-    divided: Iterator[tuple[str, list[Run]] | None], *, pickled: bool
+    divided: Iterator[tuple[str, list[Run]] | None],
+    facts_of: Callable[[Sequence[Run]], Any] | None,
+    *,
+    pickled: bool,
 ) -> Iterator[Batch | None]:
     for divided_off in divided:
         if divided_off is None:
@@ -179,7 +145,10 @@ def _batches(
             continue
         label, members = divided_off
         chunk = pickle_runs(members) if pickled else freeze_runs(members)
-        yield Batch(label, len(members), [chunk])
+        batch = Batch(label, len(members), [chunk])
+        if facts_of is not None:
+            batch.facts = facts_of(members)
+        yield batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +164,14 @@ class _Stage:
     position: int
     submission: Submission
     task_runs: tuple[str | None, ...]
+
+
+def _stages(begun: _Stage, executed: Executed) -> Iterator[_Stage]:
+    """Yield the stages that a batch has been in since it was submitted."""
+    task_runs = begun.task_runs[:-1]
+    for position, result in enumerate(executed.results, start=begun.position):
+        task_runs = (*task_runs, result.task_run_id)
+        yield _Stage(position, begun.submission, task_runs)
 
 
 class _End:
@@ -225,8 +202,8 @@ class _Fanout:
         self._progress = progress
         self._is_draining = False
         self._arrived: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._room = threading.Semaphore(ROWS_IN_FLIGHT)
-        self._steps = steps
+        self.rows = RowIntake(self._arrived, collector, judge)
+        self._steps = step_names(steps)
         self.cause: BaseException | None = None
         self._numbers = itertools.count()
         self._stages: dict[int, _Stage] = {}
@@ -234,35 +211,34 @@ class _Fanout:
         self._logged: set[str] = set()
         self._unnamed: dict[str, LedgerEntry] = {}
 
-    def attempts(self, executions: Sequence[Execute]) -> Iterator[BatchAttempt]:
-        """Yield a function for each step that attempts it on a batch."""
+    def attempts(self, executions: Sequence[Execute], call: Call | None) -> Iterator[BatchAttempt]:
+        """Yield a function for each step that attempts it on a batch.
+
+        Args:
+            executions: Functions that execute the steps.
+            call: By which workers elsewhere call this process, or None.
+        """
+        rows: RowsOf | None = None if call is None else RowSender(call).of
+        if self._executor.is_local:
+            rows = self.rows.of
         deliver = self._deliver if self._executor.is_local else None
-        rows = self.log if self._executor.is_local else None
         *others, last = executions
         yield from (BatchAttempt(execute, None, rows) for execute in others)
         yield BatchAttempt(last, deliver, rows)
 
+    def handover(self, call: Call | None) -> Handover | None:
+        """Return what ends a batch where it was executed; None if that is this process."""
+        if self._executor.is_local:
+            return None
+        write, more = self._collector.batch_writer(), (self._steps, self._executor.flow_run_id)
+        ways = (None, None) if call is None else (RowSender(call), FileSender(call))
+        return Handover(write, *more, *ways)
+
     def _deliver(self, batch: Batch) -> None:
         """Take completed runs out of a batch; any thread may call it."""
         chunks, batch.done, batch.stopped = batch.done + batch.stopped, [], []
-        self._arrived.put(partial(self._gather, batch.number, chunks))
-
-    def log(self, rows: list[LoggedRows], reply: Reply | None) -> None:
-        """Take rows that runs log; any thread may call it, and waits if too many have arrived.
-
-        Raises:
-            WorkersClosed: The execution was interrupted; a run without its rows has not ended.
-        """
-        while not self._room.acquire(timeout=POLL_SECONDS):
-            if self._is_draining:
-                raise WorkersClosed("the execution was interrupted")
-        self._arrived.put(partial(self._log, rows, reply))
-
-    def _log(self, rows: list[LoggedRows], reply: Reply | None) -> None:
-        self._room.release()
-        self._collector.log(rows)
-        if self._judge is not None:
-            self._judge.take(rows, reply)
+        number = batch.number
+        self._arrived.put(lambda: self._gather(self._stages[number].task_runs, chunks))
 
     def run(self, batches: Iterator[Batch | None]) -> None:
         """Submit and collect until all runs have ended, or the limit of failures is reached."""
@@ -277,6 +253,8 @@ class _Fanout:
     def _fill(self, batches: Iterator[Batch | None]) -> bool:
         """Submit batches while there is room; return whether more may come later."""
         while self._has_room():
+            if not self._arrived.empty():  # a cluster takes many, and what arrives is not to wait
+                return True
             batch = next(batches, _END)
             if batch is None or isinstance(batch, _End):
                 return batch is None
@@ -301,6 +279,7 @@ class _Fanout:
     def _drain(self) -> None:
         """Collect what has arrived before an interruption."""
         self._is_draining = True
+        self.rows.close()
         while not self._arrived.empty():
             self._arrived.get()()
 
@@ -315,40 +294,64 @@ class _Fanout:
         self._in_flight.add(number)
 
     def _advance(self, number: int) -> None:
-        stage = self._stages[number]
+        begun = self._stages[number]
         self._in_flight.discard(number)
-        batch = stage.submission.result()
-        if isinstance(batch, BaseException):
+        executed = begun.submission.result()
+        if isinstance(executed, BaseException):
             if self._is_draining:  # the interruption is raised
                 return
-            raise batch
-        self._warn_once(self._steps[stage.position].name, batch)
+            raise executed
+        stages = [*_stages(begun, executed)]
+        for stage, result in zip(stages, executed.results, strict=True):
+            self._end_step(self._steps[stage.position].name, result)
+        self._go_on(stages[-1], executed.results[-1].batch)
+        if executed.refusal:
+            self._collector.tell_refusal(executed.refusal)
+        if executed.handed is not None:
+            runs = consume_runs(executed.handed.runs)
+            self._note(runs)
+            self._collector.adopt(runs, executed.handed.report)
+        for stage, result in zip(stages, executed.results, strict=True):
+            self._gather(stage.task_runs, result.batch.ended())
+            # Prefect keeps the result of each task until the flow run ends: leave it empty.
+            result.batch.clear()
+
+    def _end_step(self, step: str, result: StepResult) -> None:
+        batch = result.batch
+        self._warn_once(step, batch)
         if batch.rows:
             self._collector.log(batch.rows)
         self.cause, batch.exception = self.cause or batch.exception, None
-        last = stage.position + 1 == len(self._steps)
-        following = None if last or self._is_draining else batch.next()
         if self._judge is not None:
-            ids = [frozen.id_run for chunk in batch.done for frozen in chunk]
-            self._judge.end(ids, [self._steps[stage.position].name])
+            self._judge.end([*result.passed, *batch.ids_done()], [step])
+
+    def _go_on(self, stage: _Stage, batch: Batch) -> None:
+        """Submit the runs that have completed a step to the next one, if there is one."""
+        if stage.position + 1 == len(self._steps):
+            return
+        following, batch.done = None if self._is_draining else batch.next(), []
         if following is not None:
             self._submit(stage.position + 1, following, after=stage)
-        self._gather(number, batch.todo + batch.stopped + (batch.done if last else []))
-        # Prefect keeps the result of each task until the flow run ends: leave it empty.
-        batch.todo, batch.done, batch.stopped, batch.rows = [], [], [], []
 
-    def _gather(self, number: int, chunks: list[Chunk]) -> None:
+    def _gather(self, task_runs: Sequence[str | None], chunks: list[Chunk]) -> None:
         runs = [run for chunk in chunks for run in consume_runs(chunk)]
-        task_runs = self._stages[number].task_runs
+        flow_run_id = self._executor.flow_run_id
         for run in runs:
-            self._note(run, task_runs)
-        if runs and self._judge is not None:
-            self._judge.end([run.id_run for run in runs])
+            note_task_runs(run.ledger, self._steps, task_runs, flow_run_id)
+            if flow_run_id is None and run.ledger.task_run_id is not None:
+                self._unnamed[run.id_run] = run.ledger
         if runs:
-            self._sizer.observe(runs)
-            self._limit.note(runs)
-            self._progress.add(runs)
+            self._note(runs)
             self._collector.collect(runs)
+
+    def _note(self, runs: list[Run]) -> None:
+        """Count runs that have ended."""
+        if self._judge is not None:
+            self._judge.end([run.id_run for run in runs])
+        self.rows.forget(run.id_run for run in runs)
+        self._sizer.observe(runs)
+        self._limit.note(runs)
+        self._progress.add(runs)
 
     def _name_flow_run(self, flow_run_id: str) -> None:
         """Note the flow run of runs that have ended before there was one."""
@@ -358,19 +361,6 @@ class _Fanout:
                 if executed.task_run_id is not None and executed.flow_run_id is None:
                     executed.flow_run_id = flow_run_id
         self._collector.name_flow_run(flow_run_id, list(self._unnamed))
-
-    def _note(self, run: Run, task_runs: Sequence[str | None]) -> None:
-        """Record the task run of each step, up to the last or failed one."""
-        entry, last = run.ledger, self._steps[len(task_runs) - 1]
-        flow_run_id = self._executor.flow_run_id
-        if entry.state == "failed":
-            entry.fail(last.name, last.fingerprint)
-        for step, task_run_id in zip(self._steps, task_runs, strict=False):
-            if (executed := entry.executed.get(step.name)) is not None:
-                executed.flow_run_id, executed.task_run_id = flow_run_id, task_run_id
-        entry.flow_run_id, entry.task_run_id = flow_run_id, task_runs[-1]
-        if flow_run_id is None and entry.task_run_id is not None:
-            self._unnamed[run.id_run] = entry
 
     def _warn_once(self, step: str, batch: Batch) -> None:
         warnings = {

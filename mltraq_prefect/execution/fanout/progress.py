@@ -49,13 +49,15 @@ class ProgressDisplay:
     Args:
         experiment: Name of the experiment.
         total: Number of its runs.
-        resumed: Number of runs that an earlier execution has completed.
+        resumed: Number of runs that an earlier execution has completed or stopped.
+        resumed_stopped: How many of these were stopped.
     """
 
-    def __init__(self, experiment: str, total: int, resumed: int) -> None:
+    def __init__(self, experiment: str, total: int, resumed: int, resumed_stopped: int = 0) -> None:
         self._experiment = experiment
         self._total = total
         self._resumed = resumed
+        self._resumed_stopped = resumed_stopped
         self._completed = 0
         self._failed = 0
         self._stopped = 0
@@ -83,7 +85,7 @@ class ProgressDisplay:
                 yield
                 is_interrupted = False
             except Exception:
-                is_interrupted = False
+                is_interrupted = self._ended() == self._resumed  # the error says all there is
                 raise
             finally:
                 self._draw()
@@ -128,14 +130,14 @@ class ProgressDisplay:
 
     def _counts(self) -> str:
         others = self._elsewhere or Elsewhere(0, 0, 0)
-        completed = self._completed + self._resumed + others.completed
+        completed = self._completed + self._resumed - self._resumed_stopped + others.completed
         parts = [f"{min(completed, self._total):,} of {self._total:,} runs completed"]
         if failed := self._failed + others.failed:
             parts.append(f"{failed:,} failed")
         if others.processes > 1:
             parts.append(f"{self._completed:,} of them here, {others.processes:,} processes")
-        if self._stopped:
-            parts.append(f"{self._stopped:,} stopped")
+        if stopped := self._stopped + self._resumed_stopped:
+            parts.append(f"{stopped:,} stopped")
         if self._resumed:
             parts.append(f"{self._resumed:,} resumed")
         return ", ".join(parts)

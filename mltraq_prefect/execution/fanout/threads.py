@@ -13,9 +13,11 @@ from typing import Any
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.batch import Batch, Outcome
-from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT, Divide, split
+from mltraq_prefect.execution.batch_size import BATCHES_IN_FLIGHT, Work
 from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt
+from mltraq_prefect.execution.fanout.calls import Serve
+from mltraq_prefect.execution.fanout.executed import Executed, StepResult
 from mltraq_prefect.execution.fanout.executor import Collector
 from mltraq_prefect.execution.fanout.fanout import fan_out
 from mltraq_prefect.execution.fanout.log import SUBJECT, execution_logger
@@ -25,28 +27,25 @@ from mltraq_prefect.execution.pool.child import Job
 from mltraq_prefect.execution.pool.parent import Workers, WorkersClosed, workers_of_this_process
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
-from mltraq_prefect.model.run import Run
 
 
 def execute_in_threads(
     steps: Sequence[Step],
-    runs: Sequence[Run],
+    work: Work,
     collector: Collector,
     options: ExecutionOptions,
     progress: ProgressDisplay,
     reason: str,
-    divide: Divide = split,
 ) -> BaseException | None:
     """Execute steps on runs without Prefect, and log that once in each process.
 
     Args:
         steps: The steps, in order.
-        runs: The runs; they are not changed.
+        work: The runs; they are not changed.
         collector: Receives the results.
         options: Options of the execution.
         progress: Shows the progress.
         reason: Why Prefect takes no part.
-        divide: Divides the runs into batches.
 
     Returns:
         The exception of the first run that failed, if known, or None.
@@ -59,7 +58,7 @@ def execute_in_threads(
         _said.append(reason)
         logger.info(_WITHOUT_PREFECT, reason)
     executor = ThreadExecutor(options, logger)
-    return fan_out(executor, steps, runs, collector, options, progress, divide)
+    return fan_out(executor, steps, work, collector, options, progress)
 
 
 _said: list[str] = []
@@ -115,8 +114,15 @@ class ThreadExecutor:
     def when_known(self, note: Callable[[str], None]) -> None:
         """Call nothing: there is no flow run."""
 
+    def answered_calls(self, _stack: ExitStack, _serve: Serve) -> None:
+        """Return nothing: batches are executed in this process."""
+
     def prepare(
-        self, _stack: ExitStack, steps: Sequence[Step], attempts: Sequence[BatchAttempt]
+        self,
+        _stack: ExitStack,
+        steps: Sequence[Step],
+        attempts: Sequence[BatchAttempt],
+        _handover: object,
     ) -> None:
         """Prepare for the steps of the execution."""
         self._steps, self._attempts = steps, attempts
@@ -162,9 +168,8 @@ class _Submitted:
     def __init__(self, future: Future[Any]) -> None:
         self._future = future
 
-    def result(self) -> Batch | BaseException:
+    def result(self) -> Executed | BaseException:
         error = self._future.exception()
         if error is not None:
             return error
-        batch: Batch = self._future.result()
-        return batch
+        return Executed([StepResult(self._future.result(), None)])

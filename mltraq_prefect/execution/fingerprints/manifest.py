@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mltraq_prefect.execution.fingerprints.sources import edited, sources_of
 from mltraq_prefect.execution.fingerprints.values import combined
 
-SCHEME = "2"
+SCHEME = "3"
 """How fingerprints are made; those of another scheme cannot be compared."""
 
 SHOWN = 5
@@ -18,6 +18,8 @@ SHOWN = 5
 NO_PARTS: Mapping[str, Mapping[str, str]] = {}
 
 _VERSION_PREFIX = "version of "
+_CODE_PREFIX = "code in "
+_STEP_PREFIX = "code of step "
 
 PYTHON = f"{_VERSION_PREFIX}Python"
 
@@ -51,11 +53,13 @@ class Manifest:
     Attributes:
         parts: Digests by name, such as ``code of helper.prepare``; versions stand for themselves.
         functions: The functions of the user that are among them, by their names.
+        classes: The same for classes.
         reads: What their code reads from modules.
     """
 
     parts: Mapping[str, str]
     functions: Mapping[str, FunctionType] = field(default_factory=dict, compare=False, repr=False)
+    classes: Mapping[str, type] = field(default_factory=dict, compare=False, repr=False)
     reads: ModuleReads = field(default=NO_READS, compare=False, repr=False)
 
     @property
@@ -64,8 +68,8 @@ class Manifest:
         return combined(*(text for part in sorted(self.parts.items()) for text in part))
 
     def sources(self) -> dict[str, str]:
-        """Return the source texts of the functions, as far as they are known."""
-        return sources_of(self.functions)
+        """Return the source texts of functions and classes, as far as they are known."""
+        return sources_of(self.functions, self.classes)
 
     def edited(self) -> list[str]:
         """Return the functions whose modules would be others if they were imported now."""
@@ -139,8 +143,8 @@ def _named(before: Mapping[str, str] | None, now: Mapping[str, str] | None, name
     found = [text for part, text in texts.items() if part in before and part in now]
     if PYTHON in texts:
         found = [texts[PYTHON]]  # whose other parts cannot be compared
-    if not found:
-        found = list(texts.values())
+    elif not found or moved(before, now):
+        found = [*dict.fromkeys(texts.values())]
     if len(found) > SHOWN:
         found[SHOWN:] = [f"and {len(found) - SHOWN} more"]
     return found
@@ -148,12 +152,39 @@ def _named(before: Mapping[str, str] | None, now: Mapping[str, str] | None, name
 
 def changed_parts(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     """Return for each part that differs what a person is told of it."""
+    moves = moved(before, now)
     both = [part for part in now if part in before and before[part] != now[part]]
+    if moves:  # of which a step has the names
+        both = [part for part in both if not part.startswith(_STEP_PREFIX)]
+    gone = before.keys() - {*now, *moves.values()}
     return {
         **{part: f"other {_shown(part, before, now)}" for part in both},
-        **{part: f"now with the {part}" for part in now if part not in before},
-        **{part: f"now without the {part}" for part in before if part not in now},
+        **{part: _moved_text(old, part) for part, old in moves.items()},
+        **{part: f"now with the {part}" for part in now if part not in {*before, *moves}},
+        **{part: f"now without the {part}" for part in before if part in gone},
     }
+
+
+def moved(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return the parts whose code was the same in another module, with their names there."""
+    gone = {
+        (_in_module(part)[1], digest): part
+        for part, digest in before.items()
+        if part not in now and part.startswith(_CODE_PREFIX)
+    }
+    new = [part for part in now if part not in before and part.startswith(_CODE_PREFIX)]
+    found = {part: gone.get((_in_module(part)[1], now[part])) for part in new}
+    return {part: old for part, old in found.items() if old is not None}
+
+
+def _in_module(part: str) -> tuple[str, str]:
+    """Return the module that a part is the code in, and what it is called there."""
+    module, _, name = part.removeprefix(_CODE_PREFIX).partition(".")
+    return module, name
+
+
+def _moved_text(old: str, new: str) -> str:
+    return f"the same code in module {_in_module(new)[0]}, which was in {_in_module(old)[0]}"
 
 
 def _shown(part: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -32,8 +32,10 @@ from mltraq_prefect.execution.fingerprints.modules import (
     owner_of,
     top_level,
 )
-from mltraq_prefect.execution.fingerprints.reads import Import, Read, reads_of
+from mltraq_prefect.execution.fingerprints.reads import Import, Read, names_in, reads_of
 from mltraq_prefect.execution.fingerprints.values import (
+    CHOSEN,
+    NAMED_LATER,
     Values,
     captured,
     combined,
@@ -52,7 +54,7 @@ _DYNAMIC = {
     "__import__": "imports",
     "globals": "is asked for",
 }
-_CHOSEN = {"importlib": "import_module", "sys": "modules"}
+_FOUND = "__subclasses__"
 _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
 _NO_ATTRIBUTES = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -76,6 +78,7 @@ class Reach:
         self._waiting: deque[Any] = deque()
         self._met: dict[int, Any] = {}
         self._functions: dict[str, types.FunctionType] = {}
+        self._classes: dict[str, type] = {}
         self._globals: dict[str, set[str]] = {}
         self._imports: set[str] = set()
         self._place = ""
@@ -104,7 +107,8 @@ class Reach:
             self._visit(self._waiting.popleft())
         parts = {name: _joined(found) for name, found in self._parts.items()}
         names = {module: frozenset(found) for module, found in self._globals.items()}
-        return Manifest(parts, self._functions, ModuleReads(names, frozenset(self._imports)))
+        reads = ModuleReads(names, frozenset(self._imports))
+        return Manifest(parts, self._functions, self._classes, reads)
 
     def _note(self, name: str, digest: str, file: str = "") -> None:
         is_shown = digest.startswith(_SHOWN) or name.startswith(_SHOWN)
@@ -129,7 +133,9 @@ class Reach:
 
     def _give_up(self, value: Any, reason: str) -> None:
         """Say once what is not followed: a change of it will not be noticed."""
-        what = f"{self._place}, a {type(value).__qualname__}"
+        self._say(f"{self._place}, a {type(value).__qualname__}", reason or "it has no exact value")
+
+    def _say(self, what: str, reason: str) -> None:
         if self._is_quiet or (self._subject, what) in _told:
             return
         _told.add((self._subject, what))
@@ -137,7 +143,7 @@ class Reach:
             "%s reads what cannot be followed: %s (%s); checkpoints do not notice if it changes",
             self._subject,
             what,
-            reason or "it has no exact value",
+            reason,
         )
 
     def _visit(self, value: Any) -> None:
@@ -179,6 +185,9 @@ class Reach:
         self._captured(function, name)
         for read in reads_of(function.__code__):
             self._read(read, function.__globals__)
+        if _FOUND in names_in(function.__code__):
+            what = f"what {_FOUND}() finds in {name}"
+            self._say(what, "it depends on which modules are imported")
 
     def _wrapper(self, function: types.FunctionType, name: str) -> None:
         """Follow what a decorator of somebody else holds; Python's own may hold it otherwise."""
@@ -206,6 +215,7 @@ class Reach:
             self._version(kind.__module__)
             return
         name, file = name_of(kind), file_of(globals_of(kind.__module__))
+        self._classes.setdefault(name, kind)
         self._note_own_global(globals_of(kind.__module__), kind.__qualname__)
         if type(kind) is not type:
             self._meet(type(kind))
@@ -224,8 +234,8 @@ class Reach:
                 self._note_global(namespace, read.root)
                 self._follow(namespace[read.root], read.root, namespace, read.attributes)
         elif read.root in _DYNAMIC:
-            self._place = f"what {read.root}() {_DYNAMIC[read.root]} in module {label(namespace)}"
-            self._give_up(getattr(builtins, read.root), "it is made while the step runs")
+            what = f"what {read.root}() {_DYNAMIC[read.root]} in module {label(namespace)}"
+            self._say(what, "it is made while the step runs")
         elif not hasattr(builtins, read.root):
             self._note_global(namespace, read.root)  # a step may set it
 
@@ -248,6 +258,8 @@ class Reach:
             if not self._has(value, name):
                 return
             value = getattr(value, name)
+        if self._say_if_chosen(value):
+            return
         self.value(f"value of {name} in module {label(module)}", value, file_of(module))
         if isinstance(value, types.FunctionType) and rest and rest[0] in vars(value):
             own = f"value of {rest[0]} in {name_of(value)}"
@@ -255,9 +267,15 @@ class Reach:
 
     def _foreign(self, module: types.ModuleType, attributes: list[str]) -> None:
         self._version(module.__name__)
-        if _CHOSEN.get(module.__name__) in attributes:
-            self._place = f"what {module.__name__}.{_CHOSEN[module.__name__]} is asked for"
-            self._give_up(module, "it is named while the step runs")
+        for name in attributes[:1]:
+            self._say_if_chosen(vars(module).get(name))  # getattr may import, and raise
+
+    def _say_if_chosen(self, value: Any) -> bool:
+        """Say that what a value gives is not followed, if it is such a one; return whether."""
+        name = CHOSEN.get(id(value))
+        if name is not None:
+            self._say(f"what {name} is asked for", NAMED_LATER)
+        return name is not None
 
     def _imported(
         self, statement: Import, namespace: Mapping[str, Any]

@@ -58,6 +58,13 @@ def reads_of(code: CodeType) -> tuple[Read, ...]:
     return tuple(found)
 
 
+@functools.lru_cache(maxsize=8192)
+def names_in(code: CodeType) -> frozenset[str]:
+    """Return the names of globals and attributes in a code object, and in those inside it."""
+    nested = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return frozenset(code.co_names).union(*map(names_in, nested))
+
+
 def _note_import(
     instructions: Sequence[dis.Instruction],
     place: int,

@@ -22,6 +22,7 @@ _NUMBERS = (bool, int, float, complex, decimal.Decimal)
 _TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
 _IMMUTABLE = frozenset((type(None), str, bytes, uuid.UUID, range, slice, *_NUMBERS, *_TIMES))
 _DATA = frozenset(("numpy", "pandas"))
+_NOTHING: Mapping[str, str] = {}
 
 
 class RunFingerprints:
@@ -61,26 +62,22 @@ class RunFingerprints:
 
     def stamp(self, ledger: LedgerEntry, params: Mapping[str, Any]) -> None:
         """Put what params lead to into what the ledger says of the steps of this execution."""
-        if not self.follow(params):
-            return
-        for step in self._steps:
-            if step in ledger.steps:
-                ledger.steps[step] = self.of(step, params)
-            if step in ledger.executed:
-                ledger.executed[step].fingerprint = self.of(step, params)
+        stamp(ledger, self._steps, self.follow(params))
 
     def follow(self, params: Mapping[str, Any]) -> str:
         """Return the digest of the code that params lead to, or nothing if they are mere data."""
         parts: dict[str, str] = {}
         for name, value in dict(params).items():  # a param may be named items
-            if type(value) not in _IMMUTABLE and not _is_data(value):
-                parts |= self._parts(name, value)
+            parts |= self.reach(name, value)
         if not parts:
             return ""
         manifest = Manifest(parts)
         return self.manifests.setdefault(manifest.digest, manifest).digest
 
-    def _parts(self, name: str, value: Any) -> Mapping[str, str]:
+    def reach(self, name: str, value: Any) -> Mapping[str, str]:
+        """Return what the value of a param leads to; what that reads is in `reads` from now on."""
+        if type(value) in _IMMUTABLE or _is_data(value):
+            return _NOTHING
         if id(value) not in self._known:
             reach = Reach(f"param {name!r}", self._buffers)
             reach.value("value", value)
@@ -90,6 +87,21 @@ class RunFingerprints:
             del parts["value"], parts[PYTHON]
             self._known[id(value)] = value, parts
         return self._known[id(value)][1]
+
+
+def stamp(ledger: LedgerEntry, steps: Mapping[str, str], digest: str) -> None:
+    """Put what params lead to into what the ledger says of steps.
+
+    Args:
+        ledger: The ledger entry of a run.
+        steps: Fingerprints of the steps by name.
+        digest: What `RunFingerprints.follow` says of the params of the run.
+    """
+    for step, fingerprint in steps.items() if digest else ():
+        if step in ledger.steps:
+            ledger.steps[step] = f"{fingerprint}-{digest}"
+        if step in ledger.executed:
+            ledger.executed[step].fingerprint = f"{fingerprint}-{digest}"
 
 
 def _is_data(value: Any) -> bool:

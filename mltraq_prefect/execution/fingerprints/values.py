@@ -1,5 +1,8 @@
 """Digests of values: equal for equal values in any process, different for different ones.
 
+The order of a dict counts: steps see it, as in ``Pipeline(list(config.items()))``. That of the
+attributes of an object does not, as it depends on which of them was set first.
+
 Values are walked without recursion, so neither depth nor cycles matter. What cannot be followed (an
 open file, a lock) counts by its type alone. An object of a library counts as a whole or not at all:
 what a connection or a client holds in addition to its locks is no input of a computation.
@@ -8,7 +11,10 @@ what a connection or a client holds in addition to its locks is no input of a co
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
+import os
+import sys
 import types
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
@@ -35,6 +41,20 @@ _BUILTIN_CODE = (
     types.ClassMethodDescriptorType,
 )
 _MEMBERS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+
+CHOSEN = {
+    id(getattr(module, name)): f"{module.__name__}.{name}"
+    for module, names in (
+        (importlib, ("import_module",)),
+        (os, ("environ", "environb", "getenv", "getenvb")),
+        (sys, ("modules",)),
+    )
+    for name in names
+    if hasattr(module, name)  # Windows has no bytes
+}
+"""What gives another thing for each name that it is asked for."""
+
+NAMED_LATER = "it is named while the step runs"
 
 
 class Values:
@@ -111,10 +131,17 @@ class Values:
 
     def _work(self, value: Any) -> Work:
         kind = type(value)
+        if id(value) in CHOSEN:
+            self._give_up(value, NAMED_LATER)
+            return _constant(CHOSEN[id(value)])
         if kind in _CONTAINERS:
             return self._container(value)
         if isinstance(value, types.FunctionType):
             return self._function(value)
+        if isinstance(value, _Attributes):
+            return self._attributes(value.held)
+        if isinstance(value, types.MappingProxyType):
+            return self._tagged("mappingproxy", [dict(value)])
         if isinstance(value, (type, types.ModuleType, *_BUILTIN_CODE, *_MEMBERS)):
             return self._named(value)
         if isinstance(value, logging.Logger):
@@ -127,14 +154,20 @@ class Values:
         if len(value) > MANY and (found := self._encoded(value)) is not None:
             return found
         if isinstance(value, dict):
-            pairs = []
-            for key, item in value.items():
-                pairs.append(combined((yield key), (yield item)))
-            return combined(name, *sorted(pairs))
+            return combined(name, *(yield from self._pairs(value)))
         items = []
         for item in value:
             items.append((yield item))
         return combined(name, *(sorted(items) if isinstance(value, (set, frozenset)) else items))
+
+    def _pairs(self, value: dict[Any, Any]) -> Generator[Any, str, list[str]]:
+        pairs = []
+        for key, item in value.items():
+            pairs.append(combined((yield key), (yield item)))
+        return pairs
+
+    def _attributes(self, held: dict[Any, Any]) -> Work:
+        return combined("dict", *sorted((yield from self._pairs(held))))
 
     def _encoded(self, value: Any) -> str | None:
         if self._buffers is None:
@@ -142,7 +175,7 @@ class Values:
         if type(value) is dict:
             if not {str} >= set(map(type, value)):
                 return None
-            value = [keys := sorted(value), [value[key] for key in keys]]
+            value = [list(value), list(value.values())]
         try:
             return f"exact {digest(self._buffers(value))}"
         except TypeError:
@@ -175,13 +208,40 @@ class Values:
         parts = None if isinstance(value, np.ndarray) else known_parts(value)
         if parts is None and (encoded := self._encoded(value)) is not None:
             return encoded
-        return (yield from self._tagged(*(parts or take_apart(value))))
+        tag, held = parts or take_apart(value)
+        if tag in _WITH_STATE:
+            held = [part for whole in held for part in (whole if _is_both(whole) else (whole,))]
+        apart = [_Attributes(part) if type(part) is dict else part for part in held]
+        return (yield from self._tagged(tag, apart))
 
     def _tagged(self, tag: str, parts: Iterable[Any]) -> Work:
         found = []
         for part in parts:
             found.append((yield part))
         return combined(tag, *found)
+
+
+class _Attributes:
+    """What an object or a call holds by name, in no order.
+
+    Args:
+        held: Values by name.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: dict[Any, Any]) -> None:
+        self.held = held
+
+
+_WITH_STATE = ("object", "made")
+
+
+def _is_both(part: Any) -> bool:
+    """Return whether a part is the state of an object that has slots: attributes, and those."""
+    if type(part) is not tuple or len(part) != 2:
+        return False
+    return type(part[1]) is dict and isinstance(part[0], (dict, types.NoneType))
 
 
 def _constant(text: str) -> Work:

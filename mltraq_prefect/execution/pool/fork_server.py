@@ -48,6 +48,9 @@ _ONE_THREAD = dict.fromkeys(
 )
 """Each core has its worker, and results must not depend on the number of threads in a sum."""
 
+_WHERE_PYTEST_IS = "PYTEST_CURRENT_TEST"
+"""pytest sets this variable for each test: a new server for each would cost half a second."""
+
 EXIT_CODE = struct.Struct("i")
 """The server sends this when a fork has ended: its exit code, or minus the signal."""
 
@@ -210,7 +213,7 @@ class ForkServer:
     def _current(self) -> _Server:
         check_processes()
         inherited = _inherited()
-        if self._server is not None and self._server.inherited != inherited:
+        if self._server is not None and not _would_do(self._server.inherited, inherited):
             self._retire()
         if self._server is None:
             self._server = _Server(inherited)
@@ -273,6 +276,13 @@ def _inherited() -> dict[str, Any]:
         "limits": [resource.getrlimit(limit) for limit in _LIMITS],
         "umask": _umask(),
     }
+
+
+def _would_do(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Return whether a server that has inherited something before has what it would have now."""
+    where = {_WHERE_PYTEST_IS: ""}
+    one, other = (found | {"environment": found["environment"] | where} for found in (before, now))
+    return one == other
 
 
 def _umask() -> str:

@@ -31,6 +31,7 @@ from mltraq_prefect.execution.run_logs import Logs, with_logs
 from mltraq_prefect.execution.serialization import Chunk
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.pickling import unpickled
+from mltraq_prefect.model.spool import Spool
 
 OUTPUT_SECONDS = 1.0
 """Interval at which printed and logged lines are shown, in seconds."""
@@ -93,6 +94,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._sent: set[str] = set()
+        self._spools: dict[str, Spool] = {}
         self._sending = threading.Lock()
         self._idle_since = time.monotonic()
         with ExitStack() as stack:
@@ -166,6 +168,10 @@ class Worker:
         """Return the part of a job that the worker does not have yet."""
         if job.key in self._sent:
             return job.key
+        if job.files is not None:
+            spool = job.files.spool
+            own = self._spools.setdefault(spool.folder, spool.of_worker())
+            job = job._replace(files=job.files._replace(spool=own))
         is_sent = job.inputs.key in self._sent
         return job._replace(inputs=job.inputs.key) if is_sent else job
 
@@ -215,6 +221,8 @@ class Worker:
         for record in self._output_so_far(is_final=True):
             logging.getLogger("mltraq_prefect").log(record.level, "%s", record.message)
         self._resources.close()
+        for spool in self._spools.values():
+            spool.drop_drafts()
 
     def _death(self, job: Job) -> WorkerDied:
         code = self._fork.wait(END_SECONDS)

@@ -26,13 +26,14 @@ class Ids:
         self._begin = f"[{json.dumps(experiment)}, "
         self._state = hashlib.sha1(RUN_NAMESPACE.bytes, usedforsecurity=False)
 
-    def first(self, key: str) -> str:
-        """Return the id of replicate 0 of a run.
+    def of(self, key: str, replicate: int) -> str:
+        """Return the id of a replicate of a run.
 
         Args:
             key: Canonical form of its params, or its `position_key`.
+            replicate: How many runs of equal params come before it.
         """
-        return self._id(json.dumps(key), 0)
+        return self._id(json.dumps(key), replicate)
 
     def all(self, key: str) -> Iterator[str]:
         """Yield the ids of replicate 0, 1, 2, ... of a run.

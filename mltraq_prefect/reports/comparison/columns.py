@@ -10,6 +10,7 @@ import pandas as pd
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.hints import unknown_name
+from mltraq_prefect.model.runs import Runs
 
 if TYPE_CHECKING:
     from mltraq_prefect.model.run import Run
@@ -23,14 +24,14 @@ LEDGER = ("state", "duration_s", "started_at", "error", "cpu_s", "peak_rss_bytes
 
 def is_several(data: Any) -> bool:
     """Return whether `data` are several frames or experiments."""
-    return not isinstance(data, pd.DataFrame) and not hasattr(data, "runs")
+    return not isinstance(data, pd.DataFrame) and _runs(data) is None
 
 
 def columns_of(data: Any, names: Sequence[str]) -> pd.DataFrame:
     """Return columns of a frame or an experiment, or of several, with `EXPERIMENT` added.
 
     Args:
-        data: A frame; an experiment; several experiments; or a mapping from names to either.
+        data: A frame; an experiment, or its runs; several; or a mapping from names to those.
         names: The columns: those of a frame; fields, params and `LEDGER` of an experiment.
 
     Raises:
@@ -74,16 +75,24 @@ def _columns(data: Any, names: Sequence[str], owner: str) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
         _check_known(names, map(str, data.columns), owner)
         return data[list(names)].reset_index(drop=True)
-    if not hasattr(data, "runs"):
+    found = _runs(data)
+    if found is None:
         raise InvalidInput(f"{owner} is a {type(data).__name__}, no frame and no experiment")
-    runs = list(data.runs.values())
-    fields, params = ({key for run in runs for key in part(run)} for part in (_fields, _params))
+    runs = list(found.values())
+    fields, params = (
+        dict.fromkeys(key for run in runs for key in part(run)) for part in (_fields, _params)
+    )
     _check_known(names, (*fields, *params, *LEDGER), owner)
     columns = {}
     for name in names:
         part = _fields if name in fields else _params if name in params else _ledger
         columns[name] = pd.Series([part(run).get(name) for run in runs], dtype=object)
     return pd.DataFrame(columns)
+
+
+def _runs(data: Any) -> Runs | None:
+    """Return the runs of an experiment, or those that are given; None of anything else."""
+    return data if isinstance(data, Runs) else getattr(data, "runs", None)
 
 
 def _fields(run: Run) -> Mapping[str, Any]:

@@ -32,8 +32,8 @@ def compare(
     """Compare groups of runs in a metric; needs SciPy (extra `stats`). More in docs/compare.md.
 
     Args:
-        data: A frame with a row a run, an experiment, a list of experiments, or a mapping from
-            names to frames or experiments. Several have a column `experiment`.
+        data: A frame with a row a run, an experiment or its runs, a list of experiments, or a
+            mapping from names to those. Several have a column `experiment`.
         metric: Column of numbers, or of predictions if there is a `target`.
         by: Columns whose values make the groups; `experiment` if there are several.
         pair_on: Columns, such as a fold and a seed, whose values tell which runs of two groups
@@ -66,9 +66,9 @@ def compare(
         0     b        a     2.5  2
     """
     check_installed("scipy", SCIPY)
-    from mltraq_prefect.reports.comparison.question import Question, names_of
+    from mltraq_prefect.reports.comparison.question import Question, columns_of
     from mltraq_prefect.reports.comparison.table import answer
 
-    groups, pairs = names_of(by), names_of(pair_on)
+    groups, pairs = columns_of("by", by), columns_of("pair_on", pair_on)
     how = (baseline, test, confidence, nan_policy, target, score, seed)
     return answer(data, Question(metric, groups, pairs, *how))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
+from mltraq_prefect import arguments
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.reports.comparison.predictions import Score
 
@@ -15,9 +17,24 @@ NanPolicy = Literal["raise", "omit"]
 OF_PREDICTIONS = ("mcnemar", "bootstrap")
 
 
-def names_of(names: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return names of columns, of which a user may give one as text."""
-    return (names,) if isinstance(names, str) else tuple(names or ())
+def columns_of(argument: str, names: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return names of columns, of which a user may give one as text.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    if isinstance(names, str) or names is None:
+        return () if names is None else (names,)
+    if not isinstance(names, Iterable):
+        raise arguments.refused(argument, names, "the name of a column, or a list of names")
+    for one in names:
+        _check_column(argument, one)
+    return tuple(names)
+
+
+def _check_column(argument: str, column: object) -> None:
+    if not isinstance(column, Hashable):
+        raise arguments.refused(argument, column, "the name of a column")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +65,11 @@ class Question:
                 raise InvalidInput(
                     f"{name} is {given!r}; give one of {', '.join(map(repr, known))}"
                 )
-        if not 0 < self.confidence < 1:
-            raise InvalidInput(f"confidence is {self.confidence!r}; give a number such as 0.95")
+        _check_column("metric", self.metric)
+        if not isinstance(self.confidence, Real) or not 0 < self.confidence < 1:
+            raise arguments.refused("confidence", self.confidence, "a number such as 0.95")
+        if not isinstance(self.seed, Integral) or isinstance(self.seed, bool) or self.seed < 0:
+            raise arguments.refused("seed", self.seed, "0 or a positive integer")
         if self.of_predictions != (self.target is not None):
             what = "needs" if self.of_predictions else "compares numbers, without"
             raise InvalidInput(

@@ -16,6 +16,7 @@ from mltraq_prefect.reports.comparison.metrics import Metric, NumericMetric, Pre
 from mltraq_prefect.reports.comparison.question import Question
 from mltraq_prefect.reports.comparison.samples import Samples
 from mltraq_prefect.reports.numbers import Floats
+from mltraq_prefect.texts import counted
 
 MOST_COMPARISONS = 5_000
 """Of all groups with each other, if there is no baseline."""
@@ -66,13 +67,13 @@ def _usable(frame: pd.DataFrame, usable: pd.Series[bool], question: Question) ->
     if usable.all():
         return frame
     count, total = int((~usable).sum()), len(frame)
-    what = f"{count:,} of {total:,} rows have no {question.metric!r}, or none that is finite"
+    what = f"no {question.metric!r} that is finite in {count:,} of {counted(total, 'row')}"
     if question.nan_policy == "omit" and count < total:
         _logger.warning("compare: %s; they are left out", what)
         return frame[usable].reset_index(drop=True)
     raise InvalidInput(
         f"{what}: these runs may have failed or be pending. To compare without them, filter the "
-        "data or give nan_policy='omit'"
+        "data or give nan_policy='omit' (--nan-policy omit)"
     )
 
 
@@ -120,8 +121,9 @@ def _rows(
     if incomplete:
         dropped = sum(row["dropped"] for row in rows)
         _logger.warning(
-            "compare: %s rows have no partner in %s of %s comparisons, and are left out there; "
-            "the column dropped says how many",
-            *(f"{count:,}" for count in (dropped, incomplete, len(rows))),
+            "compare: left out for want of a partner: %s, in %s of %s; see the column dropped",
+            counted(dropped, "row"),
+            f"{incomplete:,}",
+            counted(len(rows), "comparison"),
         )
     return rows

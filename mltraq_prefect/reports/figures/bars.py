@@ -18,7 +18,7 @@ def state_bar(states: Mapping[str, int], width: float = 240.0) -> str:
         parts.append(element("rect", told, x=x, y=0, width=wide, height=8, class_=state))
         x += wide
     label = ", ".join(f"{runs:,} {state}" for state, runs in states.items()) or "no runs"
-    return figure(width, 8, label, *parts)
+    return figure(width, 8, label, *parts, is_small=True)
 
 
 def sparkline(values: Sequence[float], width: float = 110.0, height: float = 22.0) -> str:
@@ -34,9 +34,8 @@ def sparkline(values: Sequence[float], width: float = 110.0, height: float = 22.
         if math.isfinite(value)
     ]
     told = f"{known[0]:.4g} to {known[-1]:.4g}"
-    return figure(
-        width, height, told, title(told), element("path", d=path(points), class_="line c0")
-    )
+    line = element("path", d=path(points), class_="line c0")
+    return figure(width, height, told, title(told), line, is_small=True)
 
 
 def series_line(values: Sequence[float], total: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mltraq_prefect.reports.figures.scales import Scale, ScaleKind
+from mltraq_prefect.reports.figures.scales import Scale, ScaleKind, ends_of
 from mltraq_prefect.reports.figures.svg import LETTER, element, figure, fitted, path, text, title
 
 COLOURS = 6
@@ -55,9 +55,9 @@ def line_chart(
     width, height = size
     legend = _legend(lines, width) if len(lines) > 1 else []
     bottom = height + 16.0 * (len(legend) > 0) * math.ceil(len(legend) / 3)
-    xs = Scale([x for line in lines for x in line.x], x_kind)
+    xs = Scale([x for line in lines for x in line.x], x_kind, at_values=True)
     ends = [
-        e for line in lines for y, s in zip(line.y, line.error, strict=True) for e in _ends(y, s)
+        e for line in lines for y, s in zip(line.y, line.error, strict=True) for e in ends_of(y, s)
     ]
     ys = Scale(ends)
     plot = _Plot(xs, ys, width, height)
@@ -91,7 +91,7 @@ def dot_chart(
     longest = max((len(label) for label in labels), default=0)
     left = min(max(40.0, longest * LETTER + 10), width * 0.5)
     height = 22.0 * len(labels) + 52
-    ends = [end for pair in zip(values, errors, strict=True) for end in _ends(*pair)]
+    ends = [end for pair in zip(values, errors, strict=True) for end in ends_of(*pair)]
     scale = Scale([*ends, 0.0] if zero else ends)
     across = width - left - 20
     parts = _grid_down(scale, left, across, height - 38, name)
@@ -106,7 +106,7 @@ def dot_chart(
         if not math.isfinite(value):
             continue
         colour = "c5" if muted and muted[row] else "c0"
-        low, high = (left + across * scale.at(end) for end in _ends(value, error))
+        low, high = (left + across * scale.at(end) for end in ends_of(value, error))
         told = title(f"{label}: {name} {_told(value, error)}")
         bar = element("line", x1=low, x2=high, y1=y, y2=y, class_=f"error {colour}")
         dot = element("circle", cx=left + across * scale.at(value), cy=y, r=4, class_=colour)
@@ -189,7 +189,7 @@ def _line(plot: _Plot, line: Line, place: int, band: bool) -> list[str]:
 
 
 def _around(plot: _Plot, line: Line, index: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    low, high = _ends(line.y[index], line.error[index])
+    low, high = ends_of(line.y[index], line.error[index])
     return plot.at(line.x[index], low), plot.at(line.x[index], high)
 
 
@@ -218,11 +218,6 @@ def _legend(lines: Sequence[Line], width: float) -> list[str]:
             )
         )
     return parts
-
-
-def _ends(value: float, error: float) -> tuple[float, float]:
-    reach = error if math.isfinite(error) else 0.0
-    return value - reach, value + reach
 
 
 def _told(value: float, error: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,11 @@ from mltraq_prefect.reports.numbers import Floats
 
 _STOPS = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
 """Viridis at 0, 1/4, ... 1: equal steps look equal (https://bids.github.io/colormap)."""
+
+
+_TOP, _TALL = 8.0, 24.0
+_LONGEST = 10
+"""Letters of a label below a column."""
 
 
 def colour(share: float) -> str:
@@ -36,49 +41,54 @@ def heat_map(
     """
     left = min(160.0, max(map(len, [*rows, ""])) * LETTER + 26)
     wide = min(64.0, max(16.0, 520 / max(1, len(columns))))
-    tall = 24.0
-    shares = _shares(values)
+    shares, numbers = _shares(values), _numbers(values, wide)
     parts = []
     for row, label in enumerate(rows):
-        y = 8 + tall * row
+        y = _TOP + _TALL * row
         shown = fitted(label, left - 26)
         parts.append(text(left - 6, y + 16, shown, class_="tick", text_anchor="end"))
         for column, other in enumerate(columns):
-            value, share = values[row, column], shares[row, column]
-            if not math.isfinite(value):
-                continue
-            x = left + wide * column
-            told = f"{names[0]}={other}, {names[1]}={label}: {names[2]} {value:.6g}"
-            cell = element(
-                "rect", x=x, y=y, width=wide - 1, height=tall - 1, fill=colour(float(share))
-            )
-            ink = "#ffffff" if share < 0.6 else "#111111"
-            number = f"{value:.3g}"
-            told_inside = (
-                text(x + wide / 2, y + 16, number, class_="cell", fill=ink, text_anchor="middle")
-                if len(number) * LETTER <= wide
-                else ""
-            )
-            parts.append(element("g", title(told), cell, told_inside))
-    low = 8 + tall * len(rows)
-    for column, other in enumerate(columns):
-        shown = fitted(other, wide, 2)
-        x = left + wide * (column + 0.5)
-        parts.append(text(x, low + 14, shown, class_="tick", text_anchor="middle"))
-    across = wide * len(columns)
-    middle = low / 2 + 4
-    parts += [
-        text(left + across / 2, low + 32, names[0], class_="name", text_anchor="middle"),
-        text(
-            12,
-            middle,
-            names[1],
-            class_="name",
-            text_anchor="middle",
-            transform=f"rotate(-90 12 {middle:g})",
-        ),
-    ]
+            value, share = values[row, column], float(shares[row, column])
+            if math.isfinite(value):
+                told = f"{names[0]}={other}, {names[1]}={label}: {names[2]} {value:.6g}"
+                inside = numbers[row][column] if numbers else ""
+                x = left + wide * column
+                parts.append(element("g", title(told), *_cell(x, y, wide, share, inside)))
+    low, across = _TOP + _TALL * len(rows), wide * len(columns)
+    parts += [*_below(columns, left, wide, low), *_names(names, left, across, low)]
     return figure(left + across + 10, low + 40, f"{names[2]} by {names[0]} and {names[1]}", *parts)
+
+
+def _cell(x: float, y: float, wide: float, share: float, inside: str) -> Iterator[str]:
+    yield element("rect", x=x, y=y, width=wide - 1, height=_TALL - 1, fill=colour(share))
+    if inside:
+        ink = "#ffffff" if share < 0.6 else "#111111"
+        yield text(x + wide / 2, y + 16, inside, class_="cell", fill=ink, text_anchor="middle")
+
+
+def _below(columns: Sequence[str], left: float, wide: float, low: float) -> Iterator[str]:
+    """Yield labels of columns: of some, if all have no room."""
+    longest = min(max(map(len, [*columns, ""])), _LONGEST)
+    every = max(1, math.ceil((longest * LETTER + 2) / wide))
+    for column in range(0, len(columns), every):
+        shown = fitted(columns[column], every * wide, 2)
+        x = left + wide * (column + 0.5)
+        yield text(x, low + 14, shown, class_="tick", text_anchor="middle")
+
+
+def _names(names: Sequence[str], left: float, across: float, low: float) -> Iterator[str]:
+    kind = {"class_": "name", "text_anchor": "middle"}
+    yield text(left + across / 2, low + 32, fitted(names[0], across + 20), **kind)
+    middle = low / 2 + 4
+    turned = f"rotate(-90 12 {middle:g})"
+    yield text(12, middle, fitted(names[1], low), transform=turned, **kind)
+
+
+def _numbers(values: Floats, wide: float) -> list[list[str]]:
+    """Return the texts of cells; none if some do not fit: a few numbers would look like marks."""
+    texts = [[f"{value:.3g}" if math.isfinite(value) else "" for value in row] for row in values]
+    longest = max((len(own) for row in texts for own in row), default=0)
+    return texts if longest * LETTER <= wide else []
 
 
 class Coordinate(NamedTuple):
@@ -105,7 +115,9 @@ def parallel_coordinates(axes: Sequence[Coordinate], values: Floats, name: str) 
     """
     height, gap, left = 300.0, max(110.0, 640.0 / max(1, len(axes) - 1)), 70.0
     top, low = 34.0, height - 12
-    scales = [Scale([v for v in axis.values if v is not None], axis.kind) for axis in axes]
+    scales = [
+        Scale([v for v in axis.values if v is not None], axis.kind, at_values=True) for axis in axes
+    ]
     shares, parts = _shares(values), []
     for run in np.argsort(shares, kind="stable").tolist():
         if not math.isfinite(shares[run]):
@@ -123,7 +135,7 @@ def parallel_coordinates(axes: Sequence[Coordinate], values: Floats, name: str) 
         parts.append(text(x, 16, fitted(axis.name, gap), class_="name", text_anchor="middle"))
         for at, label in scale.ticks():
             y = low - at * (low - top)
-            shown = fitted(label, gap / 2)
+            shown = fitted(label, gap * 0.8 if place else left - 8)
             parts.append(text(x - 5, y + 4, shown, class_="tick halo", text_anchor="end"))
     width = left + gap * (len(axes) - 1) + 40
     return figure(width, height, f"{len(values)} runs, coloured by {name}", *parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -23,6 +24,9 @@ _YEAR = 31_557_600
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 """What times can be, in seconds: years from 1 to 9999."""
 
+MOST_VALUES, MOST_LETTERS, LEAST_GAP = 7, 6, 0.1
+"""Numbers that are ticks themselves, letters of a label, and what lies between two at least."""
+
 MARGIN = 0.06
 """What is left free at both ends, as a share of the range."""
 
@@ -34,6 +38,12 @@ _STEPS = (
 )
 
 
+def ends_of(value: float, error: float) -> tuple[float, float]:
+    """Return the ends of the bar of a value: one standard error away from it, if that is known."""
+    reach = error if math.isfinite(error) else 0.0
+    return value - reach, value + reach
+
+
 class Scale:
     """An axis.
 
@@ -41,14 +51,23 @@ class Scale:
         values: What is to be shown on it.
         kind: What they are.
         wanted: About how many ticks it may have.
+        at_values: Whether the ticks are the values themselves, if these are few numbers.
 
     Attributes:
         is_log: Whether it is logarithmic.
     """
 
-    def __init__(self, values: Iterable[Any], kind: ScaleKind = "number", wanted: int = 5) -> None:
+    def __init__(
+        self,
+        values: Iterable[Any],
+        kind: ScaleKind = "number",
+        wanted: int = 5,
+        *,
+        at_values: bool = False,
+    ) -> None:
         self._kind, self._wanted = kind, wanted
         self._labels: list[str] = []
+        self._values: list[float] = []
         self.is_log = False
         if kind == "category":
             self._labels = list(dict.fromkeys(map(str, values)))
@@ -56,6 +75,8 @@ class Scale:
             return
         found = [own for own in map(self._number, values) if math.isfinite(own)] or [0.0, 1.0]
         self._low, self._high = min(found), max(found)
+        distinct = sorted(set(found)) if at_values and kind == "number" else []
+        self._values = distinct if len(distinct) <= MOST_VALUES else []
         self.is_log = kind == "number" and self._low > 0 and self._high >= LOG_FROM * self._low
         if self.is_log:
             self._low, self._high = math.log10(self._low), math.log10(self._high)
@@ -79,7 +100,7 @@ class Scale:
         elif self._kind == "time":
             pairs = self._moments()
         else:
-            pairs = self._decades() if self.is_log else self._round_numbers()
+            pairs = self._own() or (self._decades() if self.is_log else self._round_numbers())
         return [(self.at(value), label) for value, label in pairs]
 
     def _number(self, value: Any) -> float:
@@ -96,11 +117,22 @@ class Scale:
             return math.nan
         return number if abs(number) < LARGEST else math.nan
 
+    def _own(self) -> list[tuple[float, str]]:
+        """Return the values themselves, if there are few and their labels have room."""
+        places = [self.at(value) for value in self._values]
+        is_dense = any(after - own < LEAST_GAP for own, after in itertools.pairwise(places))
+        labels = [f"{value:.6g}" for value in self._values]
+        is_long = any(len(label) > MOST_LETTERS for label in labels)
+        return [] if is_dense or is_long else list(zip(self._values, labels, strict=True))
+
     def _round_numbers(self) -> list[tuple[float, str]]:
         step = _round_step((self._high - self._low) / self._wanted)
         first = math.ceil(self._low / step)
         numbers = [n * step for n in range(first, math.floor(self._high / step) + 1)]
-        return [(number, _label(number, step)) for number in numbers]
+        labels = [_label(number, step) for number in numbers]
+        if len(set(labels)) < len(labels):  # large, and they differ little
+            labels[1:] = [f"+{place * step:.3g}" for place in range(1, len(labels))]
+        return list(zip(numbers, labels, strict=True))
 
     def _decades(self) -> list[tuple[float, str]]:
         wide = self._high - self._low

@@ -15,7 +15,7 @@ BROAD = 500.0
 
 def fitted(label: str, pixels: float, least: int = 4) -> str:
     """Return a label, cut to a width; `least` letters stay."""
-    letters = max(least, int(pixels / LETTER))
+    letters = max(least, int(pixels / LETTER + 1e-6))  # the room for 9 letters is room for 9
     return label if len(label) <= letters else label[: letters - 1] + "…"
 
 
@@ -53,7 +53,7 @@ def path(points: Iterable[tuple[float, float]]) -> str:
     return f"M{joined}" if joined else ""
 
 
-def figure(width: float, height: float, label: str, *children: str) -> str:
+def figure(width: float, height: float, label: str, *children: str, is_small: bool = False) -> str:
     """Return a picture that is as wide as its place allows, up to its own width.
 
     Args:
@@ -61,12 +61,14 @@ def figure(width: float, height: float, label: str, *children: str) -> str:
         height: In pixels.
         label: What it shows, for who cannot see it.
         *children: Elements in it, as SVG.
+        is_small: Whether it keeps its width in a table, which would leave it none.
     """
+    kind = " small" if is_small else " broad" if width > BROAD else ""
     return element(
         "svg",
         *children,
         xmlns="http://www.w3.org/2000/svg",
-        class_="figure broad" if width > BROAD else "figure",
+        class_=f"figure{kind}",
         viewBox=f"0 0 {width:g} {height:g}",
         width=width,
         role="img",

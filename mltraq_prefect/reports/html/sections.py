@@ -13,21 +13,26 @@ from mltraq_prefect.reports.html.code import CodeLinks, code
 from mltraq_prefect.reports.html.render import render
 from mltraq_prefect.reports.study.effects import (
     Drawn,
+    board_marks,
     curves,
     effects,
     heat_maps,
     history,
-    leaders,
     parallel,
 )
 from mltraq_prefect.reports.study.failures import failures
 from mltraq_prefect.reports.study.importance import importance
 from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row, leaderboards
 from mltraq_prefect.reports.study.study import Study
+from mltraq_prefect.reports.wording import duration
 
 
 class Links(CodeLinks, Protocol):
     """Addresses on a server; a file has none."""
+
+    def section(self, key: str, **changed: Any) -> str:
+        """Return the address of a part of this experiment, with what is chosen on this page."""
+        ...
 
     def group(self, board: Leaderboard, row: Row) -> str:
         """Return the address of the runs of a configuration."""
@@ -51,38 +56,46 @@ class Section(NamedTuple):
 def _leaderboard(study: Study, links: Links | None) -> str:
     boards = leaderboards(study)
     has_scipy = importlib.util.find_spec("scipy") is not None
-    charts = [leaders(board) for board in boards]
+    dots = [board_marks(board) for board in boards]
     context: Mapping[str, Any] = {
         "boards": boards,
-        "charts": charts,
+        "dots": dots,
         "links": links,
         "left": study.parts - len(boards),
+        "read": boards[0].read if boards else 0,
+        "all_runs": study.header.read,
     }
     return render("sections/leaderboard.html", has_scipy=has_scipy, **context)
 
 
-def _figures(make: Callable[[Study], list[Drawn]], empty: str) -> Callable[[Study, Any], str]:
+def _figures(
+    make: Callable[[Study], list[Drawn]], empty: str, *, of_sample: bool = True
+) -> Callable[[Study, Any], str]:
     def build(study: Study, _: Links | None) -> str:
-        sampled = len(study.sample) if study.is_sampled else 0
+        sampled = len(study.sample) if of_sample and study.is_sampled else 0
         context: Mapping[str, Any] = {"figures": make(study), "empty": empty, "sampled": sampled}
         return render("sections/figures.html", runs=study.header.runs, **context)
 
     return build
 
 
-def _failures(study: Study, _: Links | None) -> str:
-    return render("sections/failures.html", failures=failures(study))
+def _failures(study: Study, links: Links | None) -> str:
+    state = next((own.name for own in study.columns if own.is_state), None)
+    address = links.section("runs", f=f"{state}:is:failed") if links and state else None
+    return render("sections/failures.html", failures=failures(study), runs=address)
 
 
 SECTIONS = (
     Section("leaderboard", "Leaderboard", _leaderboard),
     Section("effects", "Effects", _figures(effects, "No param varies.")),
     Section(
-        "heat-map", "Heat map", _figures(heat_maps, "There are no two params with few values.")
+        "heat-map",
+        "Heat map",
+        _figures(heat_maps, "There are no two params with few values that vary together."),
     ),
     Section("parallel", "Parallel coordinates", _figures(parallel, "No param varies.")),
     Section("importance", "Importance", _figures(importance, "There are too few runs.")),
-    Section("curves", "Curves", _figures(curves, "No run has logged numbers.")),
+    Section("curves", "Curves", _figures(curves, "No run has logged numbers.", of_sample=False)),
     Section("history", "History", _figures(history, "No param is a time.")),
     Section("code", "Code and environment", code),
     Section("failures", "Failures", _failures),
@@ -101,6 +114,11 @@ def built(section: Section, study: Study, links: Links | None) -> str:
 def header_of(study: Study) -> dict[str, Any]:
     """Return what the head of a page is about."""
     header = study.header
-    compute = sum(total.total_s for total in header.states.values())
     bar = state_bar({state: total.runs for state, total in header.states.items()})
-    return {"header": header, "compute": compute, "bar": bar, "corrupt": study.results.corrupt}
+    about = "About " if study.is_compute_estimated else ""
+    return {
+        "header": header,
+        "compute": f"{about}{duration(study.compute_s)}" if study.compute_s else "",
+        "bar": bar,
+        "corrupt": study.results.corrupt,
+    }

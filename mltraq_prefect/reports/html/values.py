@@ -61,7 +61,7 @@ def _array(value: np.ndarray[Any, Any]) -> str:
                 for step, count in zip(steps, cells.shape, strict=True)
             )
             svg = heat_map(cells, columns, rows, ("column", "row", "value"))
-    with np.printoptions(threshold=60, edgeitems=8):
+    with np.printoptions(threshold=60, edgeitems=8 if value.ndim < 2 else 3):
         text = _text(value)
     return render("value.html", kind="", text=text, svg=svg, columns=[], rows=[])
 

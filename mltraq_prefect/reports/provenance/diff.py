@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from mltraq_prefect.execution.fingerprints.manifest import PYTHON, changed_parts, versions_in
+from mltraq_prefect.execution.fingerprints.manifest import (
+    PYTHON,
+    changed_parts,
+    moved,
+    versions_in,
+)
 from mltraq_prefect.model import html
 from mltraq_prefect.reports.provenance.code import sources_in
 from mltraq_prefect.reports.provenance.sides import Made, Side, identity, side_of
@@ -194,10 +199,12 @@ def _code(was: Made, now: Made) -> dict[str, str]:
         return {}
     a, b = sources_in(was.code), sources_in(now.code)
     before, after = _parts(was), _parts(now)
+    moves = moved(before, after)
+    elsewhere = {*moves, *moves.values()}
 
-    def is_same(name: str) -> bool:  # perhaps but for comments
-        digest = before.get(f"code in {name}")
-        return digest is not None and digest == after.get(f"code in {name}")
+    def is_same(name: str) -> bool:  # perhaps but for comments, or in another module
+        part = f"code in {name}"
+        return part in elsewhere or (part in before and before[part] == after.get(part))
 
     return {
         name: "\n".join(
@@ -223,6 +230,7 @@ def _values(was: Made, now: Made, kwargs: Pairs) -> list[str]:
         return []  # then the others cannot be compared
     told = {f"code in {name}" for made in (was, now) for name in sources_in(made.code)}
     told |= {f"value of {key} in kwargs" for key in kwargs}
+    told -= moved(before, after).keys()
     return [
         text.removeprefix("other ")
         for part, text in changed_parts(before, after).items()

@@ -11,9 +11,10 @@ import pandas as pd
 
 from mltraq_prefect.reports.figures.charts import COLOURS, Line, dot_chart, line_chart
 from mltraq_prefect.reports.figures.maps import Coordinate, heat_map, parallel_coordinates
+from mltraq_prefect.reports.figures.marks import Marks, marks
 from mltraq_prefect.reports.figures.scales import ScaleKind
-from mltraq_prefect.reports.study.leaderboard import Leaderboard
-from mltraq_prefect.reports.study.results import Curve
+from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row
+from mltraq_prefect.reports.study.results import Curve, Curves
 from mltraq_prefect.reports.study.study import Param, Study, short_value, some_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ MOST_POINTS = 50
 """A param with more numbers than this is put in bins."""
 
 BINS = 20
+MOST_TIMES = 200
+"""Of more times, as many as it takes follow each other in a point."""
+
 MOST_STEPS = 500
 MOST_THREADS = 1_000
 MOST_AXES = 8
@@ -46,10 +50,16 @@ class Drawn(NamedTuple):
 
 
 def effects(study: Study) -> list[Drawn]:
-    """Return the metric against each param, with a line or figure for each part of the work."""
+    """Return the metric against each param, with a figure for each part of the work."""
     params = [own for own in study.params if own.kind != "time" and not own.is_split]
     ranked = sorted(params, key=lambda own: own.is_replicate)
     return [drawn for param in ranked[:MOST_EFFECTS] for drawn in _effect(study, param)]
+
+
+def board_marks(board: Leaderboard) -> Marks | None:
+    """Return the configurations of a leaderboard as dots with their errors, a row each."""
+    values, errors, muted = _of_rows(board.rows)
+    return marks(values, errors, muted=muted)
 
 
 def leaders(board: Leaderboard) -> str:
@@ -57,10 +67,16 @@ def leaders(board: Leaderboard) -> str:
     rows = [row for row in board.rows if row.cells and row.cells[0][2]]
     if len(rows) < 2:
         return ""
-    means, errors, _ = zip(*(row.cells[0] for row in rows), strict=True)
-    muted = [row.like_best is False for row in rows]
+    values, errors, muted = _of_rows(rows)
     labels = [row.label for row in rows]
-    return dot_chart(labels, means, errors, board.metrics[0].name, width=720.0, muted=muted)
+    return dot_chart(labels, values, errors, board.metrics[0].name, width=720.0, muted=muted)
+
+
+def _of_rows(rows: Sequence[Row]) -> tuple[list[float], list[float], list[bool]]:
+    """Return value and error of the first metric, and whether a row is worse than the best."""
+    cells = [row.cells[0] if row.cells else (np.nan, np.nan, 0) for row in rows]
+    muted = [row.like_best is False for row in rows]
+    return [own[0] for own in cells], [own[1] for own in cells], muted
 
 
 def leading(study: Study, board: Leaderboard) -> str:
@@ -91,18 +107,51 @@ def history(study: Study) -> list[Drawn]:
 
 def curves(study: Study) -> list[Drawn]:
     """Return what runs have logged, step by step: mean and one standard error of each group."""
-    by = study.split or next((own for own in study.grouping if len(own.levels) <= COLOURS), None)
+    by = curve_group(study)
+    keys = study.results.logged()[:MOST_EFFECTS]
+    logged = study.results.curves(keys, None if by is None else by.column, MOST_STEPS)
+    note = curves_note(logged, study.header.runs)
+    places = {} if by is None else {level: place for place, level in enumerate(by.levels)}
     found = []
-    for key in study.results.logged()[:MOST_EFFECTS]:
-        logged = study.results.curves(key, None if by is None else by.column, MOST_STEPS)
+    for key, own in logged.lines.items():
+        # In the order, and so in the colours, that they have in other figures.
+        ordered = sorted(own, key=lambda line: places.get(line.group, len(places)))
         lines = [
-            curve_line("" if by is None else f"{by.label}={short_value(own.group)}", own)
-            for own in logged[:COLOURS]
+            curve_line("" if by is None else _level(by, line.group), line)
+            for line in ordered[:COLOURS]
         ]
         if lines:
             chart = line_chart(lines, "step", key, band=True, size=(720.0, 300.0))
-            found.append(Drawn(key, chart))
+            found.append(Drawn(key, chart, note))
     return found
+
+
+def curve_groups(study: Study) -> list[Param]:
+    """Return the params of which each value can have a curve of its own."""
+    return [param for param in study.params if len(param.levels) <= COLOURS]
+
+
+def curve_group(study: Study) -> Param | None:
+    """Return the param whose values have curves: a chosen one, or what divides the work."""
+    few = curve_groups(study)
+    grouping = [param for param in study.grouping if param in few]
+    if grouping and study.choice.by:
+        return grouping[0]
+    return study.split or next(iter(grouping), None)
+
+
+def _level(by: Param, value: Any) -> str:
+    shown = by.none if value is None else short_value(value)
+    return f"{by.label}={shown}" if shown else f"without {by.label}"
+
+
+def curves_note(logged: Curves, runs: int) -> str:
+    """Return of which runs and rows curves are, if not of all; `runs` is how many there are."""
+    some = (
+        "" if logged.is_whole else f"Of {logged.runs:,} runs, spread evenly, as there are {runs:,}."
+    )
+    share = "" if logged.share == 1 else f"Of one row in {1 / logged.share:,.0f} of each run."
+    return f"{some} {share}".strip()
 
 
 def curve_line(label: str, curve: Curve) -> Line:
@@ -120,38 +169,40 @@ def _name(study: Study) -> str:
 
 
 def _effect(study: Study, param: Param) -> Iterator[Drawn]:
+    """Yield a figure for each part of the work: on an axis of all, each would be a flat line."""
     if study.metric is None:
         return
-    title = f"{_name(study)} by {param.label}"
+    title, note = f"{_name(study)} by {param.label}", _left_out(param, study.split)
+    for level, rows in parts(study, study.split):
+        if svg := _drawn(study, param, rows):
+            yield Drawn(f"{title}, {level}" if level else title, svg, note)
+
+
+def _drawn(study: Study, param: Param, rows: pd.DataFrame) -> str:
+    """Return the effect of a param in some runs; empty if none of them has it."""
     if param.kind == "category":
-        for level, rows in _parts(study, study.split):
-            yield Drawn(
-                f"{title}{f', {level}' if level else ''}",
-                _dots(study, param, rows),
-                _left_out(param, study.split),
-            )
-        return
-    lines = _lines(study, param, study.split)
-    yield Drawn(title, line_chart(lines, param.label, _name(study)), _parts_left(study.split))
+        return _dots(study, param, rows)
+    line = _line(study, param, rows, "")
+    return line_chart([line], param.label, _name(study)) if line.x else ""
 
 
 def _left_out(param: Param, split: Param | None) -> str:
-    left = len(param.levels) - MOST_DOTS
-    told = f"The best {MOST_DOTS} of {len(param.levels):,} values. " if left > 0 else ""
+    told = ""
+    if param.kind == "category" and len(param.levels) > MOST_DOTS:
+        told = f"The best {MOST_DOTS} of {len(param.levels):,} values. "
+    elif param.kind == "number" and param.none:
+        told = f"Runs with {param.label}={param.none} have no place here. "
     return f"{told}{_parts_left(split)}".strip()
 
 
-def _parts(study: Study, by: Param | None) -> Iterator[tuple[str, pd.DataFrame]]:
+def parts(study: Study, by: Param | None) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the label and the runs of the first values of a param, and of runs without it."""
     if by is None:
         yield "", study.sample
         return
     own = study.sample[by.name]
     for level in _levels(by)[:COLOURS]:
-        if level is None:
-            yield f"without {by.label}", study.sample[own.isna()]
-        else:
-            yield f"{by.label}={short_value(level)}", study.sample[own == level]
+        yield _level(by, level), study.sample[own.isna() if level is None else own == level]
 
 
 def _levels(by: Param) -> list[Any]:
@@ -171,13 +222,15 @@ def _dots(study: Study, param: Param, rows: pd.DataFrame) -> str:
     grouped = rows.groupby(param.name, sort=False)[metric]
     table = pd.DataFrame({"mean": grouped.mean(), "error": grouped.sem()}).dropna(subset="mean")
     table = table.sort_values("mean", ascending=study.lower, kind="stable").head(MOST_DOTS)
+    if table.empty:
+        return ""
     labels = [short_value(level) for level in table.index]
     return dot_chart(labels, table["mean"].tolist(), table["error"].tolist(), metric)
 
 
 def _lines(study: Study, param: Param, by: Param | None) -> list[Line]:
     return [
-        line for label, rows in _parts(study, by) if (line := _line(study, param, rows, label)).x
+        line for label, rows in parts(study, by) if (line := _line(study, param, rows, label)).x
     ]
 
 
@@ -190,6 +243,10 @@ def _line(study: Study, param: Param, rows: pd.DataFrame, label: str) -> Line:
             quantiles = x.quantile(np.linspace(0, 1, BINS + 1), interpolation="nearest")
             places = pd.cut(x, quantiles.unique().tolist(), include_lowest=True, labels=False)
             x = x.groupby(places).transform("median")
+    elif len(param.levels) > MOST_TIMES:
+        size = -(-len(param.levels) // MOST_TIMES)
+        first = {own: param.levels[n - n % size] for n, own in enumerate(param.levels)}
+        x = x.map(first)
     grouped = known[_name(study)].groupby(x)
     mean, error = grouped.mean(), grouped.sem()
     return Line(label, mean.index.tolist(), mean.tolist(), error.tolist())
@@ -209,22 +266,39 @@ def heat_maps(study: Study, wanted: Sequence[str] = ()) -> list[Drawn]:
         return []
     # Families have params of their own: the map with the most cells is of two that go together.
     pair = max(pairs, key=lambda own: _cells_of(study, own))
+    if not wanted and not _cells_of(study, pair):
+        return []
     across, down = sorted(pair, key=lambda own: (own.kind == "category", -len(own.levels)))
     found = []
-    for label, rows in _parts(study, study.split):
-        table = rows.pivot_table(index=down.name, columns=across.name, values=_name(study))
+    for label, rows in parts(study, study.split):
+        table = rows.pivot_table(_name(study), down.name, across.name, sort=False)
+        table = _in_order(table, down, across)
         if not table.empty:
             columns, labels = (list(map(short_value, own)) for own in (table.columns, table.index))
             names = (across.label, down.label, _name(study))
             svg = heat_map(table.to_numpy(dtype=np.float64), columns, labels, names)
-            title = label or f"{_name(study)} by {across.label} and {down.label}"
+            title = (
+                f"{_name(study)}, {label}"
+                if label
+                else f"{_name(study)} by {across.label} and {down.label}"
+            )
             found.append(Drawn(title, svg, _parts_left(study.split)))
     return found
 
 
+def _in_order(table: pd.DataFrame, down: Param, across: Param) -> pd.DataFrame:
+    rows, columns = (
+        [level for level in own.levels if level in axis]
+        for own, axis in ((down, table.index), (across, table.columns))
+    )
+    return table.loc[rows, columns]
+
+
 def _cells_of(study: Study, pair: Sequence[Param]) -> int:
+    """Return how many combinations two params have; 0 if one of them varies alone."""
     known = study.sample.loc[study.sample[_name(study)].notna(), [own.name for own in pair]]
-    return len(known.dropna().drop_duplicates())
+    found = known.dropna().drop_duplicates()
+    return len(found) if (found.nunique() > 1).all() else 0
 
 
 def parallel(study: Study) -> list[Drawn]:
@@ -237,7 +311,7 @@ def parallel(study: Study) -> list[Drawn]:
     values: Floats = shown[_name(study)].to_numpy(dtype=np.float64)
     if not len(values):
         return []
-    axes = [Coordinate(own.label, own.kind, _cells(shown[own.name])) for own in params]
+    axes = [Coordinate(own.label, own.kind, _cells(shown[own.name], own)) for own in params]
     axes.append(Coordinate(_name(study), "number", values.tolist()))
     note = (
         f"{len(shown):,} of {study.header.runs:,} runs." if len(shown) < study.header.runs else ""
@@ -245,8 +319,6 @@ def parallel(study: Study) -> list[Drawn]:
     return [Drawn("Runs", parallel_coordinates(axes, values, _name(study)), note)]
 
 
-def _cells(column: pd.Series[Any]) -> list[Any]:
-    cells = column.tolist()
-    return [
-        None if pd.isna(own) else short_value(own) if isinstance(own, str) else own for own in cells
-    ]
+def _cells(column: pd.Series[Any], param: Param) -> list[Any]:
+    told = short_value if param.kind == "category" else lambda own: own
+    return [None if pd.isna(own) else told(own) for own in column.tolist()]

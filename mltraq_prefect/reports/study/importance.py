@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mltraq_prefect.reports.figures.charts import dot_chart
-from mltraq_prefect.reports.numbers import Floats
+from mltraq_prefect.reports.numbers import Floats, Mask
 from mltraq_prefect.reports.study.effects import Drawn
 from mltraq_prefect.reports.study.study import Param, Study, some_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_RUNS = 4_000
 LEAST_RUNS = 12
@@ -41,11 +39,13 @@ def importance(study: Study) -> list[Drawn]:
     if len(metric) < LEAST_RUNS or not np.ptp(metric) > 0:
         return []
     features = np.column_stack([_feature(rows[own.name], own) for own in params])
+    known = [rows[own.name].notna().to_numpy() for own in params]
     if importlib.util.find_spec("sklearn") is not None:
         values, errors = _permuted(features, metric)
         note = PERMUTED.format(REPEATS)
     else:
-        values = np.array([_explained(column, metric) for column in features.T])
+        pairs = zip(features.T, known, strict=True)
+        values = np.array([_explained(column, metric, runs) for column, runs in pairs])
         errors, note = np.full_like(values, np.nan), EXPLAINED
     order = np.argsort(-values, kind="stable").tolist()
     names = [params[place].label for place in order]
@@ -55,14 +55,18 @@ def importance(study: Study) -> list[Drawn]:
 
 
 def _feature(column: pd.Series[Any], param: Param) -> Floats:
-    """Return a param as numbers; runs that do not have it are beside all others.
+    """Return a param as numbers: ranks tell a tree as much as values do, and are finite.
 
-    Ranks tell a tree as much as numbers do, and are finite.
+    Runs that do not have it are as the one in the middle: what other params say, such as to which
+    family a run belongs, is not said here again.
     """
     if param.kind == "number":
-        return column.astype(np.float64).rank(method="dense").fillna(0.0).to_numpy()
-    codes: Floats = column.astype(object).factorize()[0].astype(np.float64)
-    return codes
+        places = column.astype(np.float64).rank(method="dense")
+    else:
+        codes = column.astype(object).factorize()[0]
+        places = pd.Series(codes, dtype=np.float64).where(codes >= 0)
+    filled: Floats = places.fillna(places.quantile(interpolation="nearest")).to_numpy()
+    return filled
 
 
 def _permuted(features: Floats, metric: Floats) -> tuple[Floats, Floats]:
@@ -74,9 +78,13 @@ def _permuted(features: Floats, metric: Floats) -> tuple[Floats, Floats]:
     return found.importances_mean, found.importances_std
 
 
-def _explained(values: Floats, metric: Floats) -> float:
-    _, groups = np.unique(values, return_inverse=True)
+def _explained(values: Floats, metric: Floats, known: Mask) -> float:
+    """Return the share of the variance that lies between values, among runs that have any."""
+    own = metric[known]
+    if not own.size:
+        return 0.0
+    _, groups = np.unique(values[known], return_inverse=True)
     sizes = np.bincount(groups)
-    means = np.bincount(groups, metric) / sizes
-    between = float((sizes * (means - metric.mean()) ** 2).sum())
+    means = np.bincount(groups, own) / sizes
+    between = float((sizes * (means - own.mean()) ** 2).sum())
     return between / float(((metric - metric.mean()) ** 2).sum())

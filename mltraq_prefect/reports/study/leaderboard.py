@@ -58,6 +58,7 @@ class Leaderboard:
         rows: The configurations, the best first.
         total: Number of all configurations.
         lower: Whether lower is better.
+        read: Number of runs of all parts that this is made of.
     """
 
     panel: str
@@ -67,6 +68,7 @@ class Leaderboard:
     rows: Sequence[Row]
     total: int
     lower: bool
+    read: int
 
     @property
     def is_marked(self) -> bool:
@@ -80,32 +82,39 @@ def leaderboards(study: Study) -> list[Leaderboard]:
     The database tells the parts: a sample may have none of the runs of a small one. Of many, those
     with the most runs are shown.
     """
-    split = study.split
-    if split is None:
-        return [_leaderboard(study, "", ())]
-    found = study.results.groups([split.column], [], most=MOST_PANELS)
-    places = {level: place for place, level in enumerate(split.levels)}
-    levels = sorted((own for (own,) in found.values), key=lambda own: places.get(own, len(places)))
-    return [
-        _leaderboard(study, _panel(split, level), [Condition(split.column, "=", level)])
-        for level in levels
+    split, metrics = study.split, study.shown[:MOST_METRICS]
+    by = [param.column for param in study.grouping]
+    part = None if split is None else split.column
+    found = study.results.groups(
+        by, metrics, part=part, descending=not study.lower, most=TOP, parts=MOST_PANELS
+    )
+    boards = [
+        Leaderboard(
+            "" if split is None else _panel(split, own.part),
+            () if split is None else [Condition(split.column, "=", own.part)],
+            by,
+            metrics,
+            _rows(study, own, metrics),
+            own.total,
+            study.lower,
+            own.read,
+        )
+        for own in found
     ]
+    levels = [] if split is None else split.levels
+    places = {level: place for place, level in enumerate(levels)}
+    order = sorted(
+        zip(found, boards, strict=True), key=lambda own: places.get(own[0].part, len(places))
+    )
+    return [board for _, board in order]
 
 
 def _panel(split: Param, level: Any) -> str:
     return f"without {split.label}" if level is None else f"{split.label}={shown_value(level)}"
 
 
-def _leaderboard(study: Study, panel: str, where: Sequence[Condition]) -> Leaderboard:
-    metrics = study.shown[:MOST_METRICS]
-    by = [param.column for param in study.grouping]
-    found = study.results.groups(by, metrics, where=where, descending=not study.lower, most=TOP)
-    rows = _rows(found, metrics)
-    return Leaderboard(panel, where, by, metrics, rows, found.total, study.lower)
-
-
-def _rows(found: Grouped, metrics: Sequence[Column]) -> list[Row]:
-    labels = _labels(found)
+def _rows(study: Study, found: Grouped, metrics: Sequence[Column]) -> list[Row]:
+    labels = _labels(study, found)
     marks = _like_best(found.metrics[metrics[0].name]) if metrics else [None] * len(found.values)
     columns = [found.metrics[metric.name] for metric in metrics]
     errors = [column.error for column in columns]
@@ -125,14 +134,26 @@ def _rows(found: Grouped, metrics: Sequence[Column]) -> list[Row]:
     ]
 
 
-def _labels(found: Grouped) -> list[str]:
+def _labels(study: Study, found: Grouped) -> list[str]:
     """Return the names of groups: short ones, if these tell them apart."""
     names = [column.key for column in found.by]
+    known = [_known(study, found, values) for values in found.values]
     short, full = (
-        [configuration(names, values, shown) for values in found.values]
+        [configuration(names, values, shown) for values in known]
         for shown in (short_value, shown_value)
     )
     return short if len(set(short)) == len(short) else full
+
+
+def _known(study: Study, found: Grouped, values: Sequence[Any]) -> list[Any]:
+    """Return the params of a group, with a text for those that are None."""
+    run = {own.name: value for own, value in zip(found.by, values, strict=True)}
+    if study.split is not None:
+        run[study.split.name] = found.part
+    return [
+        study.gaps.told(name, run) if value is None else value
+        for name, value in list(run.items())[: len(values)]
+    ]
 
 
 def _like_best(moments: Moments) -> list[bool | None]:

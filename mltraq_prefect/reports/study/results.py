@@ -43,6 +43,11 @@ class Column(NamedTuple):
     kind: str
     is_numeric: bool
 
+    @property
+    def is_state(self) -> bool:
+        """Whether it has the states of runs."""
+        return self.source == "ledger" and self.key == "state"
+
 
 class Condition(NamedTuple):
     """A condition on a column; a missing value meets none, but is equal to None."""
@@ -85,7 +90,9 @@ class Grouped:
         runs: Number of runs of each group.
         failed: How many of them have failed.
         metrics: Each metric by the name of its column.
-        total: Number of groups in the database, of which these may be a part.
+        total: Number of groups of this part in the database, of which these may be some.
+        part: The value that this part of the work has; None if nothing divides it.
+        read: Number of runs that were read, of all parts.
     """
 
     by: Sequence[Column]
@@ -94,6 +101,8 @@ class Grouped:
     failed: Places
     metrics: Mapping[str, Moments]
     total: int
+    part: Any
+    read: int
 
 
 class Curve(NamedTuple):
@@ -108,6 +117,22 @@ class Curve(NamedTuple):
     group: Any
     steps: Sequence[int]
     moments: Moments
+
+
+class Curves(NamedTuple):
+    """What runs have logged.
+
+    Attributes:
+        lines: Of each key those of the groups, in order.
+        runs: Of how many runs they are that have logged something.
+        is_whole: Whether these are all such runs.
+        share: Which share of the rows of these is read.
+    """
+
+    lines: Mapping[str, Sequence[Curve]]
+    runs: int
+    is_whole: bool
+    share: float
 
 
 class Failure(NamedTuple):
@@ -209,11 +234,21 @@ class Results(Protocol):
         by: Sequence[Column],
         metrics: Sequence[Column],
         *,
-        where: Sequence[Condition] = (),
+        part: Column | None = None,
         descending: bool = True,
         most: int = 20,
-    ) -> Grouped:
-        """Return the runs in groups, those with the best mean of the first metric first."""
+        parts: int = 12,
+    ) -> Sequence[Grouped]:
+        """Return the runs in groups, those with the best mean of the first metric first.
+
+        Args:
+            by: What the runs of a group have in common.
+            metrics: What is averaged.
+            part: Whose values divide the work; each has groups of its own.
+            descending: Whether higher is better.
+            most: How many groups of each part are returned.
+            parts: How many parts, those with the most runs.
+        """
         ...
 
     def sample(self, columns: Sequence[Column], most: int) -> pd.DataFrame:
@@ -237,7 +272,7 @@ class Results(Protocol):
         """Return the keys of the series whose values are numbers."""
         ...
 
-    def curves(self, key: str, by: Column | None, most: int) -> Sequence[Curve]:
+    def curves(self, keys: Sequence[str], by: Column | None, most: int) -> Curves:
         """Return means of what was logged, by step, in about `most` steps at most."""
         ...
 

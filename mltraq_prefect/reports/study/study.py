@@ -13,6 +13,7 @@ import numpy as np
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.hints import unknown_name
+from mltraq_prefect.reports.study.gaps import Gaps
 from mltraq_prefect.reports.study.results import LARGEST, Column, Header, Results
 
 if TYPE_CHECKING:
@@ -71,14 +72,16 @@ class Param:
     Attributes:
         column: Its column.
         kind: What its values are.
-        levels: Distinct values in order, without None.
+        levels: Distinct values in order; of None the text that it is shown as.
         is_partial: Whether some runs do not have it.
+        none: What None is shown as, if it is a value of it; else empty.
     """
 
     column: Column
     kind: Kind
     levels: Sequence[Any]
     is_partial: bool
+    none: str
 
     @property
     def name(self) -> str:
@@ -143,11 +146,45 @@ class Study:
     def sample(self) -> pd.DataFrame:
         """Params and metrics of runs in order; of some, if there are many.
 
-        Metrics are floats, without those that the database leaves out of means.
+        Metrics are floats, without those that the database leaves out of means. Params that are
+        None have a text for it.
         """
+        read = self._read
+        metrics = {own.name: floats(read[own.name]) for own in self.metrics}
+        params = {name: self.gaps.filled(read[name]) for name in self.gaps.texts}
+        return read.assign(**metrics, **params)
+
+    @cached_property
+    def _read(self) -> pd.DataFrame:
         params = [own for own in self.columns if own.source == "param"]
-        sample = self.results.sample([*params, *self.metrics], SAMPLE)
-        return sample.assign(**{own.name: floats(sample[own.name]) for own in self.metrics})
+        return self.results.sample([*params, *self.metrics], SAMPLE)
+
+    @cached_property
+    def gaps(self) -> Gaps:
+        """Which runs do not have a param, and in which it is None."""
+        params = [own for own in self.columns if own.source == "param" and not _is_part(own)]
+        read = self._read[[own.name for own in params]]
+        # A number that each run has drawn anew makes no families.
+        most = len(read.drop_duplicates()) / 2
+        kinds = {own.name: _kind(own, read[own.name].dropna().tolist()) for own in params}
+        few = (name for name, kind in kinds.items() if kind != "time")
+        return Gaps(
+            read, [own for own in few if kinds[own] == "category" or read[own].nunique() <= most]
+        )
+
+    @cached_property
+    def compute_s(self) -> float:
+        """Seconds of compute of all runs; estimated from the sample if they were not added up."""
+        if not self.is_compute_estimated:
+            return sum(total.total_s for total in self.header.states.values())
+        times = next((own.name for own in self.metrics if own.source == "ledger"), None)
+        mean = np.nan if times is None else self.sample[times].sum() / max(len(self.sample), 1)
+        return float(np.nan_to_num(mean * self.header.runs))
+
+    @property
+    def is_compute_estimated(self) -> bool:
+        """Whether `compute_s` is not exact, as there are very many runs."""
+        return any(np.isnan(total.total_s) for total in self.header.states.values())
 
     @property
     def is_cut(self) -> bool:
@@ -221,9 +258,14 @@ class Study:
         known = values.dropna()
         levels: list[Any] = list(dict.fromkeys(known.tolist()))
         kind = _kind(column, levels)
-        if kind != "category":
+        none = self.gaps.texts.get(column.name, "")
+        is_last = none in levels and kind == "category"
+        if is_last:
+            levels.remove(none)
+        if kind != "category" or column.is_numeric:
             levels.sort()
-        return Param(column, kind, levels, len(known) < len(values))
+        levels += [none] * is_last
+        return Param(column, kind, levels, len(known) < len(values), none)
 
     @property
     def grouping(self) -> list[Param]:
@@ -274,14 +316,20 @@ def likely_metric(columns: Sequence[Column]) -> Column | None:
 def _kind(column: Column, levels: Sequence[Any]) -> Kind:
     if levels and all(isinstance(level, datetime.date) for level in levels):
         return "time"
-    return "number" if column.is_numeric and column.kind != "bool" else "category"
+    is_number = column.is_numeric and column.kind != "bool"
+    return "number" if is_number and not any(isinstance(own, str) for own in levels) else "category"
+
+
+def _is_part(column: Column) -> bool:
+    """Return whether a param is one of repetitions, or of parts of the work, by its name."""
+    return column.key.lower() in REPLICATES | SPLITS
 
 
 def configuration(names: Sequence[str], values: Sequence[Any], shown: Callable[[Any], str]) -> str:
     """Return the name of a configuration: the params that it has, such as ``model=svc, C=1``."""
     pairs = zip(names, values, strict=True)
-    told = [f"{name}={shown(value)}" for name, value in pairs if value is not None]
-    return ", ".join(told) or "all runs"
+    told = [f"{_cut(name)}={shown(value)}" for name, value in pairs if value is not None]
+    return ", ".join(told) or (f"without {', '.join(names)}" if names else "all runs")
 
 
 def short_value(value: Any) -> str:
@@ -297,5 +345,9 @@ def shown_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, datetime.datetime):
         return value.isoformat(" ", "seconds" if value.second else "minutes").removesuffix("+00:00")
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    return _cut(str(value))
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:57] + "..."

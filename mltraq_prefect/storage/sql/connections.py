@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import sqlalchemy as sa
 
-from mltraq_prefect.errors import (
-    InvalidInput,
-    MltraqError,
-    StorageUnavailable,
-)
-from mltraq_prefect.requirements import check_installed, installed
-from mltraq_prefect.storage.sql import retries, urls
-from mltraq_prefect.storage.sql.dialects import SCHEMA, Dialect, Trouble
+from mltraq_prefect.errors import InvalidInput, MltraqError
+from mltraq_prefect.storage.sql import engines, retries, urls
+from mltraq_prefect.storage.sql.dialects import SCHEMA, Trouble
 from mltraq_prefect.storage.sql.messages import without_values
 from mltraq_prefect.storage.sql.migrations import Migrations
 from mltraq_prefect.storage.sql.transactions import DriverError, RowsMissing, Selected, Transaction
+from mltraq_prefect.texts import first_line
 
 __all__ = ["RECONNECT_SECONDS", "Database", "DriverError", "RowsMissing", "Selected", "Transaction"]
 
@@ -28,6 +25,11 @@ T = TypeVar("T")
 
 RECONNECT_SECONDS = 30.0
 """How long a database that was reachable is waited for."""
+
+MOST_KEPT = 100
+"""So many databases of this process keep their file open: some systems let it have 256."""
+
+_keeping: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 class Database:
@@ -42,6 +44,7 @@ class Database:
 
     Attributes:
         discard: Called after a commit with objects that no file refers to any more.
+        was_reached: Whether it was reached before: if it goes away, it is waited for.
     """
 
     def __init__(
@@ -60,18 +63,31 @@ class Database:
         self._parsed = parsed
         self._turn = threading.RLock() if self.dialect.is_private(parsed) else nullcontext()
         self._pid = os.getpid()
-        self._was_reached = False
+        self.was_reached = False
         self._has_schema = False
         self._schema: str | None = None
-        self._engine = _engine(parsed, self.dialect)
+        self._inherited: list[sa.Pool] = []  # of a parent, whose connections nobody may close here
+        self._engine = engines.engine(parsed, self.dialect)
+        if not self.dialect.reconnects:  # Python complains of files that nobody has closed
+            weakref.finalize(self, _close_own, self._engine, self._pid)
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones, except to a database in memory."""
         self._engine.dispose()
+        _keeping.discard(self)
 
     def is_missing(self) -> bool:
         """Return whether it is a file that is not there: the next `writing` makes it."""
         return self.dialect.is_missing(self._parsed)
+
+    @property
+    def whole_url(self) -> str:
+        """The URL with its secrets, as it is used: nowhere to be shown."""
+        return self._parsed.render_as_string(hide_password=False)
+
+    def identity(self) -> str | None:
+        """Return what tells this database from another one of the same URL; see `Dialect`."""
+        return self.dialect.identity(self._parsed)
 
     @contextmanager
     def reading(self, table: str | None = None) -> Iterator[Transaction]:
@@ -80,27 +96,32 @@ class Database:
         Args:
             table: The table of runs that it reads, if it reads one.
         """
-        with self._transaction([]) as transaction:
-            if table is not None and not self.dialect.hold(transaction.connection, table):
-                transaction.absent = table
+        is_there = True
+
+        def begin(connection: sa.Connection) -> None:
+            nonlocal is_there
+            is_there = self.dialect.begin_reading(connection, table)
+
+        with self._transaction([], begin) as transaction:
+            transaction.absent = None if is_there else table
             yield transaction
 
     @contextmanager
     def querying(self) -> Iterator[Transaction]:
         """A transaction for one statement of a user; what the statement changes is undone."""
-        with self._transaction([], begin=self.dialect.begin_query) as transaction:
+        with self._transaction([], self.dialect.begin_query) as transaction:
             yield transaction
 
     @contextmanager
     def updating(self) -> Iterator[Transaction]:
         """A transaction that changes rows which it locks itself; commits unless it raises."""
-        with self._transaction([], writes=True) as transaction:
+        with self._transaction([], None) as transaction:
             yield transaction
 
     @contextmanager
     def writing(self, *locks: str) -> Iterator[Transaction]:
         """A transaction that no other with one of its locks overlaps; commits unless it raises."""
-        with self._transaction(sorted(locks), writes=True) as transaction:
+        with self._transaction(sorted(locks), None) as transaction:
             yield transaction
         if transaction.abandoned:
             self.discard(transaction.abandoned)
@@ -118,34 +139,54 @@ class Database:
 
     def _may_repeat(self, trouble: Trouble) -> bool:
         is_local = trouble == "unavailable" and not self.dialect.reconnects
-        return self._was_reached and not is_local
+        return self.was_reached and not is_local
 
     @contextmanager
     def _transaction(
         self,
         locks: Sequence[str],
-        begin: Callable[[sa.Connection], None] | None = None,
-        *,
-        writes: bool = False,
+        begin: Callable[[sa.Connection], None] | None,
     ) -> Iterator[Transaction]:
+        """A transaction that begins in some way to read, or with locks to write."""
+        writes = begin is None
         self._after_fork()
         with self._turn, self._translated(is_reading=not writes):
             self.dialect.before_connect(self._parsed, write=writes)
-            with self._connect() as connection:
-                self._was_reached = True
+            with self._connect() as connection, self._kept(connection):
+                self.was_reached = True
                 self._fix_schema(connection)
                 transaction = Transaction(connection, self.dialect)
                 try:
-                    if writes:
+                    if begin is None:
                         yield from self._writing_within(transaction, locks)
                     else:
-                        yield from self._reading_within(transaction, begin or self._begin_reading)
+                        yield from self._reading_within(transaction, begin)
                 except self._driver_errors as error:
                     if self._trouble(error) == "unavailable":
                         idle = transaction.idle()
                         connection.invalidate()
                         self._refuse_idle(idle)
                     raise
+
+    @contextmanager
+    def _kept(self, connection: sa.Connection) -> Iterator[None]:
+        """Keep a connection after its transaction, unless it should be closed."""
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            if not connection.invalidated and not self._keeps(failed=failed):
+                connection.detach()
+
+    def _keeps(self, *, failed: bool) -> bool:
+        if not self.dialect.keeps(self._parsed, failed=failed):
+            return False
+        if self not in _keeping and self.dialect.file_state(self._parsed):
+            if len(_keeping) >= MOST_KEPT:
+                return False
+            _keeping.add(self)
+        return True
 
     def _refuse_idle(self, idle: float) -> None:
         """Tell a connection that the server has ended for being idle from one that is lost."""
@@ -177,9 +218,6 @@ class Database:
             connection.rollback()
         if self._schema is not None:
             connection.info[SCHEMA] = self._schema
-
-    def _begin_reading(self, connection: sa.Connection) -> None:
-        self.dialect.begin(connection, write=False)
 
     def _reading_within(
         self, transaction: Transaction, begin: Callable[[sa.Connection], None]
@@ -240,7 +278,7 @@ class Database:
 
     def scrub(self, message: str) -> str:
         """Return the first line of a driver's message, without secrets of the URL."""
-        line = next(iter(message.strip().splitlines()), "no reason given")
+        line = first_line(message, "no reason given")
         for secret in self.secrets:
             line = line.replace(secret, "***")
         return line
@@ -248,28 +286,11 @@ class Database:
     def _after_fork(self) -> None:
         if os.getpid() != self._pid:
             self._pid = os.getpid()
+            self._inherited.append(self._engine.pool)
             self._engine.dispose(close=False)
 
 
-def _engine(url: sa.URL, dialect: Dialect) -> sa.Engine:
-    options = dialect.engine_options(url) | {
-        "connect_args": urls.arguments(url, dialect) | dialect.connect_args(url)
-    }
-    driver = url.get_driver_name()
-    if dialect.driver_versions and installed(driver) is not None:
-        check_installed(driver, dialect.driver_versions)
-    try:
-        engine = sa.create_engine(url, hide_parameters=True, **options)
-    except ModuleNotFoundError as error:
-        raise StorageUnavailable(
-            f"{dialect.name} databases need the package {error.name}; install "
-            f"mltraq-prefect[{dialect.extra}]"
-        ) from None
-    except sa.exc.NoSuchModuleError:
-        raise InvalidInput(f"SQLAlchemy has no driver {url.drivername}; name another one") from None
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(
-            f"an option of the database URL {urls.masked(url)} cannot be used: {error}"
-        ) from None
-    sa.event.listen(engine, "connect", lambda connection, _record: dialect.prepare(connection))
-    return engine
+def _close_own(engine: sa.Engine, pid: int) -> None:
+    """Close connections, unless they are those of a parent process."""
+    if os.getpid() == pid:
+        engine.dispose()

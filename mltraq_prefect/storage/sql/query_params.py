@@ -42,21 +42,35 @@ def check_params(params: object) -> None:
         )
 
 
+def check_unicode(text: str, what: str) -> None:
+    """Refuse a text that no driver can send.
+
+    Raises:
+        QueryFailed: It is such.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise QueryFailed(f"{what} has a lone surrogate, which is no Unicode text") from None
+
+
 class Binder:
     """Gives each placeholder of a statement a name of its own, and a value.
 
     Args:
         params: Values of the user's params.
         dialect: Of the database.
+        mark: What stands for each value, if not what the driver replaces.
 
     Attributes:
-        values: What the driver gets, by the names in the statement.
+        values: What the driver gets, in the order of the statement.
     """
 
-    def __init__(self, params: Mapping[str, Any], dialect: Dialect) -> None:
+    def __init__(self, params: Mapping[str, Any], dialect: Dialect, mark: str = "") -> None:
         self._params = params
         self._dialect = dialect
-        self.values: dict[str, Any] = {}
+        self._own_mark = mark or dialect.placeholder
+        self.values: list[Any] = []
 
     def bind(self, name: str, before: str) -> str:
         """Return what stands in the statement for a param.
@@ -72,8 +86,8 @@ class Binder:
             known = ", ".join(own for own in self._params if not own.startswith(OWN)) or "none"
             raise QueryFailed(f"the statement asks for :{name}; given params: {known}")
         value = self._params[name]
-        within = _IN.search(before)
-        if within is None or not isinstance(value, _LISTS):
+        within = _IN.search(before) if isinstance(value, _LISTS) else None
+        if within is None:
             return self._mark(self._one(name, value))
         if not len(value) and within[1]:
             raise QueryFailed(f":{name} is empty: leave out the condition NOT IN :{name}")
@@ -82,9 +96,8 @@ class Binder:
         return marks if within[2] else f"({marks})"
 
     def _mark(self, value: Any) -> str:
-        mark = f"p{len(self.values)}"
-        self.values[mark] = value
-        return f":{mark}"
+        self.values.append(value)
+        return self._own_mark
 
     def _one(self, name: str, value: Any) -> Any:
         if isinstance(value, np.datetime64):
@@ -92,6 +105,8 @@ class Binder:
                 value = value.astype("M8[us]")
         if isinstance(value, np.generic):
             value = as_python(value)
+        if type(value) is str:
+            check_unicode(value, f":{name}")
         if type(value) in _PARAM_TYPES:
             return value
         if type(value) in (list, tuple) and self._dialect.binds_lists:

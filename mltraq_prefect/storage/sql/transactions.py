@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import closing, nullcontext
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -14,8 +14,13 @@ from mltraq_prefect.storage.sql.dialects import SCHEMA, Columns, Dependent, Dial
 from mltraq_prefect.storage.values.columns import Maker, gathered
 from mltraq_prefect.storage.values.kinds import Kind
 
+T = TypeVar("T")
+
 ROWS_AT_ONCE = 500
 """Rows that are fetched and turned into columns at once: few enough for the processor's cache."""
+
+LARGE = 10_000
+"""Of so many rows a driver never has all in memory."""
 
 
 class DriverError(StoreError):
@@ -72,17 +77,17 @@ class Transaction:
         """Return how many seconds the server has waited for the next statement."""
         return max(self._idle, time.monotonic() - self._since)
 
-    @contextmanager
-    def _executing(self) -> Iterator[None]:
+    def _executed(self, execute: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Return what a call returns that sends a statement."""
         self._idle = time.monotonic() - self._since
-        yield
+        found = execute(*arguments, **named)
         self._since = time.monotonic()
+        return found
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         cursor = self._cursor()
-        with self._executing():
-            cursor.execute(self._marked(sql), tuple(parameters))
+        self._executed(cursor.execute, self._marked(sql), tuple(parameters))
         found: Sequence[tuple[Any, ...]] = cursor.fetchall()
         cursor.close()
         return list(found)
@@ -94,31 +99,46 @@ class Transaction:
         return self.selected(sql, makers, parameters)()
 
     def selected(
-        self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
+        self,
+        sql: str,
+        makers: Sequence[Maker],
+        parameters: Sequence[Any] = (),
+        *,
+        is_marked: bool = False,
+        most: int | None = None,
     ) -> Selected:
         """Run a query; return what makes its columns, when the transaction has ended, too.
 
         The drivers of servers have all rows when a query has run. The transaction need not wait
-        for what is made of them.
+        for what is made of them, unless they are so many that they come some at a time.
+
+        Args:
+            sql: The query.
+            makers: What makes the cells of each column.
+            parameters: Its parameters.
+            is_marked: Whether it is as the driver takes it already.
+            most: How many rows there can be, if that is known.
         """
-        cursor = self.dialect.cursor(self.connection.connection)
-        with self._executing():
-            cursor.execute(self._marked(sql), tuple(parameters))
+        is_large = most is not None and most >= LARGE
+        cursor = self.dialect.cursor(self.connection.connection, is_large=is_large)
+        text = sql if is_marked else self._marked(sql)
 
         def columns() -> list[Sequence[Any]]:
-            found = gathered(_chunks(cursor), makers)
-            cursor.close()
-            return found
+            with closing(cursor):
+                return gathered(_chunks(cursor), makers)
 
-        if self.dialect.has_all_rows:
+        if self.dialect.has_all_rows and not is_large:
+            self._executed(cursor.execute, text, tuple(parameters))
             return columns
-        found = columns()
+        with closing(cursor):  # whatever happens: the transaction cannot end before
+            self._executed(cursor.execute, text, tuple(parameters))
+            found = self._executed(columns)
         return lambda: found
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Run a statement that returns nothing."""
-        with self._executing():
-            self.connection.exec_driver_sql(self._marked(sql), tuple(parameters))
+        execute = self.connection.exec_driver_sql
+        self._executed(execute, self._marked(sql), tuple(parameters))
 
     def allows(self, statements: Sequence[str], *, keep: bool = True) -> bool:
         """Run statements that change a table, or none of them if the database refuses one.
@@ -148,9 +168,9 @@ class Transaction:
 
     def define(self, statement: str) -> None:
         """Run a statement that has no parameters, whatever characters names in it have."""
-        with self._executing():
-            options = {"no_parameters": True}
-            self.connection.exec_driver_sql(statement, execution_options=options)
+        options = {"no_parameters": True}
+        execute = self.connection.exec_driver_sql
+        self._executed(execute, statement, execution_options=options)
 
     def permits(self, statements: Sequence[str]) -> bool:
         """Run statements that define something, or none of them if this user may not."""
@@ -168,8 +188,7 @@ class Transaction:
     def insert(self, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
         """Insert many rows, given by their columns."""
         cursor = self._cursor()
-        with self._executing():
-            self.dialect.insert(cursor, table, kinds, columns)
+        self._executed(self.dialect.insert, cursor, table, kinds, columns)
         cursor.close()
 
     def update(
@@ -181,8 +200,7 @@ class Transaction:
             How many rows were found; None if the dialect does not count them.
         """
         cursor = self._cursor()
-        with self._executing():
-            found = self.dialect.update(cursor, table, kinds, keys, columns)
+        found = self._executed(self.dialect.update, cursor, table, kinds, keys, columns)
         cursor.close()
         return found if self.dialect.counts_updates else None
 

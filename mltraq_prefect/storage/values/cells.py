@@ -31,13 +31,12 @@ def for_driver(dialect: Dialect, kind: Kind, cells: list[Any]) -> list[Any]:
 
 def natural(dialect: Dialect, kind: Kind, cells: Sequence[Any]) -> Sequence[Any]:
     """Return natural cells from what the driver gave: numbers packed, constant ones once."""
-    packed = kind.packed(cells)
-    if packed is not None:
+    if kind.code is not None and (packed := kind.packed(cells)) is not None:
         return packed
     restore, cells = dialect.types[kind].restore, column(cells)
     if restore is None:
         return cells
-    if isinstance(cells, Constant):
+    if type(cells) is Constant:
         return cells if cells.value is None else Constant(restore(cells.value), len(cells))
     if None not in cells:
         return list(map(restore, cells))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from xxhash import xxh3_128_digest
+
 from mltraq_prefect.codecs import encode
 from mltraq_prefect.storage.values.change_marks import Mark, exact_mark, is_exact
+from mltraq_prefect.storage.values.kinds.texts import Text
 from mltraq_prefect.storage.values.layout import Column
 from mltraq_prefect.storage.values.natives import NO_TYPE, native_of
 
@@ -23,11 +26,22 @@ def differs(mark: Mark, before: Mark, value: Any, column: Column) -> bool:
     """
     if mark == before:
         return False
-    if mark is None or before is None or is_exact(mark) == is_exact(before):
+    if mark is None or before is None:
         return True
     if is_exact(before):
-        return bool(exact_mark(encode(value)) != before)
-    return bool(_native_mark(value, column.type) != before)
+        return is_exact(mark) or bool(exact_mark(encode(value)) != before)
+    if is_exact(mark):
+        mark = _native_mark(value, column.type)
+    return bool(mark != before) and not _is_digest(before, mark, column)
+
+
+def _is_digest(before: Mark, mark: Mark, column: Column) -> bool:
+    """Return whether a mark is a text and that before its digest, as of all but short ones once.
+
+    A pickle keeps the marks of the version that has stored it.
+    """
+    are_such = type(before) is bytes and isinstance(mark, str) and isinstance(column.kind, Text)
+    return are_such and bool(xxh3_128_digest(mark.encode("utf-8", "replace")) == before)
 
 
 def _native_mark(value: Any, type_: str) -> Mark:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
@@ -32,6 +33,10 @@ Layout = dict[str, Column]
 """The columns of a table of runs by field key, in the order of the fields."""
 
 
+_KEPT = 100
+"""Layouts that are not parsed again when they are read again."""
+
+
 def dump(layout: Layout) -> str:
     """Return the layout as the JSON text of `run_columns`."""
     columns = {
@@ -52,6 +57,11 @@ def parse(text: str, experiment: str, fixed: Collection[str] = ("id_run",)) -> L
     Raises:
         CorruptData: The text is something else.
     """
+    return _parsed(text, experiment, tuple(fixed)).copy()
+
+
+@lru_cache(_KEPT)
+def _parsed(text: str, experiment: str, fixed: tuple[str, ...]) -> Layout:
     try:
         items = {
             key: (item["column"], item["kind"], item["type"])

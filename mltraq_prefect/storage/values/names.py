@@ -15,8 +15,10 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Collection
+from functools import lru_cache
 
 from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.model.names import check_name
 
 MAX_PORTABLE = 50
 """Longest name, in characters, that is used as it is (PostgreSQL cuts at 63 bytes)."""
@@ -44,8 +46,18 @@ def table_name(experiment: str) -> str:
     """Return the name of the table of an experiment's runs; injective, and the same everywhere.
 
     Upper case is not portable: PostgreSQL folds it in unquoted SQL, MySQL on some file systems.
+
+    Raises:
+        InvalidName: It is no text.
     """
+    if not isinstance(experiment, str):
+        check_name(experiment, "experiment name")
     return f"e_{_of_table(experiment)}"
+
+
+def is_fixed(table: str) -> bool:
+    """Return whether a table of this package is one of those that have all experiments."""
+    return table.startswith("experiment")
 
 
 def series_name(experiment: str) -> str:
@@ -109,6 +121,12 @@ def checked_identifier(name: object) -> str:
     return name
 
 
+@lru_cache(10_000)
+def quoted(name: str, mark: str) -> str:
+    """Return a name between two marks; see `checked_identifier`."""
+    return f"{mark}{checked_identifier(name)}{mark}"
+
+
 def column_name(key: str, taken: Collection[str], prefix: str = "") -> str:
     """Return the name of the column of a field, or of a param or fact of a run.
 
@@ -141,7 +159,7 @@ def step_key(step: str) -> str:
 
 def is_column_of(name: object, key: str) -> bool:
     """Return whether `column_name` can have given a field a column of this name."""
-    return name in (readable(key), _hashed(key, key))
+    return name == readable(key) or name == _hashed(key, key)
 
 
 def _can_be_column(name: str) -> bool:
@@ -157,7 +175,7 @@ def _is_portable(name: str, pattern: re.Pattern[str]) -> bool:
 
 
 def _hashed(text: str, exact: str) -> str:
-    digest = hashlib.blake2b(exact.encode(), digest_size=6).hexdigest()
+    digest = hashlib.blake2b(exact.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
     return f"{_slug(text, 30) or 'n'}_x{digest}"
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter, itemgetter
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.model.names import check_name
+from mltraq_prefect.storage.values.columns import aligned
 from mltraq_prefect.storage.values.guesses import guessed
 from mltraq_prefect.storage.values.kinds import (
     BOOL,
@@ -59,7 +60,7 @@ def parse(text: str, experiment: str) -> ParamColumns:
 
 
 def extended(
-    known: ParamColumns, params: Sequence[Mapping[str, Any]], backend: Backend
+    known: ParamColumns, params: Sequence[dict[str, Any]], backend: Backend
 ) -> ParamColumns:
     """Return kinds that also suit the params of more runs.
 
@@ -67,17 +68,21 @@ def extended(
         known: The kinds so far.
         params: The params of those runs.
         backend: Where they will be.
+
+    Raises:
+        InvalidName: A param has a name that cannot be stored.
     """
     columns = dict(known)
     for key, values in _columns(params):
+        if key not in known:
+            check_name(key, "param name")
         columns[key] = _joined(columns.get(key), _kinds(values, backend))
     return columns
 
 
-def _columns(params: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, list[Any]]]:
-    keys = tuple(params[0]) if params else ()
-    if all(tuple(own) == keys for own in params):
-        return [(key, list(map(itemgetter(key), params))) for key in keys]
+def _columns(params: Sequence[dict[str, Any]]) -> Iterable[tuple[str, list[Any]]]:
+    if (columns := aligned(params)) is not None:
+        return columns.items()
     values: dict[str, list[Any]] = {}
     for own in params:
         for key, value in own.items():

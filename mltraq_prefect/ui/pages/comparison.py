@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput, MltraqError
 from mltraq_prefect.reports.comparison.columns import EXPERIMENT
 from mltraq_prefect.reports.comparison.compare import compare
-from mltraq_prefect.reports.figures.charts import COLOURS, Line, dot_chart, line_chart
+from mltraq_prefect.reports.figures.charts import COLOURS, line_chart
+from mltraq_prefect.reports.figures.marks import Marks, marks
 from mltraq_prefect.reports.html.render import render
-from mltraq_prefect.reports.study.effects import MOST_STEPS, curve_line
+from mltraq_prefect.reports.study.effects import MOST_STEPS, curve_line, curves_note, parts
 from mltraq_prefect.reports.study.study import Study, short_value, shown_value
+from mltraq_prefect.reports.wording import measured, rounded
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.requests import choice_of, name_of, query_of
 
@@ -26,6 +28,7 @@ MOST_EXPERIMENTS = 12
 MOST_LEVELS = 8
 MOST_ROWS = 60
 MOST_KEYS = 8
+LEVEL = 0.05
 
 
 def page(store: Store, request: Request) -> str:
@@ -44,7 +47,7 @@ def page(store: Store, request: Request) -> str:
     names = {table: name_of(store, table) for table in tables}
     studies = {name: Study(store.results(name)) for name in names.values()}
     asked = _Asked(studies, query)
-    found, trouble = _found(studies, asked)
+    compared = _compared(studies, asked)
     return render(
         "compare.html",
         title="Compare",
@@ -53,9 +56,7 @@ def page(store: Store, request: Request) -> str:
         names=names,
         asked=asked,
         differing=_differing(studies) if len(studies) > 1 else [],
-        rows=_rows(found),
-        trouble=trouble,
-        chart=_chart(found),
+        compared=compared,
         curves=_curves(studies, asked),
         notes=_notes(studies, asked.metric),
     )
@@ -101,10 +102,44 @@ def _common(lists: Sequence[Sequence[str]]) -> list[str]:
     return [name for name in lists[0] if all(name in other for other in lists[1:])]
 
 
-def _found(studies: Mapping[str, Study], asked: _Asked) -> tuple[pd.DataFrame | None, str]:
+class _Compared(NamedTuple):
+    """The comparisons of a part of the work.
+
+    Attributes:
+        part: Its label; empty if nothing divides the work.
+        rows: The comparisons, the surest first.
+        dots: The same as a figure in the table.
+        trouble: Why there are none.
+    """
+
+    part: str
+    rows: Sequence[Mapping[str, Any]]
+    dots: Marks | None
+    trouble: str
+
+
+def _compared(studies: Mapping[str, Study], asked: _Asked) -> list[_Compared]:
+    """Return the comparisons: of each part of the work apart, if pairs do not keep to one."""
+    whole = _found({name: study.sample for name, study in studies.items()}, asked)
+    splits = [study.split for study in studies.values()]
+    names = {None if own is None else own.name for own in splits}
+    if len(names) > 1 or None in names or names & {asked.by, *asked.pair_on}:
+        return [_shown("", *whole)]
+    frames: dict[str, dict[str, pd.DataFrame]] = {}
+    for (name, study), split in zip(studies.items(), splits, strict=True):
+        for label, rows in parts(study, split):
+            frames.setdefault(label, {})[name] = rows
+    return [_shown(label, *_found(own, asked)) for label, own in frames.items()]
+
+
+def _shown(part: str, found: pd.DataFrame | None, trouble: str) -> _Compared:
+    rows = _rows(found)
+    return _Compared(part, rows, _dots(rows), trouble)
+
+
+def _found(frames: Mapping[str, pd.DataFrame], asked: _Asked) -> tuple[pd.DataFrame | None, str]:
     """Return the comparisons, or why there are none."""
-    frames = {name: study.sample for name, study in studies.items()}
-    data: Any = frames if len(frames) > 1 else next(iter(frames.values()))
+    data: Any = frames if asked.by == EXPERIMENT or len(frames) > 1 else next(iter(frames.values()))
     ways = [asked.pair_on, []] if asked.pair_on and not asked.is_chosen else [asked.pair_on]
     trouble = ""
     for pair_on in ways:
@@ -125,45 +160,51 @@ def _rows(found: pd.DataFrame | None) -> list[dict[str, Any]]:
         return []
     ordered = found.sort_values("p_holm", kind="stable").head(MOST_ROWS)
     return [
-        {str(key): value for key, value in row.items()}
-        | {name: shown_value(row[name]) for name in ("group", "baseline")}
+        {str(key): value for key, value in row.items()} | _told(row)
         for row in ordered.to_dict("records")
     ]
 
 
-def _chart(found: pd.DataFrame | None) -> str:
-    if found is None:
-        return ""
-    ordered = found.sort_values("p_holm", kind="stable").head(20)
-    labels = [
-        f"{shown_value(group)} - {shown_value(other)}"
-        for group, other in zip(ordered["group"], ordered["baseline"], strict=True)
+def _told(row: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the texts of a row: numbers have the digits that the error leaves."""
+    error = row["standard_error"]
+    names = ("ci_low", "ci_high", "value", "baseline_value")
+    return {
+        **{name: shown_value(row[name]) for name in ("group", "baseline")},
+        **{name: rounded(row[name], error) for name in names},
+        "difference": measured(row["effect"], error),
+    }
+
+
+def _dots(rows: Sequence[Mapping[str, Any]]) -> Marks | None:
+    effects, errors = ([row[name] for row in rows] for name in ("effect", "standard_error"))
+    return marks(effects, errors, muted=[row["p_holm"] > LEVEL for row in rows], zero=True)
+
+
+def _curves(studies: Mapping[str, Study], asked: _Asked) -> list[tuple[str, str, str]]:
+    """Return what runs have logged: key, curves of experiments or groups over each other, note."""
+    keys = _common([study.results.logged() for study in studies.values()])[:MOST_KEYS]
+    column = None
+    if len(studies) == 1:
+        (study,) = studies.values()
+        column = next((own.column for own in study.params if own.name == asked.by), None)
+    read = {name: own.results.curves(keys, column, MOST_STEPS) for name, own in studies.items()}
+    notes = [
+        f"{name}: {note}"
+        for name, logged in read.items()
+        if (note := curves_note(logged, studies[name].header.runs))
     ]
-    muted = (ordered["p_holm"] > 0.05).tolist()
-    effects, errors = ordered["effect"].tolist(), ordered["standard_error"].tolist()
-    return dot_chart(labels, effects, errors, "difference", width=720.0, muted=muted, zero=True)
-
-
-def _curves(studies: Mapping[str, Study], asked: _Asked) -> list[tuple[str, str]]:
-    """Return what runs have logged, by key: the curves of experiments or groups over each other."""
-    keys = _common([study.results.logged() for study in studies.values()])
     found = []
-    for key in keys[:MOST_KEYS]:
-        lines = _lines(studies, asked, key)[:COLOURS]
+    for key in keys:
+        lines = [
+            curve_line(short_value(own.group) if column else name if len(read) > 1 else "", own)
+            for name, logged in read.items()
+            for own in logged.lines.get(key, ())
+        ][:COLOURS]
         if lines:
             svg = line_chart(lines, "step", key, band=True, size=(480.0, 260.0))
-            found.append((key, svg))
+            found.append((key, svg, " ".join(notes)))
     return found
-
-
-def _lines(studies: Mapping[str, Study], asked: _Asked, key: str) -> list[Line]:
-    if len(studies) > 1:
-        whole = [(name, own.results.curves(key, None, MOST_STEPS)) for name, own in studies.items()]
-        return [curve_line(name, curve) for name, curves in whole for curve in curves]
-    (study,) = studies.values()
-    column = next((own.column for own in study.params if own.name == asked.by), None)
-    curves = study.results.curves(key, column, MOST_STEPS)
-    return [curve_line("" if column is None else short_value(own.group), own) for own in curves]
 
 
 def _notes(studies: Mapping[str, Study], metric: str) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 
 from mltraq_prefect.reports.html.render import render
 from mltraq_prefect.reports.html.sections import SECTIONS, built, header_of
+from mltraq_prefect.reports.study.effects import curve_group, curve_groups
 from mltraq_prefect.reports.study.study import Study
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.requests import query_of, study_of
@@ -16,9 +18,15 @@ from mltraq_prefect.ui.pages.runs import runs_table
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from mltraq_prefect.reports.study.results import Header
     from mltraq_prefect.storage import Store
 
-LIVE_SECONDS = 5
+LIVE_SECONDS, MOST_SECONDS = 5, 60
+"""A live page is read again after so many seconds: less often if nothing is written."""
+
+QUIET_MINUTES = 10
+"""If no run is pending and nothing was written for so long, it is not read again."""
+
 TITLES = {"leaderboard": "Leaderboard", "runs": "Runs"} | {own.key: own.title for own in SECTIONS}
 
 
@@ -35,7 +43,7 @@ def page(store: Store, request: Request) -> str:
     return render(
         "experiment.html",
         title=f"{study.header.name}: {TITLES[key]}",
-        refresh=LIVE_SECONDS if live else None,
+        refresh=refresh_after(study.header, datetime.now(UTC)) if live else None,
         live=live,
         links=links,
         key=key,
@@ -46,8 +54,20 @@ def page(store: Store, request: Request) -> str:
     )
 
 
+def refresh_after(header: Header, now: datetime) -> int | None:
+    """Return after how many seconds a live page is read again; None if nothing more is expected."""
+    written = header.updated_at or now
+    age = (now - (written if written.tzinfo else written.replace(tzinfo=UTC))).total_seconds()
+    if "pending" not in header.states and age > QUIET_MINUTES * 60:
+        return None
+    return int(min(max(age / 60, LIVE_SECONDS), MOST_SECONDS))
+
+
 def _chosen(study: Study) -> dict[str, object]:
+    curves_by = curve_group(study)
     return {
+        "curve_groups": [own.name for own in curve_groups(study)],
+        "curves_by": None if curves_by is None else curves_by.name,
         "metrics": [own.name for own in study.metrics],
         "metric": None if study.metric is None else study.metric.name,
         "lower": study.lower,

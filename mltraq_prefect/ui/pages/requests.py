@@ -30,8 +30,8 @@ def study_of(store: Store, request: Request) -> Study:
         ExperimentNotFound: There is no experiment with this table.
         InvalidInput: It has no such metric or param.
     """
-    table = request.path_params["table"]
-    return Study(store.results(name_of(store, table)), choice_of(query_of(request)))
+    query, name = query_of(request), name_of(store, request.path_params["table"])
+    return Study(store.results(name, is_quick="all" not in query), choice_of(query))
 
 
 def name_of(store: Store, table: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pandas.api.types import is_numeric_dtype
 
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound
+from mltraq_prefect.model.description import describe
 from mltraq_prefect.reports.figures.charts import Line, line_chart
 from mltraq_prefect.reports.html.render import render, size
 from mltraq_prefect.reports.html.values import kind_of, value_html
+from mltraq_prefect.reports.study.study import short_value
 from mltraq_prefect.reports.wording import duration
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.prefect import run_pages
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from mltraq_prefect.model.run import Run
     from mltraq_prefect.storage import Store
 
+
+MOST_NAMED = 8
+"""A run is called by its first params."""
 
 MOST_SERIES = 12
 MOST_POINTS = 500
@@ -76,7 +82,15 @@ def params_of(run: Run) -> tuple[list[Shown], str]:
     except CorruptData as error:
         return [Shown("params", "", "", str(error.reason))], run.id_run
     shown = [_shown(key, value) for key, value in params.items()]
-    return shown, run.describe() or "run without params"
+    return shown, _named(params) or "run without params"
+
+
+def _named(params: Mapping[str, Any]) -> str:
+    """Return what a run is called: its first params, and how many more there are."""
+    first = list(params.items())[:MOST_NAMED]
+    told = describe({key: short_value(own) if isinstance(own, str) else own for key, own in first})
+    left = len(params) - len(first)
+    return f"{told}, and {left:,} more" if left else told
 
 
 def _cost(entry: Facts) -> str:

@@ -3,10 +3,16 @@
 With this folder in PYTHONPATH, modules of the package import `os`, `signal` and `socket` without
 what Windows has not. What others import is as ever: they know Windows themselves, and the standard
 library takes this system for what it is. A file that is read as text without its encoding, which is
-UTF-8 elsewhere, is an error.
+UTF-8 elsewhere, is an error. So is deleting or replacing a file that this process has open, or that
+is read-only, whoever does it.
 """
 
 import builtins
+import contextlib
+import errno
+import functools
+import os
+import stat
 import types
 import warnings
 
@@ -43,6 +49,8 @@ class OfWindows(types.ModuleType):
         self.__module = module
 
     def __getattr__(self, name):
+        if (self.__name__, name) == ("os", "name"):
+            return "nt"
         if name in ABSENT[self.__name__]:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} on Windows")
         return getattr(self.__module, name)
@@ -60,6 +68,47 @@ def import_on_windows(name, globals=None, locals=None, fromlist=(), level=0):
     module = _import(name, globals, locals, fromlist, level)
     return OfWindows(module) if name in ABSENT else module
 
+
+def refuse(path, is_moved=False, dir_fd=None, **_):
+    """Refuse to delete a file that is open or read-only, or to move one that is open."""
+    try:
+        found = os.lstat(path, dir_fd=dir_fd)
+    except OSError:
+        return
+    is_kept = not (is_moved or found.st_mode & stat.S_IWUSR)
+    if stat.S_ISREG(found.st_mode) and (is_kept or is_open(found)):
+        raise PermissionError(errno.EACCES, "Access is denied, as on Windows", os.fsdecode(path))
+
+
+def is_open(found):
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(f"/proc/self/fd/{descriptor}"), found):
+                return True
+    return False
+
+
+def deleting(function):
+    @functools.wraps(function)
+    def checked(path, **keywords):
+        refuse(path, **keywords)
+        return function(path, **keywords)
+
+    return checked
+
+
+def moving(function):
+    @functools.wraps(function)
+    def checked(path, target, **keywords):
+        refuse(path, is_moved=True)
+        refuse(target)
+        return function(path, target, **keywords)
+
+    return checked
+
+
+os.remove = os.unlink = deleting(os.unlink)
+os.rename, os.replace = moving(os.rename), moving(os.replace)
 
 builtins.__import__ = import_on_windows
 warnings.filterwarnings("error", category=EncodingWarning, module=PACKAGE)

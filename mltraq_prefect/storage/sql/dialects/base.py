@@ -22,7 +22,7 @@ from mltraq_prefect.storage.sql.dialects.declarations import (
 from mltraq_prefect.storage.sql.dialects.expressions import Expressions
 from mltraq_prefect.storage.sql.dialects.users import Users
 from mltraq_prefect.storage.values.kinds import Kind
-from mltraq_prefect.storage.values.names import checked_identifier
+from mltraq_prefect.storage.values.names import quoted
 
 
 class Dialect(Expressions, Users):
@@ -51,8 +51,7 @@ class Dialect(Expressions, Users):
             text is then kept beside.
         has_views: Whether experiments get a view, for which `param` is needed.
         binds_lists: Whether a parameter can be a list, which SQL sees as an array.
-        has_all_rows: Whether the driver keeps all rows of a query in memory, so that they can be
-            fetched after the transaction has ended.
+        has_all_rows: Whether rows, if not very many, can be fetched after the transaction's end.
         nan: Whether a column of floats holds NaN.
         infinity: Whether it holds infinities.
         negative_zero: Whether it holds the sign of a zero.
@@ -75,6 +74,7 @@ class Dialect(Expressions, Users):
     The methods share these arguments:
         url: The URL of the database.
         connection: SQLAlchemy's connection; the driver's in `prepare` and `cursor`.
+        is_large: Whether there may be so many rows that they shall come some at a time.
         cursor: A cursor that `cursor` has returned.
         table: Name of a table, not quoted unless stated otherwise.
         tables: Names of tables.
@@ -85,6 +85,7 @@ class Dialect(Expressions, Users):
         view: Name of a view, not quoted.
         sql: A statement.
         write: Whether the transaction, or the connection, is going to write.
+        failed: Whether the transaction has failed.
         kinds: The kinds of the columns, by name.
         keys: The kinds of the columns that identify a row, by name.
         columns: Cells of the rows, one sequence for each column.
@@ -143,7 +144,7 @@ class Dialect(Expressions, Users):
 
     def engine_options(self, url: sa.URL) -> dict[str, Any]:
         """Return arguments of SQLAlchemy's `create_engine`: how connections are kept."""
-        return {"pool_pre_ping": True}
+        return {}
 
     def is_private(self, url: sa.URL) -> bool:
         """Return whether the database exists only in one connection of this process."""
@@ -153,18 +154,26 @@ class Dialect(Expressions, Users):
         """Return whether the database does not exist yet; the first write creates it."""
         return False
 
-    def before_connect(self, url: sa.URL, *, write: bool) -> None:
-        """Do what has to be done before each connection.
+    def identity(self, url: sa.URL) -> str | None:
+        """Return what tells it from others of this URL; None if no other process reaches it."""
+        return ""
 
-        Raises:
-            OSError: There is nothing to connect to.
-        """
+    def before_connect(self, url: sa.URL, *, write: bool) -> None:
+        """Prepare a transaction; raise an `OSError` if there is nothing to connect to."""
+
+    def file_state(self, url: sa.URL) -> tuple[object, ...]:
+        """Return which file this is, if it is one, and then what changes when it is written."""
+        return ()
+
+    def keeps(self, url: sa.URL, *, failed: bool) -> bool:
+        """Return whether a connection may be kept after a transaction."""
+        return True
 
     def prepare(self, connection: Any) -> None:
         """Set up a new connection of the driver."""
 
-    def cursor(self, connection: Any) -> Any:
-        """Return a cursor for many rows of tables of this package."""
+    def cursor(self, connection: Any, *, is_large: bool = False) -> Any:
+        """Return a cursor for many rows of our tables."""
         return connection.cursor()
 
     def quote(self, name: str) -> str:
@@ -173,7 +182,7 @@ class Dialect(Expressions, Users):
         Raises:
             CorruptData: It is not one that this package makes.
         """
-        return f"{self.quote_mark}{checked_identifier(name)}{self.quote_mark}"
+        return quoted(name, self.quote_mark)
 
     def quote_foreign(self, name: str) -> str:
         """Return an identifier of a user in quotes."""
@@ -254,14 +263,12 @@ class Dialect(Expressions, Users):
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Start a transaction in which all statements see one state of the database."""
 
-    def hold(self, connection: sa.Connection, table: str) -> bool:
-        """Keep a table as it is until the end of a reading transaction that has just begun.
+    def begin_reading(self, connection: sa.Connection, table: str | None) -> bool:
+        """Start a transaction that reads; return whether a table is there, if that matters.
 
-        For databases in which a state of the rows does not come with that of the columns.
-
-        Returns:
-            Whether the table is there, as far as that matters.
+        It is kept as it is where a state of the rows does not come with that of the columns.
         """
+        self.begin(connection, write=False)
         return True
 
     def begin_query(self, connection: sa.Connection) -> None:

@@ -20,11 +20,15 @@ class Expressions:
             format of ISO, or what the driver makes a datetime of.
         for_update: Ends a SELECT that locks its rows.
         skip_locked: The same, for one that leaves out rows that somebody else has locked.
+        sorts_groups: Whether rows are sorted to be grouped, however few groups there are.
+        apart: Finds what of a statement is no code; one of `lexing`.
     """
 
     clock: ClassVar[str]
     for_update: ClassVar[str] = " FOR UPDATE"
     skip_locked: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
+    sorts_groups: ClassVar[bool] = False
+    apart: ClassVar[str]
     types: ClassVar[Mapping[Kind, ColumnType]]
 
     def literal(self, text: str) -> str:

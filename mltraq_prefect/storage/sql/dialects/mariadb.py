@@ -12,14 +12,13 @@ import orjson
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput, QueryFailed
-from mltraq_prefect.storage.sql.dialects import mariadb_grants
+from mltraq_prefect.storage.sql.dialects import lexing, mariadb_grants, mariadb_origins
 from mltraq_prefect.storage.sql.dialects.base import Dialect
 from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
     Columns,
     ColumnType,
     Dependent,
-    Origin,
     Origins,
     Role,
     Trouble,
@@ -45,10 +44,6 @@ _QUOTING = frozenset((1062, 1064, 1292, 1366, 1411, 1690))
 
 
 _WRITES_FILE = re.compile(r"\bINTO\b.*(OUT|DUMP)FILE\b", re.IGNORECASE | re.DOTALL)
-
-
-_SELECTS = re.compile(r"\b(?:SELECT|WITH|TABLE|VALUES)\b", re.IGNORECASE)
-_WORDS = re.compile(r"\w+")
 
 
 _MULTI_STATEMENTS = 1 << 16
@@ -88,6 +83,7 @@ class MariaDB(Dialect):
     driver_versions = ">=1.1"
     example = "mysql+pymysql://user@host/database"
     quote_mark = "`"
+    apart = lexing.MARIADB
     argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"max_allowed_packet": int}
     extra = "mysql"
     max_columns = 1017
@@ -149,6 +145,12 @@ class MariaDB(Dialect):
                 f"least(@@innodb_lock_wait_timeout, {LOCK_SECONDS}) "
                 "/*!80000 , information_schema_stats_expiry = 0 */"
             )
+
+    def cursor(self, connection: Any, *, is_large: bool = False) -> Any:
+        """Take rows while they come, if they are many."""
+        from pymysql.cursors import Cursor, SSCursor
+
+        return connection.cursor(SSCursor if is_large else Cursor)
 
     def _encoded(self, text: str) -> str:
         return f"CONVERT(x'{text.encode().hex()}' USING utf8mb4)"
@@ -259,29 +261,8 @@ class MariaDB(Dialect):
         sql: str,
         are_whole: Callable[[Collection[str]], Collection[str]],
     ) -> Origins:
-        """Read what the server says of each column, as far as that is right.
-
-        It calls tables of subqueries by their alias, and columns of views by theirs if it makes a
-        temporary table.
-        """
-        if len(_SELECTS.findall(sql)) != 1:
-            return ()
-        fields = getattr(getattr(cursor, "_result", None), "fields", None) or ()
-        marks = dict.fromkeys(_WORDS.findall(sql))
-        views = {
-            name
-            for (name,) in connection.exec_driver_sql(
-                "SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE() "
-                f"AND table_name IN ({', '.join(['%s'] * len(marks))})",
-                tuple(marks),
-            )
-        }
-        return [
-            Origin(field.org_table, field.org_name)
-            if field.org_table in views or (field.org_table and field.db and not views)
-            else None
-            for field in fields
-        ]
+        """Read what the server says of each column, as far as that is right."""
+        return mariadb_origins.origins(connection, cursor, sql)
 
     def check_text(self, sql: str) -> None:
         """Refuse what writes a file of the server: a transaction that only reads allows it.

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
 from mltraq_prefect.storage.sql.dialects import (
+    lexing,
     postgresql_catalog,
+    postgresql_copy,
     postgresql_errors,
     postgresql_grants,
+    postgresql_stream,
+    postgresql_update,
 )
 from mltraq_prefect.storage.sql.dialects.base import Dialect
 from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
     SCHEMA,
     Columns,
+    ColumnType,
     Dependent,
     Origins,
     Right,
     Role,
     Trouble,
 )
-from mltraq_prefect.storage.sql.dialects.postgresql_copy import (
-    CopiedType,
-    chunks,
-    floats,
-    scalars,
-    strings,
-    times,
-)
 from mltraq_prefect.storage.values import kinds
 from mltraq_prefect.storage.values.kinds import Kind
-from mltraq_prefect.storage.values.names import key_name
+from mltraq_prefect.storage.values.names import is_fixed, key_name
 
-MIN_COPIED_ROWS = 50
-"""Fewer rows are updated one by one."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedType(ColumnType):
+    """What a kind of column is in PostgreSQL.
+
+    Attributes:
+        copied: What the binary format of COPY calls its cells.
+    """
+
+    copied: str
 
 
 _OUTSIDE = 20
@@ -79,6 +85,7 @@ class PostgreSQL(Dialect):
     binds_lists = True
     has_views = True
     document = "JSONB"  # JSON has no equality
+    apart = lexing.POSTGRESQL
     argument_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "prepare_threshold": lambda text: None if text.lower() in ("", "none") else int(text)
     }
@@ -90,19 +97,19 @@ class PostgreSQL(Dialect):
     # log. Without it a table is as large once its runs are evaluated.
     rewritten_options = "WITH (fillfactor = 45)"
     types: ClassVar[Mapping[Kind, CopiedType]] = {
-        kinds.BOOL: CopiedType("BOOLEAN", 8, copied="bool", text=scalars),
-        kinds.INT: CopiedType("BIGINT", 8, copied="int8", text=scalars),
-        kinds.FLOAT: CopiedType("DOUBLE PRECISION", 8, copied="float8", text=floats),
-        kinds.TEXT: CopiedType("TEXT", _OUTSIDE, copied="text", text=strings),
+        kinds.BOOL: CopiedType("BOOLEAN", 8, copied="bool"),
+        kinds.INT: CopiedType("BIGINT", 8, copied="int8"),
+        kinds.FLOAT: CopiedType("DOUBLE PRECISION", 8, copied="float8"),
+        kinds.TEXT: CopiedType("TEXT", _OUTSIDE, copied="text"),
         kinds.BYTES: CopiedType("BYTEA", _OUTSIDE, copied="bytea"),
-        kinds.DATETIME: CopiedType("TIMESTAMP", 8, copied="timestamp", text=scalars),
-        kinds.DATE: CopiedType("DATE", 8, copied="date", text=scalars),
-        kinds.TIME: CopiedType("TIME", 8, copied="time", text=times),
-        kinds.UUID: CopiedType("UUID", 16, copied="uuid", text=scalars),
+        kinds.DATETIME: CopiedType("TIMESTAMP", 8, copied="timestamp"),
+        kinds.DATE: CopiedType("DATE", 8, copied="date"),
+        kinds.TIME: CopiedType("TIME", 8, copied="time"),
+        kinds.UUID: CopiedType("UUID", 16, copied="uuid"),
         # kinds.JSON is text on the wire; its own dumper would quote it once more.
-        kinds.JSON: CopiedType("JSON", _OUTSIDE, copied="text", text=strings),
+        kinds.JSON: CopiedType("JSON", _OUTSIDE, copied="text"),
         kinds.BINARY: CopiedType("BYTEA", _OUTSIDE, copied="bytea"),
-        kinds.KEY: CopiedType('VARCHAR(64) COLLATE "C"', 68, copied="text", text=strings),
+        kinds.KEY: CopiedType('VARCHAR(64) COLLATE "C"', 68, copied="text"),
     }
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
@@ -132,9 +139,10 @@ class PostgreSQL(Dialect):
             for loader in loaders:
                 connection.adapters.register_loader(name, loader)
 
-    def cursor(self, connection: Any) -> Any:
+    def cursor(self, connection: Any, *, is_large: bool = False) -> Any:
         """Let the server send cells as it has them: its text of them takes longer to read."""
-        return connection.cursor(binary=True)
+        cursor = connection.cursor(binary=True)
+        return postgresql_stream.streamed(cursor) if is_large else cursor
 
     def schema(self, connection: sa.Connection) -> str | None:
         """Follow the search path once."""
@@ -225,10 +233,13 @@ class PostgreSQL(Dialect):
         Names mean what is in our schema, also for COPY, whatever the search path is.
         """
         _prepare_begin(connection, repeatable=not write, read_only=not write)
-        schema = self.quote_foreign(connection.info[SCHEMA]).replace("%", "%%")
-        connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}, pg_temp")
+        connection.exec_driver_sql(self._names(connection).replace("%", "%%"))
 
-    def hold(self, connection: sa.Connection, table: str) -> bool:
+    def _names(self, connection: sa.Connection) -> str:
+        """Return the statement that makes names mean what is in our schema."""
+        return f"SET LOCAL search_path TO {self.quote_foreign(connection.info[SCHEMA])}, pg_temp"
+
+    def begin_reading(self, connection: sa.Connection, table: str | None) -> bool:
         """Lock the table before the state of the rows is fixed, which the first SELECT does.
 
         Columns are always as they are now: the rows of a moment ago, read by way of a column that
@@ -236,10 +247,15 @@ class PostgreSQL(Dialect):
         """
         import psycopg
 
+        if table is None:
+            self.begin(connection, write=False)
+            return True
+        _prepare_begin(connection, repeatable=True, read_only=True)
         lock = f"LOCK TABLE {self.quote(table)} IN ACCESS SHARE MODE"
+        hold = f"{self._names(connection)}; SAVEPOINT hold; {lock}; RELEASE SAVEPOINT hold"
         cursor: Any = connection.connection.cursor()
         try:  # several statements in one message, which cannot be prepared
-            cursor.execute(f"SAVEPOINT hold; {lock}; RELEASE SAVEPOINT hold", prepare=False)
+            cursor.execute(hold, prepare=False)
         except psycopg.ProgrammingError as error:  # SELECT tells of all but a missing table
             cursor.execute("ROLLBACK TO SAVEPOINT hold")
             return self.trouble(error) != "moved"
@@ -308,14 +324,8 @@ class PostgreSQL(Dialect):
         )
 
     def sizes(self, connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
-        """Count pages, those of large values included."""
-        sql = (
-            "SELECT relname, pg_total_relation_size(pg_class.oid) "
-            "FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
-            "WHERE nspname = current_schema() AND relname = ANY(%s::name[])"
-        )
-        rows = connection.exec_driver_sql(sql, (list(tables),))
-        return {name: size for name, size in rows if size is not None}
+        """Count pages, those of large values included; of many tables, by the statistics."""
+        return postgresql_catalog.sizes(connection, tables)
 
     def retype(self, table: str, column: str, kind: Kind, *, is_empty: bool) -> Sequence[str]:
         """Convert in place; readers with an older snapshot then see no rows, and read again."""
@@ -325,23 +335,21 @@ class PostgreSQL(Dialect):
         return (f"{alter} USING {source}::{type_}",)
 
     def insert(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
-        """Insert by COPY."""
-        self._copy(cursor, self.quote(table), kinds, columns)
+        """Insert by COPY; as text where a user has given columns other types, as users may."""
+        types = self._copied(kinds) if self._has_types(cursor, table, kinds) else None
+        target = f"{self.quote(table)} ({self._listed(kinds)})"
+        postgresql_copy.send(cursor, target, columns, types)
 
-    def _copy(self, cursor: Any, table: str, kinds: Mapping[str, Kind], columns: Columns) -> None:
-        """Send rows to a table, which is quoted: binary if there are bytes, else as text."""
-        names = ", ".join(map(self.quote, kinds))
-        sql = f"COPY {table} ({names}) FROM STDIN"
-        types = [self.types[kind] for kind in kinds.values()]
-        if any(map(CopiedType.needs_binary, types, columns)):
-            with cursor.copy(f"{sql} (FORMAT BINARY)") as copy:
-                copy.set_types([type_.copied for type_ in types])
-                for row in zip(*columns, strict=True):
-                    copy.write_row(row)
-            return
-        with cursor.copy(sql) as copy:
-            for chunk in chunks(types, columns):
-                copy.write(chunk)
+    def _has_types(self, cursor: Any, table: str, kinds: Mapping[str, Kind]) -> bool:
+        """Return whether columns have the types of their kinds, as those of fixed tables have."""
+        own = self.quote(table), self._listed(kinds), self._copied(kinds)
+        return is_fixed(table) or postgresql_copy.have_types(cursor, *own)
+
+    def _copied(self, kinds: Mapping[str, Kind]) -> list[str]:
+        return [self.types[kind].copied for kind in kinds.values()]
+
+    def _listed(self, names: Iterable[str]) -> str:
+        return ", ".join(map(self.quote, names))
 
     def update(
         self,
@@ -351,24 +359,21 @@ class PostgreSQL(Dialect):
         keys: Mapping[str, Kind],
         columns: Columns,
     ) -> int | None:
-        """COPY the rows to a temporary table and update from it, once they are many."""
-        if len(columns[0]) < MIN_COPIED_ROWS:
+        """Update from rows in the statement; COPY many to a temporary table first.
+
+        Into columns of other types each row is a statement, whose cells the server converts.
+        """
+        if len(columns[0]) == 1 or not self._has_types(cursor, table, kinds):
             return super().update(cursor, table, kinds, keys, columns)
-        names = [f"c{index}" for index in range(len(kinds) + len(keys))]
-        staged = dict(zip(names, (*kinds.values(), *keys.values()), strict=True))
-        fields = ", ".join(f"{name} {self.types[kind].sql}" for name, kind in staged.items())
-        cursor.execute(f"CREATE TEMPORARY TABLE mltraq_update ({fields}) ON COMMIT DROP")
-        self._copy(cursor, "pg_temp.mltraq_update", staged, columns)
-        new = dict(zip((*kinds, *keys), names, strict=True))
-        values = ", ".join(f"{self.quote(name)} = u.{new[name]}" for name in kinds)
-        condition = " AND ".join(f"t.{self.quote(key)} = u.{new[key]}" for key in keys)
-        cursor.execute(
-            f"UPDATE {self.quote(table)} AS t SET {values} "
-            f"FROM pg_temp.mltraq_update AS u WHERE {condition}"
-        )
-        found: int = cursor.rowcount
-        cursor.execute("DROP TABLE pg_temp.mltraq_update")
-        return found
+        staged = dict(enumerate((*kinds.values(), *keys.values())))
+        types = {f"c{index}": self.types[kind].sql for index, kind in staged.items()}
+        target = self.quote(table), [*map(self.quote, kinds)], [*map(self.quote, keys)]
+        if postgresql_update.fits(columns):
+            return postgresql_update.from_values(cursor, target, types, columns)
+        with postgresql_update.staging(cursor, types) as staging:
+            copied = self._copied(dict(zip(types, staged.values(), strict=True)))
+            postgresql_copy.send(cursor, staging, columns, copied)
+            return postgresql_update.update(cursor, target, f"{staging} AS u")
 
     def message(self, error: BaseException) -> str:
         """Leave out what quotes rows."""

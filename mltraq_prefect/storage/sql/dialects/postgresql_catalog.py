@@ -24,6 +24,35 @@ SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespac
 WHERE nspname = current_schema() AND relname = ANY(%s::name[])
 """
 
+MEASURED = 100
+"""Tables whose sizes are asked for; those of more are estimated: a size opens table and indexes."""
+
+_SIZES = """
+SELECT relname, pg_total_relation_size(pg_class.oid)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = current_schema() AND relname = ANY(%s::name[])
+"""
+
+_ESTIMATED_SIZES = """
+WITH tables AS (
+    SELECT pg_class.oid, relname, reltoastrelid
+    FROM pg_class JOIN unnest(%s::name[]) AS wanted (name) ON name = relname
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = current_schema()
+), filled AS (
+    SELECT relname, oid FROM tables UNION ALL SELECT relname, reltoastrelid FROM tables
+), parts AS (
+    SELECT relname, oid FROM filled
+    UNION ALL SELECT relname, indexrelid FROM filled JOIN pg_index ON indrelid = filled.oid
+)
+SELECT parts.relname, sum(greatest(
+    relpages * current_setting('block_size')::bigint,
+    CASE WHEN relpages = 0 THEN 2048 * pg_stat_get_live_tuples(parts.oid) ELSE 0 END
+))::bigint
+FROM parts JOIN pg_class ON pg_class.oid = parts.oid GROUP BY parts.relname
+"""
+"""By the pages that were last counted. Where none were yet, a row takes 2 KiB: what is longer is
+beside the table, in rows of 2 KiB."""
+
 _ORIGINS = """
 SELECT attrelid, attnum, relname, attname
 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
@@ -84,6 +113,12 @@ def schema(connection: sa.Connection) -> str:
 def relations(connection: sa.Connection, names: Collection[str]) -> set[str]:
     """Return which names tables, indexes and the like have in our schema."""
     return set(connection.exec_driver_sql(_RELATIONS, (list(names),)).scalars())
+
+
+def sizes(connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
+    """Return the bytes of tables of our schema, their indexes and what is beside their rows."""
+    sql = _SIZES if len(tables) <= MEASURED else _ESTIMATED_SIZES
+    return {name: int(size) for name, size in connection.exec_driver_sql(sql, (list(tables),))}
 
 
 def dependents(connection: sa.Connection, table: str) -> list[Dependent]:

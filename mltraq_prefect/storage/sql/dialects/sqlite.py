@@ -6,10 +6,11 @@ import datetime
 import operator
 import os
 import re
+import socket
 import sqlite3
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,13 @@ import orjson
 import sqlalchemy as sa
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.storage.sql.dialects import sqlite_origins, sqlite_sizes
+from mltraq_prefect.storage.sql.dialects import (
+    lexing,
+    sqlite_blobs,
+    sqlite_files,
+    sqlite_origins,
+    sqlite_sizes,
+)
 from mltraq_prefect.storage.sql.dialects.base import Dialect
 from mltraq_prefect.storage.sql.dialects.declarations import (
     LOCK_SECONDS,
@@ -63,8 +70,8 @@ ROWS_A_STATEMENT = 50
 BYTES_A_STATEMENT = 2**20
 """Of binary values: the driver copies what it is given, so a larger one has its own statement."""
 
-CACHE_SIZE = "PRAGMA cache_size = -65536"
-"""Lets the index of the key stay in memory while a table is filled: up to 64 MiB."""
+PAGE_SIZE = f"PRAGMA page_size = {sqlite_sizes.PAGE}"
+"""Of a file that is still empty: each page is a write of its own, and arrays are many pages."""
 
 
 _READING_ACTIONS = frozenset(
@@ -110,16 +117,6 @@ def _largest(kinds: Mapping[str, Kind], columns: Columns) -> int:
     )
 
 
-@contextmanager
-def _passing_through(cursor: Any) -> Iterator[None]:
-    """Let pages leave memory soon: nothing reads large values again, and new memory costs most."""
-    cursor.execute("PRAGMA cache_size = -2048")
-    try:
-        yield
-    finally:
-        cursor.execute(CACHE_SIZE)
-
-
 class SQLite(Dialect):
     """SQLite, in a file or in memory.
 
@@ -134,11 +131,13 @@ class SQLite(Dialect):
     example = "sqlite:///file.db"
     placeholder = "?"
     valid_json = "json_valid"
+    sorts_groups = True
     reconnects = False
     counts_updates = True
     clock = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
     for_update = skip_locked = ""  # a transaction that writes is alone
     has_views = True
+    apart = lexing.SQLITE
     max_columns = 2000
     inline_bytes = 16_384
     ledger_options = "WITHOUT ROWID"  # one tree, by experiment and run, instead of two
@@ -170,8 +169,17 @@ class SQLite(Dialect):
         return str(error)
 
     def engine_options(self, url: sa.URL) -> dict[str, Any]:
-        """Open a file for each transaction; keep the one connection that a memory is."""
-        return {"poolclass": sa.pool.StaticPool if self.is_private(url) else sa.pool.NullPool}
+        """Keep the one connection that a memory is, and one to a file: its pages are in memory."""
+        if self.is_private(url):
+            return {"poolclass": sa.pool.StaticPool}
+        if sqlite_files.path(url) is None:
+            return {"poolclass": sa.pool.NullPool}
+        return {"poolclass": sa.pool.QueuePool, "pool_size": 1, "max_overflow": -1}
+
+    def keeps(self, url: sa.URL, *, failed: bool) -> bool:
+        """Close a file that has a WAL: the last who closes it brings all into one file."""
+        path = sqlite_files.path(url)
+        return path is None or not (failed or sqlite_files.has_wal(path))
 
     def is_private(self, url: sa.URL) -> bool:
         """Return whether the URL names a database in memory."""
@@ -194,34 +202,32 @@ class SQLite(Dialect):
 
     def is_missing(self, url: sa.URL) -> bool:
         """Return whether a file is not there, and its folder is."""
-        path = self._missing_file(url)
+        path = sqlite_files.missing(url)
         return path is not None and path.parent.is_dir()
+
+    def identity(self, url: sa.URL) -> str | None:
+        """Tell the file by its machine, too: SQLite's locks do not reach others."""
+        found = sqlite_files.stat(url)
+        return found and f"{socket.gethostname()} {found.st_dev} {found.st_ino}"
 
     def before_connect(self, url: sa.URL, *, write: bool) -> None:
         """Create a file for its owner alone, as SQLite gives its journals the mode of the file.
 
         What only reads creates nothing.
         """
-        path = self._missing_file(url)
+        path = sqlite_files.missing(url)
         if path is not None:
             flags = os.O_CREAT | os.O_WRONLY if write else os.O_RDONLY
             os.close(os.open(path, flags, 0o600))
 
-    def _missing_file(self, url: sa.URL) -> Path | None:
-        path = url.database
-        if path is None or path.startswith("file:") or self.is_private(url):
-            return None
-        try:
-            Path(path).stat()
-        except FileNotFoundError:
-            return Path(path)
-        except OSError:  # who may not enter its folder does not know; SQLite will say so
-            return None
-        return None
+    def file_state(self, url: sa.URL) -> tuple[object, ...]:
+        """Ask the file system, which knows of writers who do not use SQLite, too."""
+        return sqlite_files.state(url)
 
     def prepare(self, connection: Any) -> None:
-        """Give the connection memory; see `CACHE_SIZE`."""
-        connection.execute(CACHE_SIZE)
+        """Give the connection memory, and a new file its pages; see `CACHE_KIB`, `PAGE_SIZE`."""
+        connection.execute(PAGE_SIZE)
+        connection.execute(sqlite_blobs.cache(sqlite_blobs.CACHE_KIB))
 
     def connect_args(self, url: sa.URL) -> dict[str, Any]:
         """Wait for other processes; leave transactions to this module."""
@@ -229,8 +235,9 @@ class SQLite(Dialect):
 
     def begin(self, connection: sa.Connection, *, write: bool) -> None:
         """Take the write lock at once: a transaction that upgrades later can only fail."""
-        connection.connection.driver_connection.set_authorizer(None)  # type: ignore[union-attr]
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        driver.set_authorizer(None)
+        driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
     def begin_query(self, connection: sa.Connection) -> None:
         """Forbid what does not only read."""
@@ -346,11 +353,14 @@ class SQLite(Dialect):
         total, width = len(columns[0]), len(varying)
         variables = cursor.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         largest = _largest(kinds, columns)
+        if sqlite_blobs.takes(cursor, table, largest):
+            sqlite_blobs.insert(cursor, table, kinds, columns)
+            return
         fitting = (variables - len(constants)) // max(1, width)
         size = max(1, min(ROWS_A_STATEMENT, BYTES_A_STATEMENT // max(1, largest), fitting))
         shared = tuple(constants.values())
         cells = chain.from_iterable(zip(*varying, strict=True))
-        with _passing_through(cursor) if largest > BYTES_A_STATEMENT else nullcontext():
+        with sqlite_blobs.passing_through(cursor) if largest > BYTES_A_STATEMENT else nullcontext():
             for rows, times in ((size, total // size), (total % size, 1)):
                 if rows and times:
                     own = (tuple(islice(cells, rows * width)) for _ in range(times))

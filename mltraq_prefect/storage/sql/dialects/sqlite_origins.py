@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import Any
 
+from mltraq_prefect.storage.sql.dialects import lexing
 from mltraq_prefect.storage.sql.dialects.declarations import Origin
 
-_SELECTS = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/|\()*(SELECT|WITH)\b", re.IGNORECASE | re.DOTALL)
+_SELECTS = re.compile(r"[\s(]*(SELECT|WITH)\b", re.IGNORECASE)
 
 _COMPOUND = re.compile(r"\b(UNION|INTERSECT|EXCEPT)\b", re.IGNORECASE)
 """SQLite declares the result of several SELECTs as that of the first of them."""
@@ -32,7 +33,7 @@ def origins(
         sql: The statement, without parameters.
         are_whole: Returns those of some views whose columns are origins themselves.
     """
-    if not _SELECTS.match(sql):
+    if not _SELECTS.match(lexing.code(sql, lexing.SQLITE)):
         return []
     try:
         with closing(sqlite3.connect(":memory:")) as shadow:
@@ -51,7 +52,7 @@ def _declared(
     views = {name for name, (type_, _) in texts.items() if type_ == "view"}
     whole = are_whole(views)
     inlined = [texts[name][1] for name in views if name not in whole]
-    if _COMPOUND.search(" ".join([sql, *inlined])):
+    if any(_COMPOUND.search(lexing.code(text, lexing.SQLITE)) for text in (sql, *inlined)):
         return []
     known: list[Origin] = []
     for name in texts:

@@ -9,7 +9,7 @@ from mltraq_prefect.storage.sql.dialects.base import Dialect
 ROWS_MEASURED = 20
 """Rows whose cells tell how many bytes a table takes."""
 
-ROW_BYTES, PAGE = 16, 4096
+ROW_BYTES, PAGE = 16, 8192
 """What a row takes beside its columns, in the table and in the index; and a table without rows."""
 
 

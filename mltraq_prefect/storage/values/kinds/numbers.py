@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mltraq_prefect.storage.values.change_marks import Mark
+from mltraq_prefect.storage.values.columns import FEW, Constant
 from mltraq_prefect.storage.values.kinds.base import Backend, Guess, Held, Kind, numpy_scalars
 
 EXACT_FLOAT = 2**53
@@ -103,6 +104,15 @@ _NARROWER: dict[str, Callable[[Any], Any]] = {"int": int, "bool": bool}
 
 def irregular(cells: Sequence[Any]) -> list[int]:
     """Return the indexes of NaN, infinities and negative zeros: what compares or stores badly."""
+    if isinstance(cells, Constant):
+        return [*range(len(cells))] if irregular([cells.value]) else []
+    if len(cells) <= FEW:  # what is not finite leaves NaN when it is subtracted from itself
+        return [
+            place
+            for place, cell in enumerate(cells)
+            if cell is not None
+            and (cell - cell != 0.0 or (cell == 0.0 and math.copysign(1.0, cell) < 0.0))
+        ]
     floats = np.array(cells if isinstance(cells, array) else list(cells), dtype=np.float64)
     odd = ~np.isfinite(floats) | ((floats == 0.0) & np.signbit(floats))
     indexes: list[int] = np.flatnonzero(odd).tolist() if odd.any() else []

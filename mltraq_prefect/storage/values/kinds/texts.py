@@ -12,7 +12,8 @@ from mltraq_prefect.codecs import from_json
 from mltraq_prefect.storage.values.change_marks import Mark
 from mltraq_prefect.storage.values.kinds.base import Backend, Held, Kind
 
-_LONG_TEXT = 64
+_LONG_TEXT = 256
+"""Characters of a text that takes no less memory than a digest beside it."""
 
 
 class Text(Kind):

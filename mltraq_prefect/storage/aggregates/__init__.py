@@ -1,0 +1,1 @@
+"""Results that the database counts and averages, for pages and reports."""

@@ -1,0 +1,1 @@
+"""Files of runs: planned, written, and read piece by piece."""

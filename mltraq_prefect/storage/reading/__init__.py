@@ -1,0 +1,1 @@
+"""From rows to runs and frames: which are chosen, and what their cells stand for."""

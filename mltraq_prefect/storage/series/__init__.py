@@ -1,0 +1,1 @@
+"""Rows that runs log: encoded, chosen and written while runs are executed."""

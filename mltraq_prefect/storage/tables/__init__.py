@@ -1,0 +1,1 @@
+"""The tables, a module each: their rows, and the statements that read and write them."""
