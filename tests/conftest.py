@@ -58,8 +58,12 @@ def prefect_settings(prefect_tables):
 
 
 @pytest.fixture
-def prefect_server(prefect_settings):
-    """A server is configured, for this test alone: who does not ask for one has none."""
+def prefect_server(prefect_settings, monkeypatch):
+    """A server is configured, for this test alone: who does not ask for one has none.
+
+    Executions wait for their flow run: what they see of Prefect depends on no load of this machine.
+    """
+    monkeypatch.setattr("mltraq_prefect.orchestration.own_flow.BEGIN_SECONDS", 60.0)
     with homes.used(prefect_settings):
         yield
 

@@ -11,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 import mltraq_prefect as mltraq
+from mltraq_prefect.orchestration import own_flow
 from tests.orchestration.busy_server import busy_server
 from tests.polling import poll
 from tests.prefect_api import flow_run, logs, task_runs
@@ -20,9 +21,13 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 SECONDS = 90
 
+BEGIN_SECONDS = own_flow.BEGIN_SECONDS
+
 
 @pytest.fixture
-def busy(prefect_server):
+def busy(prefect_server, monkeypatch):
+    """A server that can be held; executions wait for it as long as they do elsewhere."""
+    monkeypatch.setattr(own_flow, "BEGIN_SECONDS", BEGIN_SECONDS)
     with busy_server() as server:
         yield server
 
