@@ -116,6 +116,22 @@ def test_an_experiment_that_exists(session, stored, tmp_path):
     assert files(tmp_path) == before
 
 
+def test_a_name_that_is_taken_is_told_before_anything_is_computed(session, stored, caplog):
+    told = []
+
+    def look(run):
+        told.extend(record.getMessage() for record in caplog.records)
+
+    with caplog.at_level("INFO"):
+        session.load("stored").execute(look, backend="local")
+        session.add_experiment("other").add_runs(N=[1]).execute(look, backend="local")
+        assert not any("already" in line for line in told)
+        session.add_experiment("stored").add_runs(N=[1]).execute(look, backend="local")
+    (line,) = [line for line in told if "already" in line]
+    assert "experiment 'stored' is in the database already" in line
+    assert 'if_exists="merge" or "replace"' in line
+
+
 def test_an_experiment_that_does_not_exist(session, stored):
     with pytest.raises(mltraq.ExperimentNotFound, match="'missing'"):
         session.load("missing")

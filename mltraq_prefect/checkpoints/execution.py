@@ -40,6 +40,7 @@ from mltraq_prefect.execution import (
     refuse_while_preparing,
 )
 from mltraq_prefect.execution.fanout.executed import step_names
+from mltraq_prefect.execution.fanout.log import execution_logger
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
 from mltraq_prefect.execution.fanout.threads import execute_in_threads
 from mltraq_prefect.execution.file_desk import file_desk
@@ -202,9 +203,21 @@ class Execution:
         selection = select(self._experiment.runs.values(), self._names, is_complete)
         selection.log(self._name)
         if selection.runs:
+            self._tell_if_taken()
             self._note()
         start(selection.runs, self._steps, prints)
         return selection
+
+    def _tell_if_taken(self) -> None:
+        """Say it before the work is done if a plain `persist` will find the name taken."""
+        state = self._state
+        if state.revision is None and state.store.exists(self._name):
+            execution_logger().info(
+                "experiment %r is in the database already, and this is a new one of that name: "
+                'persist it with if_exists="merge" or "replace", or add it under another name; '
+                "checkpoint=True goes on with what is stored",
+                self._name,
+            )
 
     def _note(self) -> None:
         """Note where the results of the execution come from."""

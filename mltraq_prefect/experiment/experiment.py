@@ -344,8 +344,8 @@ class Experiment(Stored, Origins):
 
         Args:
             if_exists: What to do if the database has an experiment of this name: ``"fail"``;
-                ``"replace"`` it; or ``"merge"``: update and add runs and fields, and leave all
-                others as they are.
+                ``"replace"`` it, but for tags and a note that are not given anew; or ``"merge"``:
+                update and add runs and fields, and leave all others as they are.
             store_pickle: Whether to store the whole experiment, with locals, as a signed pickle
                 too.
             report: Whether to make the summary; or the keys of numeric fields to show in it.

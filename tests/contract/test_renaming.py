@@ -220,6 +220,33 @@ def test_tags_and_notes_are_stored_merged_and_listed(session):
     assert session.load("three").tags == found.tags == session.load("three").copy().tags
 
 
+def test_tags_and_notes_survive_that_an_experiment_is_replaced(session):
+    def anew():
+        return session.add_experiment("one").add_runs(x=[1, 2])
+
+    anew().persist()
+    session.tag("one", {"team": "vision", "model": "svc"}, note="first")
+    anew().persist("replace")
+    found = session.load("one")
+    assert (found.tags, found.note) == ({"team": "vision", "model": "svc"}, "first")
+    del found.tags["team"]
+    session.tag("one", {"seen": "yes"})
+    found.persist("replace")
+    anew().execute(_nothing, backend="local", checkpoint="replace")
+    again = anew()
+    again.tags, again.note = {"model": "forest"}, "second"
+    again.persist("replace")
+    found = session.load("one")
+    assert (found.tags, found.note) == ({"model": "forest", "seen": "yes"}, "second")
+    found.delete()
+    anew().persist("replace")
+    assert (session.load("one").tags, session.load("one").note) == ({}, "")
+
+
+def _nothing(run):
+    pass
+
+
 def test_experiments_are_chosen_by_a_condition(session):
     for name, runs in (("a", 1), ("b'", 5), ("c", 9)):
         experiment = session.add_experiment(name).add_runs(x=range(runs))

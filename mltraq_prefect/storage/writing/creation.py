@@ -139,7 +139,7 @@ def _entry(job: Job, made: Creation, old: Entry | None) -> Entry:
         },
         revision=1 if old is None else old.revision + 1,
         view=None if old is None else old.view,
-        annotations=job.annotations,
+        annotations=job.annotations if old is None else job.said_of(old),
     )
 
 

@@ -25,7 +25,6 @@ from mltraq_prefect.storage.tables import (
     own_fields,
     run_cells,
     run_tables,
-    tagging,
     unfinished,
     views,
 )
@@ -350,11 +349,10 @@ class Merger:
         return bool(fixed), released
 
     def _entry(self, merge: Merge, current: Entry) -> Entry:
-        changes, said = merge.changes, self._snapshot_of(current)
-        seen = None if said is None else said.annotations
+        changes = merge.changes
         return replace(
             current,
-            annotations=tagging.changes(self._job.annotations, seen).applied(current.annotations),
+            annotations=self._job.said_of(current),
             run_count=current.run_count + len(changes.new),
             states=merge.states_after(current),
             layout=merge.plan.layout if changes.new or changes.cells else current.layout,

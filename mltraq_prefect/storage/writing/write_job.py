@@ -64,6 +64,15 @@ class Job:
         known = {} if current is None else current.properties
         return self.token in (known.get("write"), known.get("create"))
 
+    def said_of(self, stored: Entry) -> Annotations:
+        """Return tags and note of a stored experiment with what this one changes of them."""
+        snapshot = self.record.snapshot
+        if snapshot is None or snapshot.id_experiment != stored.id_experiment:
+            seen = None
+        else:
+            seen = snapshot.annotations
+        return tagging.changes(self.annotations, seen).applied(stored.annotations)
+
     def check_own(self, cells: own_fields.Cells | None, limit: int) -> None:
         """Refuse fields of the experiment that its row cannot take."""
         row: dict[str, str | bytes] = {field_path(key): data for key, data in self.own.items()}
