@@ -50,7 +50,7 @@ def line(count: int, kind: str, checkpoint: int) -> Line:
     added = json.loads(done.stdout.splitlines()[-1])
     ratio = added * 1024 / (MEGABYTES * 1e6)
     cells = f"a {kind}{', checkpointed' if checkpoint else ''}", f"{added / 1024:,.0f}"
-    return Line(cells, ratio, MOST_RUNS if checkpoint else None)
+    return Line(cells, ratio, *((MOST_RUNS, "speed.md") if checkpoint else ()))
 
 
 def make(run: Run) -> None:

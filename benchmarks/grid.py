@@ -40,7 +40,9 @@ def tables(quick: bool) -> Iterator[Table]:
 
 
 def line(name: str, values: list[float]) -> Line:
-    return Line((name, *(f"{value:.0f}" for value in values)), values[-1] / values[0], FLAT)
+    return Line(
+        (name, *(f"{value:.0f}" for value in values)), values[-1] / values[0], FLAT, "speed.md"
+    )
 
 
 def swept(points: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 from benchmarks.growth import DATABASES
-from benchmarks.report import WALL, Line, Table, fastest, in_seconds
+from benchmarks.report import WALL, Line, Quoted, Table, fastest, in_seconds
 from mltraq_prefect.errors import RunsFailed
 from mltraq_prefect.storage import Store
 from mltraq_prefect.ui.app import make_app
@@ -144,22 +144,25 @@ def tables(quick: bool) -> Iterator[Table]:
         with database() as url:
             make(url, runs)
             title = f"{name}: pages of {runs:,} runs, in seconds, beside SQL of all runs"
-            yield Table(title, ("page", "page", "SQL"), lines(url, runs))
+            quoted: Quoted = "speed.md" if name == "SQLite" else ""
+            yield Table(title, ("page", "page", "SQL"), lines(url, runs, quoted))
 
 
-def lines(url: str, runs: int) -> list[Line]:
+def lines(url: str, runs: int, quoted: Quoted) -> list[Line]:
     """Return the line of each page: its ratio is to the seconds that it may take."""
     store = Store(url)
     engine = sa.create_engine(url)
     app = httpx.ASGITransport(make_app(store))
     with engine.connect() as connection:
-        found = [_line(page, app, connection, runs) for page in PAGES]
+        found = [_line(page, app, connection, runs, quoted) for page in PAGES]
     engine.dispose()
     store.close()
     return found
 
 
-def _line(page: Page, app: httpx.ASGITransport, connection: sa.Connection, runs: int) -> Line:
+def _line(
+    page: Page, app: httpx.ASGITransport, connection: sa.Connection, runs: int, quoted: Quoted
+) -> Line:
     deep = runs // 100  # of pages of 50
     address = page.address.replace("{deep}", str(deep))
     sql = page.sql.format(**_expressions(connection), offset=50 * (deep - 1))
@@ -169,7 +172,7 @@ def _line(page: Page, app: httpx.ASGITransport, connection: sa.Connection, runs:
             (await client.get(address)).raise_for_status()
 
     spent = fastest(lambda: asyncio.run(asked()), _all(connection, sql), repeats=2, clock=WALL)
-    return Line((page.name, *map(in_seconds, spent)), spent[0] / SECONDS, 1)
+    return Line((page.name, *map(in_seconds, spent)), spent[0] / SECONDS, 1, quoted)
 
 
 def _all(connection: sa.Connection, sql: str) -> Callable[[], Any]:

@@ -54,7 +54,7 @@ def _add_pending(session: Session) -> None:
 def _line(work: str, ours: Callable[[], Any], plain: Callable[[], Any]) -> Line:
     calls = _often(ours), _often(plain)
     spent = [seconds / TIMES for clock in (CPU, WALL) for seconds in fastest(*calls, clock=clock)]
-    return Line((work, *map(milliseconds, spent)), spent[0] / spent[1], BUDGET)
+    return Line((work, *map(milliseconds, spent)), spent[0] / spent[1], BUDGET, "speed.md")
 
 
 def _often(call: Callable[[], Any]) -> Callable[[], None]:

@@ -149,7 +149,9 @@ def growth(quick: bool) -> list[Line]:
         )
         times = cells((wrote["seconds"], read["seconds"]), in_seconds)
         ratio = None if least is None else each / least
-        lines.append(Line((f"{count:,}", *times, f"{each * 1e6:,.1f} us", *kib), ratio, LINEAR))
+        lines.append(
+            Line((f"{count:,}", *times, f"{each * 1e6:,.1f} us", *kib), ratio, LINEAR, "speed.md")
+        )
         least = each if least is None else min(least, each)
     return lines
 

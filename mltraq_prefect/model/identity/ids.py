@@ -14,6 +14,9 @@ from mltraq_prefect.model.identity.canonical import Canonical
 
 RUN_NAMESPACE = uuid.UUID("6d0f8f5e-2f0c-5b7e-9d55-6e1c7a0a4c11")
 
+_STATE = hashlib.sha1(RUN_NAMESPACE.bytes, usedforsecurity=False)
+"""What each id begins with; only copies of it are updated."""
+
 
 class Ids:
     """Makes the ids of the runs of an experiment.
@@ -24,7 +27,6 @@ class Ids:
 
     def __init__(self, experiment: str) -> None:
         self._begin = f"[{json.dumps(experiment)}, "
-        self._state = hashlib.sha1(RUN_NAMESPACE.bytes, usedforsecurity=False)
 
     def of(self, key: str, replicate: int) -> str:
         """Return the id of a replicate of a run.
@@ -45,7 +47,7 @@ class Ids:
 
     def _id(self, key: str, replicate: int) -> str:
         """Return a UUIDv5 (RFC 9562, section 5.5) as text; `uuid.uuid5` makes objects first."""
-        state = self._state.copy()
+        state = _STATE.copy()
         state.update(f"{self._begin}{key}, {replicate}]".encode())
         digits = state.hexdigest()
         variant = "89ab"[int(digits[16], 16) & 3]

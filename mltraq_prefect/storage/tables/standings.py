@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -79,7 +80,7 @@ def find(transaction: Transaction, id_experiment: str, few: int = FEW) -> list[S
     )
     rows = transaction.rows(sql, (id_experiment,) * 4)
     return [
-        Standing(key, state, step, frozenset(json.loads(steps)))
+        Standing(key, state, step, _names(steps))
         for key, state, step, steps in sorted(rows, key=itemgetter(0))
     ]
 
@@ -103,15 +104,18 @@ def places(transaction: Transaction, id_experiment: str, known: Sequence[Standin
     return sorted(found)
 
 
+@lru_cache(100)
+def _names(steps: str) -> frozenset[str]:
+    return frozenset(json.loads(steps))
+
+
 def _of_stretches(found: Sequence[Stretch]) -> Iterator[Standing]:
     by_key: dict[str, list[Stretch]] = {}
     for one in found:
         by_key.setdefault(one.standing, []).append(one)
     for key, own in by_key.items():
         state, step, steps = own[0][3:]
-        yield Standing(
-            key, state, step, frozenset(json.loads(steps)), [(one.first, one.last) for one in own]
-        )
+        yield Standing(key, state, step, _names(steps), [(one.first, one.last) for one in own])
 
 
 def conditions(
