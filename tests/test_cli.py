@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -212,6 +213,9 @@ def test_a_terminal_has_numbers_ids_and_times_in_short(url, capsys, monkeypatch)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     shown = out_of(capsys, "--database", url, "frame", "one")
     assert {run.id_run[:8], "0.3", "03:04:05", "123456789.125"} <= set(shown.split())
+    listed = out_of(capsys, "--database", url, "ls")
+    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d +", listed)
+    assert not re.search(r":\d\d\.\d", listed)
 
 
 def test_without_a_terminal_nothing_is_deleted_unless_it_is_said(stored, capsys):

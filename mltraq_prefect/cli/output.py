@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ Format = Literal["table", "json", "csv"]
 
 _LARGE = 1e8
 """From here on, eight digits are not the whole part of a number."""
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.\d{1,9}")
+_TO_SECONDS = len("2026-01-01 00:00:00")
 
 _BEGINNING = 8
 """How many characters of an id are enough to find it by."""
@@ -134,6 +138,8 @@ def _brief(value: Any) -> str:
     if isinstance(value, datetime):
         in_utc = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
         return in_utc.isoformat(" ", "seconds")
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
+        return value[:_TO_SECONDS].replace("T", " ")
     return _cell(value)
 
 

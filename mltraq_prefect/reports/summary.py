@@ -11,8 +11,10 @@ from mltraq_prefect.reports.study.leaderboard import Leaderboard, leaderboards
 from mltraq_prefect.reports.study.study import Study, shown_value
 from mltraq_prefect.reports.wording import duration, measured_cell
 
-LEGEND = "Mean ± standard error; in brackets how many runs have a value, where not all have one."
+LEGEND = "Mean ± standard error; in brackets how many have a finite value, where not all runs do."
 LIKE_BEST = "≈ is not significantly worse than the first (Welch's t test, Holm's adjustment, 5 %)."
+
+UNSURE = "? cannot be told: too few values, or they do not vary."
 
 MOST_METRICS = 4
 """In one table: with more, it does not fit beside the names of configurations."""
@@ -89,7 +91,9 @@ def _parts(study: Study) -> Iterator[str]:
             yield f"{left:,} more parts have fewer runs."
         if any(row.runs > 1 for board in boards for row in board.rows):
             is_marked = any(board.is_marked for board in boards)
-            yield f"{LEGEND} {LIKE_BEST}" if is_marked else LEGEND
+            is_unsure = any(board.is_unsure for board in boards)
+            told = [LEGEND, *[LIKE_BEST] * is_marked, *[UNSURE] * is_unsure]
+            yield " ".join(told)
         yield from _figures(study)
     yield from _failures(study)
 
@@ -126,7 +130,7 @@ def _table(board: Leaderboard) -> str:
             measured_cell(cell, row.runs, own)
             for cell, own in zip(row.cells, metrics, strict=False)
         ]
-        marks = ["≈" if row.like_best else ""] if board.is_marked else []
+        marks = [board.mark(row)] if board.is_marked else []
         failed = [f"{row.failed:,}" if row.failed else ""] if has_failed else []
         rows.append([*cells, *marks, escaped(row.label), f"{row.runs:,}", *failed])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

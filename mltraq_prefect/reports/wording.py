@@ -7,10 +7,18 @@ import math
 from mltraq_prefect.reports.study.results import Column
 
 
+def plain(value: float) -> str:
+    """Return a number to six digits, of a large one with those before the point."""
+    text = f"{value:.6g}"
+    if float(text) == value or not 1e5 <= abs(value) < 1e16:
+        return text
+    return f"{value:.0f}" if value == int(value) else f"{value:.10g}"
+
+
 def measured(mean: float, error: float) -> str:
     """Return a mean and its standard error, to the digits that the error leaves."""
     if not math.isfinite(error) or not math.isfinite(mean) or error == 0:
-        return f"{mean:.6g}"
+        return plain(mean)
     if (digits := _digits(mean, error)) is not None:
         return f"{mean:.{digits}f} ± {error:.{digits}f}"
     return f"{_power(mean, error)} ± {error:.2g}"
@@ -19,7 +27,7 @@ def measured(mean: float, error: float) -> str:
 def rounded(value: float, error: float) -> str:
     """Return a value with as many digits as a standard error leaves."""
     if not math.isfinite(error) or not math.isfinite(value) or error == 0:
-        return f"{value:.6g}"
+        return plain(value)
     digits = _digits(value, error)
     return _power(value, error) if digits is None else f"{value:.{digits}f}"
 

@@ -75,6 +75,7 @@ def make_app(
 
 def _answer(store: Store, page: Page) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
+        store.open(create=False)  # a file that has gone is no empty database
         return HTMLResponse(page(store, request))
 
     return answer

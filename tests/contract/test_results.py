@@ -255,7 +255,7 @@ def test_curves_are_means_of_what_was_logged_by_step(url):
         experiment.execute(train, backend="local").persist()
         results = experiment._state.store.results("curves")
         assert list(results.logged()) == ["loss", HOSTILE]
-        logged = results.curves(["loss", "word"], None, 500)
+        logged = results.curves(["loss", "word"], None, None, 500)
         assert (list(logged.lines), *logged[1:]) == (["loss"], 4, True, 1)
         (whole,) = logged.lines["loss"]
         assert whole.steps == [step for step in range(40) if step != 7]
@@ -263,10 +263,14 @@ def test_curves_are_means_of_what_was_logged_by_step(url):
         expected = [1.5 + step / 10 for step in whole.steps]
         assert whole.moments.mean.tolist() == pytest.approx(expected)
         assert whole.moments.variance.tolist() == pytest.approx([1 / 3] * 39)
-        by_rate = results.curves([HOSTILE], columns_of(results)["param", "lr"], 10)
+        by_rate = results.curves([HOSTILE], columns_of(results)["param", "lr"], None, 10)
         low, high = by_rate.lines[HOSTILE]
         assert (low.group, high.group) == (1.0, 2.0)
         assert low.steps == list(range(0, 40, 4))
         assert low.moments.count.tolist() == [8] * 10
         assert low.moments.mean.tolist() == [step + 1.5 for step in low.steps]
-        assert results.curves(["word"], None, 10).lines == {}
+        params = [columns_of(results)["param", own] for own in ("seed", "lr")]
+        parts = results.curves([HOSTILE], *params, 10).lines[HOSTILE]
+        assert [(own.part, own.group) for own in parts] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+        assert {tuple(own.moments.count.tolist()) for own in parts} == {(4,) * 10}
+        assert results.curves(["word"], None, None, 10).lines == {}

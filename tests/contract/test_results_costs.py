@@ -106,7 +106,7 @@ def test_curves_of_some_rows_say_so_and_are_the_same_means(tmp_path, limits):
     text = page(url, "curves")
     assert re.search(r"Of 10 runs, spread evenly, as there are 20\. Of one row in 50", text)
     store = Store(url)
-    lines, *_ = store.results(growth.NAME).curves(["loss", "late"], None, 500)
+    lines, *_ = store.results(growth.NAME).curves(["loss", "late"], None, None, 500)
     (loss,), (late,) = lines["loss"], lines["late"]
     store.close()
     assert 35 <= len(loss.steps) <= 45

@@ -1,5 +1,6 @@
 """Figures: their axes have round numbers, and nothing that is shown becomes markup."""
 
+import itertools
 import math
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from mltraq_prefect.reports.figures.maps import (
 )
 from mltraq_prefect.reports.figures.marks import marks
 from mltraq_prefect.reports.figures.scales import Scale
+from mltraq_prefect.reports.figures.svg import LETTER
 
 HOSTILE = "<script>alert('1')</script>\"&\x00"
 NAN = math.nan
@@ -156,3 +158,37 @@ def test_a_map_has_the_numbers_of_all_cells_or_of_none():
 
 def test_colours_go_from_dark_to_light():
     assert (colour(0), colour(1)) == ("#440154", "#fde725")
+
+
+@pytest.mark.parametrize(
+    ("values", "is_log"),
+    [
+        (np.linspace(0.001, 0.6, 200), False),  # as of a dropout that is drawn evenly
+        (np.geomspace(1e-5, 0.1, 200), True),  # as of a learning rate that is drawn by logarithms
+        (range(1, 101), False),  # steps
+        ([1, 25, 50, 100], False),
+        ([0.01, 0.1, 1, 10], True),
+        ([0.001, 0.1], True),
+        ([0, 1000], False),
+    ],
+)
+def test_an_axis_is_logarithmic_where_that_spreads_the_values(values, is_log):
+    assert Scale(values).is_log == is_log
+
+
+def test_labels_of_an_upright_axis_have_room_beside_its_name():
+    svg = line_chart([Line("", [1, 2], [0.00015, 0.0003], [NAN, NAN])], "lr", "duration_s")
+    at = float(re.search(r'x="([\d.]+)"[^>]*>0.00015<', svg)[1])
+    assert at - len("0.00015") * LETTER > 12 + LETTER  # the name has its middle at 12
+
+
+def test_the_head_of_dots_has_no_labels_over_each_other():
+    found = marks([5.1e-5, 5.5e-5, 1.5e-4, 1.18e-3], [NAN, NAN, 9e-5, 4e-4])
+    spots = [
+        (float(at), len(label) * LETTER / 2)
+        for at, label in re.findall(r'x="([\d.]+)"[^>]*>([^<]+)<', found.axis)
+    ]
+    assert len(spots) > 1
+    assert all(
+        own + half <= after - other for (own, half), (after, other) in itertools.pairwise(spots)
+    )

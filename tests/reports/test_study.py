@@ -12,7 +12,8 @@ import pytest
 
 import mltraq_prefect as mltraq
 from mltraq_prefect.reports.figures.charts import COLOURS
-from mltraq_prefect.reports.study.effects import curves, effects, heat_maps, history, parallel
+from mltraq_prefect.reports.study.curves import curves
+from mltraq_prefect.reports.study.effects import effects, heat_maps, history, parallel
 from mltraq_prefect.reports.study.gaps import Gaps
 from mltraq_prefect.reports.study.importance import importance
 from mltraq_prefect.reports.study.leaderboard import leaderboards
@@ -291,7 +292,7 @@ def test_a_param_that_is_none_is_a_value_as_any_other(session):
     assert re.findall(r">(none|3|12)<", drawn["accuracy by depth"]) == ["none", "3", "12"]
     assert set(re.findall(r">(none|equal)<", drawn["accuracy by weight"])) == {"none", "equal"}
     assert "none" not in drawn["accuracy by C"]
-    (heat,) = heat_maps(study, ("depth", "weight"))
+    (heat,) = heat_maps(Study(study.results, Choice(by=("depth", "weight"))))
     assert re.findall(r">(none|3|12)<", heat.svg)[-3:] == ["3", "12", "none"]
     assert ">none<" in parallel(study)[0].svg
     (chosen,) = leaderboards(Study(study.results, Choice(by=("depth",))))

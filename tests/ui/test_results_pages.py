@@ -132,7 +132,7 @@ def test_each_part_of_an_experiment_has_an_address(client, part, texts):
 def test_curves_are_of_the_values_of_the_param_that_is_chosen(client):
     page = page_of(client, "/experiments/e_families/curves?metric=accuracy&by=model")
     assert "model=svc" in page.text
-    assert "dataset=digits" not in page.text
+    assert "logged, dataset=digits" in page.text
     assert "accuracy" in page.attributes["value"]  # the choice of a metric for other parts stays
     partial = page_of(client, "/experiments/e_families/curves?by=C").text
     assert "C=10" in partial
@@ -229,12 +229,14 @@ def test_experiments_and_groups_are_compared(client):
     for part, level in ((digits.partition("dataset=digits")[2], 0.6), (iris, 0.3)):
         bayes = re.search(r"bayes forest .*? ([0-9.]+), [0-9.]+ Welch t", part)
         assert float(bayes[1]) == pytest.approx(level, abs=0.05)
-    paired = page_of(client, "/compare?e=e_families&by=seed&pair_on=dataset&pair_on=model")
-    assert "dataset=iris" not in paired.text.partition("Curves")[0]
     (other,) = links_of(page_of(client, "/?q=again"), "/experiments/")
     both = page_of(client, f"/compare?e=e_families&e={other.rpartition('/')[2]}&metric=loss")
     assert "families again" in both.text
     assert "Differences of loss" in both.text
+    tables, logged = both.text.split("Differences of loss")[1].split("Curves")
+    titles = ["dataset: all together", "dataset=digits", "dataset=iris"]
+    assert re.findall("dataset: all together|dataset=(?:digits|iris)", tables) == titles
+    assert all(f"logged, {title}" in logged for title in titles[1:])
     assert "Curves" in both.text
     assert "logged against step" in str(both.attributes["aria-label"])
     assert "families again: 4 of 64 runs have no loss; left out." in both.text
@@ -321,6 +323,7 @@ def test_a_password_and_the_name_of_the_server(database):
 
 def test_empty_databases_and_such_that_go_away_and_come_back(database, tmp_path):
     file = tmp_path / "study.db"
+    file.touch()
     with client_of(file) as client:
         assert "The database is empty" in page_of(client, "/").text
         shutil.copy(database, file)
@@ -328,7 +331,9 @@ def test_empty_databases_and_such_that_go_away_and_come_back(database, tmp_path)
         leaderboard = "/experiments/e_families/leaderboard"
         assert page_of(client, leaderboard)
         file.rename(tmp_path / "away.db")
-        assert client.get(leaderboard).status_code in (404, 503)
+        for address in ("/", leaderboard):
+            assert "asks again by itself" in page_of(client, address, 503).text
+            assert 'http-equiv="refresh"' in client.get(address).text
         (tmp_path / "away.db").rename(file)
         assert page_of(client, leaderboard)
         with mltraq.create_session(f"sqlite:///{file}") as session:

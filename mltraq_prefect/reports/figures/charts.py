@@ -9,11 +9,14 @@ from typing import Any
 
 from mltraq_prefect.reports.figures.scales import Scale, ScaleKind, ends_of
 from mltraq_prefect.reports.figures.svg import LETTER, element, figure, fitted, path, text, title
+from mltraq_prefect.reports.wording import plain
 
 COLOURS = 6
 """Lines of different colour; the style of the page has them as the classes c0, c1, ..."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 12.0, 40.0
+_NAMED = 26.0
+"""Room for the name of the upright axis, beside the labels of its ticks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +123,15 @@ class _Plot:
     def __init__(self, xs: Scale, ys: Scale, width: float, height: float) -> None:
         self._xs, self._ys = xs, ys
         self._width, self._height = width, height
+        longest = max((len(label) for _, label in ys.ticks()), default=0)
+        self._left = max(_LEFT, _NAMED + LETTER * longest)
 
     def at(self, x: Any, y: float) -> tuple[float, float]:
         """Return the point of a pair of values, in pixels."""
         return self._across(self._xs.at(x)), self._up(self._ys.at(y))
 
     def _across(self, share: float) -> float:
-        return _LEFT + share * (self._width - _LEFT - _RIGHT)
+        return self._left + share * (self._width - self._left - _RIGHT)
 
     def _up(self, share: float) -> float:
         return self._height - _BOTTOM - share * (self._height - _TOP - _BOTTOM)
@@ -137,21 +142,21 @@ class _Plot:
         parts = []
         for share, label in self._ys.ticks():
             y = self._up(share)
-            parts.append(element("line", x1=_LEFT, x2=right, y1=y, y2=y, class_="grid"))
-            parts.append(text(_LEFT - 6, y + 4, label, class_="tick", text_anchor="end"))
+            parts.append(element("line", x1=self._left, x2=right, y1=y, y2=y, class_="grid"))
+            parts.append(text(self._left - 6, y + 4, label, class_="tick", text_anchor="end"))
         ticks = self._xs.ticks()
-        room = (right - _LEFT) / max(1, len(ticks))
+        room = (right - self._left) / max(1, len(ticks))
         for share, label in ticks:
             x = self._across(share)
             parts.append(element("line", x1=x, x2=x, y1=low, y2=top, class_="grid"))
             shown = fitted(label, room)
             parts.append(text(x, low + 15, shown, class_="tick", text_anchor="middle"))
-        middle = (_LEFT + right) / 2
+        middle = (self._left + right) / 2
         parts.append(
             text(
                 middle,
                 self._height - 6,
-                fitted(x_label, right - _LEFT),
+                fitted(x_label, right - self._left),
                 class_="name",
                 text_anchor="middle",
             )
@@ -221,4 +226,4 @@ def _legend(lines: Sequence[Line], width: float) -> list[str]:
 
 
 def _told(value: float, error: float) -> str:
-    return f"{value:.6g}" + (f" ± {error:.2g}" if math.isfinite(error) else "")
+    return plain(value) + (f" ± {error:.2g}" if math.isfinite(error) else "")

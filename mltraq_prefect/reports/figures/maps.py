@@ -11,6 +11,7 @@ import numpy as np
 from mltraq_prefect.reports.figures.scales import Scale, ScaleKind
 from mltraq_prefect.reports.figures.svg import LETTER, element, figure, fitted, path, text, title
 from mltraq_prefect.reports.numbers import Floats
+from mltraq_prefect.reports.wording import plain
 
 _STOPS = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
 """Viridis at 0, 1/4, ... 1: equal steps look equal (https://bids.github.io/colormap)."""
@@ -50,7 +51,7 @@ def heat_map(
         for column, other in enumerate(columns):
             value, share = values[row, column], float(shares[row, column])
             if math.isfinite(value):
-                told = f"{names[0]}={other}, {names[1]}={label}: {names[2]} {value:.6g}"
+                told = f"{names[0]}={other}, {names[1]}={label}: {names[2]} {plain(value)}"
                 inside = numbers[row][column] if numbers else ""
                 x = left + wide * column
                 parts.append(element("g", title(told), *_cell(x, y, wide, share, inside)))

@@ -55,15 +55,18 @@ def marks(
 def _scale(ends: Sequence[float]) -> Scale:
     """Return a scale with as many ticks as there is room for the labels of."""
     scales = [Scale(ends, wanted=wanted) for wanted in (4, 3, 2)]
-    return next(filter(_is_roomy, scales), scales[-1])
+    return next((own for own in scales if _is_roomy(own.ticks())), scales[-1])
 
 
-def _is_roomy(scale: Scale) -> bool:
-    return sum(len(label) + 2 for _, label in scale.ticks()) * LETTER <= WIDTH
+def _is_roomy(ticks: Sequence[tuple[float, str]]) -> bool:
+    return sum(len(label) + 2 for _, label in ticks) * LETTER <= WIDTH
 
 
 def _axis(scale: Scale) -> str:
-    ticks = [_tick(share, label) for share, label in scale.ticks()]
+    shown = scale.ticks()
+    while len(shown) > 1 and not _is_roomy(shown):
+        shown = [shown[0], shown[-1]] if len(shown) > 2 else shown[:1]
+    ticks = [_tick(share, label) for share, label in shown]
     return figure(WIDTH, 14.0, "axis", *ticks, is_small=True)
 
 

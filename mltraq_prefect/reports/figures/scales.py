@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mltraq_prefect.reports.numbers import Floats
 from mltraq_prefect.reports.study.results import LARGEST
 
 ScaleKind = Literal["number", "time", "category"]
 
 LOG_FROM = 30.0
-"""A scale is logarithmic if its largest value is so many times the smallest."""
+"""A scale may be logarithmic if its largest value is so many times the smallest."""
 
 _LEAST = 1e-290
 """Less than this has no digits to be divided into ticks."""
@@ -77,7 +78,7 @@ class Scale:
         self._low, self._high = min(found), max(found)
         distinct = sorted(set(found)) if at_values and kind == "number" else []
         self._values = distinct if len(distinct) <= MOST_VALUES else []
-        self.is_log = kind == "number" and self._low > 0 and self._high >= LOG_FROM * self._low
+        self.is_log = kind == "number" and is_logarithmic(found)
         if self.is_log:
             self._low, self._high = math.log10(self._low), math.log10(self._high)
         if self._high - self._low < _LEAST:
@@ -156,6 +157,20 @@ class Scale:
         moments = np.arange(first, min(self._high, _LAST), step).tolist()
         shown = [datetime.datetime.fromtimestamp(own, datetime.UTC) for own in moments]
         return [(own, at.strftime(form)) for own, at in zip(moments, shown, strict=True)]
+
+
+def is_logarithmic(values: Sequence[float] | Floats) -> bool:
+    """Return whether values have a wide range, and logarithms spread them more evenly over it."""
+    low, high = min(values), max(values)
+    if not (low > 0 and high >= LOG_FROM * low):
+        return False
+    distinct = np.unique(values)
+    return _slant(np.log10(distinct)) <= _slant(distinct)
+
+
+def _slant(values: Floats) -> float:
+    """Return how far the mean of values lies from the middle of their range, as a share of that."""
+    return abs(float((values.mean() - values.min()) / np.ptp(values)) - 0.5)
 
 
 def _round_step(step: float) -> float:

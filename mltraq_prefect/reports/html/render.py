@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mltraq_prefect.model.html import shown
 from mltraq_prefect.reports.figures import palette
 from mltraq_prefect.reports.study.study import shown_value
-from mltraq_prefect.reports.wording import duration, measured_cell
+from mltraq_prefect.reports.wording import duration, measured_cell, plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -60,7 +60,7 @@ def number(value: Any) -> str:
     """Return a number for a person: counts with commas, others to six digits."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+    return f"{value:,}" if isinstance(value, int) else plain(value)
 
 
 def when(at: datetime.datetime | None) -> str:

@@ -11,10 +11,10 @@ from mltraq_prefect.model import html
 from mltraq_prefect.reports.figures.bars import state_bar
 from mltraq_prefect.reports.html.code import CodeLinks, code
 from mltraq_prefect.reports.html.render import render
+from mltraq_prefect.reports.study.curves import curves
 from mltraq_prefect.reports.study.effects import (
     Drawn,
     board_marks,
-    curves,
     effects,
     heat_maps,
     history,
@@ -25,6 +25,8 @@ from mltraq_prefect.reports.study.importance import importance
 from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row, leaderboards
 from mltraq_prefect.reports.study.study import Study
 from mltraq_prefect.reports.wording import duration
+
+NO_NUMBER = "There is no number to compare runs by."
 
 
 class Links(CodeLinks, Protocol):
@@ -59,6 +61,7 @@ def _leaderboard(study: Study, links: Links | None) -> str:
     dots = [board_marks(board) for board in boards]
     context: Mapping[str, Any] = {
         "boards": boards,
+        "no_number": NO_NUMBER,
         "dots": dots,
         "links": links,
         "left": study.parts - len(boards),
@@ -73,7 +76,8 @@ def _figures(
 ) -> Callable[[Study, Any], str]:
     def build(study: Study, _: Links | None) -> str:
         sampled = len(study.sample) if of_sample and study.is_sampled else 0
-        context: Mapping[str, Any] = {"figures": make(study), "empty": empty, "sampled": sampled}
+        told = NO_NUMBER if of_sample and study.metric is None else empty
+        context: Mapping[str, Any] = {"figures": make(study), "empty": told, "sampled": sampled}
         return render("sections/figures.html", runs=study.header.runs, **context)
 
     return build
@@ -91,7 +95,10 @@ SECTIONS = (
     Section(
         "heat-map",
         "Heat map",
-        _figures(heat_maps, "There are no two params with few values that vary together."),
+        _figures(
+            heat_maps,
+            "There are no two params that vary together and have few values, or are numbers.",
+        ),
     ),
     Section("parallel", "Parallel coordinates", _figures(parallel, "No param varies.")),
     Section("importance", "Importance", _figures(importance, "There are too few runs.")),

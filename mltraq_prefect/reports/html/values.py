@@ -10,6 +10,7 @@ import numpy as np
 from mltraq_prefect.reports.figures.bars import series_line
 from mltraq_prefect.reports.figures.maps import heat_map
 from mltraq_prefect.reports.html.render import render
+from mltraq_prefect.reports.wording import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ def _frame(frame: pd.DataFrame) -> str:
 
 
 def _short(cell: Any) -> str:
-    text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+    text = plain(cell) if isinstance(cell, float) else str(cell)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -13,9 +13,10 @@ from mltraq_prefect.reports.figures.charts import COLOURS, Line, dot_chart, line
 from mltraq_prefect.reports.figures.maps import Coordinate, heat_map, parallel_coordinates
 from mltraq_prefect.reports.figures.marks import Marks, marks
 from mltraq_prefect.reports.figures.scales import ScaleKind
+from mltraq_prefect.reports.study.bins import Axis
 from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row
-from mltraq_prefect.reports.study.results import Curve, Curves
 from mltraq_prefect.reports.study.study import Param, Study, short_value, some_of
+from mltraq_prefect.reports.wording import plain
 
 if TYPE_CHECKING:
     from mltraq_prefect.reports.numbers import Floats
@@ -29,10 +30,8 @@ BINS = 20
 MOST_TIMES = 200
 """Of more times, as many as it takes follow each other in a point."""
 
-MOST_STEPS = 500
 MOST_THREADS = 1_000
 MOST_AXES = 8
-MOST_CELLS = 30
 
 
 class Drawn(NamedTuple):
@@ -101,63 +100,8 @@ def history(study: Study) -> list[Drawn]:
         )
         lines = _lines(study, param, by)
         chart = line_chart(lines, param.label, _name(study), "time", size=(720.0, 300.0))
-        found.append(Drawn(f"{_name(study)} over {param.label}", chart, _parts_left(by)))
+        found.append(Drawn(f"{_name(study)} over {param.label}", chart, parts_left(by)))
     return found
-
-
-def curves(study: Study) -> list[Drawn]:
-    """Return what runs have logged, step by step: mean and one standard error of each group."""
-    by = curve_group(study)
-    keys = study.results.logged()[:MOST_EFFECTS]
-    logged = study.results.curves(keys, None if by is None else by.column, MOST_STEPS)
-    note = curves_note(logged, study.header.runs)
-    places = {} if by is None else {level: place for place, level in enumerate(by.levels)}
-    found = []
-    for key, own in logged.lines.items():
-        # In the order, and so in the colours, that they have in other figures.
-        ordered = sorted(own, key=lambda line: places.get(line.group, len(places)))
-        lines = [
-            curve_line("" if by is None else _level(by, line.group), line)
-            for line in ordered[:COLOURS]
-        ]
-        if lines:
-            chart = line_chart(lines, "step", key, band=True, size=(720.0, 300.0))
-            found.append(Drawn(key, chart, note))
-    return found
-
-
-def curve_groups(study: Study) -> list[Param]:
-    """Return the params of which each value can have a curve of its own."""
-    return [param for param in study.params if len(param.levels) <= COLOURS]
-
-
-def curve_group(study: Study) -> Param | None:
-    """Return the param whose values have curves: a chosen one, or what divides the work."""
-    few = curve_groups(study)
-    grouping = [param for param in study.grouping if param in few]
-    if grouping and study.choice.by:
-        return grouping[0]
-    return study.split or next(iter(grouping), None)
-
-
-def _level(by: Param, value: Any) -> str:
-    shown = by.none if value is None else short_value(value)
-    return f"{by.label}={shown}" if shown else f"without {by.label}"
-
-
-def curves_note(logged: Curves, runs: int) -> str:
-    """Return of which runs and rows curves are, if not of all; `runs` is how many there are."""
-    some = (
-        "" if logged.is_whole else f"Of {logged.runs:,} runs, spread evenly, as there are {runs:,}."
-    )
-    share = "" if logged.share == 1 else f"Of one row in {1 / logged.share:,.0f} of each run."
-    return f"{some} {share}".strip()
-
-
-def curve_line(label: str, curve: Curve) -> Line:
-    """Return what runs have logged as a line of means and standard errors."""
-    moments = curve.moments
-    return Line(label, curve.steps, moments.mean.tolist(), moments.error.tolist())
 
 
 def _scale(param: Param) -> ScaleKind:
@@ -192,7 +136,9 @@ def _left_out(param: Param, split: Param | None) -> str:
         told = f"The best {MOST_DOTS} of {len(param.levels):,} values. "
     elif param.kind == "number" and param.none:
         told = f"Runs with {param.label}={param.none} have no place here. "
-    return f"{told}{_parts_left(split)}".strip()
+    if param.kind == "number" and len(param.levels) > MOST_POINTS:
+        told += f"A point is the mean of runs with values that follow each other, in {BINS} bins. "
+    return f"{told}{parts_left(split)}".strip()
 
 
 def parts(study: Study, by: Param | None) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -202,14 +148,20 @@ def parts(study: Study, by: Param | None) -> Iterator[tuple[str, pd.DataFrame]]:
         return
     own = study.sample[by.name]
     for level in _levels(by)[:COLOURS]:
-        yield _level(by, level), study.sample[own.isna() if level is None else own == level]
+        yield level_label(by, level), study.sample[own.isna() if level is None else own == level]
+
+
+def level_label(by: Param, value: Any) -> str:
+    """Return what the runs of a value of a param are called."""
+    shown = by.none if value is None else short_value(value)
+    return f"{by.label}={shown}" if shown else f"without {by.label}"
 
 
 def _levels(by: Param) -> list[Any]:
     return [*by.levels, *([None] if by.is_partial else [])]
 
 
-def _parts_left(by: Param | None) -> str:
+def parts_left(by: Param | None) -> str:
     """Return a note that not all values of a param that divides the work are shown, or nothing."""
     count = 0 if by is None else len(_levels(by))
     return (
@@ -252,41 +204,58 @@ def _line(study: Study, param: Param, rows: pd.DataFrame, label: str) -> Line:
     return Line(label, mean.index.tolist(), mean.tolist(), error.tolist())
 
 
-def heat_maps(study: Study, wanted: Sequence[str] = ()) -> list[Drawn]:
+def heat_maps(study: Study) -> list[Drawn]:
     """Return a map of the metric over two params, for each part of the work.
 
-    Args:
-        study: The study.
-        wanted: The params; those with the most values that fit if there are none.
+    They are the two of the chosen ones that have the most combinations.
     """
-    fitting = [own for own in study.grouping if 1 < len(own.levels) <= MOST_CELLS]
-    chosen = [own for own in fitting if own.name in wanted] if wanted else fitting
-    pairs = list(itertools.combinations(chosen, 2))
-    if study.metric is None or not pairs:
-        return []
-    # Families have params of their own: the map with the most cells is of two that go together.
-    pair = max(pairs, key=lambda own: _cells_of(study, own))
-    if not wanted and not _cells_of(study, pair):
+    pair = _map_axes(study)
+    if pair is None:
         return []
     across, down = sorted(pair, key=lambda own: (own.kind == "category", -len(own.levels)))
+    binned = " and ".join(own.label for own in (across, down) if own.is_binned)
+    notes = [f"{binned} in bins, each called by its middle." if binned else ""]
+    notes.append(parts_left(study.split))
     found = []
-    for label, rows in parts(study, study.split):
-        table = rows.pivot_table(_name(study), down.name, across.name, sort=False)
+    for label, every in parts(study, study.split):
+        rows = every[every[_name(study)].notna()]
+        placed = rows.assign(**{own.name: own.put(rows[own.name]) for own in pair})
+        table = placed.pivot_table(_name(study), down.name, across.name, sort=False)
+        if table.empty:
+            continue
         table = _in_order(table, down, across)
-        if not table.empty:
-            columns, labels = (list(map(short_value, own)) for own in (table.columns, table.index))
-            names = (across.label, down.label, _name(study))
-            svg = heat_map(table.to_numpy(dtype=np.float64), columns, labels, names)
-            title = (
-                f"{_name(study)}, {label}"
-                if label
-                else f"{_name(study)} by {across.label} and {down.label}"
+        values = table.to_numpy(dtype=np.float64)
+        columns, labels = list(map(across.told, table.columns)), list(map(down.told, table.index))
+        svg = heat_map(values, columns, labels, (across.label, down.label, _name(study)))
+        of_part = f", {label}" if label else f" by {across.label} and {down.label}"
+        found.append(
+            Drawn(
+                f"{_name(study)}{of_part}", svg, " ".join(filter(None, [_colours(values), *notes]))
             )
-            found.append(Drawn(title, svg, _parts_left(study.split)))
+        )
     return found
 
 
-def _in_order(table: pd.DataFrame, down: Param, across: Param) -> pd.DataFrame:
+def _map_axes(study: Study) -> tuple[Axis, Axis] | None:
+    """Return the two params of a map; None if no two vary together."""
+    if study.metric is None:
+        return None
+    rows = study.sample[study.sample[_name(study)].notna()]
+    axes = [Axis(own, rows[own.name]) for own in study.grouping if Axis.fits(own)]
+    placed = pd.DataFrame({own.name: own.put(rows[own.name]) for own in axes})
+    cells = {pair: _cells_of(placed, pair) for pair in itertools.combinations(axes, 2)}
+    # Families have params of their own: the map with the most cells is of two that go together.
+    best = max(cells, key=lambda own: cells[own], default=None)
+    return best if best is not None and cells[best] else None
+
+
+def _colours(values: Floats) -> str:
+    """Return what the colours of a map stand for."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return f"Dark is {plain(low)}, light {plain(high)}." if low < high else ""
+
+
+def _in_order(table: pd.DataFrame, down: Axis, across: Axis) -> pd.DataFrame:
     rows, columns = (
         [level for level in own.levels if level in axis]
         for own, axis in ((down, table.index), (across, table.columns))
@@ -294,10 +263,9 @@ def _in_order(table: pd.DataFrame, down: Param, across: Param) -> pd.DataFrame:
     return table.loc[rows, columns]
 
 
-def _cells_of(study: Study, pair: Sequence[Param]) -> int:
+def _cells_of(placed: pd.DataFrame, pair: Sequence[Axis]) -> int:
     """Return how many combinations two params have; 0 if one of them varies alone."""
-    known = study.sample.loc[study.sample[_name(study)].notna(), [own.name for own in pair]]
-    found = known.dropna().drop_duplicates()
+    found = placed[[own.name for own in pair]].dropna().drop_duplicates()
     return len(found) if (found.nunique() > 1).all() else 0
 
 

@@ -75,6 +75,17 @@ class Leaderboard:
         """Whether it is known which differences are not significant."""
         return any(row.like_best is not None for row in self.rows[1:])
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it is known of some configurations, and not of others."""
+        return any(self.mark(row) == "?" for row in self.rows)
+
+    def mark(self, row: Row) -> str:
+        """Return what tells whether a configuration is significantly worse than the first."""
+        if not self.is_marked or row is self.rows[0] or not row.cells[0][2]:
+            return ""
+        return {None: "?", True: "≈", False: ""}[row.like_best]
+
 
 def leaderboards(study: Study) -> list[Leaderboard]:
     """Return a leaderboard for each part of the work; one, if nothing divides it.
@@ -179,4 +190,7 @@ def _like_best(moments: Moments) -> list[bool | None]:
     marks: list[bool | None] = [None] * len(samples)
     for place, adjusted in zip([place for place in known if place], holm(p), strict=True):
         marks[place] = bool(adjusted > LEVEL)
+    for place, own in enumerate(samples):
+        if place and own.size and own.mean == samples[0].mean:
+            marks[place] = True
     return marks

@@ -112,11 +112,13 @@ class Curve(NamedTuple):
         group: Value of the column that makes the groups; None if there is none.
         steps: Steps, or where bins of them begin, in order.
         moments: The values that were logged there: shape (steps,).
+        part: The value that this part of the work has; None if nothing divides it.
     """
 
     group: Any
     steps: Sequence[int]
     moments: Moments
+    part: Any
 
 
 class Curves(NamedTuple):
@@ -272,8 +274,17 @@ class Results(Protocol):
         """Return the keys of the series whose values are numbers."""
         ...
 
-    def curves(self, keys: Sequence[str], by: Column | None, most: int) -> Curves:
-        """Return means of what was logged, by step, in about `most` steps at most."""
+    def curves(
+        self, keys: Sequence[str], by: Column | None, part: Column | None, most: int
+    ) -> Curves:
+        """Return means of what was logged, by step, in about `most` steps at most.
+
+        Args:
+            keys: What was logged.
+            by: Whose values make the groups; None if all runs are one.
+            part: Whose values divide the work; each has groups of its own.
+            most: About how many steps there are at most; more are put in bins.
+        """
         ...
 
     def failures(self, most: int) -> Sequence[Failure]:

@@ -15,6 +15,7 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.hints import unknown_name
 from mltraq_prefect.reports.study.gaps import Gaps
 from mltraq_prefect.reports.study.results import LARGEST, Column, Header, Results
+from mltraq_prefect.reports.wording import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,14 +199,22 @@ class Study:
 
     @cached_property
     def metric(self) -> Column | None:
-        """The metric that runs are compared by; None if no run has a number."""
+        """The metric that runs are compared by; None if no run has a number.
+
+        How long runs took says nothing of what has failed: it is none if all have.
+        """
         if self.choice.metric is not None:
             return self._by_name[self.choice.metric]
         if self._chosen:
             return self._chosen[0]
-        known = [own for own in self.metrics if self.sample[own.name].notna().any()]
+        fits = [own for own in self.metrics if own.source == "field" or self._has_results]
+        known = [own for own in fits if self.sample[own.name].notna().any()]
         new = [own for own in known if not self._repeats_param(own)]
         return likely_metric(self.telling or new or known)
+
+    @property
+    def _has_results(self) -> bool:
+        return any(state not in ("failed", "pending") for state in self.header.states)
 
     @cached_property
     def _chosen(self) -> list[Column]:
@@ -340,7 +349,7 @@ def short_value(value: Any) -> str:
 def shown_value(value: Any) -> str:
     """Return a value for a person."""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return plain(value)
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, datetime.datetime):

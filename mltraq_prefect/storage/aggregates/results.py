@@ -137,9 +137,11 @@ class StoredResults:
         """Return the keys of the series whose values are numbers."""
         return self._reading(lambda view: list(view.logged()))
 
-    def curves(self, keys: Sequence[str], by: Column | None, most: int) -> Curves:
+    def curves(
+        self, keys: Sequence[str], by: Column | None, part: Column | None, most: int
+    ) -> Curves:
         """Return means of what was logged, by step, in about `most` steps at most."""
-        return self._reading(lambda view: curves(view, keys, by, most))
+        return self._reading(lambda view: curves(view, keys, (part, by), most))
 
     def failures(self, most: int) -> Sequence[Failure]:
         """Return failed runs in order."""

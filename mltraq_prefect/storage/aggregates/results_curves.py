@@ -19,8 +19,17 @@ MOST_ROWS = 100_000
 STEP = "COALESCE(s.step, s.seq)"
 
 
-def curves(view: ResultsView, keys: Sequence[str], by: Column | None, most: int) -> Curves:
-    """Return means of what was logged, by step; see `Results.curves`."""
+def curves(
+    view: ResultsView, keys: Sequence[str], by: tuple[Column | None, Column | None], most: int
+) -> Curves:
+    """Return means of what was logged, by step; see `Results.curves`.
+
+    Args:
+        view: The runs.
+        keys: What was logged.
+        by: What divides the work, and what makes the groups of each part.
+        most: About how many steps there are at most.
+    """
     logged = view.logged()
     known = [key for key in keys if key in logged]
     if not known:
@@ -28,7 +37,7 @@ def curves(view: ResultsView, keys: Sequence[str], by: Column | None, most: int)
     quote, spread = view.transaction.quote, view.spread(MOST_RUNS)
     table, share = _rows(view, spread)
     values = [view.bounded(f"s.{quote(logged[key][0])}", logged[key][1]) for key in known]
-    group = "0" if by is None else view.columns[by.name].sql
+    part, group = ("0" if own is None else view.columns[own.name].sql for own in by)
     last, runs, *shifts = _extent(view, table, values)
     width = 1
     while last >= most * width:
@@ -37,16 +46,15 @@ def curves(view: ResultsView, keys: Sequence[str], by: Column | None, most: int)
     chosen = ", ".join(f"{value} AS m{place}" for place, value in enumerate(values))
     sums = ", ".join(own for place in range(len(known)) for own in sums_of(f"m{place}"))
     sql = (
-        f"SELECT g, b, {sums} FROM (SELECT {group} AS g, {bins} AS b, {chosen} "
-        f"FROM {table} WHERE {STEP} >= 0) AS q GROUP BY g, b ORDER BY g, b"
+        f"SELECT p, g, b, {sums} FROM (SELECT {part} AS p, {group} AS g, {bins} AS b, {chosen} "
+        f"FROM {table} WHERE {STEP} >= 0) AS q GROUP BY p, g, b ORDER BY p, g, b"
     )
-    makers: list[Maker] = [list if by is None else view.maker(view.columns[by.name].kind)]
+    makers: list[Maker] = [
+        _nothing if own is None else view.maker(view.columns[own.name].kind) for own in by
+    ]
     bound = [shift for shift in shifts for _ in range(BOUND)]
     found = view.transaction.select(sql, [*makers, *[list] * (1 + SUMS * len(known))], bound)
-    lines = {
-        key: list(_curves_of(found, 2 + SUMS * place, by is None))
-        for place, key in enumerate(known)
-    }
+    lines = {key: list(_curves_of(found, 3 + SUMS * place)) for place, key in enumerate(known)}
     return Curves(lines, int(runs), view.runs <= MOST_RUNS, share)
 
 
@@ -78,8 +86,12 @@ def _extent(view: ResultsView, table: str, values: Sequence[str]) -> Sequence[An
     return [own or 0 for own in view.transaction.rows(sql)[0]]
 
 
-def _curves_of(found: Sequence[Sequence[Any]], at: int, is_one: bool) -> Iterator[Curve]:
-    rows = [row for row in zip(*found[:2], *found[at : at + SUMS], strict=True) if row[2]]
-    for group, members in itertools.groupby(rows, lambda row: row[0]):
-        _, steps, *sums = zip(*members, strict=True)
-        yield Curve(None if is_one else group, [*map(int, steps)], moments_of(*sums))
+def _nothing(cells: Sequence[Any]) -> list[Any]:
+    return [None] * len(cells)
+
+
+def _curves_of(found: Sequence[Sequence[Any]], at: int) -> Iterator[Curve]:
+    rows = [row for row in zip(*found[:3], *found[at : at + SUMS], strict=True) if row[3]]
+    for (part, group), members in itertools.groupby(rows, lambda row: row[:2]):
+        _, _, steps, *sums = zip(*members, strict=True)
+        yield Curve(group, [*map(int, steps)], moments_of(*sums), part)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mltraq_prefect.errors import InvalidInput, MltraqError
 from mltraq_prefect.reports.comparison.columns import EXPERIMENT
 from mltraq_prefect.reports.comparison.compare import compare
-from mltraq_prefect.reports.figures.charts import COLOURS, line_chart
+from mltraq_prefect.reports.figures.charts import COLOURS, Line, line_chart
 from mltraq_prefect.reports.figures.marks import Marks, marks
 from mltraq_prefect.reports.html.render import render
-from mltraq_prefect.reports.study.effects import MOST_STEPS, curve_line, curves_note, parts
-from mltraq_prefect.reports.study.study import Study, short_value, shown_value
+from mltraq_prefect.reports.study.curves import MOST_STEPS, by_part, curve_line, curves_note
+from mltraq_prefect.reports.study.effects import parts
+from mltraq_prefect.reports.study.results import Column
+from mltraq_prefect.reports.study.study import Param, Study, short_value, shown_value
 from mltraq_prefect.reports.wording import measured, rounded
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.requests import choice_of, name_of, query_of
@@ -119,17 +121,28 @@ class _Compared(NamedTuple):
 
 
 def _compared(studies: Mapping[str, Study], asked: _Asked) -> list[_Compared]:
-    """Return the comparisons: of each part of the work apart, if pairs do not keep to one."""
+    """Return the comparisons of each part of the work: of all, too, if pairs keep to one."""
     whole = _found({name: study.sample for name, study in studies.items()}, asked)
-    splits = [study.split for study in studies.values()]
-    names = {None if own is None else own.name for own in splits}
-    if len(names) > 1 or None in names or names & {asked.by, *asked.pair_on}:
+    split = _split(studies, asked)
+    if split is None:
         return [_shown("", *whole)]
     frames: dict[str, dict[str, pd.DataFrame]] = {}
-    for (name, study), split in zip(studies.items(), splits, strict=True):
-        for label, rows in parts(study, split):
+    for name, study in studies.items():
+        for label, rows in parts(study, study.split):
             frames.setdefault(label, {})[name] = rows
-    return [_shown(label, *_found(own, asked)) for label, own in frames.items()]
+    found = [_shown(label, *_found(own, asked)) for label, own in frames.items()]
+    return (
+        [_shown(f"{split.label}: all together", *whole), *found]
+        if split.name in asked.pair_on
+        else found
+    )
+
+
+def _split(studies: Mapping[str, Study], asked: _Asked) -> Param | None:
+    """Return what divides the work of all experiments, if the groups are not made by that."""
+    splits = [study.split for study in studies.values()]
+    names = {None if own is None else own.name for own in splits}
+    return splits[0] if len(names) == 1 and asked.by not in names else None
 
 
 def _shown(part: str, found: pd.DataFrame | None, trouble: str) -> _Compared:
@@ -188,7 +201,12 @@ def _curves(studies: Mapping[str, Study], asked: _Asked) -> list[tuple[str, str,
     if len(studies) == 1:
         (study,) = studies.values()
         column = next((own.column for own in study.params if own.name == asked.by), None)
-    read = {name: own.results.curves(keys, column, MOST_STEPS) for name, own in studies.items()}
+    is_split = _split(studies, asked) is not None
+    splits = {name: own.split if is_split else None for name, own in studies.items()}
+    read = {
+        name: own.results.curves(keys, column, _column(splits[name]), MOST_STEPS)
+        for name, own in studies.items()
+    }
     notes = [
         f"{name}: {note}"
         for name, logged in read.items()
@@ -196,15 +214,19 @@ def _curves(studies: Mapping[str, Study], asked: _Asked) -> list[tuple[str, str,
     ]
     found = []
     for key in keys:
-        lines = [
-            curve_line(short_value(own.group) if column else name if len(read) > 1 else "", own)
-            for name, logged in read.items()
-            for own in logged.lines.get(key, ())
-        ][:COLOURS]
-        if lines:
-            svg = line_chart(lines, "step", key, band=True, size=(480.0, 260.0))
-            found.append((key, svg, " ".join(notes)))
+        lines: dict[str, list[Line]] = {}
+        for name, logged in read.items():
+            for part, own in by_part(splits[name], logged.lines.get(key, ())).items():
+                labels = [short_value(line.group) if column else name for line in own]
+                lines.setdefault(part, []).extend(map(curve_line, labels, own))
+        for part, every in lines.items():
+            svg = line_chart(every[:COLOURS], "step", key, band=True, size=(480.0, 260.0))
+            found.append((f"{key}, {part}" if part else key, svg, " ".join(notes)))
     return found
+
+
+def _column(param: Param | None) -> Column | None:
+    return None if param is None else param.column
 
 
 def _notes(studies: Mapping[str, Study], metric: str) -> list[str]:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from mltraq_prefect.reports.html.render import render
 from mltraq_prefect.reports.html.sections import SECTIONS, built, header_of
-from mltraq_prefect.reports.study.effects import curve_group, curve_groups
+from mltraq_prefect.reports.study.curves import curve_group, curve_groups
 from mltraq_prefect.reports.study.study import Study
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.requests import query_of, study_of

@@ -66,7 +66,7 @@ def _metric(store: Store, name: str) -> tuple[str, str]:
     """Return the name of the main metric and its line; empty if there is none, or it is corrupt."""
     results = store.results(name, last=POINTS)
     try:
-        metric = likely_metric(results.columns())
+        metric = likely_metric([own for own in results.columns() if own.source == "field"])
         if metric is None:
             return "", ""
         values = floats(results.sample([metric], POINTS)[metric.name]).tolist()
