@@ -14,7 +14,7 @@ from mltraq_prefect.execution.fingerprints import split
 from mltraq_prefect.execution.steps import StepFunction
 from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
-from mltraq_prefect.storage import Seen
+from mltraq_prefect.storage import Seen, Store
 from mltraq_prefect.storage.reading.pending import Pending
 from mltraq_prefect.storage.tables.first_in import loaded
 from mltraq_prefect.texts import counted
@@ -208,6 +208,25 @@ class NotLoaded(NamedTuple):
                 f'if_exists="merge", which leaves them as they are, or load the experiment whole '
                 "(session.load without columns and pending)"
             )
+
+
+def refuse_deleted(store: Store, experiment: str, run: Run, part: str) -> None:
+    """Refuse to take it for the truth that a run has nothing of what the database alone had.
+
+    Args:
+        store: The database.
+        experiment: Name of the experiment.
+        run: One of its runs, of which the database gives nothing.
+        part: What that is: its series, or its files.
+
+    Raises:
+        StoreError: The run was deleted there.
+    """
+    if run.id_run not in store.entries(experiment, [run.id_run]):
+        raise StoreError(
+            f"experiment {experiment!r}, run {run.describe()}: its {part} would be in the "
+            "database alone, and the run was deleted there; load the experiment again"
+        )
 
 
 def warn_of_deleted(experiment: str, known: Iterable[str], runs: Collection[str]) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mltraq_prefect.checkpoints.content import Content
 from mltraq_prefect.checkpoints.released_fields import ReleasedFields
-from mltraq_prefect.checkpoints.selection import NotLoaded, warn_of_deleted
+from mltraq_prefect.checkpoints.selection import NotLoaded, refuse_deleted, warn_of_deleted
 from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.logged_rows import Part, all_logged
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.provenance.facts import Facts
@@ -81,6 +82,11 @@ class StoredState:
     def has_alone(self, run: Run) -> bool:
         """Return whether the database has the fields of a run, and memory does not."""
         return self._released.has(run)
+
+    def refuse_gone(self, run: Run, part: Part) -> None:
+        """Refuse a run without a part that the database may have had; see `refuse_deleted`."""
+        if self.has_series if part == "series" else self.has_files:
+            refuse_deleted(self.store, self.content.name, run, part)
 
     def refuse_replace(self, what: str) -> None:
         """Refuse to replace what was loaded in part; see `NotLoaded.refuse_replace`."""
@@ -357,12 +363,7 @@ class StoredState:
         return told
 
     def delete_runs(self, condition: Condition) -> list[str]:
-        """Delete runs of the stored experiment; return their ids.
-
-        Raises:
-            ExperimentNotFound: The database does not have the experiment, or another one by now.
-            QueryFailed: The database does not understand the condition.
-        """
+        """Delete runs of the stored experiment, as `Store.delete_runs` does; return their ids."""
         name, stored = self.content.name, self.revision is not None
         known = self.id_experiment if stored else None
         gone = self.store.delete_runs(name, condition, id_experiment=known)
@@ -372,11 +373,7 @@ class StoredState:
         return gone
 
     def rename(self, name: str, new: str) -> None:
-        """Rename the stored experiment, if it is stored; its runs keep their ids.
-
-        Raises:
-            InvalidName, StoreError: See `Store.rename`.
-        """
+        """Rename the experiment where it is stored, as `Store.rename` does; runs keep their ids."""
         if self.revision is not None:
             self.store.rename(name, new, id_experiment=self.id_experiment)
         self.original_name = self.original_name or name
@@ -390,6 +387,9 @@ class StoredState:
             ExperimentNotFound: The database does not have it.
         """
         self._load_released()
+        runs = [*self.content.runs.values()] if self.has_series else []
+        for run, (_, placed) in zip(runs, all_logged(runs), strict=True):
+            run.copy_rows(placed)
         self.store.delete(self.content.name)
         self.revision = self._snapshot = None
         self._kept_executions = frozenset()

@@ -186,7 +186,7 @@ class Files(MutableMapping[str, File]):
         self._run = run
 
     def _listed(self) -> dict[str, FileEntry]:
-        return self._run.listed_files()
+        return self._run.named_files()
 
     def __getitem__(self, name: str) -> File:
         listed = self._listed()

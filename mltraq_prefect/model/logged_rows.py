@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mltraq_prefect.model.files import OwnFiles
 from mltraq_prefect.model.series import OwnRows, Placed
@@ -13,6 +13,18 @@ from mltraq_prefect.model.spool import FileEntry
 
 if TYPE_CHECKING:
     from mltraq_prefect.model.run import Run
+
+Part = Literal["series", "files"]
+
+
+def refuse_gone(run: Run, part: Part) -> None:
+    """Refuse a run without a part that the database would have, if it does not have the run.
+
+    Raises:
+        StoreError: It was deleted there.
+    """
+    if run._source is not None and run.origin is not None:
+        run.origin.refuse_gone(run, part)
 
 
 def with_series(runs: Iterable[Run]) -> list[Run]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from mltraq_prefect.model.files import FileDesk, Files, Listed, OwnFiles, linked
-from mltraq_prefect.model.logged_rows import all_files
+from mltraq_prefect.model.logged_rows import all_files, refuse_gone
 from mltraq_prefect.model.run_series import WithSeries
 from mltraq_prefect.model.spool import FileEntry
 
@@ -52,6 +52,17 @@ class WithFiles(WithSeries):
     def listed_files(self) -> dict[str, FileEntry]:
         """Return the files of the run by name, from memory and from the database."""
         ((_, listed),) = all_files([cast("Run", self)])
+        return listed
+
+    def named_files(self) -> dict[str, FileEntry]:
+        """Return the files of the run, as people ask for them.
+
+        Raises:
+            StoreError: The run has been deleted from the database, which alone had them.
+        """
+        listed = self.listed_files()
+        if not listed:
+            refuse_gone(cast("Run", self), "files")
         return listed
 
     def file_changes(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.model.logged_rows import all_logged
+from mltraq_prefect.model.logged_rows import all_logged, refuse_gone
 from mltraq_prefect.model.series import OwnRows, Placed, RowLog, own_rows_of
 from mltraq_prefect.model.series_frames import frame_of_series
 
@@ -76,6 +76,7 @@ class WithSeries:
 
         Raises:
             InvalidInput: It is asked for in a step: rows are sent away as they are logged.
+            StoreError: The run has been deleted from the database, which alone had its rows.
         """
         if self._log is not None and self._own_rows is None:
             raise InvalidInput(
@@ -84,7 +85,10 @@ class WithSeries:
             )
         if self._log is not None:
             self._log.flush()
-        return frame_of_series(self.logged())
+        placed = self.logged()
+        if not placed:
+            refuse_gone(cast("Run", self), "series")
+        return frame_of_series(placed)
 
     @property
     def own_rows(self) -> OwnRows:

@@ -156,6 +156,41 @@ def test_old_runs_are_pruned_some_at_a_time(store, url, monkeypatch):
         assert_sound(url)
 
 
+def test_series_and_files_of_deleted_runs_are_not_taken_for_empty(session):
+    def work(run):
+        run.log(loss=run.params.n)
+        run.files["a.txt"] = b"a"
+
+    made = (
+        session.add_experiment("both")
+        .add_runs(n=[1, 2])
+        .execute(work, backend="local", checkpoint=True)
+    )
+    loaded = session.load("both")
+    plain = session.add_experiment("plain").add_runs(n=[1, 2]).persist()
+    assert session.load("both").delete_runs("n = 1") == 1
+    assert session.load("plain").delete_runs("n = 1") == 1
+    for experiment in (made, loaded):
+        first, second = experiment.runs.values()
+        assert second.series["loss"].tolist() == [2]
+        assert list(second.files) == ["a.txt"]
+        for ask in (lambda run: run.series, lambda run: list(run.files)):
+            with pytest.raises(
+                StoreError, match=r"'both', run n=1: its \w+ would be in .* deleted"
+            ):
+                ask(first)
+    assert plain.runs.first().series.empty
+    assert len(plain.runs.first().files) == 0
+
+
+def test_series_stay_in_memory_when_an_experiment_is_deleted(session):
+    loaded = session.load("one")
+    loaded.delete()
+    assert loaded.runs.first().series["loss"].tolist() == [0]
+    loaded.persist()
+    assert session.load("one").runs.first().series["loss"].tolist() == [0]
+
+
 @pytest.mark.parametrize("url", ["sqlite-memory"], indirect=True)
 def test_what_is_kept_is_said(session):
     for options, message in (

@@ -314,3 +314,13 @@ def test_what_nothing_identifies_may_be_a_param_where_nothing_is_written():
         lambda run: run.fields.update(held=run.params.lock.locked()), backend="local"
     )
     assert experiment.runs.first().fields.held is False
+
+
+def test_times_that_python_has_no_type_for_are_not_their_counts():
+    times = [
+        *(np.timedelta64(1, unit) for unit in ("Y", "M", "ns", "ps", "generic")),
+        *(np.timedelta64("NaT"), np.datetime64("NaT"), None, 1),
+        *(np.datetime64(1, unit) for unit in ("ps", "fs")),
+    ]
+    assert len({canonical(value) for value in times}) == len(times)
+    assert canonical(np.timedelta64("NaT", "s")) == canonical(np.timedelta64("NaT", "ns"))

@@ -95,10 +95,7 @@ class Canonical:
         if plain is not None:
             return plain(value)
         if isinstance(value, np.generic):
-            item = as_python(value)
-            if isinstance(item, np.generic):
-                return _dumped([type(value).__name__, str(value)])
-            return self._text(item)
+            return self._numpy(value)
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
                 return _PLAIN[kind](kind(value))
@@ -112,6 +109,14 @@ class Canonical:
         if isinstance(value, Mapping):
             return self._mapping(value)
         return self._once(value)
+
+    def _numpy(self, value: np.generic) -> str:
+        item = as_python(value)
+        if isinstance(item, np.generic):
+            return _dumped([type(value).__name__, str(value)])
+        if isinstance(value, (np.datetime64, np.timedelta64)) and type(item) in _NO_TIMES:
+            return _time(value)
+        return self._text(item)
 
     def _mapping(self, value: Mapping[Any, Any]) -> str:
         text = self._text
@@ -210,6 +215,20 @@ _PLAIN: dict[type, Callable[[Any], str]] = {
     str: _quoted,
 }
 """JSON of the values that are most common."""
+
+
+_NO_TIMES = (int, type(None))
+"""What NumPy gives for times that Python has no type for."""
+
+
+def _time(value: np.datetime64 | np.timedelta64) -> str:
+    """Tell it from its count, and from None: a year and a month are both 1."""
+    if value.dtype == "M8[ns]" and not np.isnat(value):
+        return str(int(value.view(np.int64)))  # as it always was
+    kind = type(value).__name__
+    if np.isnat(value):
+        return _dumped([kind, "NaT"])
+    return _dumped([kind, int(value.view(np.int64)), *np.datetime_data(value.dtype)])
 
 
 def as_python(value: np.generic) -> Any:
