@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -14,6 +15,9 @@ _MADE_UP = re.compile(r"[a-z]+-[a-z]+")
 
 MOST_CHARACTERS = 200
 """Of an experiment's name in that of a flow run."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Tags are read, and written with one more: threads would take away each other's."""
 
 
 def name_flow_run(client: SyncPrefectClient, flow_run_id: UUID, experiment: str) -> None:
@@ -27,11 +31,12 @@ def name_flow_run(client: SyncPrefectClient, flow_run_id: UUID, experiment: str)
         flow_run_id: The current flow run.
         experiment: Name of the experiment.
     """
-    flow_run = client.read_flow_run(flow_run_id)
     is_named = getattr(current_flow(), "flow_run_name", None) is not None
-    name = None
-    if not is_named and _MADE_UP.fullmatch(flow_run.name):
-        name = f"{experiment[:MOST_CHARACTERS]} {flow_run.name}"
-    tags = None if experiment in flow_run.tags else [*flow_run.tags, experiment]
-    if name is not None or tags is not None:
-        client.update_flow_run(flow_run_id, name=name, tags=tags)
+    with _ONE_AT_A_TIME:
+        flow_run = client.read_flow_run(flow_run_id)
+        name = None
+        if not is_named and _MADE_UP.fullmatch(flow_run.name):
+            name = f"{experiment[:MOST_CHARACTERS]} {flow_run.name}"
+        tags = None if experiment in flow_run.tags else [*flow_run.tags, experiment]
+        if name is not None or tags is not None:
+            client.update_flow_run(flow_run_id, name=name, tags=tags)
