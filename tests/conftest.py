@@ -89,6 +89,22 @@ def way(request):
     return request.param
 
 
+ELSEWHERE = ("asyncio", "distributed", "httpx", "prefect._internal", "prefect.events", "websockets")
+"""Loggers of threads of Prefect's and of clusters, which other tests of a process have started."""
+
+
+@pytest.fixture
+def caplog(caplog):
+    """What is logged, but for what others are doing in the meantime."""
+
+    def is_here(record):
+        return not record.name.startswith(ELSEWHERE)
+
+    caplog.handler.addFilter(is_here)
+    yield caplog
+    caplog.handler.removeFilter(is_here)
+
+
 @pytest.fixture
 def url(tmp_path):
     return f"sqlite:///{tmp_path}/mltraq.db"

@@ -46,7 +46,7 @@ class Deployed:
     ) -> None:
         self.prefect, self.url, self.settings = prefect, prefect.url, prefect.settings
         self.home, self.database, self.pages, self.output = home, database, pages, output
-        self._http = httpx.Client(base_url=f"{prefect.url}/api/", timeout=30)
+        self._http = httpx.Client(base_url=f"{prefect.url}/api/", timeout=120)
 
     def get(self, path):
         return self._request("GET", path).json()
@@ -110,6 +110,15 @@ class Deployed:
             return found if states.count("COMPLETED") >= count else None
 
         return self.wait(complete, f"{count} flow runs of {flow}")
+
+    def tagged(self, flow):
+        """Return the first flow run of a flow, once it has completed and has all of its names."""
+
+        def read():
+            found = self.finished(flow, 1)[0]
+            return found if found["tags"] else None
+
+        return self.wait(read, f"tags of {flow}")
 
     def wait(self, read, what, seconds=SECONDS):
         """Read until it is something, and return it."""
@@ -196,7 +205,7 @@ def _worker():
 def tossed(deployed):
     """The flow run of `toss`, started by hand, and that of `evaluate`, started by its event."""
     deployed.start("toss")
-    return deployed.finished("toss", 1)[0], deployed.finished("evaluate", 1)[0]
+    return deployed.tagged("toss"), deployed.tagged("evaluate")
 
 
 def _run(command, environment, folder):

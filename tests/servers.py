@@ -31,8 +31,8 @@ import sqlalchemy as sa
 
 from tests import session_servers
 
-START_SECONDS = 60
-STOP_SECONDS = 30
+START_SECONDS = 240
+STOP_SECONDS = 120
 TRIES = 3
 """How often a program may fail that makes the data of a server: MariaDB's has crashed."""
 USER = "nobody"

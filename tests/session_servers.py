@@ -21,7 +21,7 @@ from tests.polling import poll
 VARIABLE = "MLTRAQ_TEST_SESSION"
 """Names the folder of the session to all of its processes."""
 
-STOP_SECONDS = 30
+STOP_SECONDS = 120
 
 
 class Server(NamedTuple):

@@ -27,18 +27,19 @@ _slow: set[str] = set()
 """Working trees that took too long to be compared; they are not compared again."""
 
 
-def facts_of(folder: Path, program: Path | None, seconds: float = SECONDS) -> dict[str, Any]:
+def facts_of(folder: Path, program: Path | None, seconds: float | None = None) -> dict[str, Any]:
     """Return commit, branch, remote, and what was changed since the commit, as far as it is known.
 
     Args:
         folder: A folder of the working tree.
         program: A file that is executed, which the commit may not have.
-        seconds: How long it may take.
+        seconds: How long it may take; `SECONDS` if None.
     """
     git = shutil.which("git")
     if git is None or not folder.is_dir():
         return {}
-    asked = _Questions(git, folder, time.monotonic() + seconds)
+    deadline = time.monotonic() + (SECONDS if seconds is None else seconds)
+    asked = _Questions(git, folder, deadline)
     lines = asked.lines("rev-parse", "--show-toplevel", "HEAD", "--abbrev-ref", "HEAD")
     if lines is None or len(lines) != 3:
         return {}

@@ -205,7 +205,7 @@ def test_threads_that_ask_for_the_fields_of_one_run_get_the_same(session):
         together = threading.Barrier(8)
 
         def fields_of(_, run=run, together=together):
-            together.wait(60)
+            together.wait(180)
             return run.fields
 
         with ThreadPoolExecutor(8) as pool:

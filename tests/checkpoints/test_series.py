@@ -41,7 +41,7 @@ def hold_on(run):
 
 
 def wait_for(path):
-    poll(lambda: os.path.exists(path), bool, seconds=60)
+    poll(lambda: os.path.exists(path), bool)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -54,7 +54,7 @@ def test_rows_are_in_the_database_while_their_run_is_executed(session, url, tmp_
         kwargs={"checkpoint": True, "backend": backend, "n_jobs": 2 - (backend == "local")},
     )
     done.start()
-    assert poll(lambda: count(url), lambda n: n >= 1, seconds=60)
+    assert poll(lambda: count(url), lambda n: n >= 1)
     open(seen, "w").close()
     done.join()
     assert losses(session) == [[1.0, 0.5]] * 2
@@ -97,7 +97,7 @@ def die(run):
 
 
 def wait_for_rows(run):
-    poll(lambda: count(run.kwargs.url), lambda n: n >= run.params.n, seconds=60)
+    poll(lambda: count(run.kwargs.url), lambda n: n >= run.params.n)
 
 
 def test_the_rows_of_a_worker_that_died_are_there(session, url):
@@ -138,8 +138,8 @@ if __name__ == "__main__":
 def test_a_killed_flow_leaves_rows_up_to_a_point_in_time_and_the_next_replaces_them(session, url):
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, url])
     try:
-        poll(lambda: count(url), lambda n: n >= 50_000, seconds=120)
-        poll(lambda: count(url, "DISTINCT id_run"), lambda runs: runs == 2, seconds=120)
+        poll(lambda: count(url), lambda n: n >= 50_000)
+        poll(lambda: count(url, "DISTINCT id_run"), lambda runs: runs == 2)
     finally:
         process.kill()
         process.wait()

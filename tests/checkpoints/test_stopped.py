@@ -188,7 +188,7 @@ CALLED = []
 
 def log_and_wait(run):
     run.log(loss=1.0)
-    run.fields.heard = bool(poll(lambda: CALLED, bool, seconds=20))
+    run.fields.heard = bool(poll(lambda: CALLED, bool))
 
 
 @pytest.mark.parametrize("is_broken", [True, False])

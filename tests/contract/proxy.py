@@ -70,7 +70,7 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 if self._event is not None and 0 < self.cut_at <= self.commits:
-                    assert self._event.wait(60), "what is awaited does not come"
+                    assert self._event.wait(180), "what is awaited does not come"
                 server = socket.create_connection(self._server)
                 self._ends += [client, server]
                 answers = _Answers(server, client)
@@ -116,7 +116,7 @@ class _Answers:
         self._withheld = True
 
     def wait_for_one(self):
-        assert self._came.wait(60), "the server does not answer a COMMIT"
+        assert self._came.wait(180), "the server does not answer a COMMIT"
 
     def forward(self):
         with contextlib.suppress(OSError):

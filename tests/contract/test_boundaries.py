@@ -24,6 +24,7 @@ from mltraq_prefect.storage.values.kinds import JSON, KEY, TEXT
 from tests import servers
 from tests.contract.proxy import proxied
 from tests.contract.records import make_record, make_run
+from tests.contract.test_conflicts import WAITING
 from tests.contract.test_ownership import change, define, engine_of, rows
 
 # -- stored names never become SQL -----------------------------------------------------------------
@@ -394,8 +395,10 @@ def with_options(url, *options):
 
 def test_a_transaction_that_the_server_has_ended_for_being_idle():
     with servers.postgresql_database() as url:
+        patient = Store(url)
+        patient.check()
+        patient.close()
         store = Store(with_options(url, "idle_in_transaction_session_timeout=100ms"))
-        store.check()
         began = time.monotonic()
         with pytest.raises(mltraq.StorageUnavailable, match="idle_in_transaction_session_timeout"):
             store._database.retry(lambda: be_idle(store, url))
@@ -432,11 +435,10 @@ def test_the_garbage_collector_is_on_while_a_write_waits():
     with servers.postgresql_database() as url, mltraq.create_session(url) as session:
         define(session, "a").persist()
         other = Store(url)
-        with other._database.writing(other.table_of("a")):
+        with other._database.writing(other.table_of("a")) as transaction:
             writer = threading.Thread(target=define(session, "a", 2).persist, args=("merge",))
             writer.start()
-            waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            while not rows(url, waits):
+            while not transaction.rows(WAITING):
                 assert writer.is_alive()
             assert gc.isenabled()
         writer.join()

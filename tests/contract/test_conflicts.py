@@ -28,6 +28,12 @@ def write_counted(value, _):
     return {"$counted": value.number}
 
 
+WAITING = (
+    "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+)
+"""Who waits for this connection; others wait on this server, too."""
+
+
 @pytest.fixture
 def counted():
     registry.register(Counted, "$counted", write_counted, lambda argument, _: Counted(argument))
@@ -53,11 +59,11 @@ def held_back(store, record):
     thread = threading.Thread(target=store.write, args=(record, "merge"))
     with store._database.writing(store.table_of("busy")) as transaction:
         thread.start()
-        while not transaction.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+        while not transaction.rows(WAITING):
             assert thread.is_alive()
         yield transaction
         transaction.run("UPDATE experiments SET revision = revision + 1")
-    thread.join(60)
+    thread.join(180)
     assert not thread.is_alive()
 
 

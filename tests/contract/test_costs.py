@@ -65,7 +65,7 @@ def test_a_database_of_the_format_before_gets_costs(tmp_path):
 
 def watch(run):
     run.log(loss=1.0)
-    time.sleep(monitor.SAMPLE_SECONDS * 1.5)
+    time.sleep(monitor.SAMPLE_SECONDS * 1.5)  # at least: a busy machine lets it sleep longer
 
 
 def test_what_runs_use_is_monitored(session_of_backend):
@@ -78,7 +78,7 @@ def test_what_runs_use_is_monitored(session_of_backend):
     assert run.series["rss_bytes"].dropna().min() > MIB
     assert run.series["cpu_percent"].dropna().min() >= 0
     assert run.series["loss"].dropna().tolist() == [1.0]
-    assert len(run.series) == 3
+    assert len(run.series) >= 3
 
 
 @pytest.fixture(params=["local", "threads", "processes"])

@@ -42,13 +42,19 @@ def test_operations_cost_the_same_beside_a_hundred_times_as_many_runs(counted_ur
     assert over == {}
 
 
+def least_of(url, work):
+    """Return the counts of an operation without what else the server does meanwhile."""
+    counts = [growth.counted(url, work) for _ in range(ATTEMPTS)]
+    return {what: min(each[what] for each in counts) for what in counts[0]}
+
+
 def test_listing_an_experiment_takes_less_than_a_block(counted_url):
     """Or few instructions of SQLite; opening a session on a server reads none of them."""
     growth.make(counted_url, FEW)
     opened, listed = (growth.OPERATIONS[name] for name in ("open a session", "ls()"))
     before = growth.counted(counted_url, opened)
     growth.crowd(counted_url, EXPERIMENTS)
-    after, found = (growth.counted(counted_url, work) for work in (opened, listed))
+    after, found = (least_of(counted_url, work) for work in (opened, listed))
     if "blocks" in found:
         assert after["blocks"] < before["blocks"] + MORE
         assert found["blocks"] < after["blocks"] + EXPERIMENTS

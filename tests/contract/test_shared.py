@@ -25,6 +25,9 @@ from tests.polling import poll
 
 HOUR = 3_600
 
+BRIEF = 4
+"""A lease that a test waits for until it has run out, in seconds."""
+
 
 @pytest.fixture
 def workers():
@@ -77,12 +80,16 @@ def hold(pid, folder):
 
 
 def pause(session, pid):
-    """Stop a process that is held when it has just renewed its lease.
+    """Stop a process that is held between two renewals of its brief lease.
 
     In the middle of a transaction it would hold what that has locked.
     """
-    before = claim_of(session, pid)["until"].item()
-    wait(lambda: claim_of(session, pid)["until"].item(), lambda until: until != before)
+
+    def left():
+        until = claim_of(session, pid)["until"].item()
+        return (until - pd.Timestamp.now(until.tzinfo)).total_seconds() / BRIEF
+
+    wait(left, lambda part: 1 - 0.7 / shared.RENEWALS < part < 1 - 0.2 / shared.RENEWALS)
     os.kill(pid, signal.SIGSTOP)
 
 
@@ -92,7 +99,8 @@ def test_the_dead_are_succeeded_and_who_lost_its_lease_writes_nothing(
     given = kwargs(tmp_path)
     (tmp_path / "slow").touch()
     with mltraq.create_session(shared_url) as session:
-        killed, paused = begin_both(workers, shared_url, given, tmp_path)
+        brief = {"lease_seconds": BRIEF}
+        killed, paused = begin_both(workers, shared_url, given, tmp_path, **brief)
         wait(lambda: claims(session), lambda found: len(found) == 2 and all(found["completed"]))
         _, held = (hold(pid, tmp_path) for pid in (killed, paused))
         pause(session, paused)
@@ -100,7 +108,7 @@ def test_the_dead_are_succeeded_and_who_lost_its_lease_writes_nothing(
         held.unlink()
         (tmp_path / "slow").unlink()
         left = claims(session)
-        begin(workers[2], shared_url, given, ahead=HOUR)
+        begin(workers[2], shared_url, given, ahead=HOUR, **brief)
         late, _ = workers[2].result()
         os.kill(paused, signal.SIGCONT)
         resumed, _ = workers[1].result()
@@ -151,7 +159,7 @@ def test_who_was_cut_off_takes_part_in_what_another_has_begun_anew(tmp_path, wor
     url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path, 0)
     (tmp_path / "hold-all").touch()
     with mltraq.create_session(url) as session:
-        pids = [begin(workers[0], url, given)]
+        pids = [begin(workers[0], url, given, lease_seconds=BRIEF)]
         wait(lambda: executed(tmp_path), len)
         stop_until_its_lease_has_run_out(session, pids[0])
         pids.append(begin(workers[1], url, given))
@@ -170,7 +178,7 @@ def test_who_was_cut_off_does_not_take_other_results_for_its_own(tmp_path, worke
     url, given = f"sqlite:///{tmp_path}/store.db", kwargs(tmp_path)
     (tmp_path / "hold-all").touch()
     with mltraq.create_session(url) as session:
-        pid = begin(workers[0], url, given)
+        pid = begin(workers[0], url, given, lease_seconds=BRIEF)
         wait(lambda: executed(tmp_path), len)
         stop_until_its_lease_has_run_out(session, pid)
         (tmp_path / "hold-all").unlink()

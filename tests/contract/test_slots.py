@@ -8,9 +8,17 @@ import mltraq_prefect as mltraq
 from mltraq_prefect.errors import FieldNotFound, InvalidInput
 
 HOUR = dt.timedelta(hours=1)
-NOW = dt.datetime.now(dt.UTC)
+NOW = dt.datetime(2026, 3, 1, 12, 34, 56, 789, dt.UTC)
 THIS = NOW.replace(minute=0, second=0, microsecond=0)
 BERLIN = dt.timezone(dt.timedelta(hours=2))
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch):
+    """An hour of the clock would end in the midst of a test now and then."""
+    for module in ("slots", "retention"):
+        name = f"mltraq_prefect.storage.maintenance.{module}.utc_now"
+        monkeypatch.setattr(name, lambda: NOW.replace(tzinfo=None))
 
 
 def ago(*hours):

@@ -65,7 +65,7 @@ class Pool:
                 os.kill(own, 9)
 
     def hurry(self):
-        """Let runs end as fast as they can; until now each takes a quarter of a second more."""
+        """Let runs end as fast as they can; until now each takes half a second more."""
         (self.folder / "slow").unlink()
 
     def start_worker(self):

@@ -103,7 +103,7 @@ def pages(deployed):
         yield deployed.pages
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
         process.stderr.close()
 
 

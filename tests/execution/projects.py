@@ -53,7 +53,7 @@ class Project:
             env=os.environ | {"PYTHONPATH": os.getcwd()} | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         self.log = done.stderr
@@ -64,7 +64,7 @@ class Project:
         output = self.folder / "output"
         process = _FORKS.Process(target=_execute, args=(self.folder, output))
         process.start()
-        process.join(60)
+        process.join(180)
         assert process.exitcode == 0, output.read_text()
         return output.read_text().strip().splitlines()[-1]
 

@@ -195,7 +195,7 @@ logging.getLogger("mltraq_prefect").setLevel(logging.ERROR)  # it says what `tel
 def program(text, *options):
     """Execute a program; return what it prints, which is JSON."""
     command = [sys.executable, *options, "-c", PROGRAM.format(text)]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=300)
     assert not done.stderr
     return json.loads(done.stdout)
 
@@ -269,7 +269,7 @@ Path({str(tmp_path / "out")!r}).write_text(str(executed(write).x))
 """)
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     command = f"{sys.executable} {program} {closed}"
-    subprocess.run(command, shell=True, env=environment, timeout=60)
+    subprocess.run(command, shell=True, env=environment, timeout=300)
     assert (tmp_path / "out").read_text() == "1"
 
 
@@ -280,7 +280,7 @@ def test_modules_beside_the_program_are_not_taken_for_those_of_python(tmp_path):
     program = tmp_path / "scripts" / "program.py"
     program.write_text("from tests.execution.one_run import *; executed(tell)")
     command = [sys.executable, str(program)]
-    subprocess.run(command, cwd=tmp_path, env=environment, timeout=60, check=True)
+    subprocess.run(command, cwd=tmp_path, env=environment, timeout=300, check=True)
 
 
 def test_options_of_the_interpreter_count_for_steps():
@@ -296,6 +296,6 @@ print(json.dumps(fields.server), flush=True)
 {end}
 """
     command = [sys.executable, "-c", PROGRAM.format(text)]
-    done = subprocess.run(command, capture_output=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, timeout=300)
     server = json.loads(done.stdout)
     assert not poll(lambda: is_alive(server), lambda alive: not alive)

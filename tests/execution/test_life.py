@@ -110,5 +110,5 @@ def test_it_ends_with_the_program_too(tmp_path, number):
     pid = poll(lambda: path.exists() and path.read_text().strip(), bool)
     assert is_alive(pid)
     parent.send_signal(number)
-    parent.wait(60)
+    parent.wait(180)
     assert not poll(lambda: is_alive(pid), lambda alive: not alive)

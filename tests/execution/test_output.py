@@ -55,7 +55,7 @@ def test_what_was_printed_before_a_worker_ended_is_there(end):
         print("begun", end="")
         end()
 
-    assert messages(speak, timeout_seconds=1.0)[:3] == ["printed", "logged", "begun"]
+    assert messages(speak, timeout_seconds=5.0)[:3] == ["printed", "logged", "begun"]
 
 
 def test_output_of_subprocesses_and_of_c_code_is_captured():

@@ -34,7 +34,7 @@ def executed(folder, *command):
         command,
         cwd=folder,
         env=os.environ | settings,
-        timeout=100,
+        timeout=300,
         capture_output=True,
         text=True,
     )

@@ -39,7 +39,7 @@ def test_the_lowest_rank_goes_first_then_who_came_first(priorities, expected):
     for _ in priorities:
         leave.release()
     for thread in threads:
-        thread.join(10)
+        thread.join(180)
     assert order == expected
 
 
@@ -50,7 +50,7 @@ def test_as_many_as_there_are_places():
     for _ in threads:
         leave.release()
     for thread in threads:
-        thread.join(10)
+        thread.join(180)
     assert sorted(order) == [0, 1, 2, 3, 4]
     assert semaphore._free == 2
 
@@ -78,6 +78,6 @@ def test_who_is_interrupted_while_it_waits_takes_no_place():
     )
     leave.release()
     for thread in (first, second):
-        thread.join(10)
+        thread.join(180)
     assert order == [0, "interrupted"]
     assert (semaphore._free, semaphore._waiting) == (1, [])

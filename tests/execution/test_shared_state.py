@@ -482,7 +482,7 @@ def test_threads_that_change_nothing_are_told_nothing(caplog):
 
 
 def test_executions_in_several_threads_do_not_put_back_what_others_need(caplog):
-    calls, meet = [], threading.Barrier(2, timeout=30)
+    calls, meet = [], threading.Barrier(2, timeout=180)
 
     def step(run):
         before = len(calls)
@@ -499,7 +499,7 @@ def test_executions_in_several_threads_do_not_put_back_what_others_need(caplog):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(180)
     assert [results(experiment) for experiment in done] == [[True] * RUNS] * 2
     assert sorted(calls) == sorted([*range(RUNS)] * 2)
     assert "which all threads of this process share" in caplog.text
@@ -545,7 +545,7 @@ def test_what_a_script_has_is_as_it_was_for_each_run(tmp_path):
         env=os.environ | {"PREFECT_API_URL": ""},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     found, *left = json.loads(done.stdout.splitlines()[-1])

@@ -51,9 +51,9 @@ def test_a_run_that_hangs_is_killed_alone(workers):
         if run.params.N == 1:
             threading.Event().wait()
 
-    done, failed, _ = execute(workers, wait_forever, timeout_seconds=1.0)
+    done, failed, _ = execute(workers, wait_forever, timeout_seconds=5.0)
     assert sorted(done) == [0, 2, 3]
-    assert "exceeded timeout_seconds=1; its worker was killed" in failed[1]
+    assert "exceeded timeout_seconds=5; its worker was killed" in failed[1]
     assert "in wait_forever" in failed[1]
 
 
@@ -62,9 +62,9 @@ def test_a_step_that_holds_the_interpreter_is_killed_too(workers):
         if run.params.N == 0:
             ctypes.PyDLL(None).sleep(1000)
 
-    done, failed, _ = execute(workers, hold, count=2, timeout_seconds=1.0)
+    done, failed, _ = execute(workers, hold, count=2, timeout_seconds=5.0)
     assert sorted(done) == [1]
-    assert "exceeded timeout_seconds=1" in failed[0]
+    assert "exceeded timeout_seconds=5" in failed[0]
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_closed_workers_interrupt_who_waits(workers):
     chunk = pickle_runs([Run(params={"N": n}) for n in range(2)])
     thread = threading.Thread(target=call)
     thread.start()
-    assert started.wait(60)
+    assert started.wait(180)
     workers.close()
-    thread.join(60)
+    thread.join(180)
     assert not thread.is_alive()
 
 

@@ -69,8 +69,10 @@ def test_two_flows_share_only_the_database_and_each_slot_adds_its_runs_once(capl
     assert len(capsys.readouterr().out.strip().splitlines()) == 5
 
 
-def test_slots_that_were_lost_or_killed_are_refilled():
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+def test_slots_that_were_lost_or_killed_are_refilled(monkeypatch):
+    now = datetime(2026, 3, 1, 12, 34, 56)  # an hour of the clock may end in the midst of this
+    monkeypatch.setattr("mltraq_prefect.storage.maintenance.slots.utc_now", lambda: now)
+    hour = datetime(2026, 3, 1, 12, tzinfo=UTC)
     done, lost, killed, latest = (hour - timedelta(hours=ago) for ago in (3, 2, 1, 0))
     with mltraq.create_session() as session:
         first = session.add_experiment("coin_toss").add_runs(N=[1, 25, 50, 100], slot=[done])

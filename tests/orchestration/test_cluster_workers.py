@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 import mltraq_prefect as mltraq
+from tests.orchestration.rays import patiently
 from tests.polling import poll
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -103,4 +104,4 @@ def test_a_ray_node_without_this_package_is_named(session, without_package):
     )
     experiment = session.add_experiment("bare").add_runs(N=range(2))
     with pytest.raises(mltraq.InvalidInput, match=r"worker \S+ of the RayTaskRunner cannot import"):
-        experiment.execute(square, task_runner=runner)
+        patiently(lambda: experiment.execute(square, task_runner=runner))

@@ -208,7 +208,8 @@ def test_what_a_step_logs_and_prints_reaches_its_task_runs_logs(experiment):
         logging.getLogger("anybody").debug("too fine")
 
     experiment.execute(speak)
-    records = logs(flow_run_id(experiment), lambda found: "logged 4" in found)
+    expected = {f"{how} {n}" for how in ("printed", "logged") for n in (1, 2, 3, 4)}
+    records = logs(flow_run_id(experiment), lambda found: expected <= set(found))
     runs = task_runs(flow_run_id(experiment), 4)
     for n in (1, 2, 3, 4):
         of_run = [r for r in records if r.task_run_id == runs[f"speak N={n}"].id]

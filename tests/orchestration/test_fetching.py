@@ -36,7 +36,7 @@ def waiting():
 def test_few_results_wait_for_the_flow():
     fetching, fetched, come = begun(50)
     for number in range(50):
-        task_run = come.get(timeout=60)
+        task_run = come.get(timeout=180)
         assert len(fetched) <= number + FETCHING
         assert task_run.result() == Executed([])
     fetching.close()

@@ -93,7 +93,7 @@ def test_a_signal_stops_it_without_prefect_too(plain, number):
     plain.wait_for(10, process)
     helpers = plain.helpers()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode != 0
     assert helpers
     assert not poll(lambda: alive(helpers), lambda left: not left)

@@ -54,7 +54,8 @@ def outputs(request, prefect_settings, tmp_path_factory):
     notebook.cells = [nbformat.v4.new_code_cell(_dedent(cell)) for cell in CELLS]
     client = NotebookClient(
         notebook,
-        timeout=120,
+        timeout=300,
+        startup_timeout=300,
         kernel_name="python3",
         allow_errors=True,
         coalesce_streams=True,  # as the page of a notebook does

@@ -19,7 +19,7 @@ def start(module, **options):
 
 @in_both_ways
 def test_functions_and_classes_of_main_and_of_a_notebooks_cells():
-    output, _ = start("tests.execution.main_module", stdout=-1).communicate(timeout=120)
+    output, _ = start("tests.execution.main_module", stdout=-1).communicate(timeout=300)
     assert json.loads(output.splitlines()[-1]) == [
         {"helped": 11, "scaled": 3, "seen": 1, "powered": 1, "cell": 11},
         {"helped": 12, "scaled": 6, "seen": 1, "powered": 4, "cell": 12},
@@ -32,7 +32,7 @@ def test_a_terminal_has_a_bar_that_is_not_drawn_for_every_run():
     process = start("tests.execution.shown", stdout=subprocess.DEVNULL, stderr=terminal)
     os.close(terminal)
     text = read_all(parent)
-    assert process.wait(60) == 0
+    assert process.wait(180) == 0
     frames = re.findall(r"([\d,]+) of 2,000 runs completed(?:, 1 failed)?", text)
     assert frames[-1] == "1,999"
     assert "1,999 of 2,000 runs completed, 1 failed" in text

@@ -38,7 +38,7 @@ def test_progress_is_shown_now_and_then(url, tmp_path, prefect_server):
         process = sweep.start(stderr=terminal)
         os.close(terminal)
         frames = re.findall(r"([\d,]+) of 400 runs completed", read_all(parent))
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
         requests = ARTIFACT_REQUEST.findall(b"".join(proxy.sent))
     flow_run_id = sweep.flow_run_id()
     seconds = poll(lambda: duration(flow_run_id), bool)

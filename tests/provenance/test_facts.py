@@ -17,6 +17,9 @@ from tests.provenance.test_secrets import git as run_git
 
 ROOT = Path(__file__).parent.parent.parent
 
+LONG = 60
+"""Git is waited for so long, in seconds: a busy machine takes longer than an execution waits."""
+
 PROGRAM = """
 import sys
 import mltraq_prefect as mltraq
@@ -54,27 +57,27 @@ def test_a_commit_and_what_was_changed_since(folder, tmp_path):
     (folder / "other.txt").write_text("one\n")
     run_git(folder, "add", "other.txt")
     run_git(folder, "commit", "-qm", "first")
-    found = git.facts_of(folder, folder / "study.py")
+    found = git.facts_of(folder, folder / "study.py", LONG)
     assert found["git_commit"] == run_git(folder, "rev-parse", "HEAD")
     assert (found["git_branch"], found["git_dirty"]) == ("main", True)
     assert found["git_diff"] == "# not in git: study.py\n"
     run_git(folder, "add", "study.py")
     run_git(folder, "commit", "-qm", "second")
-    found = git.facts_of(folder, folder / "study.py")
+    found = git.facts_of(folder, folder / "study.py", LONG)
     assert (found["git_dirty"], found["git_diff"]) == (False, None)
     (folder / "other.txt").write_text("two\n" * 200_000)
-    found = git.facts_of(folder / "..", folder / "study.py")
+    found = git.facts_of(folder / "..", folder / "study.py", LONG)
     assert found == {}
-    found = git.facts_of(folder, folder / "study.py")
+    found = git.facts_of(folder, folder / "study.py", LONG)
     assert found["git_dirty"]
     assert len(found["git_diff"]) <= git.MOST_DIFF + 20
     assert found["git_diff"].endswith("+two\n# and more\n")
     run_git(folder, "checkout", "-q", "--detach")
-    assert git.facts_of(folder, None)["git_branch"] is None
+    assert git.facts_of(folder, None, LONG)["git_branch"] is None
 
 
 def test_without_git_or_time_or_a_sound_repository_facts_are_left_out(folder, tmp_path):
-    assert git.facts_of(folder, None) == {}  # there is no commit yet
+    assert git.facts_of(folder, None, LONG) == {}  # there is no commit yet
     (folder / ".git" / "HEAD").write_text("nonsense")
     row = execute(folder, f"sqlite:///{tmp_path}/broken.db")
     assert (row["git_commit"], row["git_dirty"]) == (None, None)
@@ -100,7 +103,7 @@ def test_a_git_that_hangs_is_ended(folder, tmp_path, monkeypatch):
     hanging.write_text("#!/bin/sh\nsleep 1000 &\necho $! >> $0.pids\nwait\n")
     hanging.chmod(0o755)
     monkeypatch.setenv("PATH", f"{hanging.parent}{os.pathsep}{os.environ['PATH']}")
-    assert git.facts_of(folder, None, seconds=0.5) == {}
+    assert git.facts_of(folder, None, seconds=5) == {}
     for pid in (tmp_path / "bin" / "git.pids").read_text().split():
         assert not poll(lambda pid=pid: is_alive(int(pid)), lambda alive: not alive)
 
@@ -184,7 +187,9 @@ def test_a_notebook_without_a_name(tmp_path):
     ]
     notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "", "language": "python"}
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    options = {"timeout": 300, "startup_timeout": 300}
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, resources=resources, **options).execute()
     script, command, source = json.loads(notebook.cells[-1].outputs[0].text)
     assert (script, command) == (None, None)
     assert "def train(run):\n    run.fields.y = run.params.x" in source

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parent.parent.parent
 SCRIPT = """
 import sys
 import mltraq_prefect as mltraq
+from mltraq_prefect.provenance import git
+
+git.SECONDS = 60  # a busy machine takes longer than an execution waits
 
 PASSWORD = "CANARY-global"
 

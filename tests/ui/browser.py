@@ -13,9 +13,11 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.polling import poll
+
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SECONDS = 60
+SECONDS = 180
 
 
 class Page:
@@ -94,13 +96,15 @@ def opened(profile):
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with connect(_page_address(profile, process), max_size=None) as socket:
+        address = _page_address(profile, process)
+        options = {"max_size": None, "open_timeout": SECONDS, "ping_interval": None}
+        with connect(address, **options) as socket:
             page = Page(socket)
             page.call("Page.enable")
             yield page
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(SECONDS)
 
 
 def _binary():
@@ -121,5 +125,10 @@ def _page_address(profile, process):
         assert time.monotonic() < end, "the browser does not start"
         time.sleep(0.05)
     port = file.read_text().splitlines()[0]
-    targets = httpx.get(f"http://127.0.0.1:{port}/json/list", trust_env=False).json()
-    return next(t["webSocketDebuggerUrl"] for t in targets if t["type"] == "page")
+    address = f"http://127.0.0.1:{port}/json/list"
+
+    def tabs():
+        targets = httpx.get(address, timeout=SECONDS, trust_env=False).json()
+        return [own["webSocketDebuggerUrl"] for own in targets if own["type"] == "page"]
+
+    return poll(tabs, bool, SECONDS)[0]

@@ -446,7 +446,7 @@ def address(database):
         yield re.search(r"http://[\d.:]+", line)[0]
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
         process.stderr.close()
 
 
@@ -549,7 +549,7 @@ def test_the_commands(database, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("library", ["starlette", "uvicorn"])
 def test_without_the_extra_the_command_says_what_to_install(database, library):
     program = [sys.executable, "-c", WITHOUT.format(library), f"sqlite:///{database}"]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f"{library} is not installed" in line
