@@ -38,8 +38,9 @@ class Asking:
                 takes those of scalars; arrays, frames, trees and bytes come if they are named.
             where: A condition in SQL over the columns of the view; ``:x`` stands for the param `x`.
             params: Values of the params, by name.
-            order_by: A column, or several; ``-accuracy`` or ``accuracy DESC`` is from the largest.
-                What is missing comes last. None is the order of the experiment.
+            order_by: A column, or several, as a list or with commas; ``-accuracy`` or
+                ``accuracy DESC`` is from the largest. What is missing comes last. None is the
+                order of the experiment.
             limit: How many runs at most; None is no limit.
 
         Returns:

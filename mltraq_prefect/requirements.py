@@ -51,6 +51,14 @@ def installed(library: str) -> str | None:
         return None
 
 
+def is_importable(package: str) -> bool:
+    """Return whether there is a package of a name, without importing it."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # of a finder that hides it, or of a module without a spec
+        return False
+
+
 def with_extra(extra: str) -> str:
     """Return the command that installs what an extra of this package needs."""
     return f'python -m pip install "mltraq_prefect[{extra}]"'
@@ -69,7 +77,7 @@ def check_installed(library: str, supported: str | None = None) -> None:
             another that is installed.
     """
     found, supported = installed(library), supported or SUPPORTED[library]
-    if found is None and importlib.util.find_spec(library) is not None:
+    if found is None and is_importable(library):
         return  # it has come in another way, without metadata
     if found is None or not matches(found, supported):
         raise UnsupportedVersion(library, found, supported)

@@ -187,6 +187,7 @@ with mltraq.create_session("sqlite:///e.db") as session:
     experiment.execute(steps=square, backend="local", checkpoint=True)
     experiment.persist(if_exists="merge")
     print(sorted(run.fields.square for run in session.load("e").runs.values()))
+    experiment.execute(steps=square, rerun=True)  # in worker processes
 assert main(["--database", "sqlite:///e.db", "query", "SELECT square FROM e_e"]) == 0
 assert main(["--database", "sqlite:///e.db", "ls"]) == 0
 """

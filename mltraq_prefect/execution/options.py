@@ -6,20 +6,21 @@ are checked in `orchestration.runners`.
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 import reprlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from mltraq_prefect.arguments import check_flags, refused
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.pool.preparation import has_processes, warn_of_threads
 from mltraq_prefect.model.names import check_name
-from mltraq_prefect.requirements import with_extra
+from mltraq_prefect.requirements import is_importable, with_extra
 from mltraq_prefect.stop import Rule
 
 Backend = Literal["processes", "threads", "local", "prefect"]
@@ -143,7 +144,7 @@ class ExecutionOptions:
                 "monitor=True and synchronous=True exclude each other: what is monitored comes "
                 "with time, and decisions on rows then depend on it"
             )
-        if find_spec("psutil") is None:
+        if not is_importable("psutil"):
             raise InvalidInput(
                 f"monitor=True needs the package psutil; run: {with_extra('monitor')}"
             )
@@ -331,9 +332,22 @@ def _check_flag(name: str, value: object) -> bool:
 def _check_stop(name: str, value: object) -> tuple[Rule, ...]:
     rules = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
     for rule in rules:
-        if not callable(rule):
-            raise refused(name, rule, "a rule, such as mltraq.stop.median(after=5), or a function")
+        if not (callable(rule) and _takes_curves(rule)):
+            choices = "a rule, such as mltraq.stop.median(after=5), or a function (curve, others)"
+            raise refused(name, rule, choices)
     return tuple(rules)
+
+
+def _takes_curves(rule: Callable[..., object]) -> bool:
+    """Return whether a rule can be called with a curve and the others, as far as is known."""
+    try:
+        signature = inspect.signature(rule)
+    except (TypeError, ValueError):  # of what C has made
+        return True
+    with suppress(TypeError):
+        signature.bind(None, ())
+        return True
+    return False
 
 
 def _is_one_of(value: object, *choices: str) -> bool:

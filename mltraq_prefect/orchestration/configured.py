@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mltraq_prefect.execution import ExecutionOptions
 from mltraq_prefect.orchestration.current import inside_run, is_imported
-from mltraq_prefect.requirements import check_installed
+from mltraq_prefect.requirements import check_installed, is_importable
 
 VARIABLES = {"PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"}
 """Variables that can lead to the URL of a server; Prefect ignores their case."""
@@ -40,7 +39,7 @@ def reason_without_prefect(options: ExecutionOptions) -> str | None:
     if options.task_runner is not None or options.backend == "prefect":
         check_installed("prefect")
         return None
-    if not is_imported() and find_spec("prefect") is None:
+    if not is_imported() and not is_importable("prefect"):
         return "Prefect is not installed"
     return None if _has_server() else "no Prefect server is configured"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import os
 import platform
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+
+from mltraq_prefect.requirements import is_importable
 
 
 @functools.cache
@@ -45,7 +46,7 @@ def _gpus() -> list[str]:
 
 
 def _by_pynvml() -> list[str]:
-    if importlib.util.find_spec("pynvml") is None:
+    if not is_importable("pynvml"):
         return []
     with suppress(Exception):  # of the driver, which may not be there
         nvml = importlib.import_module("pynvml")

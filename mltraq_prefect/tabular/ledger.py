@@ -27,7 +27,7 @@ def ledger_values(name: str, values: Sequence[Any]) -> list[Any]:
     """
     make = _MAKERS[_type_of(name)]
     try:
-        return [None if value is None else make(value) for value in values]
+        return [None if _is_missing(value) else make(value) for value in values]
     except (ValueError, TypeError, AttributeError):
         raise InvalidInput(
             f"the column {name!r} of the table holds something else than the ledger does; rename "
@@ -47,6 +47,11 @@ def entry_of(values: Mapping[str, Any]) -> LedgerEntry:
         if failed is not None:
             entry.executed[failed] = StepEntry("failed", None, entry.error, entry.error_type)
     return entry
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell whether there is nothing: None, or NaN, as which pandas reads empty cells of CSV."""
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def _type_of(name: str) -> Any:

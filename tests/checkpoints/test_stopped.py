@@ -164,7 +164,7 @@ def test_rules_see_what_is_worse(session):
     ("options", "match"),
     [
         ({"stop": 3}, "stop is 3; use a rule"),
-        ({"stop": [len, "median"]}, "stop is 'median'"),
+        ({"stop": [max, "median"]}, "stop is 'median'"),
         ({"synchronous": True}, "synchronous=True is about early stops"),
     ],
 )

@@ -75,6 +75,7 @@ def test_rows_come_in_the_order_that_is_asked_for(session, experiment):
     assert numbers(limit=2) == [0, 1]
     assert numbers(order_by="-acc", limit=3) == [6, 5, 4]
     assert numbers(order_by=["model DESC", "param_acc", "-lr"]) == [2, 6, 3, 7, 0, 4, 1, 5]
+    assert numbers(order_by="model DESC, param_acc, -lr") == [2, 6, 3, 7, 0, 4, 1, 5]
     assert numbers(order_by="val/acc DESC", limit=1) == [7]
     assert numbers(order_by="ok", where="n >= 6") == [6, 7]  # what is missing comes last
     assert numbers(order_by="-tree") == list(range(7, -1, -1))
@@ -125,6 +126,7 @@ REFUSED = [
     ({"columns": "acc"}, mltraq.InvalidInput, r"\['acc'\]"),
     ({"order_by": "-nothing"}, mltraq.FieldNotFound, "'nothing'"),
     ({"order_by": "acc; DROP"}, mltraq.FieldNotFound, "'acc; DROP'"),
+    ({"order_by": "acc, nothing DESC"}, mltraq.FieldNotFound, "no column 'nothing'"),
     ({"order_by": [3]}, mltraq.InvalidInput, "order_by"),
     ({"limit": -1}, mltraq.InvalidInput, "limit"),
     ({"limit": True}, mltraq.InvalidInput, "limit"),

@@ -56,6 +56,7 @@ WRONG = [
     ({"seed": 1 << 128}, r"seed is 3402\d+; use an integer from 0 to 2\*\*128 - 1"),
     ({"seed": 0.5}, "seed is 0.5"),
     ({"seed": True}, "seed is True"),
+    ({"stop": 5}, "stop is 5; use a rule"),
     ({"kwargs": [("k", 1)]}, "kwargs is "),
     ({"kwargs": {"\ud800": 1}}, "kwargs: key .* contains a lone surrogate"),
     ({"kwargs": {1: 2}}, "kwargs has the key 1; keys are strings"),
@@ -104,6 +105,14 @@ def test_an_option_that_cannot_be_used_is_refused_before_anything_changes(
         assert run.kwargs == {"k": 1}
         assert run.fields == {"x": 1}
     assert session.ls()["revision"].tolist() == [1]
+
+
+def test_a_function_that_takes_no_curves_is_no_rule(session):
+    experiment = session.add_experiment("e").add_runs(N=[1, 2])
+    for rule in (mltraq.stop.median, lambda curve: True):
+        with pytest.raises(mltraq.InvalidInput, match=r"stop is <function.*; use a rule, such as"):
+            experiment.execute(mark, stop=rule)
+    experiment.execute(mark, stop=max, backend="local")  # C has no signature of it
 
 
 def test_an_experiment_without_runs_gets_none_if_an_option_is_refused(session):

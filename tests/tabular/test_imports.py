@@ -50,6 +50,20 @@ def test_an_arrow_table_and_what_gives_one(session):
         assert [dict(run.fields) for run in runs] == [{"y": [1.0]}, {}]
 
 
+def test_what_pandas_reads_of_our_csv(session, tmp_path):
+    experiment = session.add_experiment("ours").add_runs(x=[1, 2])
+    experiment.persist()
+    session.export("ours", tmp_path / "ours.csv")
+    frame = pd.read_csv(tmp_path / "ours.csv")
+    assert frame["error"].dtype == "float64"
+    runs = session.import_frame(frame, "again", ["x"]).runs.values()
+    assert [(dict(run.params), run.ledger.state) for run in runs] == [
+        ({"x": 1}, "pending"),
+        ({"x": 2}, "pending"),
+    ]
+    assert all(run.ledger.error is None and not run.fields for run in runs)
+
+
 def test_a_table_of_others_may_have_columns_of_our_names(session):
     frame = pd.DataFrame({"id_run": ["a"], "state": ["Bavaria"], "error": ["0.1"]})
     run = session.import_frame(frame, "states").runs.first()

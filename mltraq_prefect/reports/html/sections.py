@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +24,7 @@ from mltraq_prefect.reports.study.importance import importance
 from mltraq_prefect.reports.study.leaderboard import Leaderboard, Row, leaderboards
 from mltraq_prefect.reports.study.study import Study
 from mltraq_prefect.reports.wording import duration
+from mltraq_prefect.requirements import is_importable
 
 NO_NUMBER = "There is no number to compare runs by."
 
@@ -57,7 +57,7 @@ class Section(NamedTuple):
 
 def _leaderboard(study: Study, links: Links | None) -> str:
     boards = leaderboards(study)
-    has_scipy = importlib.util.find_spec("scipy") is not None
+    has_scipy = is_importable("scipy")
     dots = [board_marks(board) for board in boards]
     context: Mapping[str, Any] = {
         "boards": boards,

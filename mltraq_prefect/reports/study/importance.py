@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from mltraq_prefect.reports.figures.charts import dot_chart
 from mltraq_prefect.reports.numbers import Floats, Mask
 from mltraq_prefect.reports.study.effects import Drawn
 from mltraq_prefect.reports.study.study import Param, Study, some_of
+from mltraq_prefect.requirements import is_importable
 
 MOST_RUNS = 4_000
 LEAST_RUNS = 12
@@ -40,7 +40,7 @@ def importance(study: Study) -> list[Drawn]:
         return []
     features = np.column_stack([_feature(rows[own.name], own) for own in params])
     known = [rows[own.name].notna().to_numpy() for own in params]
-    if importlib.util.find_spec("sklearn") is not None:
+    if is_importable("sklearn"):
         values, errors = _permuted(features, metric)
         note = PERMUTED.format(REPEATS)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from mltraq_prefect.reports.study.study import (
     short_value,
     shown_value,
 )
+from mltraq_prefect.requirements import is_importable
 
 TOP = 20
 MOST_METRICS = 6
@@ -169,7 +169,7 @@ def _known(study: Study, found: Grouped, values: Sequence[Any]) -> list[Any]:
 
 def _like_best(moments: Moments) -> list[bool | None]:
     """Return whether each group is not significantly worse than the first, by Welch and Holm."""
-    if importlib.util.find_spec("scipy") is None or not len(moments.count):
+    if not is_importable("scipy") or not len(moments.count):
         return [None] * len(moments.count)
     from mltraq_prefect.reports.comparison.differences import Sample, welch
     from mltraq_prefect.reports.comparison.table import holm

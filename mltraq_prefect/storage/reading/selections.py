@@ -179,7 +179,8 @@ def rows(
     source = _Source(transaction, entry, (*what, views.ORDER))
     order = ""
     if chosen.is_ordered:
-        by = [_ordered(column, entry, source.known, dialect) for column in chosen.order_by]
+        columns = [own for given in chosen.order_by for own in _listed(given, source.known)]
+        by = [_ordered(column, entry, source.known, dialect) for column in columns]
         order = f" ORDER BY {', '.join([*by, source.table.shown[-1]])}"
     most = chosen.limit if most is None else most
     limit = "" if most is None else f" LIMIT {most:d}"
@@ -286,12 +287,7 @@ class _Source:
 
 def _ordered(column: str, entry: Entry, known: Sequence[ViewColumn], dialect: Dialect) -> str:
     """Return what orders by a column: what is missing, or NaN, comes last."""
-    name, direction = column, ""
-    if not _matching(column, known):
-        if column.startswith("-"):
-            name, direction = column[1:].strip(), " DESC"
-        elif (match := _DIRECTION.fullmatch(column)) is not None:
-            name, direction = match[1], f" {match[2].upper()}"
+    name, direction = _directed(column, known)
     found = find(name, entry, known)
     own = f"v.{dialect.quote(found.name)}"
     if found.kind is JSON:  # whose documents have no order in some databases
@@ -300,6 +296,22 @@ def _ordered(column: str, entry: Entry, known: Sequence[ViewColumn], dialect: Di
     if found.kind is FLOAT and dialect.nan:  # which such a database takes for the largest number
         missing += f" OR {own} = CAST('NaN' AS DOUBLE PRECISION)"
     return f"CASE WHEN {missing} THEN 1 ELSE 0 END, {own}{direction}"
+
+
+def _listed(given: str, known: Sequence[ViewColumn]) -> list[str]:
+    """Return the columns of a text as after ORDER BY; a name may have commas itself."""
+    if _matching(_directed(given, known)[0], known):
+        return [given]
+    return [column.strip() for column in given.split(",")]
+
+
+def _directed(column: str, known: Sequence[ViewColumn]) -> tuple[str, str]:
+    if not _matching(column, known):
+        if column.startswith("-"):
+            return column[1:].strip(), " DESC"
+        if (match := _DIRECTION.fullmatch(column)) is not None:
+            return match[1], f" {match[2].upper()}"
+    return column, ""
 
 
 def find(name: str, entry: Entry, known: Sequence[ViewColumn]) -> ViewColumn:
