@@ -76,6 +76,12 @@ def step_of(error: str) -> str | None:
     return None if found is None else found["raised"] or found["refused"]
 
 
+def is_shown(line: str) -> bool:
+    """Return whether a line of a traceback is no frame of this package or of Prefect."""
+    found = _FRAME.match(line)
+    return found is None or not found["file"].startswith(_not_shown())
+
+
 @cache
 def _not_shown() -> tuple[str, ...]:
     spec = importlib.util.find_spec("prefect")

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from mltraq_prefect.errors import InvalidInput
-from mltraq_prefect.execution import Workers, WorkersClosed, as_steps, worker_count
+from mltraq_prefect.execution import Workers, WorkersClosed, as_steps, tracebacks, worker_count
 from mltraq_prefect.execution.pool.worker_handle import make_job
 from mltraq_prefect.execution.serialization import consume_runs, pickle_runs
 from mltraq_prefect.model.run import Run
@@ -85,6 +85,7 @@ def test_a_worker_that_ends_costs_one_run_and_says_why(workers, end, named):
     done, failed, _ = execute(workers, end_some)
     assert sorted(done) == [0, 3]
     assert all(re.search(named, failed[n]) for n in (1, 2))
+    assert not any(tracebacks.PACKAGE in error for error in failed.values())
 
 
 def test_what_was_done_is_handed_over_while_the_rest_goes_on(workers, tmp_path):

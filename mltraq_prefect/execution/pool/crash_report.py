@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mltraq_prefect.execution.tracebacks import is_shown
+
 NO_RUN = -1
 
 _INDEX = struct.Struct("q")
@@ -78,7 +80,7 @@ class Recorder:
                 frames = []
             elif "execution/attempt.py" in line.replace("\\", "/"):
                 return "\n".join(frames)
-            else:
+            elif is_shown(line):
                 frames.append(line)
         return ""
 
