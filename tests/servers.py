@@ -23,6 +23,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -38,17 +39,28 @@ TRIES = 3
 USER = "nobody"
 """Who runs a server if the tests run as root, which servers refuse."""
 
+# Of servers that no test crashes.
+SHARED_POSTGRESQL = {"synchronous_commit": "off"}
+SHARED_MARIADB = {
+    "innodb_doublewrite": 0,
+    "innodb_file_per_table": 0,
+    "innodb_stats_persistent": 0,
+}
+"""Half of what MariaDB did was files and statistics for tables that are dropped at once."""
+
 
 @functools.cache
 def postgresql_url() -> str:
     """Return the URL of a PostgreSQL server; start one if need be."""
-    return os.environ.get("MLTRAQ_TEST_POSTGRESQL") or _shared("postgresql", private_postgresql)
+    found = os.environ.get("MLTRAQ_TEST_POSTGRESQL")
+    return found or _shared("postgresql", partial(private_postgresql, **SHARED_POSTGRESQL))
 
 
 @functools.cache
 def mariadb_url() -> str:
     """Return the URL of a MariaDB or MySQL server; start one if need be."""
-    return os.environ.get("MLTRAQ_TEST_MARIADB") or _shared("mariadb", private_mariadb)
+    found = os.environ.get("MLTRAQ_TEST_MARIADB")
+    return found or _shared("mariadb", partial(private_mariadb, **SHARED_MARIADB))
 
 
 @contextmanager
@@ -91,7 +103,7 @@ def new_database(url: str) -> str:
 
 @contextmanager
 def _administered(server: sa.URL, create: str, drop: str) -> Iterator[None]:
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    engine = _administrator(server)
     with engine.connect() as connection:
         connection.exec_driver_sql(create)
     try:
@@ -99,6 +111,12 @@ def _administered(server: sa.URL, create: str, drop: str) -> Iterator[None]:
     finally:
         with engine.connect() as connection:
             connection.exec_driver_sql(drop)
+
+
+@functools.cache
+def _administrator(server: sa.URL) -> sa.Engine:
+    """Return an engine with the connection that makes and drops all databases of this process."""
+    return sa.create_engine(server, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=0)
 
 
 class PrivateServer:
