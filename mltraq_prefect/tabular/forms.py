@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,11 +112,6 @@ def _as_python(form: Form) -> Form:
     if form.python != "number":
         return form
     return {"b": BOOL, "f": FLOAT}.get(np.dtype(form.dtype).kind, LONG)
-
-
-def joined_all(forms: Iterable[Form]) -> Form:
-    """Return the form of a column that has values of several forms."""
-    return reduce(joined, forms, NOTHING)
 
 
 def _same(type_: type, values: Sequence[Any]) -> Form:

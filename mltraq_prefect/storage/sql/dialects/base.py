@@ -217,10 +217,6 @@ class Dialect(Expressions, Users):
         """Return the texts of all views by name, where what they read can be taken from them."""
         return {}
 
-    def same_text(self, column: str) -> str:
-        """Return the condition that a text is a parameter, blanks at its end included."""
-        return f"{column} = ?"
-
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Return the names that are in use by tables, or by what shares their namespace."""
         inspector = sa.inspect(connection)

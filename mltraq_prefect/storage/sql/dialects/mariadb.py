@@ -198,10 +198,6 @@ class MariaDB(Dialect):
         )
         return dict(map(tuple, connection.exec_driver_sql(sql)))
 
-    def same_text(self, column: str) -> str:
-        """Compare bytes: texts are equal to others with more blanks at their end."""
-        return f"CAST({column} AS BINARY) = ?"
-
     def relations(self, connection: sa.Connection, names: Collection[str]) -> set[str]:
         """Ask for tables and views."""
         marks = ", ".join(["%s"] * len(names))
