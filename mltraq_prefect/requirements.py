@@ -130,7 +130,7 @@ def matches(version: str, specifier: str) -> bool:
 def _holds(release: tuple[int, ...], clause: str) -> bool:
     found = _CLAUSE.fullmatch(clause)
     if found is None:
-        raise ValueError(f"{clause!r} is no clause of a specifier")
+        raise ValueError(f"{clause!r} is not a clause of a specifier")
     operator, bound = found[1], _release(found[2])
     if operator == "!=":
         return release[: len(bound)] != bound

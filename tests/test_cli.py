@@ -146,7 +146,7 @@ def test_init_into_what_is_no_folder_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["init", str(tmp_path / "file")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is no folder that can be written to" in line
+    assert "is not a folder that can be written to" in line
 
 
 def test_programs_get_json_and_csv(stored, capsys):

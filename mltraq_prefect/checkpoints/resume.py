@@ -96,7 +96,7 @@ def refuse_other(experiment: str, resumed: Iterable[tuple[ResumePlan, Iterable[R
         resumed: Runs, some at a time, and what the database has of them.
 
     Raises:
-        InvalidInput: Stored results of some runs were computed otherwise.
+        InvalidInput: Stored results of some runs were computed differently.
     """
     changed: dict[str, dict[tuple[str, str], None]] = {}
     parts: dict[str, Mapping[str, str]] = {}
@@ -123,7 +123,7 @@ def _changed(experiment: str, affected: int, found: Mapping[str, Iterable[str]])
     what = "; ".join(f"step {name!r}: {text}" for name, text in texts.items())
     return (
         f"experiment {experiment!r}: the database has results of {affected:,} of these runs that "
-        f"were computed otherwise ({what}). To keep them and execute only what is missing, use "
+        f"were computed differently ({what}). To keep them and execute only what is missing, use "
         'checkpoint="accept"; to discard the stored experiment and execute every run, use '
         'checkpoint="replace"'
     )

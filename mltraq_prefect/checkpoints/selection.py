@@ -124,7 +124,7 @@ def refuse_outdated(
     if outdated:
         raise StoreError(
             f"experiment {experiment!r}: {len(outdated):,} of its runs, such as "
-            f"{outdated[0].describe()}, were executed anew by others since they were read, so "
+            f"{outdated[0].describe()}, were executed again by others since they were read, so "
             "that what is in memory is outdated; load the experiment again"
         )
 

@@ -298,7 +298,7 @@ class SharedExecution:
         other = next(claim for claim in others if claim.terms != mine)
         what = "; ".join(_differences(other.terms, mine, self._parts()))
         return (
-            f"experiment {self._name!r} is executed by {other.who} at the moment, and otherwise: "
+            f"experiment {self._name!r} is executed by {other.who} at the moment, but differently: "
             f"{what}. Processes that execute an experiment together need the same runs, steps, "
             "kwargs, seed and package; give them, or wait until the others have ended "
             f"(session.claims({self._name!r}) lists them)"

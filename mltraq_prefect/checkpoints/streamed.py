@@ -144,7 +144,7 @@ class StreamedExecution(Execution):
         """Look what the database has of the runs.
 
         Raises:
-            InvalidInput: It has results that were computed otherwise.
+            InvalidInput: It has results that were computed differently.
         """
         survey = _Survey()
         if self._options.checkpoint != "replace" and self._state.store.exists(self._name):

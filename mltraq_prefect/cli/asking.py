@@ -26,5 +26,5 @@ def confirm(what: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InvalidInput(f"nobody is there to ask whether to {what}; give --yes to do it")
+        raise InvalidInput(f"there is no terminal to ask whether to {what}; give --yes to do it")
     typer.confirm(f"{what[:1].upper()}{what[1:]}?", abort=True, err=True)

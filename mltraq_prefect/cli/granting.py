@@ -30,7 +30,7 @@ def _grant(
         Role,
         typer.Argument(
             metavar="reader|writer|owner",
-            help="Reads all; adds and changes runs, too; or does all, as who owns the tables.",
+            help="Reads everything; also adds and changes runs; or does everything, as the owner.",
         ),
     ],
     to: Annotated[

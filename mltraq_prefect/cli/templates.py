@@ -65,7 +65,7 @@ def copy_templates(folder: Path) -> list[Path]:
             with target.open("xb") as file:
                 file.write((_source() / name).read_bytes())
     except OSError as error:
-        raise InvalidInput(f"{folder} is no folder that can be written to: {error}") from None
+        raise InvalidInput(f"{folder} is not a folder that can be written to: {error}") from None
     return targets
 
 

@@ -27,7 +27,7 @@ def _verify(
         ),
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make wrong counts and standings of runs anew.")
+        bool, typer.Option("--repair", help="Recompute wrong counts and standings of runs.")
     ] = False,
 ) -> Table:
     """Read every cell, and print what is corrupt or belongs to nothing.

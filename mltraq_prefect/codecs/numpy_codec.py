@@ -114,7 +114,7 @@ def read_shape(node: Node) -> tuple[int, ...]:
     """Return a shape: a tuple of integers, none of them negative."""
     shape = tuple(expect(length, int) for length in expect(node, list))
     if any(length < 0 for length in shape):
-        raise FormatError(f"{shape} is no shape")
+        raise FormatError(f"{shape} is not a shape")
     return shape
 
 
@@ -247,7 +247,7 @@ def _read_scalar(argument: Node, _: Reader) -> Any:
     dtype = _read_simple(node) if type(node) is str else read_dtype(node)
     raw = read_base64(text)
     if dtype.kind in "SU" or dtype.subdtype is not None or len(raw) != dtype.itemsize:
-        raise FormatError(f"{len(raw)} bytes are no scalar of dtype {dtype}")
+        raise FormatError(f"{len(raw)} bytes are not a scalar of dtype {dtype}")
     if dtype.kind in "iufcmM":
         return np.frombuffer(raw, dtype)[0]
     array: Array = np.ndarray((), dtype, buffer=bytearray(raw))

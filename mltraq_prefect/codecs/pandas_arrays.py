@@ -145,7 +145,7 @@ def read_column(node: Node, reader: Reader) -> Any:
         return _objects(reader.values(expect(node[OBJECTS], list)))
     values = reader.value(node)
     if not isinstance(values, (np.ndarray, ExtensionArray)) or values.ndim != 1:
-        raise FormatError("a column that is no array of one dimension")
+        raise FormatError("a column that is not an array of one dimension")
     return values
 
 

@@ -146,7 +146,7 @@ def _read_frame(argument: Node, reader: Reader) -> Any:
 def _read_block(node: Node, index: pd.Index, reader: Reader) -> pd.DataFrame:
     block = reader.value(node)
     if not isinstance(block, np.ndarray) or block.ndim != 2:
-        raise FormatError("a block of columns that is no array of two dimensions")
+        raise FormatError("a block of columns that is not an array of two dimensions")
     return pd.DataFrame(block.T, index=index, copy=False)
 
 

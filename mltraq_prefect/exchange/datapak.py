@@ -84,7 +84,7 @@ class _Decoder:
             return type_(self.decoded(item, depth + 1) for item in value)
         if type_ is not dict:
             if type_ not in _SCALARS:
-                raise CorruptData("it is no pickle of plain values")
+                raise CorruptData("it is not a pickle of plain values")
             return value
         for magic, ending in MAGIC.items():
             if magic in value:

@@ -133,7 +133,7 @@ def _unknown(tool: str, database: Foreign) -> str:
             f"{database.url} is a database of mltraq_prefect: open it with create_session, and "
             "copy an experiment with session.persist"
         )
-    return f"{database.url} is no database of {TOOLS[tool].NAME}, nor of another known tracker"
+    return f"{database.url} is not a database of {TOOLS[tool].NAME}, nor of another known tracker"
 
 
 def _named(sources: Iterable[Source], report: ImportReport) -> Iterator[Source]:

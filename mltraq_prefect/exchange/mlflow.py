@@ -54,7 +54,7 @@ def count(database: Foreign) -> int:
 def experiments(database: Foreign, report: ImportReport) -> Iterator[Source]:
     """Yield the experiments that are not deleted."""
     for table, what in _NOT_READ.items():
-        report.lose(what, "they are no part of a run", database.count(table))
+        report.lose(what, "they are not part of a run", database.count(table))
     columns = ("experiment_id", "name", "lifecycle_stage", "artifact_location", "creation_time")
     for row in list(database.rows("experiments", columns, order=["experiment_id"])):
         if row[2] == "deleted":
@@ -72,7 +72,7 @@ def _experiment(database: Foreign, row: tuple[Any, ...], report: ImportReport) -
     alive = [run for run in rows if run[5] != "deleted"]
     report.lose("a run", "it was deleted in MLflow", len(rows) - len(alive))
     named = [run for run in alive if isinstance(run[0], str)]
-    report.lose("a run", "its id is no text", len(alive) - len(named))
+    report.lose("a run", "its id is not text", len(alive) - len(named))
     alive = named
     report.has_read(len(rows) - len(alive))
     report.lose("the artifacts of a run", "no file is copied; artifact_uri says where", len(alive))
@@ -138,7 +138,7 @@ def _metrics(
         if isinstance(number, (int, float)) and isinstance(step, int) and isinstance(at, int):
             points[run, key].append(Point(step, at * 1_000, key, float(number)))
         else:
-            report.lose("a value of a metric", "it is no number, or step or time no integer")
+            report.lose("a value of a metric", "it, its step or its time is not a number")
     fields: dict[str, dict[str, Any]] = defaultdict(dict)
     series: dict[str, list[Point]] = defaultdict(list)
     for (run, key), own in points.items():

@@ -154,7 +154,7 @@ def _steps(
         if isinstance(step, int):
             found[trial].append((step, _SPECIAL.get(type_, math.nan if value is None else value)))
         else:
-            report.lose("an intermediate value", "its step is no integer")
+            report.lose("an intermediate value", "its step is not an integer")
     return found
 
 
@@ -162,7 +162,7 @@ def _json(text: Any, report: ImportReport) -> Any:
     try:
         return json.loads(text)
     except (TypeError, ValueError, RecursionError):
-        report.lose("an attribute or distribution", "it is no JSON")
+        report.lose("an attribute or distribution", "it is not JSON")
         return None
 
 

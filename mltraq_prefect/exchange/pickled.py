@@ -34,7 +34,7 @@ _MADE: dict[str, Callable[[], Any]] = {
 }
 _IGNORED = frozenset(("PROTO", "FRAME"))
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_REFUSAL = "it is no pickle of plain values"
+_REFUSAL = "it is not a pickle of plain values"
 
 
 def plain_values(data: bytes) -> Any:

@@ -25,6 +25,6 @@ def check_name(name: object, what: str) -> str:
         name.encode()
     except UnicodeEncodeError:
         raise InvalidName(
-            f"{what} {name!a} contains a lone surrogate, which is no Unicode text"
+            f"{what} {name!a} contains a lone surrogate, which is not valid Unicode text"
         ) from None
     return name

@@ -230,8 +230,8 @@ def check_scalar(key: str, value: object) -> None:
         return
     hint = "; use its item()" if hasattr(value, "item") else ""
     raise InvalidInput(
-        f"run.log: {key!r} is of type {type(value).__name__}, which is no scalar{hint}. A row has "
-        "numbers, truth values, text, dates and times; anything else belongs in run.fields"
+        f"run.log: {key!r} is of type {type(value).__name__}, which is not a scalar{hint}. A row "
+        "has numbers, truth values, text, dates and times; anything else belongs in run.fields"
     )
 
 

@@ -22,5 +22,5 @@ def texts_of(cell: str, what: str) -> dict[str, str]:
     except (ValueError, RecursionError, TypeError):
         texts = None
     if type(texts) is not dict or not all(type(text) is str for text in texts.values()):
-        raise CorruptData(f"{what} are no texts by name")
+        raise CorruptData(f"{what} are not texts by name")
     return texts

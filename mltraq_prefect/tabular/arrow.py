@@ -43,7 +43,7 @@ def to_arrow(form: Form, values: Sequence[Any]) -> pa.Array:
 def _json(value: Any) -> str:
     text = to_json(value)
     if text is None:
-        raise TypeError("it is no plain tree")
+        raise TypeError("it is not a plain tree")
     return text
 
 
@@ -174,7 +174,7 @@ def form_in(field: pa.Field) -> tuple[Part, Form] | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CorruptData(f"the column {field.name!r} of the file is not described") from None
     if form.python == ENVELOPE.python and form.type != ENVELOPE.type:
-        raise CorruptData(f"the column {field.name!r} of the file is no column of values")
+        raise CorruptData(f"the column {field.name!r} of the file is not a column of values")
     if part.source not in SOURCES or type(part.key) is not str:
         raise CorruptData(f"the column {field.name!r} of the file is of no part of a run")
     return part, form

@@ -41,7 +41,7 @@ def rows_of(source: Any, params: Sequence[str] | None) -> list[Row]:
     parts = _parts(table := table_of(source), params)
     if any(part.source == "series" for part in parts.values()):
         raise InvalidInput(
-            "the file has the series of runs, which are no runs themselves: import the file that "
+            "the file has the series of runs, which are not runs themselves: import the file that "
             "has the runs; session.persist, or the command copy, takes over both of them"
         )
     columns: dict[str, dict[str, Sequence[Any]]] = {"param": {}, "field": {}, "ledger": {}}
@@ -67,7 +67,7 @@ def _parts(table: Table, params: Sequence[str] | None) -> dict[str, Part]:
     """Return what each column holds."""
     for name in table:
         if type(name) is not str:
-            raise InvalidInput(f"the name of column {name!r} is no text; rename it")
+            raise InvalidInput(f"the name of column {name!r} is not text; rename it")
     known = ", ".join(map(repr, table)) or "none"
     if missing := [name for name in params or () if name not in table]:
         raise InvalidInput(f"the table has no column {missing[0]!r}; its columns: {known}")

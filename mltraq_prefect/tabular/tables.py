@@ -49,7 +49,7 @@ def table_of(source: Any) -> Table:
     if hasattr(source, "__arrow_c_stream__"):
         return _of_arrow(pa.table(source))
     raise InvalidInput(
-        f"a {type(source).__name__} is no table: give import_frame a DataFrame of pandas or "
+        f"a {type(source).__name__} is not a table: give import_frame a DataFrame of pandas or "
         "polars, an Arrow table, or the path of a file"
     )
 
@@ -65,7 +65,7 @@ def _of_file(path: Path) -> Table:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from None
     except (pa.ArrowException, *_NO_SUCH_FILE) as error:
-        raise InvalidInput(f"{path} is no {path.suffix} file: {error!s:.200}") from None
+        raise InvalidInput(f"{path} is not a {path.suffix} file: {error!s:.200}") from None
 
 
 def _of_frame(frame: pd.DataFrame) -> Table:
@@ -110,7 +110,7 @@ def _of_arrow(table: pa.Table) -> Table:
 def _of_lines(path: Path) -> Table:
     rows = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
-        raise TypeError("a line is no object, which has values by name")
+        raise TypeError("a line is not an object with values by name")
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: (None, [row.get(name) for row in rows]) for name in names}
 
@@ -126,7 +126,7 @@ def _of_excel(path: Path) -> Table:
             f"Excel files need the package openpyxl; run: {with_extra('excel')}"
         ) from None
     except (ValueError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"{path} is no Excel file: {error}") from None
+        raise InvalidInput(f"{path} is not an Excel file: {error}") from None
     table = _of_frame(frame.where(frame.notna(), None))
     return {name: (part, _of_one_type(values)) for name, (part, values) in table.items()}
 
@@ -152,7 +152,7 @@ def _csv(path: Path) -> Table:
                 table = table.set_column(table.column_names.index(name), name, texts[name])
     for field in table.schema:
         if pa.types.is_binary(field.type):
-            raise TypeError(f"column {field.name!r} is no text in UTF-8; save the file as UTF-8")
+            raise TypeError(f"column {field.name!r} is not UTF-8 text; save the file as UTF-8")
     return _of_arrow(table)
 
 

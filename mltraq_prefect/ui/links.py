@@ -159,7 +159,7 @@ def _value(column: Column, text: str) -> Any:
         if column.kind == "date":
             return datetime.date.fromisoformat(text)
     except (ValueError, KeyError, OverflowError):
-        raise InvalidInput(f"{text!r} is no {column.kind}, as {column.name!r} is") from None
+        raise InvalidInput(f"{text!r} is not of kind {column.kind} as {column.name!r} is") from None
     return text
 
 

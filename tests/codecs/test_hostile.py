@@ -95,7 +95,7 @@ def test_trailing_bytes_are_refused() -> None:
         ({"$datetime": "2024-01-01"}, "not the ISO 8601 form"),
         ({"$datetime": ["2024-01-01T00:00:00", 0, "../../etc/passwd"]}, "time zone"),
         ({"$datetime": ["2024-01-01T00:00:00", 0, "Nowhere/Land"]}, "install tzdata"),
-        ({"$np.scalar": ["<f8", "AAAA"]}, "3 bytes are no scalar"),
+        ({"$np.scalar": ["<f8", "AAAA"]}, "3 bytes are not a scalar"),
         ({"$np.scalar": ["|O8", "AAAAAAAAAAA="]}, "dtype '\\|O8' is unknown"),
         ({"$pd.Timestamp": [-(2**63), "ns", 0, None]}, "NaT has a tag"),
         ({"$pd.Timestamp": [0, "Y", 0, None]}, "unit 'Y'"),
@@ -112,7 +112,7 @@ def test_forged_documents(document: Any, reason: str) -> None:
     [
         (["<f8", [2**40], "C", 0], b"", "does not fit 0 bytes"),
         (["<f8", [3], "C", 0], bytes(16), "does not fit 16 bytes"),
-        (["<f8", [-1], "C", 0], b"", "no shape"),
+        (["<f8", [-1], "C", 0], b"", "not a shape"),
         (["<f8", [True], "C", 0], bytes(8), "int expected"),
         (["<f8", [1], "K", 0], bytes(8), "order"),
         (["|V0", [2**31], "C", 0], b"", "zero bytes"),

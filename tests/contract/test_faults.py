@@ -233,7 +233,7 @@ def test_urls_that_cannot_be_used(url):
         ("sqlite+aiosqlite:///x.db", r"sqlite\+pysqlite://"),
         ("sqlite://x.db", r"write sqlite:///x\.db"),
         ("sqlite:///x.db?cached_statements=ten", "an option .* cannot be used: .*'ten'"),
-        ("postgresql://user:s3cret@127.0.0.1:1/db?prepare_threshold=few", "which is no number"),
+        ("postgresql://user:s3cret@127.0.0.1:1/db?prepare_threshold=few", "which is not a number"),
     ],
 )
 def test_urls_that_are_answered_with_the_form_to_use(url, instead):

@@ -243,7 +243,7 @@ def test_who_would_compute_otherwise_does_not_take_part(tmp_path, workers, monke
                 experiment.execute(
                     steps, kwargs, backend="local", checkpoint=True, shared=True, **options
                 )
-            assert f":{pid} at the moment, and otherwise: " in str(error.value)
+            assert f":{pid} at the moment, but differently: " in str(error.value)
             assert "session.claims('sweep')" in str(error.value)
             return str(error.value).partition("otherwise: ")[2].partition(". ")[0]
 

@@ -82,7 +82,7 @@ def test_nothing_stored_is_nothing_to_begin_with(session):
         ("1 minute", {"since": "52 weeks"}, InvalidInput, "slots are due .* give `since`"),
         (["today"], {}, InvalidInput, "a slot is 'today'"),
         ([THIS], {"offset": "1 hour"}, InvalidInput, "offset is of use with an interval"),
-        ("1 hour", {"slot": "n"}, InvalidInput, "'n' are no times"),
+        ("1 hour", {"slot": "n"}, InvalidInput, "'n' are not times"),
         ("1 hour", {"slot": "hour"}, FieldNotFound, "no param 'hour'; its params: 'n', 'slot'"),
     ],
 )

@@ -68,7 +68,7 @@ def test_files_of_series_have_what_was_logged(url, tmp_path, monkeypatch):
         assert pd.read_parquet(tmp_path / "none.parquet").empty
         with pytest.raises(mltraq.FieldNotFound, match=r"logged 'lost'; logged is: 'loss', 'Seq'"):
             session.export("Müller/2", tmp_path / "x.csv", columns=["lost"], series=True)
-        with pytest.raises(mltraq.InvalidInput, match="no runs themselves"):
+        with pytest.raises(mltraq.InvalidInput, match="not runs themselves"):
             session.import_frame(file, "again")
         session.export(None, tmp_path / "all")
         index = pd.read_csv(tmp_path / "all" / "experiments.csv").set_index("name")

@@ -49,7 +49,7 @@ def test_mlflow(session, mlflow):
     check_digits(session)
     assert lost(report) == {
         ("registered models, apart from the versions that runs have made",
-         "they are no part of a run"): 1,
+         "they are not part of a run"): 1,
         ("an experiment", "it was deleted in MLflow"): 1,
         ("a run", "it was deleted in MLflow"): 1,
         ("the artifacts of a run", "no file is copied; artifact_uri says where"): 3,
@@ -249,7 +249,7 @@ def test_times_that_are_none(session, mlflow):
     assert series["at"].dt.year.tolist() == [1970, 1970, 1970, 2001]
     none = lost(report)
     assert none["the time of a value of a metric", "it is none; its row has 1970 instead"] == 3
-    assert none["a value of a metric", "it is no number, or step or time no integer"] == 1
+    assert none["a value of a metric", "it, its step or its time is not a number"] == 1
 
 
 def test_experiments_of_others_are_not_mixed(session, mlflow):
@@ -269,7 +269,7 @@ def test_databases_of_something_else(session, mlflow, tmp_path):
         ("wandb", mlflow, mltraq.InvalidInput, "known are mltraq, mlflow, optuna"),
         ("optuna", mlflow, mltraq.InvalidInput, "a database of MLflow: import it as mlflow"),
         ("mltraq", tmp_path / "mltraq.db", mltraq.InvalidInput, "a database of mltraq_prefect"),
-        ("mlflow", tmp_path / "empty.db", mltraq.InvalidInput, "no database of MLflow, nor of"),
+        ("mlflow", tmp_path / "empty.db", mltraq.InvalidInput, "not a database of MLflow, nor of"),
         ("mlflow", tmp_path / "text.db", mltraq.StorageUnavailable, "cannot be read: file is not"),
         ("mlflow", tmp_path / "none.db", mltraq.InvalidInput, "there is no file"),
         ("mlflow", f"sqlite:///{tmp_path}/none.db", mltraq.InvalidInput, "there is no file"),
@@ -306,7 +306,7 @@ def test_damaged_cells_cost_themselves_alone(session, mlflow, optuna, tmp_path):
         connection.execute(f"{steps}'x' WHERE trial_intermediate_value_id = 2")
     connection.close()
     report = import_from("optuna", str(optuna), session)
-    assert lost(report)["an intermediate value", "its step is no integer"] == 2
+    assert lost(report)["an intermediate value", "its step is not an integer"] == 2
     assert session.verify("tune").empty
     assert ("tune", 6, 0, 6) in report.experiments
     assert lost(report)["a param of a trial", "its distribution does not say what its value means"]
@@ -331,7 +331,7 @@ def test_a_run_whose_id_is_no_text_and_a_number_for_bytes_cost_themselves_alone(
     connection.close()
     report = import_from("mlflow", str(mlflow), session)
     assert ("digits", 2, 0, 2) in report.experiments
-    assert lost(report)["a run", "its id is no text"] == 1
+    assert lost(report)["a run", "its id is not text"] == 1
     old = restored("mltraq-0.1.165", tmp_path)
     with sqlite3.connect(old) as connection:
         connection.execute("UPDATE experiment_iris_study SET tree = 7.5 WHERE n = 1")

@@ -73,10 +73,10 @@ def test_a_table_of_others_may_have_columns_of_our_names(session):
 @pytest.mark.parametrize(
     ("source", "params", "text"),
     [
-        ([1, 2], None, "a list is no table"),
+        ([1, 2], None, "a list is not a table"),
         (pd.DataFrame({"x": [1]}), ["y"], "no column 'y'; its columns: 'x'"),
         (pd.DataFrame({"x": [1]}), "x", "params is 'x'; give a list"),
-        (pd.DataFrame([[1, 2]]), None, "name of column 0 is no text"),
+        (pd.DataFrame([[1, 2]]), None, "name of column 0 is not text"),
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), None, "two columns 'x'"),
         ("nowhere.csv", None, "there is no file nowhere.csv"),
         ("program.exe", None, "says no format"),
@@ -107,14 +107,14 @@ def test_files_that_are_something_else(session, tmp_path, suffix, content):
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
-        ("x.csv", "a,name\n1,Müller\n".encode("latin-1"), "column 'name' is no text in UTF-8"),
+        ("x.csv", "a,name\n1,Müller\n".encode("latin-1"), "column 'name' is not UTF-8 text"),
         ("x.csv", "größe\n1\n".encode("latin-1"), "utf-8"),
-        ("x.jsonl", b'{"a": 1}\n[1]\n', "a line is no object"),
+        ("x.jsonl", b'{"a": 1}\n[1]\n', "a line is not an object"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told(session, tmp_path, name, content, text):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(mltraq.InvalidInput, match=f"{name} is no .* file: .*{text}"):
+    with pytest.raises(mltraq.InvalidInput, match=f"{name} is not an? .* file: .*{text}"):
         session.import_frame(tmp_path / name, "x")
 
 

@@ -200,7 +200,7 @@ class PredictedMetric:
             )
         found = np.asarray(value)
         if found.ndim == 0 or not len(found):
-            raise InvalidInput(f"{column!r} of {name} is no array with a value for each sample")
+            raise InvalidInput(f"{column!r} of {name} is not an array with a value for each sample")
         return found
 
 
@@ -216,7 +216,7 @@ def _numbers(column: pd.Series[Any]) -> Floats:
     strange = next((v for v in values if not isinstance(v, (Real, Decimal, np.bool_))), None)
     if strange is not None:
         raise InvalidInput(
-            f"{column.name!r} has values of type {type(strange).__name__}, which are no numbers; "
+            f"{column.name!r} has values of type {type(strange).__name__}, which are not numbers; "
             "to compare predictions, give target= what is true of the samples"
         )
     return np.array(values, dtype=np.float64)

@@ -148,7 +148,7 @@ def _counts(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
     if (runs, states) != (entry.run_count, dict(entry.states)):
         yield Finding(
             f"its row in experiments counts {entry.run_count:,} runs ({_told(entry.states)}), and "
-            f"experiment_runs has {runs:,} ({_told(states)}); repair counts them anew",
+            f"experiment_runs has {runs:,} ({_told(states)}); repair counts them again",
             is_count=True,
         )
 
@@ -159,7 +159,7 @@ def _standings(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
         yield Finding(
             f"{number:,} runs have a standing in experiment_standings that does not go with their "
             "state, step and steps, which somebody has changed: pending=... may miss them, or find "
-            "others; repair sets it anew",
+            "others; repair computes it again",
             is_count=True,
         )
 

@@ -128,7 +128,7 @@ def _stored(
         raise FieldNotFound(f"experiment {entry.name!r} has no param {slot!r}; its params: {known}")
     if column.kind is not DATETIME:
         raise InvalidInput(
-            f"experiment {entry.name!r}: the values of the param {slot!r} are no times, as those "
+            f"experiment {entry.name!r}: the values of the param {slot!r} are not times, as those "
             "of slots are; name another param by `slot`"
         )
     state = shown["ledger", "state"]

@@ -85,7 +85,7 @@ def selection(
     order = tuple(given or ())
     for column in order:
         if not isinstance(column, str):
-            raise InvalidInput(f"order_by has {column!r}, which is no name of a column")
+            raise InvalidInput(f"order_by has {column!r}, which is not the name of a column")
     most = None if limit is None else _count(limit)
     return Selection(where, params or {}, order, most)
 

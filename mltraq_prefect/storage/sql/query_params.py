@@ -51,7 +51,7 @@ def check_unicode(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise QueryFailed(f"{what} has a lone surrogate, which is no Unicode text") from None
+        raise QueryFailed(f"{what} has a lone surrogate, which is not valid Unicode text") from None
 
 
 class Binder:

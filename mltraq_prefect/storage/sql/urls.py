@@ -63,7 +63,7 @@ def arguments(url: sa.URL, dialect: Dialect) -> dict[str, Any]:
                 found[key] = convert(str(text))
             except ValueError:
                 raise InvalidInput(
-                    f"the database URL has {key}={text}, which is no number"
+                    f"the database URL has {key}={text}, which is not a number"
                 ) from None
     return found
 

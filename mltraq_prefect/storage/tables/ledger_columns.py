@@ -311,5 +311,5 @@ def parse_steps(texts: Iterable[str]) -> dict[str, dict[str, str]]:
 def _steps_of(text: str) -> dict[str, str]:
     steps = from_json(text)
     if type(steps) is not dict or not all(type(value) is str for value in steps.values()):
-        raise CorruptData(f"the steps {text[:80]!r} of the ledger are no steps")
+        raise CorruptData(f"the steps {text[:80]!r} of the ledger are not steps")
     return steps

@@ -104,7 +104,7 @@ def parsed(residual: bytes | None, experiment: str) -> Exact:
         if not all(type(data) is bytes for data in exact.values()):
             raise TypeError
     except (CorruptData, TypeError, AttributeError):
-        raise CorruptData("the residual is no residual", experiment=experiment) from None
+        raise CorruptData("the residual is not a residual", experiment=experiment) from None
     return dict(exact)
 
 

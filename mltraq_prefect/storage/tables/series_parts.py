@@ -94,7 +94,7 @@ def parse(data: bytes | None) -> SeriesResidual:
                 raise ValueError
             exact[key] = indexes, envelopes, marks
     except (TypeError, KeyError, AttributeError, ValueError):
-        raise CorruptData("the residual of a series is no residual") from None
+        raise CorruptData("the residual of a series is not a residual") from None
     return SeriesResidual(types, exact)
 
 

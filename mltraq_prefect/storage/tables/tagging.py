@@ -92,7 +92,7 @@ def _check_text(text: object, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        reason = "contains a lone surrogate, which is no Unicode text"
+        reason = "contains a lone surrogate, which is not valid Unicode text"
         raise InvalidInput(f"{what} {reason}") from None
 
 

@@ -70,7 +70,7 @@ def _parsed(text: str, experiment: str, fixed: tuple[str, ...]) -> Layout:
         for key in items:
             check_name(key, "field key")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptData(f"run_columns is no layout: {error}", experiment=experiment) from None
+        raise CorruptData(f"run_columns is not a layout: {error}", experiment=experiment) from None
     layout = {key: _column(key, *item, experiment) for key, item in items.items()}
     _check_names(layout, experiment, fixed)
     return layout
@@ -78,7 +78,7 @@ def _parsed(text: str, experiment: str, fixed: tuple[str, ...]) -> Layout:
 
 def _column(key: str, name: Any, kind: Any, type_: Any, experiment: str) -> Column:
     if {type(kind), type(type_)} != {str} or kind not in OF_FIELDS:
-        raise CorruptData("run_columns is no layout", experiment=experiment, field=key)
+        raise CorruptData("run_columns is not a layout", experiment=experiment, field=key)
     return Column(name, OF_FIELDS[kind], type_)
 
 

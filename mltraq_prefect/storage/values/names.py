@@ -117,7 +117,7 @@ def checked_identifier(name: object) -> str:
         CorruptData: This package makes no such name; somebody else has put it into the database.
     """
     if type(name) is not str or _IDENTIFIER.fullmatch(name) is None:
-        raise CorruptData(f"{name!r:.80} is no name of a table or column of this package")
+        raise CorruptData(f"{name!r:.80} is not a name of a table or column of this package")
     return name
 
 

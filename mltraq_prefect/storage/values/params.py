@@ -141,5 +141,5 @@ def parse_params(texts: Sequence[str]) -> list[dict[str, Any]]:
     """
     params = from_json(f"[{','.join(texts)}]")
     if len(params) != len(texts) or set(map(type, params)) - {dict}:
-        raise CorruptData("the params of the ledger are no params")
+        raise CorruptData("the params of the ledger are not params")
     return list(params)

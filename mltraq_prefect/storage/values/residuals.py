@@ -65,7 +65,7 @@ def parse_residual(data: bytes) -> Residual:
             raise TypeError
         return Residual(fields, params, dict(cells))
     except (TypeError, KeyError, AttributeError, ValueError):
-        raise CorruptData("the residual is no residual") from None
+        raise CorruptData("the residual is not a residual") from None
 
 
 def exact_values(

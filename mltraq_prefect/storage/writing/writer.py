@@ -173,7 +173,7 @@ class Writer:
         outdated = merge.changes.outdated
         if outdated:
             _logger.warning(
-                "experiment %r: %s of its runs, such as %s, were executed anew by others since "
+                "experiment %r: %s of its runs, such as %s, were executed again by others since "
                 "they were read; what was made here of their earlier results is not written: "
                 "load them again, and execute what is pending",
                 self._job.record.name,
