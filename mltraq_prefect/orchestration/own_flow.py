@@ -12,14 +12,16 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import httpx
 from prefect import Flow, tags
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort, CancelledRun
 from prefect.logging import get_logger
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed, Failed, Pending
 
-from mltraq_prefect.errors import MltraqError
+from mltraq_prefect.errors import InvalidInput, MltraqError
 from mltraq_prefect.orchestration import prefect_compat as compat
 from mltraq_prefect.orchestration import prefect_engine as engine
 from mltraq_prefect.orchestration.heartbeats import heartbeats
@@ -58,6 +60,7 @@ def in_own_flow(name: str, body: Callable[[], T], *, can_be_late: bool) -> T:
 
     Raises:
         CancelledRun: The flow run was cancelled.
+        InvalidInput: There is no Prefect server at the address that is configured.
     """
     await_temporary_server()
     with compat.own_heartbeats_off() as seconds:
@@ -65,7 +68,7 @@ def in_own_flow(name: str, body: Callable[[], T], *, can_be_late: bool) -> T:
             return _in_flow(name, seconds, body, lambda flow: flow(return_state=True))
         registered = _registered(name)
         if not can_be_late or _is_in_time(registered):
-            return _in_flow(name, seconds, body, _as(registered.result()))
+            return _in_flow(name, seconds, body, _as(_made(registered)))
         return _in_late_flow(name, seconds, body, registered)
 
 
@@ -160,6 +163,17 @@ def _registered(name: str) -> Future[FlowRun]:
 
     thread(register, "registration").start()
     return made
+
+
+def _made(registered: Future[FlowRun]) -> FlowRun:
+    """Return a flow run when it is made, which fails if there is no server."""
+    try:
+        return registered.result()
+    except httpx.TransportError as error:
+        raise InvalidInput(
+            f"the Prefect server at {PREFECT_API_URL.value()} does not answer ({error}): start it, "
+            "set PREFECT_API_URL to the address of one that runs, or unset it to do without"
+        ) from None
 
 
 def _is_in_time(registered: Future[FlowRun]) -> bool:

@@ -11,6 +11,8 @@ import pytest
 from prefect import flow, tags
 from prefect.context import FlowRunContext
 from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_FLOWS_DEFAULT_RETRIES,
     PREFECT_LOGGING_LOG_PRINTS,
     PREFECT_RESULTS_PERSIST_BY_DEFAULT,
@@ -87,6 +89,16 @@ def test_tags_of_the_user_are_those_of_the_task_runs(experiment):
     (task_run,) = task_runs(found, 1).values()
     assert set(task_run.tags) == {"of the user", "another"}
     assert set(flow_run(found).tags) == {"of the user", "another", experiment.name}
+
+
+def test_a_server_that_is_not_there_is_named(experiment):
+    gone = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    said = r"the Prefect server at http://127\.0\.0\.1:9/api does not answer \(.+\): start it, set"
+    with temporary_settings(gone), pytest.raises(mltraq.InvalidInput, match=said):
+        experiment.execute(lambda run: run.fields.update(x=1))
+    assert not any(run.fields for run in experiment.runs.values())
+    experiment.execute(lambda run: run.fields.update(x=1))
+    assert [run.fields.x for run in experiment.runs.values()] == [1, 1, 1]
 
 
 def test_a_timeout_of_the_surrounding_flow_ends_the_execution_and_its_workers(session, tmp_path):
