@@ -13,9 +13,15 @@ def first_line(said: object, nothing: str = "") -> str:
     return next(iter(str(said).strip().splitlines()), nothing)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return how many there are of something: ``1 run``, ``2,000 runs``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """Return how many there are of something: ``1 run``, ``2,000 runs``.
+
+    Args:
+        number: How many.
+        one: What to say of a single one, such as ``run`` or ``run is``.
+        more: What to say of none or several; with an s by default.
+    """
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 
 def shortened(text: str, most: int = 120) -> str:

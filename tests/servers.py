@@ -116,7 +116,8 @@ def _administered(server: sa.URL, create: str, drop: str) -> Iterator[None]:
 @functools.cache
 def _administrator(server: sa.URL) -> sa.Engine:
     """Return an engine with the connection that makes and drops all databases of this process."""
-    return sa.create_engine(server, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=0)
+    options = {"pool_size": 1, "max_overflow": 0, "pool_pre_ping": True}
+    return sa.create_engine(server, isolation_level="AUTOCOMMIT", **options)
 
 
 class PrivateServer:

@@ -15,6 +15,7 @@ from mltraq_prefect.execution.fanout.executed import BatchWriter
 from mltraq_prefect.model.ledger_entry import DONE
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Annotations
+from mltraq_prefect.texts import counted
 
 _logger = logging.getLogger("mltraq_prefect")
 
@@ -118,10 +119,10 @@ class ClusterResults(CheckpointedResults):
                 "steps, kwargs or seed meanwhile; load it to see what they have made"
             )
         _logger.info(
-            "experiment %r: %s runs were executed twice, as when a worker is lost, or others "
+            "experiment %r: %s executed twice, as when a worker is lost, or others "
             "execute them at the same time without shared=True; what was written first counts",
             name,
-            f"{len(entries):,}",
+            counted(len(entries), "run was", "runs were"),
         )
 
     def tell_refusal(self, reason: str) -> None:

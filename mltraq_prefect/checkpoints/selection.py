@@ -240,10 +240,10 @@ def warn_of_deleted(experiment: str, known: Iterable[str], runs: Collection[str]
     deleted = sum(id_run not in runs for id_run in known)
     if deleted:
         _logger.warning(
-            'experiment %r: %s runs were deleted here and stay in the database: if_exists="merge" '
+            'experiment %r: %s deleted here, but not in the database: if_exists="merge" '
             'adds and updates; if_exists="replace" leaves only what is here',
             experiment,
-            f"{deleted:,}",
+            counted(deleted, "run was", "runs were"),
         )
 
 

@@ -29,6 +29,7 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.current import when_flow_run_known
 from mltraq_prefect.storage.membership import Member, Room, Taken
 from mltraq_prefect.storage.tables.claims import Claim, Terms
+from mltraq_prefect.texts import counted
 from mltraq_prefect.version import __version__
 
 RENEWALS = 4
@@ -168,10 +169,10 @@ class SharedExecution:
         self._state.adopt_executed(entries)
         if ids:
             _logger.info(
-                "experiment %r: %s of %s runs were executed here, the others elsewhere",
+                "experiment %r: %s of %s executed here, the others elsewhere",
                 self._name,
                 f"{len(self._written):,}",
-                f"{len(self._wanted):,}",
+                counted(len(self._wanted), "run was", "runs were"),
             )
 
     def _refuse_others(self, entries: Mapping[str, LedgerEntry]) -> None:
@@ -235,9 +236,9 @@ class SharedExecution:
     def _tell_of_dead(self, taken: Taken) -> None:
         if taken.from_dead:
             _logger.warning(
-                "experiment %r: %s runs are taken over, as the lease of their process has run out",
+                "experiment %r: %s taken over, as the lease of their process has run out",
                 self._name,
-                f"{taken.from_dead:,}",
+                counted(taken.from_dead, "run is", "runs are"),
             )
 
     def _name_flow_run(self, flow_run_id: str) -> None:
@@ -255,19 +256,19 @@ class SharedExecution:
         self._held.difference_update(ids)
         if done := self._membership.note_done(ids):
             _logger.warning(
-                "experiment %r: %s runs are not written, as others have executed them without "
+                "experiment %r: %s not written, as others have executed them without "
                 "shared=True; what was written first counts",
                 self._name,
-                f"{done:,}",
+                counted(done, "run is", "runs are"),
             )
         if done == len(ids):
             return
         now = self._membership.who_has(ids)
         _logger.warning(
-            "experiment %r: %s runs are not written, as the lease of this process (%g s) had run "
+            "experiment %r: %s not written, as the lease of this process (%g s) had run "
             "out before they ended; %s",
             self._name,
-            f"{len(ids) - done:,}",
+            counted(len(ids) - done, "run is", "runs are"),
             self._lease,
             "others have executed them" if now is None else f"{now.who} executes them now",
         )

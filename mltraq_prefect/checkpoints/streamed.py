@@ -33,6 +33,7 @@ from mltraq_prefect.execution.results import start
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record
 from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.texts import counted
 
 PORTION = 50_000
 """Runs that are made, listed and read at once: they take some 80 MB."""
@@ -197,7 +198,8 @@ class StreamedExecution(Execution):
                 state.store.check_writable()  # before hours of work are done
                 state.note_executions()
             return
-        _logger.info("experiment %r: %s new runs are listed", self._name, f"{survey.new:,}")
+        listed = counted(survey.new, "new run is", "new runs are")
+        _logger.info("experiment %r: %s listed", self._name, listed)
         for portion in survey.portions:
             if portion.new:
                 runs = self._made(portion.start)

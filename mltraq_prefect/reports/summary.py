@@ -10,6 +10,7 @@ from mltraq_prefect.reports.study.failures import failures
 from mltraq_prefect.reports.study.leaderboard import Leaderboard, leaderboards
 from mltraq_prefect.reports.study.study import Study, shown_value
 from mltraq_prefect.reports.wording import duration, measured_cell
+from mltraq_prefect.texts import counted
 
 LEGEND = "Mean ± standard error; in brackets how many have a finite value, where not all runs do."
 LIKE_BEST = "≈ is not significantly worse than the first (Welch's t test, Holm's adjustment, 5 %)."
@@ -76,10 +77,11 @@ def _counts(study: Study) -> str:
 
 def _parts(study: Study) -> Iterator[str]:
     if study.metric is not None and study.results.corrupt:
-        yield f"The params of {study.results.corrupt:,} runs are corrupt: here they are missing."
+        corrupt = counted(study.results.corrupt, "run")
+        yield f"The params of {corrupt} are corrupt: here they are missing."
     if study.is_cut:
-        read, runs = study.header.read, study.header.runs
-        yield f"What follows is of the last {read:,} of {runs:,} runs: ask the database for all."
+        read, runs = study.header.read, counted(study.header.runs, "run")
+        yield f"What follows is of the last {read:,} of {runs}: ask the database for all."
     metric = study.metric
     if metric is not None:
         boards = leaderboards(study)

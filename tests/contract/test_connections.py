@@ -1,5 +1,6 @@
-"""Connections that are cut, and servers that go away and come back."""
+"""Connections that are cut, servers that go away and come back, drivers that are too old."""
 
+import sqlite3
 import threading
 
 import pytest
@@ -196,3 +197,11 @@ def test_who_has_no_postgresql_gets_one_from_a_wheel():
         store.write(record, "fail")
         assert_same_runs(store.read("coin toss").runs, record.runs)
         store.close()
+
+
+def test_a_sqlite_that_is_too_old_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+    with pytest.raises(StorageUnavailable, match=r"3\.35 or later .*Python has 3\.34\.1"):
+        Store(f"sqlite:///{tmp_path}/store.db").check()
+    assert not list(tmp_path.iterdir())

@@ -245,7 +245,7 @@ def test_who_would_compute_otherwise_does_not_take_part(tmp_path, workers, monke
                 )
             assert f":{pid} at the moment, but differently: " in str(error.value)
             assert "session.claims('sweep')" in str(error.value)
-            return str(error.value).partition("otherwise: ")[2].partition(". ")[0]
+            return str(error.value).partition("differently: ")[2].partition(". ")[0]
 
         assert refused(runs=RUNS - 1) == f"{RUNS} runs there, {RUNS - 1} here"
         assert refused(seed=1) == "; ".join(
@@ -325,7 +325,7 @@ def test_what_is_executed_beside_a_sweep_is_not_mixed_with_it(shared_url, tmp_pa
         experiment.execute(beside, given, backend="local", checkpoint=True)
         (tmp_path / "over").touch()
         sharing.result()
-        assert "1 runs are not written, as others have executed them without" in caplog.text
+        assert "1 run is not written, as others have executed them without" in caplog.text
         run = session.load("beside").runs.first()
         assert dict(run.fields) == {"only_in_alone": "alone", "me": "alone"}
         assert [*run.files] == ["alone.txt"]

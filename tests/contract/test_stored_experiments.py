@@ -287,7 +287,7 @@ def test_runs_deleted_here_stay_in_the_database_and_that_is_said(session, stored
     loaded = session.load("study")
     del loaded.runs[loaded.runs.first().id_run]
     persist(loaded, "merge")
-    assert "1 runs were deleted here and stay in the database" in caplog.text
+    assert "1 run was deleted here, but not in the database" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["name", "id_experiment"])

@@ -79,7 +79,7 @@ def test_states_that_somebody_has_changed(session):
     assert session.verify(repair=True)["is_mended"].all()
     change(session, f"{reset} WHERE id_run = '{second}'")
     problems = "\n".join(session.verify("one")["problem"])
-    assert "1 runs have a standing" in problems
+    assert "the standing of 1 run in" in problems
     assert "has 6 (4 completed, 2 pending)" in problems
     assert session.verify(repair=True)["is_mended"].all()
     assert session.verify().empty
@@ -91,7 +91,7 @@ def test_a_run_that_somebody_has_deleted_in_one_table_is_not_written_over(sessio
     first = experiment.runs.first()
     change(session, f"DELETE FROM experiment_runs WHERE id_run = '{first.id_run}'")
     first.fields.n = 7
-    with pytest.raises(CorruptData, match="1 runs are in e_one and not in experiment_runs, where"):
+    with pytest.raises(CorruptData, match="1 run is in e_one and not in experiment_runs, where"):
         experiment.persist("merge")
 
 
@@ -120,10 +120,10 @@ def test_what_belongs_to_nothing_is_found_and_counts_are_mended(session):
     )
     frame = session.verify("one")
     text = "\n".join(frame["problem"])
-    assert "1 runs are in experiment_runs and not in e_one" in text
+    assert "1 run is in experiment_runs and not in e_one" in text
     assert "2 runs are in e_one and not in experiment_runs; to delete them there" in text
     assert "2 runs are in s_one and not in experiment_runs" in text
-    assert "experiment_run_steps has rows of 2 runs that are not in experiment_runs" in text
+    assert "experiment_run_steps has rows of 2 runs not in experiment_runs" in text
     assert "counts 6 runs (6 completed), and experiment_runs has 4 (4 completed)" in text
     for problem in frame["problem"]:
         statements = problem.partition("execute ")[2].partition("; then")[0]

@@ -283,7 +283,7 @@ def test_a_view_that_keeps_a_database_from_being_migrated_is_named(shared_url):
         ):
             connection.exec_driver_sql(sql)
     store = Store(shared_url)
-    with pytest.raises(mltraq.StoreError, match=r"not brought to format 3, .* view .*best depends"):
+    with pytest.raises(mltraq.StoreError, match=r"not brought to format 3, .* used by view .*best"):
         store.check()
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP VIEW best")

@@ -239,7 +239,7 @@ def test_experiments_and_groups_are_compared(client):
     assert all(f"logged, {title}" in logged for title in titles[1:])
     assert "Curves" in both.text
     assert "logged against step" in str(both.attributes["aria-label"])
-    assert "families again: 4 of 64 runs have no loss; left out." in both.text
+    assert "families again: no loss in 4 of 64 runs; left out." in both.text
 
 
 def test_runs_are_shown_side_by_side(client):

@@ -54,7 +54,7 @@ def _refuse_dependents(transaction: Transaction, table: str, column: str) -> Non
     if found:
         raise StoreError(
             f"the database is not brought to format 3, in which the column {column} of {table} has "
-            f"another type: {', '.join(found)} depends on it; drop that first, and make it again "
+            f"another type: it is used by {', '.join(found)}; drop that first, and make it again "
             "afterwards"
         )
 

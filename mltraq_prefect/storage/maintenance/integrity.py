@@ -13,6 +13,7 @@ from mltraq_prefect.storage.maintenance import deleting
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.tables import executions, standings
 from mltraq_prefect.storage.tables.experiments_table import Entry
+from mltraq_prefect.texts import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,9 @@ def _rows(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
         number, first = _number(transaction, sql, (entry.id_experiment,))
         if number:
             yield Finding(
-                f"{number:,} runs are in {table} and not in experiment_runs; to delete them there, "
-                f"execute DELETE FROM {table} WHERE id_run NOT IN (SELECT id_run FROM "
-                f"experiment_runs WHERE {of_experiment})",
+                f"{counted(number, 'run is', 'runs are')} in {table} and not in experiment_runs; "
+                f"to delete them there, execute DELETE FROM {table} WHERE id_run NOT IN "
+                f"(SELECT id_run FROM experiment_runs WHERE {of_experiment})",
                 first,
             )
     sql = f"{_LISTED} EXCEPT SELECT id_run FROM {quote(entry.table)}"
@@ -100,9 +101,9 @@ def _rows(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
             left = f"id_run NOT IN (SELECT id_run FROM {entry.table})"
             statements.append(f"DELETE FROM {entry.series_table} WHERE {left}")
         yield Finding(
-            f"{number:,} runs are in experiment_runs and not in {entry.table}, where somebody has "
-            f"deleted their rows; to delete them, execute {'; '.join(statements)}; then verify "
-            "with repair",
+            f"{counted(number, 'run is', 'runs are')} in experiment_runs and not in {entry.table}, "
+            "where somebody has deleted their rows; to delete them, execute "
+            f"{'; '.join(statements)}; then verify with repair",
             first,
         )
 
@@ -119,7 +120,7 @@ def _orphans(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
         if number:
             of_experiment = f"id_experiment = '{entry.id_experiment}'"
             yield Finding(
-                f"{table} has rows of {number:,} runs that are not in experiment_runs; to delete "
+                f"{table} has rows of {counted(number, 'run')} not in experiment_runs; to delete "
                 f"them, execute DELETE FROM {table} WHERE {of_experiment} AND id_run <> '' AND "
                 f"id_run NOT IN (SELECT id_run FROM experiment_runs WHERE {of_experiment})",
                 first,
@@ -137,9 +138,9 @@ def _contents(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
     if number:
         of_experiment = f"id_experiment = '{entry.id_experiment}'"
         yield Finding(
-            f"experiment_file_pieces has {number:,} contents that no file has; to delete them, "
-            f"execute DELETE FROM experiment_file_pieces WHERE {of_experiment} AND sha256 NOT IN "
-            f"(SELECT sha256 FROM experiment_files WHERE {of_experiment} AND place IS NULL)"
+            f"experiment_file_pieces has {counted(number, 'content')} that no file has; to delete "
+            f"them, execute DELETE FROM experiment_file_pieces WHERE {of_experiment} AND sha256 "
+            f"NOT IN (SELECT sha256 FROM experiment_files WHERE {of_experiment} AND place IS NULL)"
         )
 
 
@@ -147,8 +148,9 @@ def _counts(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
     runs, states = deleting.counted(transaction, entry)
     if (runs, states) != (entry.run_count, dict(entry.states)):
         yield Finding(
-            f"its row in experiments counts {entry.run_count:,} runs ({_told(entry.states)}), and "
-            f"experiment_runs has {runs:,} ({_told(states)}); repair counts them again",
+            f"its row in experiments counts {counted(entry.run_count, 'run')} "
+            f"({_told(entry.states)}), and experiment_runs has {runs:,} ({_told(states)}); "
+            "repair counts them again",
             is_count=True,
         )
 
@@ -157,7 +159,7 @@ def _standings(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
     number = standings.count_wrong(transaction, entry.id_experiment)
     if number:
         yield Finding(
-            f"{number:,} runs have a standing in experiment_standings that does not go with their "
+            f"the standing of {counted(number, 'run')} in experiment_standings does not go with "
             "state, step and steps, which somebody has changed: pending=... may miss them, or find "
             "others; repair computes it again",
             is_count=True,

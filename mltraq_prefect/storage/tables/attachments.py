@@ -34,8 +34,8 @@ def refuse_dependents(
         found |= {own.what: f"view {view}" for own in transaction.dependents(view)}
     if found:
         raise StoreError(
-            f"experiment {entry.name!r} cannot be {what}, as {', '.join(found)} depends on its "
-            f"{' and '.join(dict.fromkeys(found.values()))}; "
+            f"experiment {entry.name!r} cannot be {what}, as its "
+            f"{' and '.join(dict.fromkeys(found.values()))} is used by {', '.join(found)}; "
             "drop that first, and make it again afterwards"
         )
 

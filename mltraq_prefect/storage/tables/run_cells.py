@@ -19,6 +19,7 @@ from mltraq_prefect.storage.values.columns import Constant, Maker, compact_texts
 from mltraq_prefect.storage.values.kinds.numbers import EXACT_FLOAT
 from mltraq_prefect.storage.values.layout import Column, Layout
 from mltraq_prefect.storage.values.natives import NO_TYPE
+from mltraq_prefect.texts import counted
 
 Cells = tuple[Sequence[str], dict[str, Sequence[Any]]]
 """Ids of runs, and by field a cell of each."""
@@ -317,8 +318,9 @@ def refuse_unlisted(transaction: Transaction, entry: Entry, ids: Sequence[str]) 
     left = sorted(set(ids).intersection(stored).difference(listed))
     if left:
         raise CorruptData(
-            f"{len(left)} runs are in {entry.table} and not in experiment_runs, where somebody has "
-            f"deleted their rows, such as {left[0]}; verify says how to delete them there, too",
+            f"{counted(len(left), 'run is', 'runs are')} in {entry.table} and not in "
+            f"experiment_runs, where somebody has deleted their rows, such as {left[0]}; verify "
+            "says how to delete them there, too",
             experiment=entry.name,
         )
 
@@ -338,8 +340,8 @@ def missing(entry: Entry, ids: Sequence[str]) -> RowsMissing:
         left = f"id_run NOT IN (SELECT id_run FROM {entry.table})"
         deletes.append(f"DELETE FROM {entry.series_table} WHERE {left}")
     reason = (
-        f"{len(ids)} of its runs are in experiment_runs and not in {entry.table}, where somebody "
-        f"has deleted their rows: {shown}. To delete these runs, execute {'; '.join(deletes)}; "
-        f"UPDATE experiments SET {', '.join(counts)} WHERE {where}"
+        f"{counted(len(ids), 'of its runs is', 'of its runs are')} in experiment_runs and not in "
+        f"{entry.table}, where somebody has deleted their rows: {shown}. To delete these runs, "
+        f"execute {'; '.join(deletes)}; UPDATE experiments SET {', '.join(counts)} WHERE {where}"
     )
     return RowsMissing(entry.name, reason, entry.revision)

@@ -318,8 +318,8 @@ def _extended(
     named = ", ".join(dict.fromkeys(own.what for own in transaction.dependents(view)))
     reason = f"would lose {', '.join(gone)}" if gone else "would get columns of another type"
     raise StoreError(
-        f"experiment {entry.name!r} cannot be written, as its view {view} {reason}, and {named} "
-        "depends on it; drop that first, and make it again afterwards"
+        f"experiment {entry.name!r} cannot be written, as its view {view} {reason}, and is used "
+        f"by {named}; drop that first, and make it again afterwards"
     )
 
 

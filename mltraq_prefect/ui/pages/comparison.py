@@ -17,6 +17,7 @@ from mltraq_prefect.reports.study.effects import parts
 from mltraq_prefect.reports.study.results import Column
 from mltraq_prefect.reports.study.study import Param, Study, short_value, shown_value
 from mltraq_prefect.reports.wording import measured, rounded
+from mltraq_prefect.texts import counted
 from mltraq_prefect.ui.links import Links
 from mltraq_prefect.ui.pages.requests import choice_of, name_of, query_of
 
@@ -238,7 +239,7 @@ def _notes(studies: Mapping[str, Study], metric: str) -> list[str]:
             notes.append(f"{name}: of {read:,} runs, spread evenly, as there are {runs:,}.")
         missing = int(study.sample[metric].isna().sum()) if metric in study.sample else 0
         if missing:
-            notes.append(f"{name}: {missing:,} of {read:,} runs have no {metric}; left out.")
+            notes.append(f"{name}: no {metric} in {missing:,} of {counted(read, 'run')}; left out.")
     return notes
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import orjson
 import sqlalchemy as sa
 
-from mltraq_prefect.errors import InvalidInput
+from mltraq_prefect.errors import InvalidInput, StorageUnavailable
 from mltraq_prefect.storage.sql.dialects import (
     lexing,
     sqlite_blobs,
@@ -69,6 +69,9 @@ ROWS_A_STATEMENT = 50
 
 BYTES_A_STATEMENT = 2**20
 """Of binary values: the driver copies what it is given, so a larger one has its own statement."""
+
+LOWEST = (3, 35)
+"""The version of SQLite that an empty column of another kind needs: `DROP COLUMN` is new there."""
 
 PAGE_SIZE = f"PRAGMA page_size = {sqlite_sizes.PAGE}"
 """Of a file that is still empty: each page is a write of its own, and arrays are many pages."""
@@ -169,7 +172,16 @@ class SQLite(Dialect):
         return str(error)
 
     def engine_options(self, url: sa.URL) -> dict[str, Any]:
-        """Keep the one connection that a memory is, and one to a file: its pages are in memory."""
+        """Keep the one connection that a memory is, and one to a file: its pages are in memory.
+
+        Raises:
+            StorageUnavailable: Python has a version of SQLite that cannot drop columns.
+        """
+        if sqlite3.sqlite_version_info < LOWEST:
+            raise StorageUnavailable(
+                f"SQLite {'.'.join(map(str, LOWEST))} or later is needed, and this Python has "
+                f"{sqlite3.sqlite_version}: use another Python, or a database of another kind"
+            )
         if self.is_private(url):
             return {"poolclass": sa.pool.StaticPool}
         if sqlite_files.path(url) is None:
