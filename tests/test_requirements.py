@@ -181,6 +181,8 @@ import mltraq_prefect as mltraq
 from mltraq_prefect.cli import main
 def square(run):
     run.fields.square = run.params.x ** 2
+def fail(run):
+    raise ValueError(run.params.x)
 with mltraq.create_session("sqlite:///e.db") as session:
     experiment = session.add_experiment("e")
     experiment.add_runs(x=[1, 2, 3])
@@ -188,6 +190,8 @@ with mltraq.create_session("sqlite:///e.db") as session:
     experiment.persist(if_exists="merge")
     print(sorted(run.fields.square for run in session.load("e").runs.values()))
     experiment.execute(steps=square, rerun=True)  # in worker processes
+    experiment.execute(steps=fail, backend="local", on_error="keep")
+    assert "in fail" in experiment.runs.first().ledger.error
 assert main(["--database", "sqlite:///e.db", "query", "SELECT square FROM e_e"]) == 0
 assert main(["--database", "sqlite:///e.db", "ls"]) == 0
 """

@@ -138,7 +138,8 @@ def _metrics(
         if isinstance(number, (int, float)) and isinstance(step, int) and isinstance(at, int):
             points[run, key].append(Point(step, at * 1_000, key, float(number)))
         else:
-            report.lose("a value of a metric", "it, its step or its time is not a number")
+            reason = "it is not a number, or its step or time is not an integer"
+            report.lose("a value of a metric", reason)
     fields: dict[str, dict[str, Any]] = defaultdict(dict)
     series: dict[str, list[Point]] = defaultdict(list)
     for (run, key), own in points.items():

@@ -21,7 +21,7 @@ from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.pool.preparation import has_processes, warn_of_threads
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.requirements import is_importable, with_extra
-from mltraq_prefect.stop import Rule
+from mltraq_prefect.stop import Rule, patience
 
 Backend = Literal["processes", "threads", "local", "prefect"]
 Checkpoint = bool | Literal["accept", "replace"]
@@ -340,6 +340,8 @@ def _check_stop(name: str, value: object) -> tuple[Rule, ...]:
 
 def _takes_curves(rule: Callable[..., object]) -> bool:
     """Return whether a rule can be called with a curve and the others, as far as is known."""
+    if rule is patience:  # which can, but makes rules
+        return False
     try:
         signature = inspect.signature(rule)
     except (TypeError, ValueError):  # of what C has made

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from mltraq_prefect.requirements import is_importable
+
 PACKAGE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+)(?:,)? in (?P<function>.*)$')
@@ -84,7 +86,7 @@ def is_shown(line: str) -> bool:
 
 @cache
 def _not_shown() -> tuple[str, ...]:
-    spec = importlib.util.find_spec("prefect")
+    spec = importlib.util.find_spec("prefect") if is_importable("prefect") else None
     prefect = list(spec.submodule_search_locations or ()) if spec is not None else []
     return (PACKAGE, *(f"{folder}{os.sep}" for folder in prefect))
 

@@ -30,6 +30,7 @@ from mltraq_prefect.orchestration.server_loss import surviving_server_loss
 from mltraq_prefect.orchestration.server_status import takes_connections
 from mltraq_prefect.orchestration.telling import leave, thread
 from mltraq_prefect.orchestration.temporary_server import await_temporary_server
+from mltraq_prefect.texts import first_line
 
 T = TypeVar("T")
 
@@ -170,9 +171,10 @@ def _made(registered: Future[FlowRun]) -> FlowRun:
     try:
         return registered.result()
     except httpx.TransportError as error:
+        reason = first_line(error, type(error).__name__)
         raise InvalidInput(
-            f"the Prefect server at {PREFECT_API_URL.value()} does not answer ({error}): start it, "
-            "set PREFECT_API_URL to the address of one that runs, or unset it to do without"
+            f"the Prefect server at {PREFECT_API_URL.value()} does not answer ({reason}): start "
+            "it, set PREFECT_API_URL to the address of one that runs, or unset it to do without"
         ) from None
 
 

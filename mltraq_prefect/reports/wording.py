@@ -12,7 +12,8 @@ def plain(value: float) -> str:
     text = f"{value:.6g}"
     if float(text) == value or not 1e5 <= abs(value) < 1e16:
         return text
-    return f"{value:.0f}" if value == int(value) else f"{value:.10g}"
+    is_whole = value == int(value) or abs(value) >= 1e9
+    return f"{value:.0f}" if is_whole else f"{value:.10g}"
 
 
 def measured(mean: float, error: float) -> str:

@@ -109,7 +109,7 @@ def test_an_option_that_cannot_be_used_is_refused_before_anything_changes(
 
 def test_a_function_that_takes_no_curves_is_no_rule(session):
     experiment = session.add_experiment("e").add_runs(N=[1, 2])
-    for rule in (mltraq.stop.median, lambda curve: True):
+    for rule in (mltraq.stop.median, mltraq.stop.patience, lambda curve: True):
         with pytest.raises(mltraq.InvalidInput, match=r"stop is <function.*; use a rule, such as"):
             experiment.execute(mark, stop=rule)
     experiment.execute(mark, stop=max, backend="local")  # C has no signature of it
