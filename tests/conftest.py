@@ -63,7 +63,7 @@ def prefect_server(prefect_settings, monkeypatch):
 
     Executions wait for their flow run: what they see of Prefect depends on no load of this machine.
     """
-    monkeypatch.setattr("mltraq_prefect.orchestration.own_flow.BEGIN_SECONDS", 60.0)
+    monkeypatch.setattr("mltraq_prefect.orchestration.own_flow.BEGIN_SECONDS", 600.0)
     with homes.used(prefect_settings):
         yield
 

@@ -210,23 +210,25 @@ class NotLoaded(NamedTuple):
             )
 
 
-def refuse_deleted(store: Store, experiment: str, run: Run, part: str) -> None:
-    """Refuse to take it for the truth that a run has nothing of what the database alone had.
+def refuse_deleted(store: Store, experiment: str, runs: Sequence[Run], part: str) -> None:
+    """Refuse to take it for the truth that runs have nothing of what the database alone had.
 
     Args:
         store: The database.
         experiment: Name of the experiment.
-        run: One of its runs, of which the database gives nothing.
-        part: What that is: its series, or its files.
+        runs: Runs of it, of which the database gives nothing.
+        part: What that is: their series, or their files.
 
     Raises:
-        StoreError: The run was deleted there.
+        StoreError: One of them was deleted there.
     """
-    if run.id_run not in store.entries(experiment, [run.id_run]):
-        raise StoreError(
-            f"experiment {experiment!r}, run {run.describe()}: its {part} would be in the "
-            "database alone, and the run was deleted there; load the experiment again"
-        )
+    listed = store.entries(experiment, [run.id_run for run in runs])
+    for run in runs:
+        if run.id_run not in listed:
+            raise StoreError(
+                f"experiment {experiment!r}, run {run.describe()}: its {part} would be in the "
+                "database alone, and the run was deleted there; load the experiment again"
+            )
 
 
 def warn_of_deleted(experiment: str, known: Iterable[str], runs: Collection[str]) -> None:

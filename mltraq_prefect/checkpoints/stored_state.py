@@ -83,10 +83,10 @@ class StoredState:
         """Return whether the database has the fields of a run, and memory does not."""
         return self._released.has(run)
 
-    def refuse_gone(self, run: Run, part: Part) -> None:
-        """Refuse a run without a part that the database may have had; see `refuse_deleted`."""
+    def refuse_gone(self, runs: Sequence[Run], part: Part) -> None:
+        """Refuse runs without a part that the database may have had; see `refuse_deleted`."""
         if self.has_series if part == "series" else self.has_files:
-            refuse_deleted(self.store, self.content.name, run, part)
+            refuse_deleted(self.store, self.content.name, runs, part)
 
     def refuse_replace(self, what: str) -> None:
         """Refuse to replace what was loaded in part; see `NotLoaded.refuse_replace`."""

@@ -27,7 +27,7 @@ from mltraq_prefect.model.grid import Grid
 from mltraq_prefect.model.hints import no_attribute
 from mltraq_prefect.model.html import note
 from mltraq_prefect.model.loaded_runs import runs_of
-from mltraq_prefect.model.logged_rows import all_files, all_logged
+from mltraq_prefect.model.logged_rows import take_over
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.streamed_grid import StreamedGrid
@@ -221,6 +221,7 @@ class Experiment(Stored, Origins):
 
         Raises:
             InvalidName: The name is not text, or is empty.
+            StoreError: A run was deleted from the database, which alone had its series and files.
         """
         name = f"{self.name} copy" if name is None else name
         record = new_record(name, self.fields)
@@ -240,10 +241,7 @@ class Experiment(Stored, Origins):
             added.kwargs, added.seed = run.kwargs, run.seed
             added.ledger = run.ledger.copy()
             added.ledger.position = None
-        for added, (_, placed) in zip(copies, all_logged(runs), strict=True):
-            added.copy_rows(placed)
-        for added, (_, listed) in zip(copies, all_files(runs), strict=True):
-            added.copy_files(listed)
+        take_over(runs, copies)
         return twin
 
     # -- execution -------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 Part = Literal["series", "files"]
 
 
-def refuse_gone(run: Run, part: Part) -> None:
-    """Refuse a run without a part that the database would have, if it does not have the run.
+def refuse_gone(runs: Iterable[Run], part: Part) -> None:
+    """Refuse runs without a part that the database would have, if it does not have the runs.
 
     Raises:
-        StoreError: It was deleted there.
+        StoreError: One of them was deleted there.
     """
-    if run._source is not None and run.origin is not None:
-        run.origin.refuse_gone(run, part)
+    stored = [run for run in runs if run._source is not None]
+    for origin, same in groupby(stored, key=attrgetter("origin")):
+        if origin is not None:
+            origin.refuse_gone([*same], part)
 
 
 def with_series(runs: Iterable[Run]) -> list[Run]:
@@ -51,6 +53,27 @@ def all_logged(runs: Iterable[Run], at_once: int = 500) -> Iterator[tuple[str, l
             for run in members:
                 own = OwnRows() if run._own_rows is None else run._own_rows
                 yield run.id_run, own.over(stored.get(run.id_run, ()))
+
+
+def take_over(runs: Sequence[Run], copies: Sequence[Run]) -> None:
+    """Give copies of runs their series and files.
+
+    Args:
+        runs: The runs.
+        copies: A copy of each.
+
+    Raises:
+        StoreError: One of the runs was deleted from the database, which alone had them.
+    """
+    bare: dict[Part, list[Run]] = {"series": [], "files": []}
+    for run, copy, (_, placed) in zip(runs, copies, all_logged(runs), strict=True):
+        copy.copy_rows(placed)
+        bare["series"] += [] if placed else [run]
+    for run, copy, (_, listed) in zip(runs, copies, all_files(runs), strict=True):
+        copy.copy_files(listed)
+        bare["files"] += [] if listed else [run]
+    for part, members in bare.items():
+        refuse_gone(members, part)
 
 
 def all_files(

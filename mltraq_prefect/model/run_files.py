@@ -62,7 +62,7 @@ class WithFiles(WithSeries):
         """
         listed = self.listed_files()
         if not listed:
-            refuse_gone(cast("Run", self), "files")
+            refuse_gone([cast("Run", self)], "files")
         return listed
 
     def file_changes(self) -> int:

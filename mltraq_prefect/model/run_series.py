@@ -87,7 +87,7 @@ class WithSeries:
             self._log.flush()
         placed = self.logged()
         if not placed:
-            refuse_gone(cast("Run", self), "series")
+            refuse_gone([cast("Run", self)], "series")
         return frame_of_series(placed)
 
     @property

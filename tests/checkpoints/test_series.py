@@ -156,7 +156,7 @@ def test_a_killed_flow_leaves_rows_up_to_a_point_in_time_and_the_next_replaces_t
 
 
 BAD = {
-    "no scalar": lambda run: run.log(loss=[1, 2]),
+    "not a scalar": lambda run: run.log(loss=[1, 2]),
     "use its item": lambda run: run.log(loss=np.zeros(3)),
     "'seq' is reserved": lambda run: run.log(seq=1),
     "'at' is reserved": lambda run: run.log(at=1),

@@ -179,6 +179,11 @@ def test_series_and_files_of_deleted_runs_are_not_taken_for_empty(session):
                 StoreError, match=r"'both', run n=1: its \w+ would be in .* deleted"
             ):
                 ask(first)
+        with pytest.raises(StoreError, match=r"'both', run n=1: its \w+ w.* deleted"):
+            experiment.copy()
+        experiment.add_runs(n=[3])
+        del experiment.runs[first.id_run]
+        assert [len(run.files) for run in experiment.copy().runs.values()] == [1, 0]
     assert plain.runs.first().series.empty
     assert len(plain.runs.first().files) == 0
 
