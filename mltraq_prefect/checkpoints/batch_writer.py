@@ -32,7 +32,7 @@ from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.model.spool import own_spool
 from mltraq_prefect.storage import Record, Seen, Snapshot, Store, Written
-from mltraq_prefect.storage.tables.first_in import FirstIn, loaded
+from mltraq_prefect.storage.tables.first_in import ExecutedBy, FirstIn, loaded
 from mltraq_prefect.storage.whereabouts import Whereabouts
 
 UNREACHABLE_SECONDS = 60.0
@@ -176,7 +176,7 @@ class SentWriter:
     ) -> Handed:
         content = _Content(self.record.name, Runs(_begun(run) for run in runs))
         state = StoredState(store, self._record_of(facts), content)
-        state.execute_by(None, self._first_in(facts))
+        state.execute_by(ExecutedBy(first_in=self._first_in(facts)))
         results = _WorkerResults(content.runs, self, state, facts.digests)
         results.note_logged(logged)
         results.log(rows)

@@ -50,7 +50,7 @@ from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.configured import reason_without_prefect
 from mltraq_prefect.orchestration.current import inside_run
-from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.tables.first_in import ExecutedBy, FirstIn
 from mltraq_prefect.storage.values.checks import FieldCheck
 
 Steps = Callable[[Run], object] | Iterable[Callable[[Run], object]]
@@ -258,7 +258,7 @@ class Execution:
         if selection.runs:
             self._note()
         before = done_before(self._names, selection.runs, resumed.entries)
-        state.execute_by(None, FirstIn(self._names, before))
+        state.execute_by(ExecutedBy(first_in=FirstIn(self._names, before)))
         start(selection.runs, self._steps, prints)
         for run in selection.runs:  # or else they replaced those that come now
             if run.row_changes():

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,7 @@ from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.current import when_flow_run_known
 from mltraq_prefect.storage.membership import Member, Room, Taken
 from mltraq_prefect.storage.tables.claims import Claim, Terms
+from mltraq_prefect.storage.tables.first_in import ANYBODY
 from mltraq_prefect.texts import counted
 from mltraq_prefect.version import __version__
 
@@ -110,7 +112,8 @@ class SharedExecution:
         return True
 
     def __enter__(self) -> Self:
-        self._state.execute_by(self._membership.claim, self._state.first_in)
+        state = self._state
+        state.execute_by(replace(state.executed_by, claim=self._membership.claim))
         self._keeper.start()
         return self
 
@@ -127,7 +130,7 @@ class SharedExecution:
         """End the part of this process; its error comes before one of the database."""
         self._ended.set()
         self._keeper.join()
-        self._state.execute_by(None)
+        self._state.execute_by(ANYBODY)
         try:
             self._membership.leave()
         except StoreError as error:

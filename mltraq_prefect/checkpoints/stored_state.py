@@ -19,7 +19,7 @@ from mltraq_prefect.storage.maintenance.deleting import Condition
 from mltraq_prefect.storage.pickles import seal_record
 from mltraq_prefect.storage.records import joined
 from mltraq_prefect.storage.series.series_writer import SeriesWriter
-from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.tables.first_in import ANYBODY, ExecutedBy
 
 
 class StoredState:
@@ -40,8 +40,7 @@ class StoredState:
         original_name: The name of which the ids of its runs are made, if that is another.
         executions: What is known of executions, by id: of those made here, and of those read.
         persisting: Held while all of it is written, with what the ledger says by then.
-        claim: The claim by which its runs are executed, while other processes do so, too.
-        first_in: Steps that nobody else may have completed in runs that are written.
+        executed_by: Who executes its runs, and may write what comes of them.
         unannounced: What was written and not announced yet.
     """
 
@@ -52,8 +51,7 @@ class StoredState:
         self.has_series, self.has_files = record.has_series, record.has_files
         self._series: SeriesWriter | None = None
         self.persisting = threading.Lock()
-        self.claim: str | None = None
-        self.first_in: FirstIn | None = None
+        self.executed_by = ANYBODY
         self.original_name = record.original_name
         self.content = content
         self.executions = dict(record.executions)
@@ -277,7 +275,7 @@ class StoredState:
             if digest not in self._kept_fingerprints
         }
         record.executions = self._new_executions()
-        written = self.store.write(record, "merge", claim=self.claim, first_in=self.first_in)
+        written = self.store.write(record, "merge", by=self.executed_by)
         self._note(written, runs)
 
     def note_executions(self) -> None:
@@ -306,8 +304,7 @@ class StoredState:
     def log(self, rows: Sequence[LoggedRows]) -> None:
         """Write rows that runs have logged, while these are executed."""
         if self._series is None:
-            of = self.content.name, self.claim, self.first_in
-            self._series = self.store.series_writer(*of)
+            self._series = self.store.series_writer(self.content.name, self.executed_by)
         self._series.write(rows)
         self.has_series = True
 
@@ -318,9 +315,9 @@ class StoredState:
                 known = self.content.name, self.id_experiment
                 self.store.name_flow_run(*known, ids, flow_run_id, id_execution)
 
-    def execute_by(self, claim: str | None, first_in: FirstIn | None = None) -> None:
-        """Write what comes of runs only as long as they are this process's; None ends that."""
-        self.claim, self.first_in, self._series = claim, first_in, None
+    def execute_by(self, by: ExecutedBy) -> None:
+        """Write what comes of runs only as long as they are of whom executes them."""
+        self.executed_by, self._series = by, None
 
     def replace(self) -> None:
         """Replace the stored experiment by the one in memory."""

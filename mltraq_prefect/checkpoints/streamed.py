@@ -32,7 +32,7 @@ from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.execution.results import start
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Record
-from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.tables.first_in import ExecutedBy, FirstIn
 from mltraq_prefect.texts import counted
 
 PORTION = 50_000
@@ -131,7 +131,7 @@ class StreamedExecution(Execution):
         survey = self._survey = self._surveyed(prints)
         if survey.due:
             self._note()
-        self._state.execute_by(None, FirstIn(self._names, self._before))
+        self._state.execute_by(ExecutedBy(first_in=FirstIn(self._names, self._before)))
         self._list(prints)
         self._total = survey.due
         total = survey.due + survey.completed

@@ -34,7 +34,7 @@ from mltraq_prefect.storage.series.series_writer import SeriesWriter
 from mltraq_prefect.storage.sql.connections import RECONNECT_SECONDS, Database, Transaction
 from mltraq_prefect.storage.sql.migrations import Migrations
 from mltraq_prefect.storage.tables import experiments_table, run_cells, run_steps
-from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.tables.first_in import ANYBODY, ExecutedBy
 from mltraq_prefect.storage.values.names import table_name
 from mltraq_prefect.storage.whereabouts import Whereabouts
 from mltraq_prefect.storage.writing.write_job import Pickle
@@ -142,8 +142,7 @@ class Store(Upkeep, FileStore, Provenance):
         mode: Mode,
         *,
         pickle: Pickle | bytes | None = None,
-        claim: str | None = None,
-        first_in: FirstIn | None = None,
+        by: ExecutedBy = ANYBODY,
     ) -> Written:
         """Write an experiment in one transaction.
 
@@ -154,19 +153,18 @@ class Store(Upkeep, FileStore, Provenance):
                 the record's snapshot, and leave everything else as it is.
             pickle: A sealed pickle to store with it, or what makes one for the id under which
                 it is stored. Without, a replaced experiment loses its pickle, a merged keeps it.
-            claim: The claim by which the runs were executed, if they were shared out.
-            first_in: Steps that nobody may have completed in these runs since they were read.
+            by: Who has executed the runs.
 
         Raises:
             ClaimLost: Some of the runs are not of the claim any more; nothing was written.
-            DoneElsewhere: Somebody has completed such a step; nothing was written.
+            DoneElsewhere: Somebody else has completed a step of them; nothing was written.
             UnsupportedType, InvalidName, InvalidInput: The record cannot be stored exactly.
             ExperimentExists: With ``"fail"``, there is an experiment of this name.
             StoreError: The database refused. In each case it is as it was before.
         """
         make = (lambda _id: pickle) if isinstance(pickle, bytes) else pickle
         token = uuid.uuid4().hex
-        more = self._compress, self._location, claim, first_in
+        more = self._compress, self._location, by
         writer = Writer(self._database, record, mode, make, token, *more)
         self.check()
         return self._database.retry(writer.write)
@@ -262,11 +260,9 @@ class Store(Upkeep, FileStore, Provenance):
         """
         return self._reading(lambda t: run_steps.read(t, id_experiment, positions))
 
-    def series_writer(
-        self, name: str, claim: str | None = None, first_in: FirstIn | None = None
-    ) -> SeriesWriter:
+    def series_writer(self, name: str, by: ExecutedBy = ANYBODY) -> SeriesWriter:
         """Return what writes the series of a stored experiment while its runs are executed."""
-        return SeriesWriter(self._database, name, claim, first_in)
+        return SeriesWriter(self._database, name, by)
 
     def membership(self, name: str, member: Member) -> Membership:
         """Return what takes part in the shared sweep of a stored experiment for a process."""

@@ -10,7 +10,7 @@ import mltraq_prefect as mltraq
 from mltraq_prefect.model.series import LoggedRows, Rows
 from mltraq_prefect.provenance.facts import INLINE
 from mltraq_prefect.storage import Store
-from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.tables.first_in import ExecutedBy, FirstIn
 from tests.contract.integrity import assert_sound
 
 LARGE = np.arange(INLINE, dtype=np.float64)
@@ -187,7 +187,7 @@ def test_rows_of_runs_that_others_have_executed_meanwhile_are_left_out(shared_ur
         new = [id_run for id_run in with_more.runs if id_run not in experiment.runs]
         rows = Rows(0, [None], [0], {"lr": [2.0]})
         with closing(Store(shared_url)) as store:
-            writer = store.series_writer("study", first_in=FirstIn(["log"], {}))
+            writer = store.series_writer("study", ExecutedBy(first_in=FirstIn(["log"], {})))
             writer.write([LoggedRows(id_run, "log", rows) for id_run in [*new, *experiment.runs]])
         found = session.query("SELECT lr, count(*) AS n FROM s_study GROUP BY lr ORDER BY lr")
         assert found.values.tolist() == [[1.0, 300], [2.0, 300]]

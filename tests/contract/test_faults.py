@@ -20,7 +20,7 @@ from mltraq_prefect.errors import (
 )
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.sql.connections import DriverError, Transaction
-from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.tables.first_in import ExecutedBy, FirstIn
 from tests.contract.records import assert_same_runs, make_record, make_run
 
 
@@ -182,12 +182,12 @@ def test_results_whose_acknowledgement_is_lost_are_not_taken_for_those_of_others
     store.write(make_record(runs=[make_run(0, step="first")]), "fail")
     record = store.read("coin toss")
     record.runs[0].ledger = make_run(0).ledger
-    lost, first_in = lose(), FirstIn(["toss"], {})
+    lost, by = lose(), ExecutedBy(first_in=FirstIn(["toss"], {}))
     if store.url.startswith("sqlite"):
         with pytest.raises(StorageUnavailable):
-            store.write(record, "merge", first_in=first_in)
+            store.write(record, "merge", by=by)
     else:
-        assert store.write(record, "merge", first_in=first_in).revision == 2
+        assert store.write(record, "merge", by=by).revision == 2
     assert lost
     assert store.read("coin toss").runs[0].ledger.steps == {"toss": "1"}
 

@@ -20,7 +20,7 @@ from mltraq_prefect.storage.tables import (
 )
 from mltraq_prefect.storage.tables.claims import ClaimLost, NotOurs
 from mltraq_prefect.storage.tables.experiments_table import Entry
-from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.tables.first_in import ExecutedBy
 from mltraq_prefect.storage.values.layout import Layout
 from mltraq_prefect.storage.values.names import table_name
 
@@ -33,22 +33,12 @@ class SeriesWriter:
     Args:
         database: Where to.
         name: Name of the experiment.
-        claim: The claim by which its runs are executed, if they are shared out: rows of runs that
-            somebody else executes now are left out.
-        first_in: Steps that nobody else may have completed in its runs: rows of those in which
-            somebody has are left out, too.
+        by: Who executes its runs: rows of runs that are somebody else's by now are left out.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        name: str,
-        claim: str | None = None,
-        first_in: FirstIn | None = None,
-    ) -> None:
+    def __init__(self, database: Database, name: str, by: ExecutedBy) -> None:
         self._database = database
-        self._claim = claim
-        self._first_in = first_in
+        self._by = by
         self._name = name
         self._own = table_name(name)
         self._base: Layout | None = None
@@ -112,11 +102,12 @@ class SeriesWriter:
     ) -> None:
         """Refuse rows of runs that somebody else executes now, or has executed meanwhile."""
         ids = dict.fromkeys(rows.id_run for rows in logged)
-        if self._claim is not None:
-            gone = claims.lost(transaction, current.id_experiment, self._claim, list(ids))
+        claim, first_in = self._by.claim, self._by.first_in
+        if claim is not None:
+            gone = claims.lost(transaction, current.id_experiment, claim, list(ids))
             if gone:
                 raise ClaimLost(gone)
-        if self._first_in is not None:
+        if first_in is not None:
             found = run_cells.ledger(transaction, current, ("id_run", "steps"), list(ids))
             stored = zip(*found(), strict=True)  # of these runs and perhaps of others
-            self._first_in.check((id_run, steps) for id_run, steps in stored if id_run in ids)
+            first_in.check((id_run, steps) for id_run, steps in stored if id_run in ids)

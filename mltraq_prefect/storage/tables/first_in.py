@@ -53,6 +53,23 @@ class FirstIn:
             raise DoneElsewhere(missed)
 
 
+@dataclass(frozen=True, slots=True)
+class ExecutedBy:
+    """Who executes runs: what comes of them is written as long as they are its own.
+
+    Attributes:
+        claim: The claim by which it executes them, if they are shared out.
+        first_in: Steps that nobody else may have completed in them: the first result counts.
+    """
+
+    claim: str | None = None
+    first_in: FirstIn | None = None
+
+
+ANYBODY = ExecutedBy()
+"""Runs are written whoever executes them."""
+
+
 @lru_cache(maxsize=1024)
 def loaded(steps: str) -> Mapping[str, str]:
     """Return completed steps from their text in the ledger; many runs have the same."""

@@ -16,7 +16,7 @@ from mltraq_prefect.storage.sql.connections import Database, DriverError, Transa
 from mltraq_prefect.storage.tables import claims, experiments_table, run_cells, run_tables
 from mltraq_prefect.storage.tables.claims import ClaimLost
 from mltraq_prefect.storage.tables.experiments_table import Entry
-from mltraq_prefect.storage.tables.first_in import FirstIn
+from mltraq_prefect.storage.tables.first_in import ExecutedBy
 from mltraq_prefect.storage.values.projection import field_path
 from mltraq_prefect.storage.writing import creation, encodings, partial_loads
 from mltraq_prefect.storage.writing.creation import Creation
@@ -39,8 +39,7 @@ class Writer:
         token: Identifies this write.
         compressed: Keys of fields whose binary values are compressed, or whether all are.
         location: Where contents of files go; None is into the database.
-        claim: The claim by which the runs of the record were executed, if they were shared out.
-        first_in: Steps that nobody may have completed in these runs since they were read.
+        by: Who has executed the runs of the record.
     """
 
     def __init__(
@@ -52,16 +51,14 @@ class Writer:
         token: str,
         compressed: Collection[str] | bool,
         location: Location | None,
-        claim: str | None = None,
-        first_in: FirstIn | None = None,
+        by: ExecutedBy,
     ) -> None:
         self._database = database
-        self._claim = claim
-        self._first_in = first_in
+        self._by = by
         self._mode = mode
         self._job = Job(database.dialect, record, pickle, token, compressed)
         self._planner = Planner(database, record, location, self._job.table)
-        self._merger = Merger(database, self._job, self._planner, first_in)
+        self._merger = Merger(database, self._job, self._planner, by.first_in)
         self._creation: tuple[int, Creation] | None = None
 
     def write(self) -> Written:
@@ -85,7 +82,7 @@ class Writer:
             base = experiments_table.find(transaction, self._job.record.name)
             limit = self._job.dialect.value_limit(transaction.connection)
         self._refuse_existing(base)
-        if self._first_in is not None:
+        if self._by.first_in is not None:
             partial_loads.refuse_gone_experiment(self._job.record, base)
         if self._mode != "replace":
             partial_loads.refuse_other(self._job.record, base)
@@ -143,12 +140,12 @@ class Writer:
         Raises:
             ClaimLost: Somebody else executes some of them now, or the experiment is gone.
         """
-        if self._claim is None:
+        if self._by.claim is None:
             return
         runs = self._job.record.runs
         if current is None:
             raise ClaimLost(run.id_run for run in runs)
-        claims.settle(transaction, current.id_experiment, self._claim, runs)
+        claims.settle(transaction, current.id_experiment, self._by.claim, runs)
 
     def _refuse_existing(self, current: Entry | None) -> None:
         if current is None or self._mode != "fail" or self._job.is_done(current):
