@@ -79,7 +79,10 @@ def test_truth_values_of_numpy_are_truth_values(experiment):
         ("attempts", "many"),
         ("attempts", 2.5),
         ("started_at", "now"),
+        ("started_at", ""),
+        ("started_at", 0),
         ("duration_s", "long"),
+        ("duration_s", "1.5"),
         ("flow_run_id", datetime.date(2026, 1, 1)),
     ],
 )

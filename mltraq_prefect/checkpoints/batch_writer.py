@@ -32,7 +32,8 @@ from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.model.spool import own_spool
 from mltraq_prefect.storage import Record, Seen, Snapshot, Store, Written
-from mltraq_prefect.storage.tables.first_in import ExecutedBy, FirstIn, loaded
+from mltraq_prefect.storage.tables.first_in import ExecutedBy, FirstIn
+from mltraq_prefect.storage.tables.ledger_columns import steps_of
 from mltraq_prefect.storage.whereabouts import Whereabouts
 
 UNREACHABLE_SECONDS = 60.0
@@ -190,7 +191,7 @@ class SentWriter:
         return Handed(ended, report)
 
     def _first_in(self, facts: BatchFacts) -> FirstIn:
-        before = {id_run: loaded(seen.ledger.steps) for id_run, seen in facts.seen.items()}
+        before = {id_run: steps_of(seen.ledger.steps) for id_run, seen in facts.seen.items()}
         return FirstIn([step.name for step in self.steps], before)
 
     def _record_of(self, facts: BatchFacts) -> Record:

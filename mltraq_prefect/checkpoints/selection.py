@@ -16,7 +16,7 @@ from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Seen, Store
 from mltraq_prefect.storage.reading.pending import Pending
-from mltraq_prefect.storage.tables.first_in import loaded
+from mltraq_prefect.storage.tables.ledger_columns import steps_of
 from mltraq_prefect.texts import counted
 
 _logger = logging.getLogger("mltraq_prefect")
@@ -119,7 +119,7 @@ def refuse_outdated(
         for run in runs
         if (entry := entries.get(run.id_run)) is not None
         and (read := seen.get(run.id_run)) is not None
-        and any(entry.steps.get(step) != was for step, was in loaded(read.ledger.steps).items())
+        and any(entry.steps.get(step) != was for step, was in steps_of(read.ledger.steps).items())
     ]
     if outdated:
         raise StoreError(

@@ -202,11 +202,10 @@ def _copy(
         raise typer.BadParameter("give URL, or --to-block")
     with target.store() as source:
         source.require(*(names or ()))  # before anything is copied
-        runs = {row["name"]: int(row["runs"]) for row in source.ls(has_sizes=False)}
-        chosen = list(dict.fromkeys(names or runs))
+        chosen = list(dict.fromkeys(names or source.names()))
         with Target(url, to_block).store(create=True) as other:
             _refuse_taken(other, chosen, if_exists)
-            done, total = 0, sum(runs[name] for name in chosen)
+            done, total = 0, sum(map(source.run_count, chosen))
             with progress("copy runs") as advance:
 
                 def copied(count: int) -> None:

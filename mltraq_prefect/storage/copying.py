@@ -93,8 +93,7 @@ def _portions(store: Store, name: str) -> Iterator[Record]:
 
 def _limits(store: Store, name: str) -> tuple[int, int]:
     """Return how many runs fit into memory, and the bytes of logged rows that a run has."""
-    listed = store.ls(has_sizes=False)
-    runs = max(1, sum(int(row["runs"]) for row in listed if row["name"] == name))
+    runs = max(1, store.run_count(name))
     logged = store.count_series_rows(name) * ROW_BYTES
     each = (logged + (store.size(name) or 0)) // runs
     return max(1, min(RUNS_AT_ONCE, MOST_BYTES // max(1, each))), logged // runs

@@ -93,6 +93,7 @@ class FileStore(Access):
                     continue
                 location.remove(place)
                 gone.append(place)
+            advance(len(places), len(places))
         except (StoreError, CorruptData) as error:
             _logger.warning("a file that nothing refers to was not removed: %s", error)
         if kept:

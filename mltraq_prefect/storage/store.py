@@ -104,7 +104,7 @@ class Store(Upkeep, FileStore, Provenance):
         """Return what tells it from others of the same URLs; None if no other process has it."""
         files = "" if self._location is None else self._location.identity()
         database = self._database.identity()
-        return None if None in (files, database) else f"{database} {files}"
+        return None if None in (files, database) else f"{database} {files}".strip()
 
     @classmethod
     def at(cls, told: Whereabouts, *, was_reached: bool = False) -> Store:
@@ -235,6 +235,10 @@ class Store(Upkeep, FileStore, Provenance):
         return self.making(
             lambda t: series_chunks.read(t, reader.stored_entry(t, name), place), missing=name
         )
+
+    def run_count(self, name: str) -> int:
+        """Return how many runs an experiment has."""
+        return self._reading(lambda t: reader.stored_entry(t, name).run_count, name)
 
     def count_series_rows(self, name: str) -> int:
         """Return how many rows the runs of an experiment have logged."""

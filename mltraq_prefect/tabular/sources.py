@@ -71,8 +71,7 @@ class Runs(Source):
 
     def total(self) -> int:
         """Return how many runs there are."""
-        listed = self._store.ls(has_sizes=False)
-        return sum(int(row["runs"]) for row in listed if row["name"] == self.name)
+        return self._store.run_count(self.name)
 
     def rows(self) -> Iterator[Rows]:
         """Yield the runs."""

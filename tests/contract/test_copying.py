@@ -1,6 +1,7 @@
 """Experiments are copied to another database some runs at a time."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -161,3 +162,24 @@ def test_one_without_runs_is_copied(url, source, target):
         session.add_experiment(NAME, own=1).persist()
     assert copy(source, target) == [0]
     assert count_of(target) == [(0, 0)]
+
+
+def test_what_is_wrong_in_another_experiment_does_not_keep_it(url, source, target):
+    fill(url)
+    with mltraq.create_session(url) as session:
+        session.add_experiment("other").persist()
+    with source._database.writing("test") as transaction:
+        transaction.run("UPDATE experiments SET run_columns = '[' WHERE name = 'other'")
+    assert copy(source, target) == [4, 4, 1]
+    assert count_of(target) == [(RUNS, RUNS)]
+
+
+def test_steps_that_are_none_are_corrupt_for_a_merge_too(url, source):
+    fill(url)
+    record = replace(source.read(NAME), snapshot=None)  # who does not know them compares them
+    for run in record.runs:
+        run.ledger.steps = {"another": "1"}
+    for steps in ("[", "[1]"):
+        set_steps(source, record.runs[5].id_run, steps)
+        with pytest.raises(CorruptData, match=r"are not steps|is corrupt: JSON"):
+            source.write(record, "merge")

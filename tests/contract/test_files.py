@@ -310,7 +310,7 @@ def test_a_session_with_another_location_forgets_nothing(shared_url, tmp_path, c
     with mltraq.create_session(shared_url, files=folder) as session:
         seen = []
         assert session._store.remove_leftovers(lambda *own: seen.append(own)) == 4
-        assert seen == [(0, 4), (1, 4), (2, 4), (3, 4)]
+        assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
         assert objects(folder) == []
         assert session.query("SELECT * FROM experiment_uploads").empty
 

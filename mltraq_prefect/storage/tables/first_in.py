@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from types import MappingProxyType
 
 from mltraq_prefect.storage.tables.claims import NotOurs
+from mltraq_prefect.storage.tables.ledger_columns import steps_of
 
 
 class DoneElsewhere(NotOurs):
@@ -48,7 +46,7 @@ class FirstIn:
         Raises:
             DoneElsewhere: There are such runs.
         """
-        missed = [id_run for id_run, steps in stored if self.is_missed(id_run, loaded(steps))]
+        missed = [id_run for id_run, steps in stored if self.is_missed(id_run, steps_of(steps))]
         if missed:
             raise DoneElsewhere(missed)
 
@@ -68,9 +66,3 @@ class ExecutedBy:
 
 ANYBODY = ExecutedBy()
 """Runs are written whoever executes them."""
-
-
-@lru_cache(maxsize=1024)
-def loaded(steps: str) -> Mapping[str, str]:
-    """Return completed steps from their text in the ledger; many runs have the same."""
-    return MappingProxyType(json.loads(steps))

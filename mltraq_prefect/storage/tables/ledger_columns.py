@@ -9,10 +9,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import attrgetter
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mltraq_prefect.arguments import refused
@@ -117,12 +117,18 @@ class _Number(LedgerColumn):
     def __init__(self, kind: Kind, as_number: Callable[[Any], float]) -> None:
         super().__init__(kind)
         self._number = as_number
-        self.use = "an integer" if as_number is operator.index else "a number, or None"
+        self.use = "an integer, or None" if kind is INT else "a number, or None"
 
     def cells(self, values: Sequence[Any], _dialect: Dialect) -> Sequence[Any]:
         if None in values:
             return [None if value is None else self._number(value) for value in values]
         return list(map(self._number, values))
+
+
+def _as_float(value: Any) -> float:
+    if isinstance(value, str | bytes):
+        raise TypeError
+    return float(value)
 
 
 class _Moment(LedgerColumn):
@@ -139,8 +145,8 @@ class _Moment(LedgerColumn):
         if plain and {moment.tzinfo for moment in known} <= {None, dt.UTC}:
             halves = map(dt.datetime.date, known), map(dt.datetime.time, known)
             naive = map(dt.datetime.combine, *halves)  # in a tenth of the time of `replace`
-            return [moment and next(naive) for moment in values]
-        return [moment and without_zone(moment) for moment in values]
+            return [None if moment is None else next(naive) for moment in values]
+        return [None if moment is None else without_zone(moment) for moment in values]
 
     def maker(self, _dialect: Dialect) -> Maker:
         return compact_moments
@@ -206,7 +212,7 @@ _BY_TYPE: dict[Any, LedgerColumn] = {
     Literal: _Word(KEY, get_args(State)),
     str: TextColumn(TEXT),
     int: _Number(INT, operator.index),
-    float: _Number(FLOAT, float),
+    float: _Number(FLOAT, _as_float),
     dt.datetime: _Moment(DATETIME),
 }
 
@@ -304,12 +310,17 @@ def parse_steps(texts: Iterable[str]) -> dict[str, dict[str, str]]:
     Raises:
         CorruptData: A text is something else.
     """
-    return {text: _steps_of(text).copy() for text in set(texts)}
+    return {text: dict(steps_of(text)) for text in set(texts)}
 
 
 @lru_cache(1000)
-def _steps_of(text: str) -> dict[str, str]:
+def steps_of(text: str) -> Mapping[str, str]:
+    """Return completed steps, with their fingerprints, from their JSON text in the ledger.
+
+    Raises:
+        CorruptData: The text is something else.
+    """
     steps = from_json(text)
     if type(steps) is not dict or not all(type(value) is str for value in steps.values()):
         raise CorruptData(f"the steps {text[:80]!r} of the ledger are not steps")
-    return steps
+    return MappingProxyType(steps)

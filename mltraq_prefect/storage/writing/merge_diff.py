@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.records import LedgerMark, Seen, Snapshot
-from mltraq_prefect.storage.tables.first_in import loaded
+from mltraq_prefect.storage.tables.ledger_columns import steps_of
 from mltraq_prefect.storage.writing.write_plan import Plan
 
 
@@ -117,7 +117,7 @@ def _is_outdated(mine: LedgerMark, read: LedgerMark, now: LedgerMark) -> bool:
     """Return whether a run was executed here on results that others have replaced meanwhile."""
     if mine == read or now == read or mine.state == "pending":
         return False
-    ours, base, theirs = (loaded(mark.steps) for mark in (mine, read, now))
+    ours, base, theirs = (steps_of(mark.steps) for mark in (mine, read, now))
     used = [step for step, print_ in base.items() if ours.get(step) == print_]
     return any(theirs.get(step) != base[step] for step in used)
 
@@ -131,7 +131,7 @@ def _of_read(mine: LedgerMark, read: LedgerMark, now: LedgerMark) -> LedgerMark:
         return now
     if now == read:
         return mine
-    ours, base, theirs = (loaded(mark.steps) for mark in (mine, read, now))
+    ours, base, theirs = (steps_of(mark.steps) for mark in (mine, read, now))
     replaced = any(ours.get(step) not in (base[step], theirs.get(step)) for step in base)
     kept = {
         step: print_
@@ -143,20 +143,20 @@ def _of_read(mine: LedgerMark, read: LedgerMark, now: LedgerMark) -> LedgerMark:
 
 def _of_fresh(mine: LedgerMark, now: LedgerMark, *, changed: bool) -> LedgerMark:
     """Keep the stored row if the run was not executed, or not with another outcome."""
-    ours = loaded(mine.steps)
+    ours = steps_of(mine.steps)
     idle = mine.state == "pending" and mine.error is None and not ours
     if idle:
         return now
     same = (mine.state, mine.error) == (now.state, now.error)
-    if same and not changed and ours.items() <= loaded(now.steps).items():
+    if same and not changed and ours.items() <= steps_of(now.steps).items():
         return now
     return mine
 
 
 def _note_steps(changes: Changes, mark: LedgerMark, now: LedgerMark) -> None:
     if mark.steps != now.steps:
-        before = loaded(now.steps)
-        added = [step for step in loaded(mark.steps) if step not in before]
+        before = steps_of(now.steps)
+        added = [step for step in steps_of(mark.steps) if step not in before]
         changes.steps.update(dict.fromkeys(added))
 
 
@@ -175,7 +175,7 @@ def _differing(run: Run, mark: LedgerMark, now: LedgerMark) -> list[str]:
     Marks do not list what a run that has failed has tried: the step that has failed may be another
     one than that to be tried next, and those between them have lost their results.
     """
-    ours, theirs = loaded(mark.steps), loaded(now.steps)
+    ours, theirs = steps_of(mark.steps), steps_of(now.steps)
     names = [step for step in {**theirs, **ours} if ours.get(step) != theirs.get(step)]
     if mark.step is not None:
         names.append(mark.step)
