@@ -38,6 +38,14 @@ def noted(places, steps):
     return stretches.made_of(places, ["completed"] * count, [steps] * count, [None] * count)
 
 
+def places_by_standing(transaction, few):
+    """Return the places of each standing, if so many stretches are read at once."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(standings, "FEW", few)
+        found = standings.find(transaction, "x")
+        return [standings.places(transaction, "x", [own]) for own in found]
+
+
 @settings(deadline=None, max_examples=60)
 @given(changes)
 def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
@@ -55,10 +63,7 @@ def test_they_are_what_was_noted_last_in_the_fewest_rows(store, made):
             if not expected:  # nothing known: the ledger, which is empty here, would be read
                 return
         found = stretches.stored(transaction, "x")
-        by_standing, same = (
-            [standings.places(transaction, "x", [own]) for own in standings.find(*of_x)]
-            for of_x in ((transaction, "x"), (transaction, "x", 0))
-        )
+        by_standing, same = (places_by_standing(transaction, few) for few in (standings.FEW, 0))
     keys = {place: one.standing for one in found for place in range(one.first, one.last + 1)}
     assert keys == {
         place: stretches.standing_of("completed", steps, None)[0]

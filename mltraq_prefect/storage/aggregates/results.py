@@ -70,8 +70,10 @@ class StoredResults:
     def _reading(self, select: Callable[[ResultsView], T]) -> T:
         def run(transaction: Transaction) -> T:
             entry = reader.stored_entry(transaction, self._name)
-            view = ResultsView(transaction, entry, self._last, is_guarded=self.corrupt > 0)
-            view.is_quick = self._is_quick
+            is_guarded, is_quick = self.corrupt > 0, self._is_quick
+            view = ResultsView(
+                transaction, entry, self._last, is_guarded=is_guarded, is_quick=is_quick
+            )
             return select(view)
 
         found: T

@@ -43,7 +43,13 @@ class ResultsView:
     """
 
     def __init__(
-        self, transaction: Transaction, entry: Entry, last: int | None, *, is_guarded: bool
+        self,
+        transaction: Transaction,
+        entry: Entry,
+        last: int | None,
+        *,
+        is_guarded: bool,
+        is_quick: bool = False,
     ) -> None:
         self.transaction, self.entry = transaction, entry
         self.dialect, self.is_guarded = transaction.dialect, is_guarded
@@ -55,7 +61,7 @@ class ResultsView:
             f"ON r.id_experiment = {self.literal_id} AND r.id_run = e.id_run"
         )
         self.runs = entry.run_count if last is None else min(last, entry.run_count)
-        self.is_quick = False
+        self.is_quick = is_quick
         self.first = 0
         if self.is_cut:
             self.first = self._first()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from mltraq_prefect.model.series import MISSING
 from mltraq_prefect.storage.reading import chosen_runs, reader, selections, stored_values
 from mltraq_prefect.storage.reading.selections import Selection
@@ -126,12 +124,7 @@ class _Part(NamedTuple):
     def in_order(self, ids: Sequence[str] | None) -> Sequence[int]:
         """Return the index of each run in the order of some ids, or else of their positions."""
         if ids is None:
-            positions = np.array(self.ledger["position"], dtype=np.int64)[
-                np.asarray(self.rows, dtype=np.intp)
-            ]
-            order = np.argsort(positions, kind="stable")
-            is_so = bool((order == np.arange(len(order))).all())
-            return range(len(order)) if is_so else order.tolist()
+            return stored_values.in_order(self.ledger["position"], self.rows)
         places = dict(zip(self.ids, range(len(self.ids)), strict=True))
         return [places[id_run] for id_run in ids if id_run in places]
 

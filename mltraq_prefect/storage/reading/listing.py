@@ -68,13 +68,13 @@ def _places(rows: Sequence[Sequence[Any]], where: str, params: Mapping[str, Any]
     names = ", ".join(LISTED)
     marks = ", ".join("?" * len(LISTED))
     with closing(Database("sqlite://", migrations=MIGRATIONS)) as database:
+        check_contained(where, database.dialect)
+        for name in unknown_quoted(where, LISTED, database.dialect):
+            _refuse_unknown([name], f"; {as_text(name)}")
         with database.writing("listed") as transaction:
             transaction.run(f"CREATE TABLE listed (place INTEGER PRIMARY KEY, {names})")
             for place, row in enumerate(rows):
                 transaction.run(f"INSERT INTO listed VALUES ({place}, {marks})", row)
-        check_contained(where, database.dialect)
-        for name in unknown_quoted(where, LISTED, database.dialect):
-            _refuse_unknown([name], f"; {as_text(name)}")
         try:
             with database.querying() as transaction:
                 sql = f"SELECT place FROM listed WHERE ({where}\n)"

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
-
-import numpy as np
 
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
@@ -38,7 +35,7 @@ from mltraq_prefect.storage.tables.ledger import LEDGER
 from mltraq_prefect.storage.tables.ledger_columns import parse_steps
 from mltraq_prefect.storage.tables.run_steps import Executions
 from mltraq_prefect.storage.values.change_marks import with_exact
-from mltraq_prefect.storage.values.columns import FEW, Constant, column, picked
+from mltraq_prefect.storage.values.columns import Constant, column
 
 T = TypeVar("T")
 
@@ -232,7 +229,7 @@ def _runs(
     now = entry.revision
     snapshot = Snapshot(entry.id_experiment, SeenRuns(part), since=now, revision=now)
     snapshot.annotations = entry.annotations
-    return StoredColumns(source, _in_order(ledger["position"], indexes)), snapshot
+    return StoredColumns(source, stored_values.in_order(ledger["position"], indexes)), snapshot
 
 
 def _bare(residuals: Sequence[bytes | None]) -> Sequence[bool]:
@@ -240,20 +237,6 @@ def _bare(residuals: Sequence[bytes | None]) -> Sequence[bool]:
     if isinstance(residuals, Constant):
         return Constant(residuals.value is None, len(residuals))
     return column([data is None for data in residuals])
-
-
-def _in_order(positions: Sequence[int], rows: Sequence[int]) -> Sequence[int]:
-    """Return the places of runs, given by their rows of the ledger, in their order."""
-    if len(rows) <= FEW:
-        (few,) = picked([positions], rows)
-        order = sorted(range(len(few)), key=few.__getitem__)
-        return range(len(order)) if order == [*range(len(order))] else order
-    own = np.array(positions, dtype=np.int64)
-    if not isinstance(rows, range):
-        own = own[np.array(rows, dtype=np.int64)]
-    if (np.diff(own) > 0).all():
-        return range(len(own))
-    return array("q", np.argsort(own).tobytes())
 
 
 def _marks(entry: Entry, key: str, cells: Sequence[Any], exact: dict[int, bytes]) -> Sequence[Any]:

@@ -13,7 +13,7 @@ from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage.tables import run_cells
 from mltraq_prefect.storage.tables.experiments_table import Entry
 from mltraq_prefect.storage.values.cells import revive
-from mltraq_prefect.storage.values.columns import Constant, Texts, UnpackedOnce, picked
+from mltraq_prefect.storage.values.columns import FEW, Constant, Texts, UnpackedOnce, picked
 from mltraq_prefect.storage.values.params import parse_params
 from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
 
@@ -30,6 +30,20 @@ def wanted(ledger: Ledger, ids: Sequence[str] | None) -> Ledger:
     if len(indexes) == len(ledger["id_run"]):  # as mostly, if they are few
         return ledger
     return dict(zip(ledger, picked([*ledger.values()], indexes), strict=True))
+
+
+def in_order(positions: Sequence[int], rows: Sequence[int]) -> Sequence[int]:
+    """Return the places of runs, given by their rows of the ledger, in their order."""
+    if len(rows) <= FEW:
+        (few,) = picked([positions], rows)
+        order = sorted(range(len(few)), key=few.__getitem__)
+        return range(len(order)) if order == [*range(len(order))] else order
+    own = np.array(positions, dtype=np.int64)
+    if not isinstance(rows, range):
+        own = own[np.array(rows, dtype=np.int64)]
+    if (np.diff(own) > 0).all():
+        return range(len(own))
+    return array("q", np.argsort(own).tobytes())
 
 
 def matched(

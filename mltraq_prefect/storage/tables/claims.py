@@ -360,12 +360,8 @@ def settle(transaction: Transaction, id_experiment: str, claim: str, runs: Seque
     for run in runs:
         by_state.setdefault(run.ledger.state, []).append(run.id_run)
     for state, ids in by_state.items():
-        for some, marks in _chunks(ids):
-            where = f"WHERE id_experiment = ? AND id_run IN {marks} AND state = 'pending'"
-            own = (id_experiment, *some)
-            ((number,),) = transaction.rows(f"SELECT count(*) FROM experiment_queue {where}", own)
-            transaction.run(f"UPDATE experiment_queue SET state = ? {where}", (state, *own))
-            ended["failed" if state == "failed" else "completed"] += int(number)
+        number = _end(transaction, id_experiment, claim, ids, state)
+        ended["failed" if state == "failed" else "completed"] += number
     sql = (
         "UPDATE experiment_claims SET completed = completed + ?, failed = failed + ? "
         "WHERE id_experiment = ? AND claim = ?"
@@ -374,20 +370,20 @@ def settle(transaction: Transaction, id_experiment: str, claim: str, runs: Seque
 
 
 def note_done(transaction: Transaction, id_experiment: str, claim: str, ids: Sequence[str]) -> int:
-    """Note that somebody without a claim has executed runs; return how many were of this one.
+    """Note that somebody without a claim has executed runs; return how many were of this one."""
+    return _end(transaction, id_experiment, claim, ids, "completed")
 
-    Args:
-        transaction: Where.
-        id_experiment: The experiment.
-        claim: The claim.
-        ids: The runs.
-    """
+
+def _end(
+    transaction: Transaction, id_experiment: str, claim: str, ids: Sequence[str], state: str
+) -> int:
+    """Give the pending runs of a claim, among some, their last state; return how many that were."""
     number = 0
     for some, marks in _chunks(ids):
         where = f"WHERE id_experiment = ? AND id_run IN {marks} AND claim = ? AND state = 'pending'"
         own = (id_experiment, *some, claim)
         ((count,),) = transaction.rows(f"SELECT count(*) FROM experiment_queue {where}", own)
-        transaction.run(f"UPDATE experiment_queue SET state = 'completed' {where}", own)
+        transaction.run(f"UPDATE experiment_queue SET state = ? {where}", (state, *own))
         number += int(count)
     return number
 

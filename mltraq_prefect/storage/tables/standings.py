@@ -55,7 +55,7 @@ class Standing:
     places: Places | None = None
 
 
-def find(transaction: Transaction, id_experiment: str, few: int = FEW) -> list[Standing]:
+def find(transaction: Transaction, id_experiment: str) -> list[Standing]:
     """Return the standings of an experiment: looks at an index lead to each.
 
     Where there are none, because somebody has changed runs by SQL, the ledger is read.
@@ -63,10 +63,9 @@ def find(transaction: Transaction, id_experiment: str, few: int = FEW) -> list[S
     Args:
         transaction: Where.
         id_experiment: The experiment.
-        few: How many stretches are read at once, if there are no more.
     """
-    found = stretches.first_of(transaction, id_experiment, few + 1)
-    if len(found) <= few:
+    found = stretches.first_of(transaction, id_experiment, FEW + 1)
+    if len(found) <= FEW:
         found = found or stretches.of_ledger(transaction, id_experiment)
         return sorted(_of_stretches(found), key=attrgetter("key"))
     table = "experiment_standings"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 
 def path(url: sa.URL) -> str | None:
-    """Return the path of a file; None if it is in memory, or named by a URI."""
+    """Return the path of a file; None if it is in memory, named by a URI, or has a mode."""
     own = url.database
     is_plain = own and own != ":memory:" and not own.startswith("file:")
     return own if is_plain and "mode" not in url.query and "mode=memory" not in str(own) else None
