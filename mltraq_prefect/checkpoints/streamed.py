@@ -237,7 +237,8 @@ class StreamedExecution(Execution):
         state, runs = self._streamed, self._made(portion.start)
         self._window.update((run.id_run, run) for run in runs)
         plan, stored = self._stored(runs, prints)
-        if portion.is_new and stored is not None and stored.snapshot is not None:
+        refuse_other(self._name, [(plan, runs)])  # others may have executed some meanwhile
+        if portion.is_new and _is_bare(plan) and stored is not None and stored.snapshot is not None:
             state.adopt_new(plan.entries, stored.snapshot)
         else:
             state.adopt(plan.entries)
@@ -245,7 +246,7 @@ class StreamedExecution(Execution):
         state.forget(run for run in runs if run.id_run not in selected)
         placed = enumerate(runs, portion.start)
         due = [(place, run) for place, run in placed if run.id_run in selected]
-        self._total += len(due) - portion.due  # others may have executed some meanwhile
+        self._total += len(due) - portion.due
         own = [run for _, run in due]
         self._before |= done_before(self._names, own, plan.entries)
         start(own, self._steps, prints)
@@ -276,6 +277,11 @@ class StreamedExecution(Execution):
     def _completed(self) -> tuple[int, int]:
         self._let_go()
         return self._survey.completed + self._tally.states["completed"], len(self._grid)
+
+
+def _is_bare(plan: ResumePlan) -> bool:
+    """Return whether nobody has executed any of the runs since they were listed."""
+    return all(entry.state == "pending" and not entry.steps for entry in plan.entries.values())
 
 
 def _refuse(state: StreamedState, options: ExecutionOptions) -> None:

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -294,6 +295,55 @@ def test_runs_that_others_execute_meanwhile_are_not_missed(session, url, tmp_pat
     define(session).execute(draw_beside, backend="local", checkpoint=True)
     assert executed.stat().st_size == 36 + 10
     assert session.ls()["completed"].iloc[0] == 36
+
+
+def meanwhile(run, where, step, mark="first"):
+    """Execute a step on runs in another session, once, while the first run is executed."""
+    mark = Path(run.kwargs.folder) / mark
+    if run.params.N or run.params.k == 2 or mark.exists():
+        return
+    mark.touch()
+    with mltraq.create_session(run.kwargs.url) as other:
+        runs = other.load("sweep", where=where)
+        runs.execute(step, run.kwargs, backend="local", checkpoint=True)
+
+
+def test_what_others_compute_otherwise_meanwhile_is_not_overwritten(session, url, tmp_path):
+    def draw_otherwise(run):
+        run.fields.y = -1.0
+
+    def draw_slowly(run):
+        meanwhile(run, "N > 9", draw_otherwise)
+        draw(run)
+
+    for own in (draw_otherwise, draw_slowly):
+        own.__name__ = own.__qualname__ = "draw"
+    kwargs = {"url": url, "folder": str(tmp_path)}
+    with pytest.raises(mltraq.InvalidInput, match="results of 6 of these runs .* differently"):
+        define(session).execute(draw_slowly, kwargs, backend="local", checkpoint=True)
+    ys = session.query("SELECT y FROM v_sweep WHERE N > 9")["y"]
+    assert set(ys) == {-1.0}
+    assert session.ls()["completed"].iloc[0] == 36
+
+
+def test_fields_that_others_give_runs_meanwhile_are_there_for_the_steps(session, url, tmp_path):
+    def prepare(run):
+        run.fields.y = 3.0
+
+    def tag(run):
+        run.fields.tagged = run.fields.y + 1
+
+    def finish(run):
+        meanwhile(run, "N > 9", prepare)
+        meanwhile(run, "N > 9", tag, mark="second")
+        run.fields.z = run.fields.get("tagged", 0.0)
+
+    kwargs = {"url": url, "folder": str(tmp_path)}
+    define(session).execute([prepare, finish], kwargs, backend="local", checkpoint=True)
+    found = session.query("SELECT tagged, z FROM v_sweep WHERE N > 9")
+    assert found.to_dict("list") == {"tagged": [4.0] * 6, "z": [4.0] * 6}
+    runs = session.load("sweep", where="N > 9").runs.values()
+    assert all(run.ledger.executions.keys() == {"prepare", "tag", "finish"} for run in runs)
 
 
 def test_failures_can_be_kept_for_persist(session):
