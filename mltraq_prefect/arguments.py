@@ -69,6 +69,24 @@ def names_of(name: str, value: object) -> list[str] | None:
     return names
 
 
+def flag_or_names(name: str, value: object) -> bool | list[str]:
+    """Return whether all or nothing is meant, or the names of what is.
+
+    Args:
+        name: Name of the argument.
+        value: What it got: a truth value, of Python or NumPy, or names in a list or such.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    names = names_of(name, value)
+    if names is None:
+        raise refused(name, value, "True, False or a list of names")
+    return names
+
+
 def path_of(name: str, value: object) -> Path:
     """Return the path of a file or folder.
 

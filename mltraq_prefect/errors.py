@@ -22,7 +22,7 @@
     │   └── StorageUnavailable
     ├── UnsupportedVersion           an installed library is none with which the package works
     ├── CorruptData                  stored bytes that are not what was written
-    │   └── UnavailableType          as they were written, but the installed libraries lack the type
+    │   └── UnavailableType          as they were written, of a type that is not to be had here
     └── UntrustedPickle              a pickle without a valid signature; nothing was unpickled
 
 Messages name the object, the cause and what to do; some have the objects as attributes, too.

@@ -36,6 +36,8 @@ _SERVERS_NEED = (
 )
 """What the servers of some releases of Prefect need, though its metadata does not say so.
 
+Of a library, the need that is stricter is the later one.
+
 The metadata of this package cannot say it either: what one release needs, the next one refuses.
 """
 
@@ -94,17 +96,11 @@ def _check_beside(library: str, found: str, supported: str) -> None:
 def troubles_of_server() -> list[str]:
     """Return a sentence for each library with which a Prefect server does not work here."""
     prefect = installed("prefect")
-    found: dict[str, str] = {}
-    for releases, library, needed, what in _SERVERS_NEED:
-        version = installed(library)
-        if prefect is None or version is None or not matches(prefect, releases):
-            continue
-        if not matches(version, needed):
-            found[library] = (
-                f"A server of Prefect {prefect} {what} with {library} {version}; run: "
-                f'python -m pip install "{library}{needed}"'
-            )
-    return list(found.values())
+    return [
+        f"A server of Prefect {prefect} {what} with {library} {version}; run: "
+        f'python -m pip install "{library}{needed}"'
+        for library, (version, needed, what) in _refused_by_server().items()
+    ]
 
 
 def check_server() -> None:
@@ -113,12 +109,22 @@ def check_server() -> None:
     Raises:
         UnsupportedVersion: The installed FastAPI is none for the installed Prefect.
     """
-    prefect, found = installed("prefect"), installed("fastapi")
-    for releases, library, needed, _ in _SERVERS_NEED:
-        if library != "fastapi" or prefect is None or found is None:
+    if (refused := _refused_by_server().get("fastapi")) is not None:
+        found, needed, _ = refused
+        raise UnsupportedVersion("fastapi", found, needed)
+
+
+def _refused_by_server() -> dict[str, tuple[str, str, str]]:
+    """Return version, what is needed, and what happens, of libraries that a server cannot use."""
+    prefect = installed("prefect")
+    found = {}
+    for releases, library, needed, what in _SERVERS_NEED:
+        version = installed(library)
+        if prefect is None or version is None or not matches(prefect, releases):
             continue
-        if matches(prefect, releases) and not matches(found, needed):
-            raise UnsupportedVersion(library, found, needed)
+        if not matches(version, needed):
+            found[library] = version, needed, what
+    return found
 
 
 def matches(version: str, specifier: str) -> bool:

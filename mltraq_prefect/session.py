@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mltraq_prefect.arguments import check_flags, names_of, path_of
+from mltraq_prefect.arguments import check_flags, flag_or_names, names_of, path_of
 from mltraq_prefect.asking import Asking
 from mltraq_prefect.catalogue import Catalogue
 from mltraq_prefect.checkpoints.selection import as_pending
@@ -77,8 +77,7 @@ class Session(Asking, Catalogue):
         files: str | os.PathLike[str] | None = None,
     ) -> None:
         check_flags(create=create)
-        if not isinstance(compress, bool):
-            compress = names_of("compress", compress) or False
+        compress = flag_or_names("compress", compress)
         for library in ("numpy", "pandas", "pyarrow", "sqlalchemy"):
             check_installed(library)
         self._store = Store(url, compress=compress, provenance=provenance, files=files)

@@ -43,6 +43,18 @@ WRONG = {
 """A call for each argument, by the name that the error has."""
 
 
+@pytest.mark.parametrize("names", [np.True_, np.False_, "iterator"])
+def test_all_or_some_can_be_said_in_any_way(experiment, names):
+    def given():
+        return iter(["n"]) if names == "iterator" else names
+
+    assert experiment.persist("merge", report=given()) is experiment
+    with pytest.raises(InvalidInput, match="has no field 'm'"):
+        experiment.persist("merge", report=iter(["n", "m"]))
+    with mltraq.create_session("sqlite://", compress=given()) as session:
+        assert session.ls().empty
+
+
 @pytest.fixture
 def experiment(session):
     experiment = session.add_experiment("x").add_runs(x=[1, 2])

@@ -163,10 +163,10 @@ def test_a_server_that_would_not_work_is_told_of():
     )
 
 
-def test_a_temporary_server_that_would_not_answer_is_refused():
-    found = pretending(
-        {"prefect": "3.6.29", "fastapi": "0.150.0"}, EXECUTE.format(backend="prefect")
-    )
+@pytest.mark.parametrize(("prefect", "fastapi"), [("3.6.29", "0.150.0"), ("3.7.4", "0.160.0")])
+def test_a_temporary_server_that_would_not_answer_is_refused(prefect, fastapi):
+    versions = {"prefect": prefect, "fastapi": fastapi}
+    found = pretending(versions, EXECUTE.format(backend="prefect"))
     assert found[-1].endswith('supported; run: python -m pip install "fastapi<0.137"')
 
 

@@ -8,11 +8,9 @@ from dataclasses import replace
 
 from mltraq_prefect.checkpoints.batch_writer import BatchFacts, BatchReport, SentWriter
 from mltraq_prefect.checkpoints.resume import CheckpointedResults
-from mltraq_prefect.checkpoints.selection import due_steps
+from mltraq_prefect.checkpoints.selection import refuse_otherwise
 from mltraq_prefect.environment import database_wait
-from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution.fanout.executed import BatchWriter
-from mltraq_prefect.model.ledger_entry import DONE
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Annotations
 from mltraq_prefect.texts import counted
@@ -108,16 +106,7 @@ class ClusterResults(CheckpointedResults):
         name = self._state.content.name
         entries = self._state.store.entries(name, sorted(ids))
         self._state.adopt_executed(entries)
-        other = 0
-        for id_run, entry in entries.items():
-            params, due = self._runs[id_run].params, due_steps(entry, self._names)
-            same = (self._prints.is_same(step, params, entry.steps.get(step)) for step in due)
-            other += entry.state in DONE and not all(same)
-        if other:
-            raise InvalidInput(
-                f"experiment {name!r}: others have executed {other:,} of its runs with other "
-                "steps, kwargs or seed meanwhile; load it to see what they have made"
-            )
+        refuse_otherwise(name, self._runs, entries, self._names, self._prints)
         _logger.info(
             "experiment %r: %s executed twice, as when a worker is lost, or others "
             "execute them at the same time without shared=True; what was written first counts",

@@ -22,6 +22,7 @@ from mltraq_prefect.checkpoints.selection import (
     due_steps,
     refuse_outdated,
     select,
+    warn_of_blocked,
 )
 from mltraq_prefect.checkpoints.shared import SharedExecution, refuse_beside_shared
 from mltraq_prefect.checkpoints.stored_state import StoredState
@@ -43,7 +44,7 @@ from mltraq_prefect.execution.fanout.executed import step_names
 from mltraq_prefect.execution.fanout.log import execution_logger
 from mltraq_prefect.execution.fanout.progress import ProgressDisplay
 from mltraq_prefect.execution.fanout.threads import execute_in_threads
-from mltraq_prefect.execution.file_desk import file_desk
+from mltraq_prefect.execution.file_desk import Desk, file_desk
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.execution.results import Results, start
 from mltraq_prefect.model.namespace import Namespace
@@ -156,7 +157,6 @@ class Execution:
         runs = self._experiment.runs
         have_logged = state.has_series or any(run.row_changes() for run in runs.values())
         have_files = state.has_files or any(run.file_changes() for run in runs.values())
-        id_execution = self._id_execution
         desk = file_desk(
             runs,
             state.store.file_limit,
@@ -164,26 +164,28 @@ class Execution:
             keeps_logs=self._options.keep_logs,
         )
         with desk as files:
-            results = Results(
-                runs,
-                self._names,
-                prints,
-                have_logged=have_logged,
-                files=files,
-                id_execution=id_execution,
-                name_flow_run=state.name_flow_run,
-            )
             if self._options.checkpoint:
-                steps = step_names(self._steps)
-                more = steps, prints, state, files, id_execution
-                shared = self._shared
-                results = (
-                    ClusterResults(runs, *more)
-                    if shared is None
-                    else CheckpointedResults(runs, *more, shared)
+                results = self._checkpointed(prints, files)
+            else:
+                results = Results(
+                    runs,
+                    self._names,
+                    prints,
+                    have_logged=have_logged,
+                    files=files,
+                    id_execution=self._id_execution,
+                    name_flow_run=state.name_flow_run,
                 )
             if state.run_count:
                 self._execute_runs(work, results, progress, failures)
+
+    def _checkpointed(self, prints: RunFingerprints, files: Desk) -> Results:
+        """Return what writes results as they arrive."""
+        runs, shared = self._experiment.runs, self._shared
+        more = step_names(self._steps), prints, self._state, files, self._id_execution
+        if shared is None:
+            return ClusterResults(runs, *more)
+        return CheckpointedResults(runs, *more, shared)
 
     def _begin(self, prints: RunFingerprints) -> Selection:
         """Return the runs to execute; runs that were added may be stored already."""
@@ -254,7 +256,8 @@ class Execution:
             state.adopt_stored(stored)
             state.adopt(resumed.entries)
         selection = select(runs.values(), self._names, resumed.is_complete)
-        selection._replace(completed=0).log(self._name)
+        if selection.blocked:
+            warn_of_blocked(self._name, len(selection.blocked), selection.blocked[0])
         if selection.runs:
             self._note()
         before = done_before(self._names, selection.runs, resumed.entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mltraq_prefect.arguments import check_flags, names_of, refused
+from mltraq_prefect.arguments import check_flags, flag_or_names
 from mltraq_prefect.checkpoints.content import Content
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import InvalidInput
@@ -14,8 +14,8 @@ from mltraq_prefect.reports.overview import keys_of
 
 def check_persist(
     if_exists: object, store_pickle: object, report: object, on_error: object
-) -> None:
-    """Refuse invalid options of `persist`.
+) -> bool | list[str]:
+    """Refuse invalid options of `persist`; return `report`, whose names may come only once.
 
     Raises:
         InvalidInput: An option is invalid.
@@ -25,8 +25,7 @@ def check_persist(
     if on_error not in ("raise", "keep"):
         raise InvalidInput(f'on_error is {on_error!r}; use "raise" or "keep"')
     check_flags(store_pickle=store_pickle)
-    if not isinstance(report, bool) and names_of("report", report) is None:
-        raise refused("report", report, "True, False or a list of fields")
+    return flag_or_names("report", report)
 
 
 def check_report(report: Sequence[str], experiment: Content, state: StoredState) -> None:

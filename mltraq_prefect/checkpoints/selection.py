@@ -9,10 +9,10 @@ from typing import NamedTuple
 from mltraq_prefect.arguments import check_flags
 from mltraq_prefect.codecs import buffers
 from mltraq_prefect.errors import InvalidInput, StoreError
-from mltraq_prefect.execution import as_steps, has_other_code
+from mltraq_prefect.execution import RunFingerprints, as_steps, has_other_code
 from mltraq_prefect.execution.fingerprints import split
 from mltraq_prefect.execution.steps import StepFunction
-from mltraq_prefect.model.ledger_entry import LedgerEntry
+from mltraq_prefect.model.ledger_entry import DONE, LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage import Seen, Store
 from mltraq_prefect.storage.reading.pending import Pending
@@ -129,6 +129,37 @@ def refuse_outdated(
         )
 
 
+def refuse_otherwise(
+    experiment: str,
+    runs: Mapping[str, Run],
+    entries: Mapping[str, LedgerEntry],
+    steps: Sequence[str],
+    prints: RunFingerprints,
+) -> None:
+    """Refuse what others have made of runs by other steps, kwargs or seeds, while they were ours.
+
+    Args:
+        experiment: Name of the experiment.
+        runs: Its runs.
+        entries: What the ledger says now of those that others may have executed.
+        steps: Names of the steps of this execution.
+        prints: Their fingerprints in each run.
+
+    Raises:
+        InvalidInput: There are such results.
+    """
+    other = 0
+    for id_run, entry in entries.items():
+        params, due = runs[id_run].params, due_steps(entry, steps)
+        same = (prints.is_same(step, params, entry.steps.get(step)) for step in due)
+        other += entry.state in DONE and not all(same)
+    if other:
+        raise InvalidInput(
+            f"experiment {experiment!r}: others have executed {other:,} of its runs with other "
+            "steps, kwargs or seed meanwhile; load it to see what they have made"
+        )
+
+
 def select(
     runs: Iterable[Run], steps: Collection[str], is_complete: Callable[[Run], bool]
 ) -> Selection:
@@ -195,19 +226,38 @@ class NotLoaded(NamedTuple):
         Raises:
             InvalidInput: It was loaded in part.
         """
+        if missing := self._told():
+            raise InvalidInput(
+                f"experiment {experiment!r} was loaded in part: {what} would destroy {missing} of "
+                'the database, not loaded here. Use if_exists="merge", which leaves them as they '
+                "are, or load the experiment whole (session.load without columns, where and pending)"
+            )
+
+    def refuse_pickle(self, experiment: str) -> None:
+        """Refuse to store a pickle of what was loaded in part: it would be taken for the whole.
+
+        Args:
+            experiment: Its name.
+
+        Raises:
+            InvalidInput: It was loaded in part.
+        """
+        if missing := self._told():
+            raise InvalidInput(
+                f"experiment {experiment!r} was loaded in part: a pickle of it would be without "
+                f"{missing} of the database. Leave out store_pickle, or load the experiment whole "
+                "(session.load without columns, where and pending)"
+            )
+
+    def _told(self) -> str:
+        """Return what was not loaded, for a person; empty if that is nothing."""
         missing = []
         if self.fields:
             shown = ", ".join(map(repr, self.fields[:3])) + (", ..." if self.fields[3:] else "")
             missing.append(f"{counted(len(self.fields), 'field')} ({shown})")
         if self.runs:
             missing.append(counted(self.runs, "run"))
-        if missing:
-            raise InvalidInput(
-                f"experiment {experiment!r} was loaded in part: {what} would destroy "
-                f"{' and '.join(missing)} of the database, not loaded here. Use "
-                f'if_exists="merge", which leaves them as they are, or load the experiment whole '
-                "(session.load without columns and pending)"
-            )
+        return " and ".join(missing)
 
 
 def refuse_deleted(store: Store, experiment: str, runs: Sequence[Run], part: str) -> None:

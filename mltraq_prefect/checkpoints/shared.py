@@ -17,6 +17,7 @@ from typing import Self
 
 from xxhash import xxh3_128_hexdigest
 
+from mltraq_prefect.checkpoints.selection import refuse_otherwise
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import ExperimentNotFound, InvalidInput, StoreError
 from mltraq_prefect.execution import ExecutionOptions, RunFingerprints, Step, differences
@@ -25,7 +26,6 @@ from mltraq_prefect.execution.cores import worker_count
 from mltraq_prefect.execution.costs import worker_name
 from mltraq_prefect.execution.fanout.progress import Elsewhere, ProgressDisplay
 from mltraq_prefect.execution.options import LEASE_SECONDS
-from mltraq_prefect.model.ledger_entry import LedgerEntry
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.orchestration.current import when_flow_run_known
 from mltraq_prefect.storage.membership import Member, Room, Taken
@@ -168,7 +168,9 @@ class SharedExecution:
                 "from the database while they were executed, or the experiment was renamed; "
                 "execute it again"
             )
-        self._refuse_others(entries)
+        refuse_otherwise(
+            self._name, self._state.content.runs, entries, self._steps, self._prints
+        )  # once a lease has run out, all may begin
         self._state.adopt_executed(entries)
         if ids:
             _logger.info(
@@ -176,21 +178,6 @@ class SharedExecution:
                 self._name,
                 f"{len(self._written):,}",
                 counted(len(self._wanted), "run was", "runs were"),
-            )
-
-    def _refuse_others(self, entries: Mapping[str, LedgerEntry]) -> None:
-        """Refuse results of other steps or kwargs: once a lease has run out, all may begin."""
-        runs, other = self._state.content.runs, 0
-        for id_run, entry in entries.items():
-            if entry.state == "completed":
-                params, done = runs[id_run].params, entry.steps
-                same = (self._prints.is_same(name, params, done.get(name)) for name in self._steps)
-                other += not all(same)
-        if other:
-            raise InvalidInput(
-                f"experiment {self._name!r}: others have executed {other:,} of its runs with other "
-                "steps, kwargs or seed, when the lease of this process had run out; load it to "
-                "see what they have made"
             )
 
     # -- runs ------------------------------------------------------------------------------------
@@ -259,8 +246,8 @@ class SharedExecution:
         self._held.difference_update(ids)
         if done := self._membership.note_done(ids):
             _logger.warning(
-                "experiment %r: %s not written, as others have executed them without "
-                "shared=True; what was written first counts",
+                "experiment %r: %s not written, as others without shared=True were "
+                "first; what was written first counts",
                 self._name,
                 counted(done, "run is", "runs are"),
             )
@@ -269,11 +256,11 @@ class SharedExecution:
         now = self._membership.who_has(ids)
         _logger.warning(
             "experiment %r: %s not written, as the lease of this process (%g s) had run "
-            "out before they ended; %s",
+            "out meanwhile; %s",
             self._name,
             counted(len(ids) - done, "run is", "runs are"),
             self._lease,
-            "others have executed them" if now is None else f"{now.who} executes them now",
+            "others were first" if now is None else f"{now.who} has taken over",
         )
 
     # -- others ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from mltraq_prefect.checkpoints.content import Content
 from mltraq_prefect.checkpoints.released_fields import ReleasedFields
 from mltraq_prefect.checkpoints.selection import NotLoaded, refuse_deleted, warn_of_deleted
 from mltraq_prefect.model.ledger_entry import LedgerEntry
-from mltraq_prefect.model.logged_rows import Part, all_logged
+from mltraq_prefect.model.logged_rows import Part, keep_here
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.provenance.facts import Facts
@@ -94,8 +94,10 @@ class StoredState:
         """Tell of fields that runs have asked for in vain, as they were not loaded."""
         self._not_loaded.warn_of_missed(self.content.name, runs)
 
-    def check_persist(self, mode: Mode, *, store_pickle: bool) -> None:  # noqa: ARG002
+    def check_persist(self, mode: Mode, *, store_pickle: bool) -> None:
         """Refuse to replace what was loaded in part; warn that a merge deletes no runs."""
+        if store_pickle:
+            self._not_loaded.refuse_pickle(self.content.name)
         if mode == "merge":
             warn_of_deleted(self.content.name, self.seen, self.content.runs)
         elif mode == "replace":
@@ -384,11 +386,14 @@ class StoredState:
             ExperimentNotFound: The database does not have it.
         """
         self._load_released()
-        runs = [*self.content.runs.values()] if self.has_series else []
-        for run, (_, placed) in zip(runs, all_logged(runs), strict=True):
-            run.copy_rows(placed)
-        self.store.delete(self.content.name)
-        self.revision = self._snapshot = None
-        self._kept_executions = frozenset()
+        self.load_executions()
         content = self.content
+        for run in content.runs.values():
+            _ = run.ledger.executions
+        if self.has_series or self.has_files:
+            keep_here([*content.runs.values()])
+        self.store.delete(content.name)
+        self.revision = self._snapshot = None
+        self.has_series = self.has_files = False
+        self._kept_executions = self._kept_fingerprints = frozenset()
         self._released = ReleasedFields(self.store, content.name, content.runs, self._remember)

@@ -168,7 +168,8 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
     written to (a `bytearray`) they are views, and the caller must then leave that memory to them.
 
     Raises:
-        UnavailableType: An installed library is of a version without the type of the value.
+        UnavailableType: The type of the value is not to be had here: an installed library is of a
+            version without it, or its codec is not registered.
         CorruptData: They are not such bytes, whatever they are.
     """
     try:

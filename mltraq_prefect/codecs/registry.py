@@ -40,7 +40,10 @@ class FormatError(Exception):
 
 
 class AbsentError(FormatError):
-    """A value of a type that the installed version of a library lacks; `UnavailableType` then."""
+    """A value of a type that is not to be had here, as in an earlier version of a library.
+
+    It becomes `UnavailableType`.
+    """
 
     def __init__(self, what: str, library: str, installed: str, needed: str) -> None:
         super().__init__(

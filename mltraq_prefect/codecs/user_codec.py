@@ -49,8 +49,8 @@ def register_codec(
     """Let values of a type of yours be stored exactly, wherever a value can be.
 
     Put the call beside the definition of the type, so that each program that has the type has the
-    codec. To read a value, the codec of its name has to be registered; other fields and runs can
-    be read without. An installed package that names a module as an entry point of the group
+    codec. To read a value, the codec of its name has to be registered; without it, the `columns`
+    of `Session.load` read other fields, and its `where` other runs. An installed package that names a module as an entry point of the group
     ``mltraq_prefect.codecs`` has it imported when a codec is missing, by the command line too.
 
     Args:

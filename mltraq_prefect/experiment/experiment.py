@@ -97,7 +97,7 @@ class Experiment(Stored, Origins):
         self._execution: Callable[[Steps | None, ExecutionOptions], Execution] = partial(
             Execution, self, self._state
         )
-        self._definition = Definition(record.ids_name, self.runs, self._state.has, buffers)
+        self._define(record.ids_name)
         self._failures = KeptFailures(record.name)
 
     if not TYPE_CHECKING:
@@ -172,7 +172,11 @@ class Experiment(Stored, Origins):
         state = StreamedState(self._state.store, record, Window(self, streamed))
         self._state, self._execution = state, partial(StreamedExecution, state)
         self._runs = StreamedRuns(lambda: self._name, len(streamed))
-        self._definition = Definition(self.name, self.runs, self._state.has, buffers)
+        self._define(record.ids_name)
+
+    def _define(self, ids_name: str) -> None:
+        is_stored = self._state.has
+        self._definition = Definition(ids_name, lambda: self._name, self.runs, is_stored, buffers)
 
     def check_identities(self) -> None:
         """Refuse new runs that only their position identifies: their ids are not reproducible.
@@ -364,7 +368,7 @@ class Experiment(Stored, Origins):
             StoreError: The database refused, or others have changed the same values in a merge;
                 the database is as it was before.
         """
-        check_persist(if_exists, store_pickle, report, on_error)
+        report = check_persist(if_exists, store_pickle, report, on_error)
         if if_exists == "merge":
             self.check_identities()
         persist(self._state, if_exists, report, store_pickle=store_pickle)

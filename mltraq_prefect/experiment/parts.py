@@ -25,6 +25,10 @@ class Tags(dict[str, str]):
         super().__init__(tags)
         self._experiment = experiment
 
+    def rename(self, experiment: str) -> None:
+        """Tell of another name of the experiment."""
+        self._experiment = experiment
+
     def __setitem__(self, name: str, tag: str) -> None:
         self.update({name: tag})
 

@@ -10,7 +10,7 @@ from mltraq_prefect.arguments import check_flags, check_text, names_of, path_of
 from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import ExperimentNotFound, InvalidInput
 from mltraq_prefect.execution.kept_failures import KeptFailures
-from mltraq_prefect.experiment.parts import Parts, Tags
+from mltraq_prefect.experiment.parts import Parts
 from mltraq_prefect.orchestration.current import inside_run
 from mltraq_prefect.orchestration.links import page_url
 from mltraq_prefect.reports.overview import info_of, links_of, own_fields_of
@@ -74,7 +74,8 @@ class Stored(Parts):
         check_name(name, "experiment name")
         self._state.rename(self._name, name)
         self._failures.rename(name)
-        self._name, self._tags = name, Tags(name, self._tags)
+        self._tags.rename(name)
+        self._name = name
 
     def delete_runs(self, where: str, params: Mapping[str, Any] | None = None) -> int:
         """Delete runs from the database and from this object, with all that belongs to them.
@@ -102,7 +103,10 @@ class Stored(Parts):
     def delete(self) -> None:
         """Delete the experiment from the database; this object keeps its runs in memory.
 
+        Their series stay in memory too, and their files on this machine until the program ends.
+
         Raises:
+            CorruptData: A value or a file is not what was written; nothing was deleted.
             ExperimentNotFound: The database does not have it.
             StoreError: The database cannot be written; it is as it was before.
         """

@@ -25,17 +25,23 @@ class Definition:
     """Adds runs to an experiment.
 
     Args:
-        experiment: Name of the experiment; ids of runs depend on it.
+        ids_name: Name of the experiment of which ids of runs are made.
+        name: Returns the name that it has now.
         runs: Its runs; new ones are added at the end.
         is_stored: Returns whether the database has a run.
         buffers: Encodes values of the types that can be stored.
     """
 
     def __init__(
-        self, experiment: str, runs: Runs, is_stored: Callable[[Run], bool], buffers: Buffers
+        self,
+        ids_name: str,
+        name: Callable[[], str],
+        runs: Runs,
+        is_stored: Callable[[Run], bool],
+        buffers: Buffers,
     ) -> None:
-        self._experiment = experiment
-        self._ids = Ids(experiment)
+        self._name = name
+        self._ids = Ids(ids_name)
         self._runs = runs
         self._is_stored = is_stored
         self._buffers = buffers
@@ -65,7 +71,7 @@ class Definition:
     def _add(self, params: Mapping[str, Any], forms: Canonical, reuse_stored: bool) -> Run:
         if not params.keys() <= self._names:
             for name in params:
-                check_name(name, f"experiment {self._experiment!r}: param name")
+                check_name(name, f"experiment {self._name()!r}: param name")
             self._names.update(params)
         key = key_of(params, forms)
         own = position_key(len(self._runs)) if key is None else key
@@ -94,7 +100,7 @@ class Definition:
                 run = self._runs[id_run]
                 name, reason = nameless(run.params, Canonical(self._buffers))
                 raise InvalidInput(
-                    f"experiment {self._experiment!r}, run {run.describe()}: nothing identifies "
+                    f"experiment {self._name()!r}, run {run.describe()}: nothing identifies "
                     f"param {name!r} ({reason}), so that another run could take this one's place "
                     "in the database; checkpoints and merges need that. Give as param what the "
                     "value is made from (a path, a name, settings), and make it in a step"

@@ -26,11 +26,11 @@ def run_page(run: Run) -> str:
     facts += [] if entry.error is None else [entry.error.strip().splitlines()[-1][:200]]
     parts: list[str] = [html.states({entry.state: 1}), html.note("; ".join(facts))]
     if run.params:
-        parts.append(_pairs("param", run.params))
+        parts.append(pairs("param", run.params))
     if not run.is_in_memory("fields"):
         parts.append(html.note("its fields are in the database"))
     elif run.fields:
-        parts.append(_pairs("field", run.fields, 2 * html.MOST_ROWS))
+        parts.append(pairs("field", run.fields, 2 * html.MOST_ROWS))
     own = run.own_files.over({})  # those that are stored are not read for it
     if own:
         parts.append(files_table(own))
@@ -51,7 +51,7 @@ def runs_page(
     first = list(islice(runs, html.MOST_ROWS))
     counted: Counter[str] = Counter(run.ledger.state for run in islice(runs, MOST_COUNTED))
     more = [html.note(f"of the first {MOST_COUNTED:,} runs")] if len(runs) > MOST_COUNTED else []
-    own = [_pairs("of the experiment", fields)] if fields else []
+    own = [pairs("of the experiment", fields)] if fields else []
     tables = _tables(first, len(runs))
     return html.page(title, about, html.states(counted), *more, *own, *tables)
 
@@ -101,7 +101,7 @@ def _summary(what: str, names: Sequence[str], dicts: Sequence[dict[str, Any]]) -
     return html.table([what, "kind", "first values"], rows)
 
 
-def _pairs(what: str, items: Mapping[str, Any], most: int = html.MOST_ROWS) -> str:
+def pairs(what: str, items: Mapping[str, Any], most: int = html.MOST_ROWS) -> str:
     first = islice(dict(items).items(), most)
     rows = [[html.shown(name), html.kind(value), html.shown(value)] for name, value in first]
     left = len(items) - len(rows)

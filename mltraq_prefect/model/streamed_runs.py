@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.html import note, page
+from mltraq_prefect.model.notebook import pairs
 from mltraq_prefect.model.runs import Runs
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class StreamedRuns(Runs):
@@ -45,21 +43,13 @@ class StreamedRuns(Runs):
             "session.add_experiment(name)"
         )
 
-    def df(self, *, params: bool = False, ledger: bool = False) -> pd.DataFrame:  # noqa: ARG002
-        """Refuse to return a frame of runs that are not here; `Session.frame` reads it."""
-        self.refuse()
-
     def set_origin(self, origin: Any) -> None:
         """Do nothing: runs are told when they are made."""
 
-    def shown(
-        self,
-        title: str,
-        about: str = "",
-        fields: Mapping[str, Any] | None = None,  # noqa: ARG002
-    ) -> str:
+    def shown(self, title: str, about: str = "", fields: Mapping[str, Any] | None = None) -> str:
         """Return a page about the runs for a notebook."""
-        return page(title, about, note(f"{len(self):,} runs of a grid that is streamed"))
+        own = [pairs("of the experiment", fields)] if fields else []
+        return page(title, about, note(f"{len(self):,} runs of a grid that is streamed"), *own)
 
     def _repr_html_(self) -> str:
         return self.shown(f"{len(self):,} runs")
@@ -78,6 +68,18 @@ def _refusing(name: str) -> Callable[..., Any]:
 for _name in (
     *("__contains__", "__delitem__", "__eq__", "__getitem__", "__ior__", "__iter__", "__ne__"),
     *("__or__", "__reduce_ex__", "__reversed__", "__ror__", "__setitem__", "add", "clear", "copy"),
-    *("first", "get", "items", "keys", "next", "pop", "popitem", "setdefault", "update", "values"),
+    *(
+        "df",
+        "first",
+        "get",
+        "items",
+        "keys",
+        "next",
+        "pop",
+        "popitem",
+        "setdefault",
+        "update",
+        "values",
+    ),
 ):
     setattr(StreamedRuns, _name, _refusing(_name))

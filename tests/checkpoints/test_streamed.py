@@ -426,7 +426,11 @@ def test_who_asks_for_a_run_is_told_where_it_is(session):
     with pytest.raises(mltraq.InvalidInput, match="its 36 runs are streamed"):
         mltraq.create_session("sqlite://").persist(experiment)
     assert repr(experiment).startswith("Experiment('sweep', runs=36, ")
-    assert "36 runs of a grid that is streamed" in experiment._repr_html_()
+    experiment.fields.author = "Ada"
+    page = experiment._repr_html_()
+    assert "36 runs of a grid that is streamed" in page
+    assert "author" in page
+    assert "Ada" in page
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Deleting some runs of an experiment, and old ones, on every backend."""
 
 import datetime as dt
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from mltraq_prefect.errors import (
     QueryFailed,
     StoreError,
 )
+from mltraq_prefect.model.spool import own_spool
 from mltraq_prefect.storage.maintenance import retention
 from mltraq_prefect.storage.maintenance.deleting import Condition
 from tests.contract.integrity import assert_sound
@@ -215,3 +218,54 @@ def test_what_is_kept_is_said(session):
     assert session.prune("one", keep="99999999999 seconds") == 0
     assert session.prune("one", keep="9999999 days") == 0
     assert session.prune("one", slots=3, slot="n", where="param_n <> 0") == 4
+
+
+# -- whole experiments -----------------------------------------------------------------------------
+
+
+def keep(run):
+    run.log(loss=run.params.n)
+    run.files["a.bin"] = bytes([run.params.n]) * 1000
+    run.fields.n = run.params.n
+
+
+def score(run):
+    run.fields.score = -run.fields.n
+
+
+def told(experiment):
+    """Return all that is known of an experiment, but for its place in the database."""
+    runs = [
+        (
+            *(run.id_run, dict(run.fields), run.series.to_dict("list")),
+            {name: file.path().read_bytes() for name, file in run.files.items()},
+            {step: (own.state, own.id_execution) for step, own in run.ledger.executions.items()},
+        )
+        for run in experiment.runs.values()
+    ]
+    return runs, experiment.executions[["started_at", "seed"]].to_dict("index")
+
+
+@pytest.mark.parametrize("is_checkpointed", [False, True])
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_what_was_deleted_is_whole_in_memory_and_can_be_written_again(
+    shared_url, is_loaded, is_checkpointed
+):
+    with mltraq.create_session(shared_url) as session:
+        experiment = session.add_experiment("x").add_runs(n=[1, 2])
+        for step in (keep, score):
+            experiment.execute(step, backend="local", checkpoint=is_checkpointed)
+        before = told(experiment.persist("merge"))
+        experiment = session.load("x") if is_loaded else experiment
+        experiment.delete()
+        assert session.ls().empty
+        shutil.rmtree(Path(own_spool().folder, "copies"))  # as if nobody had read any
+        for run in experiment.runs.values():
+            assert run.series["loss"].tolist() == [run.params.n]
+            assert run.files["a.bin"].path().read_bytes() == bytes([run.params.n]) * 1000
+        assert len(experiment.copy("y").persist().runs) == 2
+        experiment.persist()
+        assert told(session.load("x")) == before
+        copied = [run.files["a.bin"].size for run in session.load("y").runs.values()]
+        assert copied == [1000, 1000]
+    assert_sound(shared_url)

@@ -1,6 +1,7 @@
 """Other names, tags and notes for experiments, on every backend."""
 
 import json
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -41,6 +42,26 @@ def log(run):
 
 def names_of(store):
     return [row["name"] for row in store.ls()]
+
+
+def test_what_is_held_of_an_experiment_goes_by_its_new_name(session):
+    experiment = session.add_experiment("a")
+    tags = experiment.tags
+    experiment.rename("b")
+    tags["team"] = "vision"
+    unnamed = experiment.add_run(lock=threading.Lock())
+    with pytest.raises(mltraq.InvalidInput, match="experiment 'b', run .* nothing identifies"):
+        experiment.persist("merge")
+    with pytest.raises(mltraq.InvalidInput, match="experiment 'b'"):
+        tags["team"] = 5
+    with pytest.raises(mltraq.InvalidName, match="experiment 'b': param name"):
+        experiment.add_run(**{"": 1})
+    del experiment.runs[unnamed.id_run]
+    experiment.persist()
+    loaded = session.load("b")
+    assert loaded.tags == {"team": "vision"}
+    with pytest.raises(mltraq.InvalidName, match="experiment 'b': param name"):
+        loaded.add_run(**{"": 1})
 
 
 # -- names -----------------------------------------------------------------------------------------

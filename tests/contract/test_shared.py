@@ -325,7 +325,7 @@ def test_what_is_executed_beside_a_sweep_is_not_mixed_with_it(shared_url, tmp_pa
         experiment.execute(beside, given, backend="local", checkpoint=True)
         (tmp_path / "over").touch()
         sharing.result()
-        assert "1 run is not written, as others have executed them without" in caplog.text
+        assert "1 run is not written, as others without shared=True were first" in caplog.text
         run = session.load("beside").runs.first()
         assert dict(run.fields) == {"only_in_alone": "alone", "me": "alone"}
         assert [*run.files] == ["alone.txt"]

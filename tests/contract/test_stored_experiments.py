@@ -277,6 +277,8 @@ def test_what_was_loaded_in_part_replaces_nothing(session, stored, how):
     with pytest.raises(InvalidInput, match="loaded in part"):
         persist(loaded.copy("study"), "replace")
     persist(loaded.copy("other"))
+    with pytest.raises(InvalidInput, match=f"a pickle of it would be without {what}"):
+        loaded.persist("merge", store_pickle=True)
     persist(loaded, "merge")
     whole = session.load("study")
     assert list(whole.runs.first().fields) == ["drawn", "extra"]
