@@ -22,7 +22,6 @@ from mltraq_prefect.checkpoints.selection import (
     due_steps,
     refuse_outdated,
     select,
-    warn_of_blocked,
 )
 from mltraq_prefect.checkpoints.shared import SharedExecution, refuse_beside_shared
 from mltraq_prefect.checkpoints.stored_state import StoredState
@@ -256,8 +255,7 @@ class Execution:
             state.adopt_stored(stored)
             state.adopt(resumed.entries)
         selection = select(runs.values(), self._names, resumed.is_complete)
-        if selection.blocked:
-            warn_of_blocked(self._name, len(selection.blocked), selection.blocked[0])
+        selection.warn_of_blocked(self._name)
         if selection.runs:
             self._note()
         before = done_before(self._names, selection.runs, resumed.entries)

@@ -46,6 +46,10 @@ class Selection(NamedTuple):
                 experiment,
                 f"{self.completed:,}",
             )
+        self.warn_of_blocked(experiment)
+
+    def warn_of_blocked(self, experiment: str) -> None:
+        """Tell that runs are left out, if there are any."""
         if self.blocked:
             warn_of_blocked(experiment, len(self.blocked), self.blocked[0])
 
@@ -230,7 +234,8 @@ class NotLoaded(NamedTuple):
             raise InvalidInput(
                 f"experiment {experiment!r} was loaded in part: {what} would destroy {missing} of "
                 'the database, not loaded here. Use if_exists="merge", which leaves them as they '
-                "are, or load the experiment whole (session.load without columns, where and pending)"
+                "are, or load the experiment whole (session.load without columns, where and "
+                "pending)"
             )
 
     def refuse_pickle(self, experiment: str) -> None:

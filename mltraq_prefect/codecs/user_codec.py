@@ -50,8 +50,9 @@ def register_codec(
 
     Put the call beside the definition of the type, so that each program that has the type has the
     codec. To read a value, the codec of its name has to be registered; without it, the `columns`
-    of `Session.load` read other fields, and its `where` other runs. An installed package that names a module as an entry point of the group
-    ``mltraq_prefect.codecs`` has it imported when a codec is missing, by the command line too.
+    of `Session.load` read other fields, and its `where` other runs. An installed package that
+    names a module as an entry point of the group ``mltraq_prefect.codecs`` has it imported when a
+    codec is missing, by the command line too.
 
     Args:
         kind: The type. Values of classes that inherit from it are not meant.

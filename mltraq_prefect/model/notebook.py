@@ -102,6 +102,13 @@ def _summary(what: str, names: Sequence[str], dicts: Sequence[dict[str, Any]]) -
 
 
 def pairs(what: str, items: Mapping[str, Any], most: int = html.MOST_ROWS) -> str:
+    """Return a table of names and values.
+
+    Args:
+        what: What they are, as a heading.
+        items: The values by name.
+        most: How many are shown.
+    """
     first = islice(dict(items).items(), most)
     rows = [[html.shown(name), html.kind(value), html.shown(value)] for name, value in first]
     left = len(items) - len(rows)

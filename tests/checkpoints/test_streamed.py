@@ -319,7 +319,7 @@ def test_what_others_compute_otherwise_meanwhile_is_not_overwritten(session, url
     for own in (draw_otherwise, draw_slowly):
         own.__name__ = own.__qualname__ = "draw"
     kwargs = {"url": url, "folder": str(tmp_path)}
-    with pytest.raises(mltraq.InvalidInput, match="results of 6 of these runs .* differently"):
+    with pytest.raises(mltraq.InvalidInput, match=r"results of 6 of these runs .* differently"):
         define(session).execute(draw_slowly, kwargs, backend="local", checkpoint=True)
     ys = session.query("SELECT y FROM v_sweep WHERE N > 9")["y"]
     assert set(ys) == {-1.0}

@@ -50,7 +50,7 @@ def test_what_is_held_of_an_experiment_goes_by_its_new_name(session):
     experiment.rename("b")
     tags["team"] = "vision"
     unnamed = experiment.add_run(lock=threading.Lock())
-    with pytest.raises(mltraq.InvalidInput, match="experiment 'b', run .* nothing identifies"):
+    with pytest.raises(mltraq.InvalidInput, match=r"experiment 'b', run .* nothing identifies"):
         experiment.persist("merge")
     with pytest.raises(mltraq.InvalidInput, match="experiment 'b'"):
         tags["team"] = 5
