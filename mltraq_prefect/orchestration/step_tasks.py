@@ -14,7 +14,6 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
-from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.execution import Batch, ExecutionOptions, Step
 from mltraq_prefect.execution.fanout.batch_attempt import BatchAttempt, failure_summary
 from mltraq_prefect.execution.fanout.executed import (
@@ -22,7 +21,7 @@ from mltraq_prefect.execution.fanout.executed import (
     StepResult,
     execute_steps,
 )
-from mltraq_prefect.execution.fanout.handover import Handover
+from mltraq_prefect.execution.fanout.handover import Handover, may_be_retried
 from mltraq_prefect.execution.logs import forwarded
 from mltraq_prefect.orchestration.log_filters import (
     drop_end_of_task_run_logs,
@@ -33,6 +32,18 @@ IDS_LOGGED = 10
 """Ids of runs that the log of a task run names; of many, these are the first."""
 
 StepTask = Task[[Batch], Any]
+
+
+class HandoverFailed(Exception):
+    """Ends a task run whose batch cannot be handed over: a retry would have nothing to execute.
+
+    Attributes:
+        error: What has prevented it.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def step_task(
@@ -70,7 +81,10 @@ def step_task(
         drop_end_of_task_run_logs(task_run_id)
         result: Batch | Executed = batch
         if handover is not None and (is_last or not batch.failures):
-            result = handover(Executed([StepResult(batch, task_run_id)]))
+            try:
+                result = handover(Executed([StepResult(batch, task_run_id)]))
+            except Exception as error:
+                raise HandoverFailed(error) from error
         if not batch.failures:
             return result
         return Failed(message=failure_summary(batch), data=result)
@@ -84,7 +98,7 @@ def step_task(
         persist_result=False,
         retries=retries,
         retry_delay_seconds=options.retry_delay_seconds,
-        retry_condition_fn=_is_no_refusal,
+        retry_condition_fn=_may_help,
         # Prefect would take what is printed before it is kept.
         log_prints=runs_in_thread and not options.keep_logs,
     )
@@ -151,9 +165,12 @@ def _rows_of(batch: Batch, table: str, task_run_id: str) -> str:
     )
 
 
-def _is_no_refusal(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Return whether a retry may help: invalid input would be refused again."""
-    return not isinstance(state.data, InvalidInput)
+def _may_help(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Return whether a retry may help: also if the task has returned a failed state."""
+    error = state.data
+    return not isinstance(error, BaseException) or (
+        may_be_retried(error) and not isinstance(error, HandoverFailed)
+    )
 
 
 def _logging(

@@ -48,7 +48,12 @@ from mltraq_prefect.orchestration.runners import (
     runs_in_threads,
     submission_error,
 )
-from mltraq_prefect.orchestration.step_tasks import StepTask, batch_task, step_task
+from mltraq_prefect.orchestration.step_tasks import (
+    HandoverFailed,
+    StepTask,
+    batch_task,
+    step_task,
+)
 from mltraq_prefect.reports.live_curves import LiveCurves
 
 FETCHING = 4
@@ -272,6 +277,8 @@ class TaskRun:
 
     def _fetched(self) -> Executed | BaseException:
         result = self.future.result(raise_on_failure=False)
+        if isinstance(result, HandoverFailed):
+            return result.error
         if isinstance(result, Executed | BaseException):
             return result
         return Executed([StepResult(result, self.task_run_id)])

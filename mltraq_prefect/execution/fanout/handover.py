@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mltraq_prefect.errors import MltraqError
+from mltraq_prefect.errors import InvalidInput, MltraqError
 from mltraq_prefect.execution.batch import Batch
 from mltraq_prefect.execution.fanout.batch_here import BatchHere
 from mltraq_prefect.execution.fanout.calls import CallLost
@@ -55,8 +55,7 @@ class Handover:
         try:
             yield
         except BaseException as error:
-            is_over = is_last or not isinstance(error, Exception)  # an interruption
-            if is_over and batch.here is not None:
+            if (is_last or not may_be_retried(error)) and batch.here is not None:
                 batch.here.close()
                 batch.here = None
             raise
@@ -124,6 +123,15 @@ class Handover:
                 if run.ledger.state == "failed":
                     run.fields = Namespace(thaw(here.begun[run.id_run].fields))
                 yield run
+
+
+def may_be_retried(error: BaseException) -> bool:
+    """Return whether a batch whose step raised an error, outside of its runs, is tried again.
+
+    Invalid input would be refused again, and nobody takes what is made when the execution has
+    ended; what is no `Exception` is an interruption.
+    """
+    return isinstance(error, Exception) and not isinstance(error, InvalidInput | CallLost)
 
 
 def _told(error: Exception) -> str:
