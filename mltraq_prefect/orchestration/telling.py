@@ -20,6 +20,8 @@ LAST_SECONDS = 120.0
 _UNHEARD: WeakSet[threading.Thread] = WeakSet()
 """Whom the server has kept waiting: as long as it does, nobody else waits for it."""
 
+_lock = threading.Lock()
+
 
 def thread(target: Callable[[], None], name: str) -> threading.Thread:
     """Return a thread that is in the same runs and settings as this one."""
@@ -59,11 +61,14 @@ def leave(
     Returns:
         Whether it has ended.
     """
-    if not any(other.is_alive() for other in _UNHEARD.copy()):
+    with _lock:
+        is_busy = any(other.is_alive() for other in _UNHEARD)
+    if not is_busy:
         teller.join(seconds)
     if not teller.is_alive():
         return True
-    _UNHEARD.add(teller)
+    with _lock:
+        _UNHEARD.add(teller)
 
     def wait() -> None:
         teller.join(LAST_SECONDS)

@@ -2,8 +2,10 @@
 
 import pickle
 import re
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mltraq_prefect as mltraq
@@ -11,7 +13,12 @@ from mltraq_prefect.execution.batch import Batch, Outcome
 from mltraq_prefect.execution.fanout.batch_here import ROWS_IN_MEMORY_BYTES, SentRows
 from mltraq_prefect.execution.fanout.executed import Executed, StepName, StepResult
 from mltraq_prefect.execution.fanout.handover import Handover
-from mltraq_prefect.execution.fanout.remote_files import FileRequests, FileSender
+from mltraq_prefect.execution.fanout.remote_files import (
+    FileRequests,
+    FileSender,
+    RemoteDesk,
+    WithRemoteDesk,
+)
 from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.serialization import pickle_runs
 from mltraq_prefect.model.pickling import unpickled
@@ -75,3 +82,16 @@ def test_a_disk_without_room_for_rows_is_named():
             rows.keep([], data)
     with pytest.raises(mltraq.StorageFull, match="set TMPDIR"):
         rows.keep([], b"x")
+
+
+def test_executions_at_the_same_time_end_in_any_order_whatever_is_in_their_contexts():
+    values, desk = ContextVar("values"), RemoteDesk(call, "same", None, False)
+
+    def begun():
+        values.set(np.zeros(2))
+        outcomes = WithRemoteDesk(lambda *_: iter("ab"), desk)([], None)
+        return next(outcomes), outcomes
+
+    others = [copy_context().run(begun) for _ in range(3)]
+    for _, outcomes in reversed(others):
+        assert [*outcomes] == ["b"]

@@ -163,14 +163,27 @@ class FileSender:
         return entry._replace(spooled=path)
 
 
-_calls: dict[str, list[tuple[Context, Call]]] = {}
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asking:
+    """Who asks, known by identity: contexts compare what is in them.
+
+    Attributes:
+        context: Where it is.
+        call: Asks the process of the execution.
+    """
+
+    context: Context
+    call: Call
+
+
+_calls: dict[str, list[_Asking]] = {}
 _lock = threading.Lock()
 
 
 @contextmanager
 def _answering(desk: RemoteDesk) -> Iterator[None]:
     """Let worker processes of this process ask for files of an execution."""
-    asking = copy_context(), desk.call
+    asking = _Asking(copy_context(), desk.call)
     with _lock:
         _calls.setdefault(desk.key, []).append(asking)
     try:
@@ -192,8 +205,8 @@ def _passed_on(key: str, wanted: Wanted) -> Any:
         found = _calls.get(key)
         if not found:
             raise StoreError("the execution to which the run belongs has ended here")
-        context, call = found[-1]
-    return context.copy().run(_received, call, wanted)
+        asking = found[-1]
+    return asking.context.copy().run(_received, asking.call, wanted)
 
 
 def _received(call: Call, wanted: Wanted) -> Any:
