@@ -136,9 +136,10 @@ def test_false_alarms_are_rare_among_many_groups():
 
 def test_pairs_of_any_order_and_runs_without_partner(caplog):
     shuffled = SLEEP.sample(frac=1, random_state=1)
-    for column in ("ID", ["ID"]):
-        found = mltraq.compare(shuffled, "extra", ["group"], pair_on=column)
+    for column in ("ID", ["ID"], iter(["ID"])):
+        found = mltraq.compare(shuffled, "extra", iter(["group"]), pair_on=column)
         assert abs(found.loc[0, "effect"]) == pytest.approx(1.58)
+        assert found.loc[0, "test"] == "paired t"
     found = mltraq.compare(SLEEP.drop([0, 11, 12]), "extra", "group", pair_on="ID")
     assert found.loc[0, ["n", "dropped"]].tolist() == [7, 3]
     assert "left out for want of a partner: 3 rows, in 1 of 1 comparison;" in caplog.text

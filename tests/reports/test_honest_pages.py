@@ -103,6 +103,16 @@ def test_curves_of_a_chosen_param_are_apart_for_each_data_set(session):
     assert [own.title for own in curves(study_of(experiment))] == ["loss"]
 
 
+def test_curves_tell_what_is_left_out(session):
+    def train(run):
+        run.log(0, **{f"key_{number}": 1.0 for number in range(13)})
+
+    grid = {"dataset": [f"d{place}" for place in range(7)], "seed": range(2)}
+    drawn = curves(study_of(executed(session, "crowd", train, grid)))
+    told = "Of 13 keys that were logged, 12 are shown. 6 of 7 lines are shown."
+    assert {own.note for own in drawn} == {told}
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

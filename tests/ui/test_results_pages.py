@@ -242,6 +242,34 @@ def test_experiments_and_groups_are_compared(client):
     assert "families again: no loss in 4 of 64 runs; left out." in both.text
 
 
+def test_a_comparison_tells_what_is_not_in_pairs_and_what_is_left_out(tmp_path):
+    def measure(run):
+        run.fields.accuracy = run.rng.normal()
+        run.log(0, **{f"key_{number}": 1.0 for number in range(9)})
+
+    with mltraq.create_session(f"sqlite:///{tmp_path}/parts.db") as session:
+        parted = session.add_experiment("parted")
+        parted.add_runs(dataset=[f"d{place}" for place in range(8)], model=["a", "b"], seed=[0, 1])
+        lonely = session.add_experiment("lonely")
+        for model, seeds in (("a", [0, 1, 2]), ("b", [3, 4, 5])):
+            lonely.add_runs(dataset=["apart"], model=[model], seed=seeds)
+        lonely.add_runs(dataset=["pairs"], model=["a", "b"], seed=range(5))
+        many = session.add_experiment("many").add_runs(model=range(12), seed=[0, 1])
+        for own in (parted, lonely, many):
+            own.execute(measure, backend="local").persist()
+    with client_of(tmp_path / "parts.db") as client:
+        page = page_of(client, "/compare?e=e_parted").text
+        assert "parted: 6 of 8 values of dataset are shown." in page
+        assert "Of 9 keys that were logged, 8 are shown." in page
+        apart, pairs = page_of(client, "/compare?e=e_lonely").text.split("dataset=pairs")[:2]
+        assert "Not in pairs: model=b and model=a have no pair" in apart
+        assert "Welch t" in apart.split("dataset=apart")[1]
+        assert "paired t" in pairs
+        crowd = page_of(client, "/compare?e=e_many&by=model").text
+        assert "The surest 60; 6 more comparisons are left out." in crowd
+        assert "6 of 12 lines are shown." in crowd
+
+
 def test_runs_are_shown_side_by_side(client):
     runs = page_of(client, "/experiments/e_families/runs?f=dataset:is:iris&f=C:is:10")
     checked = sorted(own for own in runs.attributes["value"] if own.startswith("e_families:"))

@@ -27,9 +27,10 @@ def columns_of(argument: str, names: str | Sequence[str] | None) -> tuple[str, .
         return () if names is None else (names,)
     if not isinstance(names, Iterable):
         raise arguments.refused(argument, names, "the name of a column, or a list of names")
-    for one in names:
+    listed = tuple(names)  # an iterator gives them once
+    for one in listed:
         _check_column(argument, one)
-    return tuple(names)
+    return listed
 
 
 def _check_column(argument: str, column: object) -> None:

@@ -19,8 +19,13 @@ def curves(study: Study) -> list[Drawn]:
     if split is by:
         split = None
     group, part = (None if own is None else own.column for own in (by, split))
-    logged = study.results.curves(study.results.logged()[:MOST_KEYS], group, part, MOST_STEPS)
-    note = f"{curves_note(logged, study.header.runs)} {parts_left(split)}".strip()
+    keys = study.results.logged()
+    logged = study.results.curves(keys[:MOST_KEYS], group, part, MOST_STEPS)
+    note = [
+        curves_note(logged, study.header.runs),
+        parts_left(split),
+        *keys_left(len(keys), MOST_KEYS),
+    ]
     places = {} if by is None else {level: place for place, level in enumerate(by.levels)}
     found = []
     for key, every in logged.lines.items():
@@ -32,8 +37,19 @@ def curves(study: Study) -> list[Drawn]:
                 for line in ordered[:COLOURS]
             ]
             chart = line_chart(lines, "step", key, band=True, size=(720.0, 300.0))
-            found.append(Drawn(f"{key}, {label}" if label else key, chart, note))
+            told = " ".join(filter(None, [*note, *some_shown(len(ordered), "lines")]))
+            found.append(Drawn(f"{key}, {label}" if label else key, chart, told))
     return found
+
+
+def keys_left(count: int, most: int) -> list[str]:
+    """Return a note that not all keys that runs have logged have figures, or none."""
+    return [f"Of {count:,} keys that were logged, {most} are shown."] if count > most else []
+
+
+def some_shown(count: int, what: str) -> list[str]:
+    """Return a note that a figure has no colours for all, or none."""
+    return [f"{COLOURS} of {count:,} {what} are shown."] if count > COLOURS else []
 
 
 def by_part(split: Param | None, logged: Sequence[Curve]) -> dict[str, list[Curve]]:

@@ -12,8 +12,15 @@ from mltraq_prefect.reports.comparison.compare import compare
 from mltraq_prefect.reports.figures.charts import COLOURS, Line, line_chart
 from mltraq_prefect.reports.figures.marks import Marks, marks
 from mltraq_prefect.reports.html.render import render
-from mltraq_prefect.reports.study.curves import MOST_STEPS, by_part, curve_line, curves_note
-from mltraq_prefect.reports.study.effects import parts
+from mltraq_prefect.reports.study.curves import (
+    MOST_STEPS,
+    by_part,
+    curve_line,
+    curves_note,
+    keys_left,
+    some_shown,
+)
+from mltraq_prefect.reports.study.effects import parts, parts_left
 from mltraq_prefect.reports.study.results import Column
 from mltraq_prefect.reports.study.study import Param, Study, short_value, shown_value
 from mltraq_prefect.reports.wording import measured, rounded
@@ -61,7 +68,7 @@ def page(store: Store, request: Request) -> str:
         differing=_differing(studies) if len(studies) > 1 else [],
         compared=compared,
         curves=_curves(studies, asked),
-        notes=_notes(studies, asked.metric),
+        notes=[*_notes(studies, asked.metric), *_parts_left(studies, asked)],
     )
 
 
@@ -112,31 +119,44 @@ class _Compared(NamedTuple):
         part: Its label; empty if nothing divides the work.
         rows: The comparisons, the surest first.
         dots: The same as a figure in the table.
-        trouble: Why there are none.
+        trouble: Why there are none, or none in pairs.
+        is_paired: Whether runs are compared in pairs.
+        left: How many comparisons are not among the rows.
     """
 
     part: str
     rows: Sequence[Mapping[str, Any]]
     dots: Marks | None
     trouble: str
+    is_paired: bool
+    left: int
 
 
 def _compared(studies: Mapping[str, Study], asked: _Asked) -> list[_Compared]:
     """Return the comparisons of each part of the work: of all, too, if pairs keep to one."""
-    whole = _found({name: study.sample for name, study in studies.items()}, asked)
+    frames = {name: study.sample for name, study in studies.items()}
     split = _split(studies, asked)
     if split is None:
-        return [_shown("", *whole)]
+        found = [_found("", frames, asked)]
+    else:
+        whole = _found(f"{split.label}: all together", frames, asked)
+        apart = _frames_of_parts(studies)
+        found = [_found(label, own, asked) for label, own in apart.items()]
+        keeps = split.name in asked.pair_on and (whole.is_paired or asked.is_chosen)
+        found = [whole, *found] if keeps else found
+    if any(own.rows for own in found) and not any(own.is_paired for own in found):
+        asked.pair_on = []
+        found = [own._replace(trouble="") if own.rows else own for own in found]
+    return found
+
+
+def _frames_of_parts(studies: Mapping[str, Study]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return the runs of each experiment that has some of a part, by the label of the part."""
     frames: dict[str, dict[str, pd.DataFrame]] = {}
     for name, study in studies.items():
         for label, rows in parts(study, study.split):
             frames.setdefault(label, {})[name] = rows
-    found = [_shown(label, *_found(own, asked)) for label, own in frames.items()]
-    return (
-        [_shown(f"{split.label}: all together", *whole), *found]
-        if split.name in asked.pair_on
-        else found
-    )
+    return frames
 
 
 def _split(studies: Mapping[str, Study], asked: _Asked) -> Param | None:
@@ -146,13 +166,8 @@ def _split(studies: Mapping[str, Study], asked: _Asked) -> Param | None:
     return splits[0] if len(names) == 1 and asked.by not in names else None
 
 
-def _shown(part: str, found: pd.DataFrame | None, trouble: str) -> _Compared:
-    rows = _rows(found)
-    return _Compared(part, rows, _dots(rows), trouble)
-
-
-def _found(frames: Mapping[str, pd.DataFrame], asked: _Asked) -> tuple[pd.DataFrame | None, str]:
-    """Return the comparisons, or why there are none."""
+def _found(part: str, frames: Mapping[str, pd.DataFrame], asked: _Asked) -> _Compared:
+    """Return the comparisons of a part, in pairs if it has any, or why there are none."""
     data: Any = frames if asked.by == EXPERIMENT or len(frames) > 1 else next(iter(frames.values()))
     ways = [asked.pair_on, []] if asked.pair_on and not asked.is_chosen else [asked.pair_on]
     trouble = ""
@@ -164,14 +179,13 @@ def _found(frames: Mapping[str, pd.DataFrame], asked: _Asked) -> tuple[pd.DataFr
         except MltraqError as error:
             trouble = trouble or str(error)
             continue
-        asked.pair_on = pair_on
-        return found, ""
-    return None, trouble
+        rows = _rows(found)
+        left = len(found) - len(rows)
+        return _Compared(part, rows, _dots(rows), trouble, bool(pair_on), left)
+    return _Compared(part, [], None, trouble, is_paired=False, left=0)
 
 
-def _rows(found: pd.DataFrame | None) -> list[dict[str, Any]]:
-    if found is None:
-        return []
+def _rows(found: pd.DataFrame) -> list[dict[str, Any]]:
     ordered = found.sort_values("p_holm", kind="stable").head(MOST_ROWS)
     return [
         {str(key): value for key, value in row.items()} | _told(row)
@@ -197,7 +211,8 @@ def _dots(rows: Sequence[Mapping[str, Any]]) -> Marks | None:
 
 def _curves(studies: Mapping[str, Study], asked: _Asked) -> list[tuple[str, str, str]]:
     """Return what runs have logged: key, curves of experiments or groups over each other, note."""
-    keys = _common([study.results.logged() for study in studies.values()])[:MOST_KEYS]
+    keys = _common([study.results.logged() for study in studies.values()])
+    left, keys = keys_left(len(keys), MOST_KEYS), keys[:MOST_KEYS]
     column = None
     if len(studies) == 1:
         (study,) = studies.values()
@@ -222,7 +237,8 @@ def _curves(studies: Mapping[str, Study], asked: _Asked) -> list[tuple[str, str,
                 lines.setdefault(part, []).extend(map(curve_line, labels, own))
         for part, every in lines.items():
             svg = line_chart(every[:COLOURS], "step", key, band=True, size=(480.0, 260.0))
-            found.append((f"{key}, {part}" if part else key, svg, " ".join(notes)))
+            told = " ".join([*notes, *left, *some_shown(len(every), "lines")])
+            found.append((f"{key}, {part}" if part else key, svg, told))
     return found
 
 
@@ -241,6 +257,14 @@ def _notes(studies: Mapping[str, Study], metric: str) -> list[str]:
         if missing:
             notes.append(f"{name}: no {metric} in {missing:,} of {counted(read, 'run')}; left out.")
     return notes
+
+
+def _parts_left(studies: Mapping[str, Study], asked: _Asked) -> list[str]:
+    """Return of which experiments some parts are not shown."""
+    if _split(studies, asked) is None:
+        return []
+    told = ((name, parts_left(study.split)) for name, study in studies.items())
+    return [f"{name}: {note}" for name, note in told if note]
 
 
 def _differing(studies: Mapping[str, Study]) -> list[tuple[str, list[str]]]:
