@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +129,13 @@ def seen_line() -> Line:
 
 def _waits(path: str, seen: set[tuple[str, int]]) -> list[float]:
     """Return how long ago rows were logged that are seen for the first time."""
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            rows = connection.execute("SELECT id_run, seq, at FROM s_logged").fetchall()
-        connection.close()
-    except sqlite3.OperationalError:  # there is no row yet, nor a table
+    if not Path(path).exists():
         return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 's_logged'")
+        if not made.fetchall():
+            return []
+        rows = connection.execute("SELECT id_run, seq, at FROM s_logged").fetchall()
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     new = {(id_run, seq): at for id_run, seq, at in rows if (id_run, seq) not in seen}
     seen.update(new)

@@ -8,7 +8,6 @@ import argparse
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -66,12 +65,8 @@ def main() -> int:
 
 def _deploy(prefect: LocalPrefect) -> None:
     print("Deploying flows/coin_toss.py ...")
-    subprocess.run(  # noqa: S603
-        [sys.executable, "-c", PREPARE],
-        env=os.environ | prefect.settings | {"PYTHONPATH": str(ROOT / "deployments")},
-        check=True,
-        capture_output=True,
-    )
+    folder = str(ROOT / "deployments")
+    prefect.python("-c", PREPARE, called="the preparation of the server", PYTHONPATH=folder)
     prefect.start("worker.log", "worker", "start", "--pool", "mltraq")
     prefect.run("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
 

@@ -15,6 +15,8 @@ import httpx
 
 START_SECONDS = 240
 STOP_SECONDS = 20
+BUSY_SECONDS = 120
+"""After so long a server that only says that it is busy is taken at its word."""
 
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -97,16 +99,27 @@ class LocalPrefect:
 
     def run(self, *command: str) -> str:
         """Run a command of Prefect's and return what it prints."""
+        python = ("-m", "prefect", "--no-prompt", *command)
+        return self.python(*python, called=f"prefect {' '.join(command)}")
+
+    def python(self, *arguments: str, called: str, **settings: str) -> str:
+        """Run Python and return what it prints; end this program with that if it fails.
+
+        Args:
+            *arguments: Of Python.
+            called: What it is, for a person.
+            **settings: Further environment variables.
+        """
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "prefect", "--no-prompt", *command],
-            env=os.environ | self.settings,
+            [sys.executable, *arguments],
+            env=os.environ | self.settings | settings,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            sys.exit(f"prefect {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+            sys.exit(f"{called} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def start_flow_run(self, deployment: str) -> None:
@@ -129,10 +142,12 @@ class LocalPrefect:
         return count == 0
 
     def _request(self, method: str, path: str, body: object = None) -> Any:
-        """Ask the server until it, which may find its SQLite database locked, has an answer."""
+        """Ask the server again while it is busy, as when it finds its SQLite database locked."""
+        end = time.monotonic() + BUSY_SECONDS
         while True:
             found = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=60)
-            if found.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            is_busy = found.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            if not is_busy or time.monotonic() > end:
                 return found.raise_for_status().json()
             time.sleep(0.5)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from mltraq_prefect.reports.html.pictures import markdown_picture
 from mltraq_prefect.reports.study.effects import heat_maps, history, leading
 from mltraq_prefect.reports.study.failures import failures
@@ -28,6 +30,8 @@ PICTURE_BYTES = 120_000
 
 MOST_SLOTS = 50
 """Of a time, the last ones."""
+MOST_SLOT_ROWS = 4 * MOST_SLOTS
+"""Of these, if the work has parts."""
 
 MOST_ERRORS = 10
 MOST_FAILED = 500
@@ -162,15 +166,17 @@ def _slots(study: Study) -> Iterator[str]:
     columns = (found.mean(), found.sem(), found.count(), found.size())
     head = [code(study.metric.name), *(code(own.label) for own in (time, *parts)), "runs"]
     table = [head, ["---:", "---", *["---"] * len(parts), "---:"]]
-    for key, *cells in reversed(list(zip(columns[0].index, *columns, strict=True))):
-        mean, error, count, size = cells
+    cells = list(zip(columns[0].index, *columns, strict=True))
+    for key, mean, error, count, size in reversed(cells[-MOST_SLOT_ROWS:]):
         values = key if isinstance(key, tuple) else (key,)
         measured = measured_cell((mean, error, int(count)), int(size), study.metric)
-        names = [escaped(shown_value(value)) for value in values]
+        names = ["-" if pd.isna(value) else escaped(shown_value(value)) for value in values]
         table.append([measured, *names, f"{size:,}"])
     of_all = f" of {len(time.levels):,}" if len(time.levels) > MOST_SLOTS else ""
     yield f"### The last {len(last):,}{of_all} values of {escaped(time.label)}"
-    yield "\n".join(f"| {' | '.join(row)} |" for row in table[: 2 + MOST_SLOTS * 4])
+    yield "\n".join(f"| {' | '.join(row)} |" for row in table)
+    if (left := len(cells) - MOST_SLOT_ROWS) > 0:
+        yield f"The last {MOST_SLOT_ROWS} of {len(cells):,} rows of these; {left:,} more."
 
 
 def _failures(study: Study) -> Iterator[str]:

@@ -100,6 +100,18 @@ def test_a_time_has_a_picture_of_its_own(studies):
     assert "±" not in text
 
 
+def test_slots_of_many_parts_tell_which_are_left_out_and_which_have_no_part(session):
+    experiment = session.add_experiment("parts")
+    experiment.add_runs(slot=DAYS[:25], dataset=[f"d{place}" for place in range(8)])
+    experiment.add_runs(slot=DAYS[:25], rate=[0.1])
+    experiment.execute(measure, backend="local").persist()
+    text, _ = told(session, "parts")
+    slots = text[text.index("### The last 25 values of slot") :]
+    assert slots.count("| 1 |") == 200
+    assert "The last 200 of 225 rows of these; 25 more." in slots
+    assert "| 2026-01-25 06:00 | - | 1 |" in slots
+
+
 def test_the_last_slots_are_a_table_and_many_are_put_together_in_the_picture(studies, session):
     text, _ = told(studies, "coin")
     slots = text[text.index("### The last 12 values of slot") :].splitlines()
