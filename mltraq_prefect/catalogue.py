@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.arguments import check_flags, check_text
 from mltraq_prefect.checkpoints.selection import as_pending
+from mltraq_prefect.model.advance import unseen
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.maintenance import retention, slots
 from mltraq_prefect.storage.reading import listing
@@ -154,7 +155,7 @@ class Catalogue:
             number = 0
         else:
             old = retention.old(keep, slots, slot, where, params)
-            number = self._store.prune(name, old, lambda _done, _total: None)
+            number = self._store.prune(name, old, unseen)
         self._store.remove_leftovers()
         return number
 
@@ -271,5 +272,5 @@ class Catalogue:
 
         from mltraq_prefect.storage.verifying import Problem, verify
 
-        found = verify(self._store, name, repair=repair, advance=lambda _done, _total: None)
+        found = verify(self._store, name, repair=repair, advance=unseen)
         return pd.DataFrame([*found], columns=list(Problem.__slots__))

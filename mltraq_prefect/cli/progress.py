@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-Advance = Callable[[int, int], None]
-"""Takes how much is done, and how much there is in all."""
-
+from mltraq_prefect.model.advance import Advance
 
 SECONDS = 60.0
 """After so long there is a line for who watches a log."""

@@ -11,8 +11,9 @@ from mltraq_prefect.errors import ExperimentExists, InvalidInput, InvalidName, U
 from mltraq_prefect.exchange import mlflow, mltraq, optuna
 from mltraq_prefect.exchange.foreign import Foreign, opened
 from mltraq_prefect.exchange.found import Source
-from mltraq_prefect.exchange.report import Advance, Imported, ImportReport
+from mltraq_prefect.exchange.report import Imported, ImportReport
 from mltraq_prefect.exchange.series import drop_stored
+from mltraq_prefect.model.advance import Advance, unseen
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.sizes import MOST_BYTES, RUNS_AT_ONCE, size_of
@@ -57,7 +58,7 @@ def import_from(
     session: Session,
     *,
     prefix: str = "",
-    advance: Advance = lambda _done, _total: None,
+    advance: Advance = unseen,
 ) -> ImportReport:
     """Import all experiments of another tracker.
 
@@ -84,7 +85,8 @@ def import_from(
     with opened(source) as database:
         if not TOOLS[tool].recognises(database):
             raise InvalidInput(_unknown(tool, database))
-        report = ImportReport(tool, database.url, advance, TOOLS[tool].count(database))
+        total = TOOLS[tool].count(database)
+        report = ImportReport(tool, database.url, total=total, advance=advance)
         listed = list(_named(TOOLS[tool].experiments(database, report), report))
         _refuse_taken(session, listed, prefix)
         for own in listed:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
-Advance = Callable[[int, int], None]
-"""Takes how much is done, and how much there is in all."""
+from mltraq_prefect.model.advance import Advance, unseen
 
 
 class Imported(NamedTuple):
@@ -48,18 +47,20 @@ class ImportReport:
     Attributes:
         tool: Which tracker the database is of.
         source: URL of its database, without secrets.
-        experiments: Counts of each experiment.
-        advance: Gets how many runs are read, of how many.
         total: How many runs the other database has.
+        experiments: Counts of each experiment.
+        lost: How often something was not carried over, by what it is and why.
+        advance: Gets how many runs are read, of how many.
     """
 
     tool: str
     source: str
-    advance: Advance = field(repr=False, compare=False, default=lambda _done, _total: None)
+    _: KW_ONLY
     total: int = 0
     experiments: list[Imported] = field(default_factory=list)
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _read: int = 0
+    advance: Advance = field(default=unseen, repr=False, compare=False)
+    _read: int = field(default=0, init=False, repr=False, compare=False)
 
     @property
     def not_carried(self) -> list[NotCarried]:

@@ -12,10 +12,11 @@ from mltraq_prefect.storage.records import Mode, Record, Written
 from mltraq_prefect.storage.store import Store
 from mltraq_prefect.storage.tables.tagging import NOTHING
 
-Advance = Callable[[int], None]
+Copied = Callable[[int], None]
+"""Takes how many runs were copied by a transaction."""
 
 
-def copy(source: Store, target: Store, name: str, mode: Mode, advance: Advance) -> None:
+def copy(source: Store, target: Store, name: str, mode: Mode, copied: Copied) -> None:
     """Copy an experiment: what fits into memory in one transaction, more by a transaction each.
 
     Args:
@@ -24,7 +25,7 @@ def copy(source: Store, target: Store, name: str, mode: Mode, advance: Advance) 
         name: Its name.
         mode: What to do with an experiment there that has its name; see `Store.write`. With
             ``"replace"`` the first transaction replaces it.
-        advance: Gets how many runs were copied, after each transaction.
+        copied: Gets how many runs were copied, after each transaction.
 
     Raises:
         InvalidInput: It would replace itself; nothing was written.
@@ -49,7 +50,7 @@ def copy(source: Store, target: Store, name: str, mode: Mode, advance: Advance) 
                     f"experiment {name!r} was deleted or replaced in the other database while it "
                     "was copied, and has some of the runs there; copy it again, and replace it"
                 )
-        advance(len(record.runs))
+        copied(len(record.runs))
         record.runs = []  # nothing else has them
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from mltraq_prefect.errors import CorruptData, StoreError
+from mltraq_prefect.model.advance import Advance, unseen
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.spool import remove_abandoned
 from mltraq_prefect.storage.access import Access
@@ -80,9 +81,9 @@ class FileStore(Access):
 
         What cannot be removed now stays written down, for `remove_leftovers`.
         """
-        self._remove(places, lambda _done, _total: None)
+        self._remove(places, unseen)
 
-    def _remove(self, places: Sequence[str], advance: Callable[[int, int], None]) -> int:
+    def _remove(self, places: Sequence[str], advance: Advance) -> int:
         """Remove objects; return how many that were."""
         location, gone, kept = self._location, [], []
         try:
@@ -103,9 +104,7 @@ class FileStore(Access):
                 uploads.forget(transaction, gone)
         return len(gone)
 
-    def remove_leftovers(
-        self, advance: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> int:
+    def remove_leftovers(self, advance: Advance = unseen) -> int:
         """Remove what killed processes have left behind; return how many contents that were.
 
         A writer that is still uploading notices, and uploads again.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound, StoreError
+from mltraq_prefect.model.advance import Advance
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.storage.store import Store
 
 RUNS_AT_ONCE = 500
 """Runs that are in memory at once."""
-
-Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from mltraq_prefect.errors import InvalidInput, StoreError
+from mltraq_prefect.model.advance import Advance, unseen
 from mltraq_prefect.requirements import with_extra
 from mltraq_prefect.storage import Store
 from mltraq_prefect.storage.values.names import series_of
@@ -33,16 +34,9 @@ INDEX = "experiments.csv"
 
 SUFFIXES = (*_WRITERS, ".xlsx")
 
-Advance = Callable[[int, int], None]
-"""Takes how many rows are written, and how many there are in all."""
-
 
 class _ChangedError(Exception):
     """The columns or forms of a file are not those with which it was begun."""
-
-
-def _unseen(_done: int, _total: int) -> None:
-    """Show nobody how far it is."""
 
 
 def _add(advance: Advance, before: int, total: int, rows: int) -> None:
@@ -57,7 +51,7 @@ def export_experiment(
     columns: Sequence[str] | None,
     series: bool = False,
     overwrite: bool,
-    advance: Advance = _unseen,
+    advance: Advance = unseen,
 ) -> None:
     """Write the runs of an experiment, or their series, to a file; see `Session.export`."""
     make = writer_for(path)
@@ -68,7 +62,7 @@ def export_experiment(
         _Export(source, partial(_add, advance, 0, total)).write(make, part)
 
 
-def export_all(store: Store, folder: Path, *, overwrite: bool, advance: Advance = _unseen) -> None:
+def export_all(store: Store, folder: Path, *, overwrite: bool, advance: Advance = unseen) -> None:
     """Write each experiment to Parquet files in a folder; see `Session.export`."""
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(f"{folder} is a file; name a folder, or an experiment to export")

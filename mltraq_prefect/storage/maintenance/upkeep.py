@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from mltraq_prefect.model.advance import Advance
 from mltraq_prefect.model.names import check_name
 from mltraq_prefect.storage.access import Access
 from mltraq_prefect.storage.formats import schema
@@ -84,7 +85,7 @@ class Upkeep(Access):
         self.check_for(name)
         return self._database.retry(count)
 
-    def prune(self, name: str, old: Old, advance: Callable[[int, int], None]) -> int:
+    def prune(self, name: str, old: Old, advance: Advance) -> int:
         """Delete old runs, some in each transaction; see `Session.prune`.
 
         Args:
