@@ -1,5 +1,6 @@
 """The Prefect server ends in the middle of a sweep: what was done is not lost."""
 
+import os
 import signal
 import subprocess
 
@@ -7,6 +8,8 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from deployments.local import LocalPrefect
+from tests import homes
 from tests.contract.proxy import Proxy
 from tests.execution.interrupted import BATCH
 from tests.sweeps import SECONDS, Sweep, undisturbed
@@ -32,11 +35,16 @@ def proxy(prefect_server):
 
 
 @pytest.fixture
-def sweep(url, tmp_path, proxy):
-    settings = {"PREFECT_API_URL": f"http://127.0.0.1:{proxy.port}/api"}
-    sweep = Sweep(url, tmp_path / "executions", RUNS, settings)
+def held(url, tmp_path):
+    sweep = Sweep(url, tmp_path / "executions", RUNS, {})
     sweep.hold(HELD)
     return sweep
+
+
+@pytest.fixture
+def sweep(held, proxy):
+    held.settings = {"PREFECT_API_URL": f"http://127.0.0.1:{proxy.port}/api"}
+    return held
 
 
 def test_the_sweep_goes_on_while_the_prefect_server_restarts(sweep, proxy, expected):
@@ -53,22 +61,26 @@ def test_the_sweep_goes_on_while_the_prefect_server_restarts(sweep, proxy, expec
     assert sweep.results() == expected
 
 
-def test_an_interrupted_sweep_resumes_with_another_prefect_server(sweep, proxy, expected):
-    sweep.settings |= IMPATIENT
-    process = sweep.start()
-    sweep.wait_for(50, process)
-    proxy.end()
-    sweep.hold(3 * HELD)
-    sweep.wait_for(2 * HELD, process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(SECONDS) != 0
-    sweep.release()
-    kept, executed = sweep.completed(), sum(sweep.executions())
+def test_a_sweep_whose_prefect_server_was_killed_resumes_with_another(
+    held, prefect_tables, prefect_server, tmp_path, expected
+):
+    with LocalPrefect(homes.furnish(tmp_path / "home", prefect_tables)) as prefect:
+        held.settings = prefect.settings | IMPATIENT
+        process = held.start()
+        held.wait_for(50, process)
+        os.killpg(prefect.server.pid, signal.SIGKILL)
+        assert prefect.server.wait() == -signal.SIGKILL
+        held.hold(3 * HELD)
+        held.wait_for(2 * HELD, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) != 0
+    held.release()
+    kept, executed = held.completed(), sum(held.executions())
     assert 2 * HELD <= kept < RUNS
-    sweep.settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
-    assert sweep.start().wait(SECONDS) == 0
-    assert sum(sweep.executions()) == executed + RUNS - kept
-    assert sweep.results() == expected
+    held.settings = {"PREFECT_API_URL": PREFECT_API_URL.value()}
+    assert held.start().wait(SECONDS) == 0
+    assert sum(held.executions()) == executed + RUNS - kept
+    assert held.results() == expected
 
 
 ENDS = {
