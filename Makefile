@@ -39,7 +39,7 @@ help:
 	@touch $@
 
 .venv/test: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "Installing into .venv (about a minute, once) ..."
+	@echo "Installing all tools into .venv (about a minute, once) ..."
 	@$(PIP_INSTALL) --editable '.[test]'
 	@touch .venv/demo $@
 

@@ -45,12 +45,12 @@ class Figure:
     def columns(self):
         """Return mean and error of each point, by the number below it."""
         labels = {float(node.get("x")): node.text for node in self._ticks("middle")}
-        scale = self._scale("y", "end")
-        return {labels[x]: measured for x, _, measured in self._bars("y", scale)}
+        scale = self._scale()
+        return {labels[x]: measured for x, measured in self._errors(scale)}
 
     def lines(self):
         """Return the values of each line that has a band, by its label."""
-        scale = self._scale("y", "end")
+        scale = self._scale()
         bands = [node.get("class").split()[1] for node in self._all("path", "band")]
         dots = [node for node in self._all("circle") if node.get("r") == "3.5"]
         return {
@@ -58,16 +58,17 @@ class Figure:
             for label, colour in zip(self._ticks(None), bands, strict=True)
         }
 
-    def _bars(self, axis, scale):
+    def _errors(self, scale):
+        """Yield the place of each point on the first axis, its mean and its error."""
         for bar in self._all("line", "error"):
-            low, high = sorted(scale(bar.get(f"{axis}{end}")) for end in (1, 2))
-            place = [(float(bar.get(f"{own}1")) + float(bar.get(f"{own}2"))) / 2 for own in "xy"]
-            yield *place, ((low + high) / 2, (high - low) / 2)
+            low, high = sorted(scale(bar.get(f"y{end}")) for end in (1, 2))
+            place = (float(bar.get("x1")) + float(bar.get("x2"))) / 2
+            yield place, ((low + high) / 2, (high - low) / 2)
 
-    def _scale(self, axis, anchor):
-        """Return what turns a place on a linear axis into a value."""
-        moved = 4 if axis == "y" else 0  # the base of a label is below its line
-        ticks = [(float(t.get(axis)) - moved, float(t.text)) for t in self._ticks(anchor)]
+    def _scale(self):
+        """Return what turns a place on the second axis into a value."""
+        # The base of a label is 4 below its line.
+        ticks = [(float(tick.get("y")) - 4, float(tick.text)) for tick in self._ticks("end")]
         slope, start = np.polyfit(*zip(*ticks, strict=True), 1)
         return lambda place: slope * float(place) + start
 

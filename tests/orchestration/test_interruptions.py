@@ -39,13 +39,13 @@ def plain(sweep, tmp_path):
     return sweep
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("sweep", 2), ("plain", 3)])
-def test_killed_again_and_again_it_ends_as_if_undisturbed(kind, kills, request, tmp_path):
+@pytest.mark.parametrize("kind", ["sweep", "plain"])
+def test_killed_again_and_again_it_ends_as_if_undisturbed(kind, request, tmp_path):
     sweep = request.getfixturevalue(kind)
     sweep.release()
     sweep.runs = 400
     generator = random.Random(7)
-    for kill in range(kills):
+    for kill in range(3):
         process = sweep.start()
         sweep.wait_for(generator.randint(1, 40) + 40 * kill, process)
         process.kill()
@@ -66,18 +66,10 @@ IN_FLOWS = {
 """Commands that execute the sweep: in a flow of its own, and in flows of a user."""
 
 
-SIGNALS = [
-    ("alone", signal.SIGINT),
-    ("alone", signal.SIGTERM),
-    ("in a flow", signal.SIGINT),
-    ("in an async flow", signal.SIGTERM),
-]
-"""Each of both signals in a flow of ours and in one of a user, and each kind of flow."""
-
-
-@pytest.mark.parametrize(("command", "number"), SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+@pytest.mark.parametrize("command", IN_FLOWS.values(), ids=IN_FLOWS)
 def test_a_signal_stops_it_and_keeps_what_is_done(sweep, command, number):
-    process = sweep.start(IN_FLOWS[command])
+    process = sweep.start(command)
     sweep.wait_for(10, process)
     helpers = sweep.helpers()
     process.send_signal(number)
