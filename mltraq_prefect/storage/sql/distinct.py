@@ -13,11 +13,23 @@ def distinct(table: str, column: str) -> str:
         table: A table with an index by experiment and `column`.
         column: The column, which is never NULL.
     """
+    return _found(table, column, "id_experiment = ?")
+
+
+def distinct_of_all(table: str, column: str) -> str:
+    """Return what begins a statement about the values that a column has in a table.
+
+    It is as that of `distinct`, and has no parameters.
+    """
+    return _found(table, column, "1 = 1")
+
+
+def _found(table: str, column: str, condition: str) -> str:
     return (
         "WITH RECURSIVE found (value) AS ("
-        f"SELECT min({column}) FROM {table} WHERE id_experiment = ? "
+        f"SELECT min({column}) FROM {table} WHERE {condition} "
         "UNION ALL "
         f"SELECT (SELECT min(t.{column}) FROM {table} AS t "
-        f"WHERE t.id_experiment = ? AND t.{column} > found.value) "
+        f"WHERE {condition} AND t.{column} > found.value) "
         "FROM found WHERE found.value IS NOT NULL) "
     )

@@ -11,6 +11,7 @@ from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage.formats.schema import OF_RUNS, STATES
 from mltraq_prefect.storage.sql.connections import RowsMissing, Selected, Transaction
 from mltraq_prefect.storage.sql.dialects import Dialect
+from mltraq_prefect.storage.sql.distinct import distinct_of_all
 from mltraq_prefect.storage.tables import files, large_values, series_parts
 from mltraq_prefect.storage.tables.experiments_table import Entry
 from mltraq_prefect.storage.tables.ledger import ID_INDEX, LEDGER_COLUMNS, kept
@@ -277,14 +278,8 @@ def sizes(transaction: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
 
 def _owners(transaction: Transaction, table: str) -> set[str]:
     """Return the experiments that have rows in a table: each is one look-up in the index."""
-    sql = f"SELECT min(id_experiment) FROM {table} WHERE id_experiment > ?"
-    owners: set[str] = set()
-    last = ""
-    while True:
-        ((following,),) = transaction.rows(sql, (last,))
-        if following is None:
-            return owners
-        owners.add(last := following)
+    rows = transaction.rows(f"{distinct_of_all(table, 'id_experiment')}SELECT value FROM found")
+    return {own for (own,) in rows if own is not None}
 
 
 def last_position(transaction: Transaction, id_experiment: str) -> int:
