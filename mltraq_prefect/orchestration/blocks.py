@@ -10,13 +10,12 @@ from typing import Any, cast
 import httpx
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
-from prefect.settings import PREFECT_API_URL
 from pydantic import Field, HttpUrl, SecretStr
 
 from mltraq_prefect.errors import InvalidInput, StorageUnavailable
 from mltraq_prefect.orchestration.prefect_compat import rendered_url
+from mltraq_prefect.orchestration.server_status import no_answer
 from mltraq_prefect.orchestration.temporary_server import await_temporary_server
-from mltraq_prefect.texts import first_line
 
 PICKLE_KEY_BLOCK = "mltraq-pickle-key"
 """Name of the `Secret` block that may hold the key for signing pickles."""
@@ -89,10 +88,8 @@ def _asked(document: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        server = PREFECT_API_URL.value() or "that Prefect starts"
         raise StorageUnavailable(
-            f"the block {document!r} cannot be read from the Prefect server {server}: "
-            f"{type(error).__name__}: {first_line(error)}"
+            f"the block {document!r} cannot be read: {no_answer(error)}"
         ) from None
 
 

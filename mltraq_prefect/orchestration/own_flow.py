@@ -27,10 +27,9 @@ from mltraq_prefect.orchestration import prefect_engine as engine
 from mltraq_prefect.orchestration.heartbeats import heartbeats
 from mltraq_prefect.orchestration.late_flow_run import LateFlowRun
 from mltraq_prefect.orchestration.server_loss import surviving_server_loss
-from mltraq_prefect.orchestration.server_status import takes_connections
+from mltraq_prefect.orchestration.server_status import no_answer, takes_connections
 from mltraq_prefect.orchestration.telling import leave, thread
 from mltraq_prefect.orchestration.temporary_server import await_temporary_server
-from mltraq_prefect.texts import first_line
 
 T = TypeVar("T")
 
@@ -171,11 +170,8 @@ def _made(registered: Future[FlowRun]) -> FlowRun:
     try:
         return registered.result()
     except httpx.TransportError as error:
-        reason = first_line(error, type(error).__name__)
-        raise InvalidInput(
-            f"the Prefect server at {PREFECT_API_URL.value()} does not answer ({reason}): start "
-            "it, set PREFECT_API_URL to the address of one that runs, or unset it to do without"
-        ) from None
+        way_out = "; unset PREFECT_API_URL to do without" if PREFECT_API_URL.value() else ""
+        raise InvalidInput(no_answer(error) + way_out) from None
 
 
 def _is_in_time(registered: Future[FlowRun]) -> bool:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.logging import get_logger
-from prefect.settings import PREFECT_API_URL
 
 from mltraq_prefect.orchestration import prefect_compat as compat
+from mltraq_prefect.orchestration.server_status import named_server
 
 
 @dataclass(slots=True)
@@ -54,10 +54,10 @@ def surviving_server_loss(name: str) -> Iterator[Server]:
         if server.is_gone:
             compat.forget_events()
             get_logger().warning(
-                "%s: the Prefect server at %s does not answer, and will not show how this ended; "
+                "%s: %s does not answer, and will not show how this ended; "
                 "what was executed is kept",
                 name,
-                PREFECT_API_URL.value(),
+                named_server(),
             )
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
@@ -38,6 +39,30 @@ def server_status() -> ServerStatus:
             return ServerStatus(url, str(client.api_version()))
     except Exception as error:  # whatever its client raises is what a person has to know
         return ServerStatus(url, trouble=first_line(error, type(error).__name__))
+
+
+def named_server() -> str:
+    """Return what to call the server that is in use."""
+    url = PREFECT_API_URL.value()
+    return f"the Prefect server at {url}" if url else "the Prefect server that Prefect starts"
+
+
+def no_answer(error: httpx.HTTPError) -> str:
+    """Return which server has not answered a request, why, and what to do.
+
+    Args:
+        error: What the client has raised.
+    """
+    reason = first_line(error, type(error).__name__)
+    if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return (
+            f"{named_server()} is there, but has not answered ({reason}): try again when it is "
+            "less busy, or look into its log"
+        )
+    return (
+        f"{named_server()} does not answer ({reason}): start it, or set PREFECT_API_URL to the "
+        "address of one that runs"
+    )
 
 
 CONNECT_SECONDS = 1.0

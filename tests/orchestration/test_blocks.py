@@ -85,7 +85,7 @@ def test_a_block_that_does_not_exist(prefect_server):
 
 
 def test_a_server_that_does_not_answer_is_named(prefect_server):
-    said = r"'experiment-store/results' cannot be read from the Prefect server http://127.0.0.1:9/"
+    said = r"'experiment-store/results' cannot be read: the Prefect server at http://127.0.0.1:9/"
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         with pytest.raises(mltraq.StorageUnavailable, match=said):
             mltraq.create_session(block="results")

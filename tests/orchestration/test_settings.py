@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 import subprocess
 import sys
 import warnings
@@ -11,6 +12,7 @@ import pytest
 from prefect import flow, tags
 from prefect.context import FlowRunContext
 from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_FLOWS_DEFAULT_RETRIES,
@@ -93,12 +95,26 @@ def test_tags_of_the_user_are_those_of_the_task_runs(experiment):
 
 def test_a_server_that_is_not_there_is_named(experiment):
     gone = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
-    said = r"the Prefect server at http://127\.0\.0\.1:9/api does not answer \(.+\): start it, set"
+    said = r"the Prefect server at http://127\.0\.0\.1:9/api does not answer \(.+\): start it, or"
     with temporary_settings(gone), pytest.raises(mltraq.InvalidInput, match=said):
         experiment.execute(lambda run: run.fields.update(x=1))
     assert not any(run.fields for run in experiment.runs.values())
     experiment.execute(lambda run: run.fields.update(x=1))
     assert [run.fields.x for run in experiment.runs.values()] == [1, 1, 1]
+
+
+def test_a_server_that_is_there_and_does_not_answer_is_not_to_be_started(experiment):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        settings = {
+            PREFECT_API_URL: url,
+            PREFECT_CLIENT_MAX_RETRIES: 0,
+            PREFECT_API_REQUEST_TIMEOUT: 0.5,
+        }
+        said = rf"^the Prefect server at {url} is there, but has not answered \(.+\): try"
+        with temporary_settings(settings), pytest.raises(mltraq.InvalidInput, match=said) as raised:
+            experiment.execute(lambda run: run.fields.update(x=1))
+    assert str(raised.value).endswith("; unset PREFECT_API_URL to do without")
 
 
 def test_a_timeout_of_the_surrounding_flow_ends_the_execution_and_its_workers(session, tmp_path):
