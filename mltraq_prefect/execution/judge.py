@@ -7,7 +7,6 @@ its own. Otherwise decisions come when they come.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -18,8 +17,6 @@ from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows
 from mltraq_prefect.stop import Curve, Rule, unknown_keys
-
-_logger = logging.getLogger("mltraq_prefect")
 
 
 class Attempted(NamedTuple):
@@ -167,12 +164,16 @@ class Judge:
                 self._open[step].pop(id_run, None)
         self._answer()
 
-    def warn_of_unknown_keys(self) -> None:
-        """Tell, when all is over, of rules that could stop no run, as no run has their key."""
+    def warn_of_unknown_keys(self, warn: Callable[[str], None]) -> None:
+        """Tell, when all is over, of rules that could stop no run, as no run has their key.
+
+        Args:
+            warn: Shows a line where the execution logs.
+        """
         curves = [curve for of_step in self._curves.values() for curve in of_step.values()]
         for key, known in unknown_keys(self._rules, curves).items():
             listed = ", ".join(map(repr, known))
-            _logger.warning("stop: no run has logged numbers as %r; known: %s", key, listed)
+            warn(f"stop: no run has logged numbers as {key!r}; known: {listed}")
 
     def _answer(self) -> None:
         """Decide on the attempts that all runs before have come as far as."""

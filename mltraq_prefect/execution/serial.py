@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from mltraq_prefect.execution.attempt import (
     SERIAL,
@@ -32,6 +33,8 @@ from mltraq_prefect.execution.serialization import FrozenRun, consume_runs, free
 from mltraq_prefect.execution.steps import Step
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.series import LoggedRows
+
+_logger = logging.getLogger("mltraq_prefect")
 
 WAIT_SECONDS = 0.1
 
@@ -85,9 +88,9 @@ def execute_serially(
             if limit.is_reached:
                 break
     if judge is not None:
-        judge.warn_of_unknown_keys()
+        judge.warn_of_unknown_keys(partial(_logger.warning, "%s"))
     for name, kind in returned.items():
-        logging.getLogger("mltraq_prefect").warning("%s", return_warning(name, kind))
+        _logger.warning("%s", return_warning(name, kind))
     return first
 
 

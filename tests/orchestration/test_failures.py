@@ -67,6 +67,13 @@ def test_a_step_that_returns_a_value_is_told_so_once(experiment, backend):
     assert sum(logged in record.message for record in found) == 1
 
 
+def test_a_rule_about_a_key_that_no_run_logs_is_told_of_in_the_log_of_the_flow_run(experiment):
+    experiment.execute(lambda run: run.log(loss=1.0), stop=mltraq.stop.median("lose"))
+    told = "stop: no run has logged numbers as 'lose'; known: 'loss'"
+    found = logs(flow_run_id(experiment), lambda messages: told in messages)
+    assert told in [record.message for record in found]
+
+
 def test_what_a_step_logs_in_a_thread_reaches_its_task_runs_logs(experiment):
     def speak(run):
         logging.getLogger("anybody").warning("logged %s", run.params.N)

@@ -106,7 +106,7 @@ def fan_out(
             facts_of = collector.facts_of
         fanout.run(_batches(work.divide(sizer), facts_of, pickled=has_processes))
         if judge is not None:
-            judge.warn_of_unknown_keys()
+            judge.warn_of_unknown_keys(partial(executor.logger.warning, "%s"))
     return fanout.cause
 
 
