@@ -17,7 +17,14 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from mltraq_prefect.execution.fanout.calls import PATIENCE_SECONDS, WAITING, Call, CallLost, Serve
+from mltraq_prefect.execution.fanout.calls import (
+    PATIENCE_SECONDS,
+    WAITING,
+    Call,
+    CallLost,
+    Serve,
+    told,
+)
 from mltraq_prefect.execution.inputs import new_key
 
 ANSWERING = 4
@@ -87,7 +94,8 @@ def answered(stack: ExitStack, runner: Any, serve: Serve) -> Call:
     threads = stack.enter_context(ThreadPoolExecutor(ANSWERING, "mltraq answers"))
 
     def send(caller: str, answer: bytes) -> None:
-        threads.submit(_answer, client, caller, answer)
+        with suppress(RuntimeError):  # the execution has ended
+            threads.submit(told(_answer), client, caller, answer)
 
     receiver = threading.Thread(
         target=_receive,
@@ -101,22 +109,25 @@ def answered(stack: ExitStack, runner: Any, serve: Serve) -> Call:
 
 
 def _receive(requests: Any, serve: Serve, send: Callable[[str, bytes], None]) -> None:
-    with suppress(OSError, RuntimeError):  # the scheduler has gone: the task runs say so
-        while True:
+    while True:
+        try:
             caller, request = requests.get()
-            if not caller:
-                return
-            serve(bytes(request), partial(send, caller))
+        except (OSError, RuntimeError):  # the scheduler has gone: the task runs say so
+            return
+        if not caller:
+            return
+        told(serve)(bytes(request), partial(send, caller))
 
 
 def _answer(client: Any, caller: str, answer: bytes) -> None:
     answers = importlib.import_module("distributed").Queue(caller, client)
-    answers.put(answer)
-    answers.close()
+    with suppress(OSError, RuntimeError):  # the scheduler has gone
+        answers.put(answer)
+        answers.close()
 
 
 def _close(requests: Any, is_open: Any, receiver: threading.Thread) -> None:
-    with suppress(OSError, TimeoutError):
+    with suppress(OSError):  # of a lost scheduler, or a timeout
         is_open.clear()
         requests.put(("", b""), timeout=LOOK_SECONDS)
         receiver.join(LOOK_SECONDS)

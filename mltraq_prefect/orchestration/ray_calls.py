@@ -6,13 +6,19 @@ import asyncio
 import importlib
 import itertools
 import threading
-from concurrent.futures import TimeoutError as NotAnswered
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mltraq_prefect.execution.fanout.calls import PATIENCE_SECONDS, WAITING, Call, CallLost, Serve
+from mltraq_prefect.execution.fanout.calls import (
+    PATIENCE_SECONDS,
+    WAITING,
+    Call,
+    CallLost,
+    Serve,
+    told,
+)
 
 CALLERS = 10_000
 """Calls that the actor holds at the same time."""
@@ -72,7 +78,7 @@ class RayCall:
             return bytes(answer.result(PATIENCE_SECONDS))
         except errors.RayActorError:
             raise CallLost.by_end() from None
-        except NotAnswered:
+        except TimeoutError:
             raise CallLost.by_silence() from None
 
 
@@ -100,9 +106,10 @@ def answered(stack: ExitStack, _runner: Any, serve: Serve) -> Call:
 
 def _receive(ray: Any, exchange: Any, serve: Serve) -> None:
     errors = importlib.import_module("ray.exceptions")
-    try:
-        while True:
-            for number, request in ray.get(exchange.requests.remote()):
-                serve(request, partial(exchange.answer.remote, number))
-    except errors.RayError:  # the execution has ended, or the task runs say what has
-        return
+    while True:
+        try:
+            requests = ray.get(exchange.requests.remote())
+        except errors.RayError:  # the execution has ended, or the task runs say what has
+            return
+        for number, request in requests:
+            told(serve)(request, partial(exchange.answer.remote, number))

@@ -22,7 +22,7 @@ from mltraq_prefect.execution.fanout.remote_files import (
 from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.serialization import pickle_runs
 from mltraq_prefect.model.pickling import unpickled
-from mltraq_prefect.model.spool import own_spool
+from mltraq_prefect.model.spool import PIECE_BYTES, Spool, own_spool
 from tests.steps_of_files import room
 
 
@@ -48,6 +48,30 @@ def test_contents_that_runs_began_with_stay_in_the_process_of_the_flow(session):
     assert Path(back.files["made.txt"].spooled).read_bytes() == b"made"
     assert not Path(made.spooled).exists()
     assert run.files["given.txt"].path().read_bytes() == b"given"
+
+
+def test_only_the_run_fails_whose_file_somebody_removes_on_its_way(session, tmp_path):
+    spool = Spool(str(tmp_path))
+    (tmp_path / "contents").mkdir()
+
+    def call(request):
+        answer = FileRequests(Desk(spool, None)).answer(unpickled(request))
+        for path in (tmp_path / "contents").iterdir():
+            path.unlink()
+        return pickle.dumps(answer)
+
+    runs = session.add_experiment("x").add_runs(n=[1, 2]).runs
+    batch = Batch("1", 2, [pickle_runs([*runs.values()])])
+    handover = Handover(None, [StepName("train", "a")], None, None, FileSender(call))
+    handover.begin(batch)
+    first, second = batch.here.begun.values()
+    made = own_spool().put("made.bin", bytes(PIECE_BYTES + 1), None)
+    first = first._replace(files={"made.bin": made})
+    batch.todo, batch.done = [], [[first, second]]
+    handover(Executed([StepResult(batch, None)]))
+    assert [frozen.id_run for (frozen,) in batch.done] == [second.id_run]
+    ((_, told),) = batch.failures
+    assert re.search(f"FileNotFoundError: .*; look whether its folder {spool.folder} is", told)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
+_logger = logging.getLogger("mltraq_prefect")
 
 Call = Callable[[bytes], bytes]
 """Sends a request to the process of the execution, and returns its answer; it can be pickled."""
@@ -18,6 +25,19 @@ WAITING = 64
 
 PATIENCE_SECONDS = 600.0
 """So long a worker waits for a flow that hangs, or for its database."""
+
+
+def told(function: Callable[P, object]) -> Callable[P, None]:
+    """Return a function whose errors are logged: nobody waits for what its thread returns."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except Exception:
+            _logger.exception("a request of a worker of the cluster is not answered")
+
+    return call
 
 
 class CallLost(Exception):

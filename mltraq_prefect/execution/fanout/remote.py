@@ -10,14 +10,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from mltraq_prefect.execution.batch import Batch, DeliverRows
 from mltraq_prefect.execution.fanout.batch_here import BatchHere, SentRows
-from mltraq_prefect.execution.fanout.calls import Answer, Call, CallLost, Serve
+from mltraq_prefect.execution.fanout.calls import Answer, Call, CallLost, Serve, told
 from mltraq_prefect.execution.fanout.remote_files import FileRequests
 from mltraq_prefect.execution.fanout.row_owners import Ended, OwnSeries
 from mltraq_prefect.execution.file_desk import Desk
@@ -100,6 +100,7 @@ def serving(stack: ExitStack, rows: TakesRows, files: Desk) -> Serve:
         elif isinstance(found, Ended):
             rows.settle_and_tell(found, lambda wrong: answer(pickle.dumps(wrong)))
         else:  # a disk may be slow, and rows are not to wait
-            threads.submit(lambda: answer(pickle.dumps(requests.answer(found))))
+            with suppress(RuntimeError):  # the execution has ended
+                threads.submit(told(lambda: answer(pickle.dumps(requests.answer(found)))))
 
     return serve

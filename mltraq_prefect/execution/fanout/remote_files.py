@@ -27,6 +27,7 @@ from mltraq_prefect.execution.serialization import Chunk, FrozenRun
 from mltraq_prefect.model.files import Listed
 from mltraq_prefect.model.pickling import unpickled
 from mltraq_prefect.model.spool import PIECE_BYTES, FileEntry, own_spool, pieces_of
+from mltraq_prefect.texts import first_line
 
 
 class SentPiece(NamedTuple):
@@ -244,16 +245,22 @@ class FileRequests:
         self._desk = desk
         self._paths: dict[Wanted, Path] = {}
 
-    def answer(self, request: Request) -> Listed | str | bytes | Exception:
-        """Return the answer; an exception if there is none."""
+    def answer(self, request: Request) -> Listed | str | bytes | MltraqError:
+        """Return the answer; an error if there is none, which fails the run and no more."""
         try:
             if isinstance(request, SentPiece):
                 return self._desk.spool.add(*request)
             if isinstance(request, Wanted):
                 return self._desk.listed(request.id_run)
             return self._piece(*request)
-        except Exception as error:
+        except MltraqError as error:
             return error
+        except Exception as error:
+            return StoreError(
+                "the content of a file does not come through the process of the flow: "
+                f"{type(error).__name__}: {first_line(error)}; look whether its folder "
+                f"{self._desk.spool.folder} is there, and execute again what has failed"
+            )
 
     def _piece(self, wanted: Wanted, start: int) -> bytes:
         if wanted not in self._paths and wanted.name is not None and wanted.entry is not None:
