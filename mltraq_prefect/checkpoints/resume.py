@@ -124,8 +124,8 @@ def _changed(experiment: str, affected: int, found: Mapping[str, Iterable[str]])
     return (
         f"experiment {experiment!r}: the database has results of {affected:,} of these runs that "
         f"were computed differently ({what}). To keep them and execute only what is missing, use "
-        'checkpoint="accept"; to discard the stored experiment and execute every run, use '
-        'checkpoint="replace"'
+        'checkpoint="accept"; to discard the stored experiment, but for tags and note, and execute '
+        'every run, use checkpoint="replace"'
     )
 
 

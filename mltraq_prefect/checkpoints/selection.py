@@ -41,10 +41,10 @@ class Selection(NamedTuple):
         """Log which runs are not executed, and why."""
         if self.completed:
             _logger.info(
-                "experiment %r: %s runs of the database have completed these steps and are not "
-                "executed; rerun=True executes them again",
+                "experiment %r: %s completed these steps and will not be executed; rerun=True "
+                "executes these steps again",
                 experiment,
-                f"{self.completed:,}",
+                counted(self.completed, "run of the database has", "runs of the database have"),
             )
         self.warn_of_blocked(experiment)
 
@@ -127,9 +127,9 @@ def refuse_outdated(
     ]
     if outdated:
         raise StoreError(
-            f"experiment {experiment!r}: {len(outdated):,} of its runs, such as "
-            f"{outdated[0].describe()}, were executed again by others since they were read, so "
-            "that what is in memory is outdated; load the experiment again"
+            f"experiment {experiment!r}: others have executed {len(outdated):,} of its runs, such "
+            f"as {outdated[0].describe()}, again since the experiment was read, so that what is in "
+            "memory is outdated; load it again"
         )
 
 

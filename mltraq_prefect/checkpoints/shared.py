@@ -164,8 +164,8 @@ class SharedExecution:
         entries = self._state.store.entries(self._name, ids)
         if len(entries) < len(ids):
             raise ExperimentNotFound(
-                f"experiment {self._name!r}: {len(ids) - len(entries):,} of its runs were deleted "
-                "from the database while they were executed, or the experiment was renamed; "
+                f"experiment {self._name!r}: others have deleted {len(ids) - len(entries):,} of "
+                "its runs from the database during the execution, or renamed the experiment; "
                 "execute it again"
             )
         refuse_otherwise(

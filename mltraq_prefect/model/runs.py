@@ -9,6 +9,7 @@ from mltraq_prefect.model.frames import frame_of
 from mltraq_prefect.model.notebook import runs_page
 from mltraq_prefect.model.run import Run
 from mltraq_prefect.model.union import supersedes
+from mltraq_prefect.texts import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,4 +143,4 @@ class Runs(dict[str, Run]):
         return f"Runs({len(self)})"
 
     def _repr_html_(self) -> str:
-        return self.shown(f"{len(self):,} runs")
+        return self.shown(counted(len(self), "run"))

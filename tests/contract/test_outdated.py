@@ -50,7 +50,7 @@ def test_what_was_made_of_replaced_results_is_not_written(session, caplog):
     evaluation = session.load("study", pending=evaluate)
     train_anew(session.load("study"), [next(iter(evaluation.runs))])
     evaluation.execute(evaluate, backend="local").persist("merge")
-    assert "1 of its runs, such as n=1, were executed again by others" in caplog.text
+    assert "others have executed 1 of its runs, such as n=1, again since" in caplog.text
     assert stored(session) == [(20, None, ["train"]), (20, 21, ["evaluate", "train"])]
     runs = session.load("study").runs.values()
     assert [("z" in run.series, [*run.files]) for run in runs] == [(False, []), (True, ["z.txt"])]
@@ -72,13 +72,13 @@ def test_evaluations_at_the_same_time_count_both(session, caplog):
     first.execute(evaluate, backend="local").persist("merge")
     second.execute(judge, backend="local").persist("merge")
     assert stored(session) == [(y, y + 1, ["evaluate", "judge", "train"]) for y in (10, 20)]
-    assert "executed again" not in caplog.text
+    assert "again since" not in caplog.text
 
 
 def test_a_checkpointed_execution_does_not_begin_with_replaced_results(session):
     evaluation = session.load("study", pending=evaluate)
     train_anew(session.load("study"))
-    with pytest.raises(StoreError, match="2 of its runs, such as n=1, were executed again"):
+    with pytest.raises(StoreError, match="others have executed 2 of its runs, such as n=1, again"):
         evaluation.execute(evaluate, backend="local", checkpoint=True)
     evaluation = session.load("study", pending=evaluate)
     evaluation.execute(evaluate, backend="local", checkpoint=True)

@@ -54,12 +54,9 @@ def beside(transaction: Transaction) -> list[Finding]:
         gone = "id_experiment NOT IN (SELECT id_experiment FROM experiments)"
         rows = transaction.rows(f"SELECT count(*) FROM {table} WHERE {gone}")
         if rows[0][0]:
-            found.append(
-                Finding(
-                    f"{rows[0][0]:,} rows of {table} are of no experiment; to delete them, execute "
-                    f"DELETE FROM {table} WHERE {gone}"
-                )
-            )
+            number = counted(rows[0][0], f"row of {table} is", f"rows of {table} are")
+            statement = f"DELETE FROM {table} WHERE {gone}"
+            found.append(Finding(f"{number} of no experiment; to delete that, execute {statement}"))
     return found
 
 
@@ -176,8 +173,9 @@ def _executions(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
     number, first = _number(transaction, sql, (entry.id_experiment,) * 2)
     if number:
         yield Finding(
-            f"{number:,} steps of runs refer to executions that are not there: "
-            "experiment_executions has lost rows, and nothing tells any more where they come from",
+            f"{counted(number, 'step of a run refers', 'steps of runs refer')} to an execution "
+            "that is not there: experiment_executions has lost rows, and nothing tells any more "
+            "where the results come from",
             first,
         )
     try:

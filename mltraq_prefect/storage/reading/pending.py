@@ -15,6 +15,7 @@ from mltraq_prefect.storage.tables import run_steps, standings
 from mltraq_prefect.storage.tables.experiments_table import Entry
 from mltraq_prefect.storage.tables.standings import Places, Standing
 from mltraq_prefect.storage.values.names import step_key
+from mltraq_prefect.texts import counted
 
 _logger = logging.getLogger("mltraq_prefect")
 
@@ -97,11 +98,11 @@ def warn_of_other_code(
     )
     counts = transaction.rows(sql, (entry.id_experiment, step_key(pending.step)))
     if runs := sum(count for print_, count in counts if pending.is_changed(print_)):
+        own = f"of experiment {entry.name!r}"
         _logger.warning(
-            "pending: %s runs of experiment %r have completed step %r in other code than it has "
-            "now, and are not read; load without pending, and execute the step, to do them again",
-            f"{runs:,}",
-            entry.name,
+            "pending: %s completed step %r in other code than it has now, and will not be read; "
+            "load without pending, and execute the step, to do that again",
+            counted(runs, f"run {own} has", f"runs {own} have"),
             pending.step,
         )
 

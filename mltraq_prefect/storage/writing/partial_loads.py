@@ -8,6 +8,7 @@ from mltraq_prefect.errors import ExperimentNotFound, StoreError
 from mltraq_prefect.storage.records import Record
 from mltraq_prefect.storage.sql.connections import Transaction
 from mltraq_prefect.storage.tables.experiments_table import Entry
+from mltraq_prefect.texts import counted
 
 
 def refuse_other(record: Record, current: Entry | None) -> None:
@@ -92,7 +93,8 @@ def refuse_gone(record: Record, gone: Collection[str]) -> None:
     if lost:
         raise StoreError(
             f"experiment {record.name!r} was loaded without {_named(record.missing_fields)}, and "
-            f"{len(lost)} of its runs have been deleted since, so nothing was written: "
+            f"{counted(len(lost), 'of its runs has', 'of its runs have')} been deleted since, so "
+            "nothing was written: "
             f"{', '.join(lost[:3])}; load it again"
         )
 

@@ -153,7 +153,7 @@ class Writer:
         raise ExperimentExists(
             f"experiment {current.name!r} is in the database {self._database.url} already; to "
             'write it nevertheless use if_exists="merge", which adds to what is there, or '
-            'if_exists="replace", which discards it'
+            'if_exists="replace", which discards all but tags and note'
         )
 
     def _settled(self, written: Written) -> Written:
@@ -170,9 +170,9 @@ class Writer:
         outdated = merge.changes.outdated
         if outdated:
             _logger.warning(
-                "experiment %r: %s of its runs, such as %s, were executed again by others since "
-                "they were read; what was made here of their earlier results is not written: "
-                "load them again, and execute what is pending",
+                "experiment %r: others have executed %s of its runs, such as %s, again since the "
+                "experiment was read; what was made here of the earlier results is not written: "
+                "load it again, and execute what is pending",
                 self._job.record.name,
                 f"{len(outdated):,}",
                 merge.plan.record.runs[outdated[0]].describe(),
