@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from mltraq_prefect.model.ledger_entry import RUN_COLUMNS
 from mltraq_prefect.model.run import Run
@@ -23,7 +23,7 @@ PREFIXES = {"param": "param_", "ledger": "run_"}
 """What the name of a column begins with if another one has its name already."""
 
 
-SOURCES = ("id", "series", "param", "field", "ledger")
+SOURCES = get_args(Source)
 """What columns hold parts of, in the order of a file."""
 
 
@@ -53,6 +53,9 @@ class Column(NamedTuple):
     part: Part
     form: Form
 
+
+OF_SERIES = ("seq", "step", "at")
+"""What each row of a series has; with `ID`, its file begins with these."""
 
 Cells = dict[Part, list[Any]]
 """Values by column, of the same runs; None where a run has none."""
@@ -88,9 +91,10 @@ def series_cells_of(rows: Iterable[tuple[str, Sequence[Placed]]], keys: Iterable
     parts = [(id_run, part) for id_run, placed in rows for part in placed]
     own = joined([part.rows for _, part in parts])
     found: Cells = {Part("id", ID): [id_run for id_run, part in parts for _ in part.seq]}
-    found[Part("series", "seq")] = [number for _, part in parts for number in part.seq]
-    found[Part("series", "step")] = list(own.steps)
-    found[Part("series", "at")] = [EPOCH + datetime.timedelta(microseconds=t) for t in own.times]
+    numbers = [number for _, part in parts for number in part.seq]
+    times = [EPOCH + datetime.timedelta(microseconds=t) for t in own.times]
+    for key, values in zip(OF_SERIES, (numbers, list(own.steps), times), strict=True):
+        found[Part("series", key)] = values
     for key in keys:
         values = own.columns.get(key, [None] * len(own))
         found[Part("field", key)] = [None if value is MISSING else value for value in values]

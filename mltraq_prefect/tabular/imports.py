@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mltraq_prefect.errors import InvalidInput
 from mltraq_prefect.model.ledger_entry import LedgerEntry
-from mltraq_prefect.tabular.columns import ID, LEDGER, PREFIXES, Part
+from mltraq_prefect.tabular.columns import ID, LEDGER, OF_SERIES, PREFIXES, Part
 from mltraq_prefect.tabular.ledger import STATES, entry_of, ledger_values
 from mltraq_prefect.tabular.tables import Table, table_of
 
@@ -39,7 +39,9 @@ def rows_of(source: Any, params: Sequence[str] | None) -> list[Row]:
         CorruptData: A file of ours holds something else than it says.
     """
     parts = _parts(table := table_of(source), params)
-    if any(part.source == "series" for part in parts.values()):
+    # Where files have no room to say it, the columns that each series begins with do.
+    is_series = tuple(table)[: 1 + len(OF_SERIES)] == (ID, *OF_SERIES)
+    if is_series or any(part.source == "series" for part in parts.values()):
         raise InvalidInput(
             "the file has the series of runs, which are not runs themselves: import the file that "
             "has the runs; session.persist, or the command copy, takes over both of them"

@@ -68,8 +68,12 @@ def test_files_of_series_have_what_was_logged(url, tmp_path, monkeypatch):
         assert pd.read_parquet(tmp_path / "none.parquet").empty
         with pytest.raises(mltraq.FieldNotFound, match=r"logged 'lost'; logged is: 'loss', 'Seq'"):
             session.export("Müller/2", tmp_path / "x.csv", columns=["lost"], series=True)
-        with pytest.raises(mltraq.InvalidInput, match="not runs themselves"):
-            session.import_frame(file, "again")
+        files = [file, *(tmp_path / f"again.{suffix}" for suffix in ("csv", "jsonl", "xlsx"))]
+        for own in files[1:]:
+            session.export("Müller/2", own, series=True)
+        for own in (*files, pd.read_csv(files[1])):
+            with pytest.raises(mltraq.InvalidInput, match="not runs themselves"):
+                session.import_frame(own, "again")
         session.export(None, tmp_path / "all")
         index = pd.read_csv(tmp_path / "all" / "experiments.csv").set_index("name")
         assert index["series"].isna().to_dict() == {"Müller/2": False, "other": True}
