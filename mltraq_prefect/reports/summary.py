@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from mltraq_prefect.reports.html.pictures import markdown_picture
-from mltraq_prefect.reports.study.effects import heat_maps, history, leading
+from mltraq_prefect.reports.numbers import PERCENT
+from mltraq_prefect.reports.study.effects import Drawn, heat_maps, history, leading
 from mltraq_prefect.reports.study.failures import failures
 from mltraq_prefect.reports.study.leaderboard import Leaderboard, leaderboards
 from mltraq_prefect.reports.study.study import Study, shown_value
@@ -15,7 +16,9 @@ from mltraq_prefect.reports.wording import duration, measured_cell
 from mltraq_prefect.texts import counted
 
 LEGEND = "Mean ± standard error; in brackets how many have a finite value, where not all runs do."
-LIKE_BEST = "≈ is not significantly worse than the first (Welch's t test, Holm's adjustment, 5 %)."
+LIKE_BEST = (
+    f"≈ is not significantly worse than the first (Welch's t test, Holm's adjustment, {PERCENT})."
+)
 
 UNSURE = "? cannot be told: too few values, or they do not vary."
 
@@ -109,17 +112,18 @@ def _board(study: Study, board: Leaderboard) -> Iterator[str]:
         yield f"### {escaped(board.panel)}"
     if not board.rows:
         return
-    if svg := leading(study, board):
-        yield markdown_picture(svg, _label(board))
+    drawn = leading(study, board)
+    if drawn.svg:
+        yield _picture(drawn)
     yield _table(board)
     if board.total > len(board.rows):
         left = board.total - len(board.rows)
         yield f"The best {len(board.rows)} of {board.total:,} configurations; {left:,} more."
 
 
-def _label(board: Leaderboard) -> str:
-    name = escaped(board.metrics[0].name)
-    return f"{name}, {escaped(board.panel)}" if board.panel else name
+def _picture(drawn: Drawn) -> str:
+    picture = markdown_picture(drawn.svg, escaped(drawn.title))
+    return f"{picture}\n\n{escaped(drawn.note)}" if drawn.note else picture
 
 
 def _table(board: Leaderboard) -> str:
@@ -149,7 +153,7 @@ def _figures(study: Study) -> Iterator[str]:
         drawn = [*heat_maps(study), *drawn]
     for own in drawn:
         yield f"### {escaped(own.title)}"
-        yield markdown_picture(own.svg, escaped(own.title))
+        yield _picture(own)
     yield from _slots(study)
 
 

@@ -8,7 +8,10 @@ from mltraq_prefect.reports.study.results import Column
 
 
 def plain(value: float) -> str:
-    """Return a number to six digits, of a large one with those before the point."""
+    """Return a number to six digits; a large one that has more, with those before the point.
+
+    Of one below a thousand million these are ten, some of them behind the point.
+    """
     text = f"{value:.6g}"
     if float(text) == value or not 1e5 <= abs(value) < 1e16:
         return text

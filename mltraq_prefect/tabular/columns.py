@@ -91,10 +91,10 @@ def series_cells_of(rows: Iterable[tuple[str, Sequence[Placed]]], keys: Iterable
     parts = [(id_run, part) for id_run, placed in rows for part in placed]
     own = joined([part.rows for _, part in parts])
     found: Cells = {Part("id", ID): [id_run for id_run, part in parts for _ in part.seq]}
-    numbers = [number for _, part in parts for number in part.seq]
-    times = [EPOCH + datetime.timedelta(microseconds=t) for t in own.times]
-    for key, values in zip(OF_SERIES, (numbers, list(own.steps), times), strict=True):
-        found[Part("series", key)] = values
+    numbers: list[Any] = [number for _, part in parts for number in part.seq]
+    times: list[Any] = [EPOCH + datetime.timedelta(microseconds=t) for t in own.times]
+    for key, of_each in zip(OF_SERIES, (numbers, list(own.steps), times), strict=True):
+        found[Part("series", key)] = of_each
     for key in keys:
         values = own.columns.get(key, [None] * len(own))
         found[Part("field", key)] = [None if value is MISSING else value for value in values]

@@ -127,6 +127,7 @@ def test_the_last_slots_are_a_table_and_many_are_put_together_in_the_picture(stu
     assert [f"| {n} |" in text for n in (949, 950, 999)] == [False, True, True]
     (line,) = re.findall(r'<path d="([^"]*)" class="line', drawn["error"])
     assert len(re.findall(r"[ML]", line)) == 200
+    assert "A point is the mean of 5 times that follow each other, at the first of them." in text
 
 
 def test_two_params_of_numbers_make_a_map(studies):

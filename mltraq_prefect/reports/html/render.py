@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltraq_prefect.model.html import shown
 from mltraq_prefect.reports.figures import palette
+from mltraq_prefect.reports.numbers import PERCENT
 from mltraq_prefect.reports.study.study import shown_value
 from mltraq_prefect.reports.wording import duration, measured_cell, plain
 
@@ -44,6 +45,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["percent"] = PERCENT
     environment.filters |= {
         "number": number,
         "measured": measured_cell,

@@ -78,17 +78,19 @@ def _of_rows(rows: Sequence[Row]) -> tuple[list[float], list[float], list[bool]]
     return [own[0] for own in cells], [own[1] for own in cells], muted
 
 
-def leading(study: Study, board: Leaderboard) -> str:
+def leading(study: Study, board: Leaderboard) -> Drawn:
     """Return the effect of the param that varies alone, if one does; else the configurations."""
     alone = study.grouping[0] if len(study.grouping) == 1 else None
+    title = ", ".join(filter(None, [board.metrics[0].name, board.panel]))
     if alone is None or alone.kind == "category" or len(alone.levels) < 3:
-        return leaders(board)
+        return Drawn(title, leaders(board))
     rows = study.sample
     for column, _, value in board.where:
         own = rows[column.name]
         rows = rows[own.isna() if value is None else own == value]
     line = _line(study, alone, rows, "")
-    return line_chart([line], alone.label, _name(study), _scale(alone), size=(720.0, 300.0))
+    svg = line_chart([line], alone.label, _name(study), _scale(alone), size=(720.0, 300.0))
+    return Drawn(title, svg, _merged(alone))
 
 
 def history(study: Study) -> list[Drawn]:
@@ -100,7 +102,8 @@ def history(study: Study) -> list[Drawn]:
         )
         lines = _lines(study, param, by)
         chart = line_chart(lines, param.label, _name(study), "time", size=(720.0, 300.0))
-        found.append(Drawn(f"{_name(study)} over {param.label}", chart, parts_left(by)))
+        note = f"{_merged(param)} {parts_left(by)}".strip()
+        found.append(Drawn(f"{_name(study)} over {param.label}", chart, note))
     return found
 
 
@@ -136,9 +139,20 @@ def _left_out(param: Param, split: Param | None) -> str:
         told = f"The best {MOST_DOTS} of {len(param.levels):,} values. "
     elif param.kind == "number" and param.none:
         told = f"Runs with {param.label}={param.none} have no place here. "
+    return f"{told}{_merged(param)} {parts_left(split)}".strip()
+
+
+def _merged(param: Param) -> str:
+    """Return a note that a point of a line is of several values, or nothing."""
     if param.kind == "number" and len(param.levels) > MOST_POINTS:
-        told += f"A point is the mean of runs with values that follow each other, in {BINS} bins. "
-    return f"{told}{parts_left(split)}".strip()
+        return f"A point is the mean of runs with values that follow each other, in {BINS} bins."
+    if param.kind == "time" and (size := _times_a_point(param)) > 1:
+        return f"A point is the mean of {size} times that follow each other, at the first of them."
+    return ""
+
+
+def _times_a_point(param: Param) -> int:
+    return -(-len(param.levels) // MOST_TIMES)
 
 
 def parts(study: Study, by: Param | None) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -195,8 +209,7 @@ def _line(study: Study, param: Param, rows: pd.DataFrame, label: str) -> Line:
             quantiles = x.quantile(np.linspace(0, 1, BINS + 1), interpolation="nearest")
             places = pd.cut(x, quantiles.unique().tolist(), include_lowest=True, labels=False)
             x = x.groupby(places).transform("median")
-    elif len(param.levels) > MOST_TIMES:
-        size = -(-len(param.levels) // MOST_TIMES)
+    elif (size := _times_a_point(param)) > 1:
         first = {own: param.levels[n - n % size] for n, own in enumerate(param.levels)}
         x = x.map(first)
     grouped = known[_name(study)].groupby(x)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mltraq_prefect.reports.numbers import LEVEL
 from mltraq_prefect.reports.study.results import Column, Condition, Grouped, Moments
 from mltraq_prefect.reports.study.study import (
     Param,
@@ -22,7 +23,6 @@ from mltraq_prefect.requirements import is_importable
 TOP = 20
 MOST_METRICS = 6
 MOST_PANELS = 12
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def _like_best(moments: Moments) -> list[bool | None]:
         and own.variance + samples[0].variance > 0
         and math.isfinite(own.mean)
     ]
-    p = np.array([welch(samples[place], samples[0], 0.95).p for place in known if place])
+    p = np.array([welch(samples[place], samples[0], 1 - LEVEL).p for place in known if place])
     marks: list[bool | None] = [None] * len(samples)
     for place, adjusted in zip([place for place in known if place], holm(p), strict=True):
         marks[place] = bool(adjusted > LEVEL)

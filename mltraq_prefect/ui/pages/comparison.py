@@ -12,6 +12,7 @@ from mltraq_prefect.reports.comparison.compare import compare
 from mltraq_prefect.reports.figures.charts import COLOURS, Line, line_chart
 from mltraq_prefect.reports.figures.marks import Marks, marks
 from mltraq_prefect.reports.html.render import render
+from mltraq_prefect.reports.numbers import LEVEL
 from mltraq_prefect.reports.study.curves import (
     MOST_STEPS,
     by_part,
@@ -38,7 +39,6 @@ MOST_EXPERIMENTS = 12
 MOST_LEVELS = 8
 MOST_ROWS = 60
 MOST_KEYS = 8
-LEVEL = 0.05
 
 
 def page(store: Store, request: Request) -> str:
@@ -193,7 +193,7 @@ def _rows(found: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _told(row: Mapping[Any, Any]) -> dict[str, str]:
+def _told(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the texts of a row: numbers have the digits that the error leaves."""
     error = row["standard_error"]
     names = ("ci_low", "ci_high", "value", "baseline_value")
@@ -201,12 +201,13 @@ def _told(row: Mapping[Any, Any]) -> dict[str, str]:
         **{name: shown_value(row[name]) for name in ("group", "baseline")},
         **{name: rounded(row[name], error) for name in names},
         "difference": measured(row["effect"], error),
+        "is_significant": row["p_holm"] <= LEVEL,
     }
 
 
 def _dots(rows: Sequence[Mapping[str, Any]]) -> Marks | None:
     effects, errors = ([row[name] for row in rows] for name in ("effect", "standard_error"))
-    return marks(effects, errors, muted=[row["p_holm"] > LEVEL for row in rows], zero=True)
+    return marks(effects, errors, muted=[not row["is_significant"] for row in rows], zero=True)
 
 
 def _curves(studies: Mapping[str, Study], asked: _Asked) -> list[tuple[str, str, str]]:
