@@ -54,6 +54,11 @@ def run(tmp_path):
     return run
 
 
+def test_the_simulation_has_no_fork(run):
+    done = run("-c", "from mltraq_prefect.execution.pool import preparation as p; p.os.fork")
+    assert done.stderr.endswith("module 'os' has no attribute 'fork' on Windows\n")
+
+
 def test_each_module_can_be_imported_but_the_program_that_forks_workers(run):
     done = run("-c", IMPORTS)
     assert done.stdout == "imported\n", done.stderr
@@ -112,13 +117,13 @@ def short_folder():
 
 
 def test_tests_that_need_no_worker_processes_pass(run, short_folder):
-    noticed = "checkpoints/test_stale.py::test_what_decides_a_result_is_noticed"
-    stale = (f"{noticed}[{case}]" for case in ("method", "helper of a helper in a package"))
     files = (
         "contract/test_files.py::test_they_go_wherever_their_run_goes[sqlite-file]",
         "execution/test_files.py::test_steps_set_and_read_files[True-plain-threads]",
     )
-    tests = ("test_cli.py", "test_session.py", "model", "reports/test_study.py", *stale, *files)
+    reports = (f"reports/test_{name}.py" for name in ("study", "summary", "compare"))
+    stale = "checkpoints/test_stale.py"
+    tests = ("test_cli.py", "test_session.py", "model", *reports, stale, *files)
     impossible = "tests/test_session.py::test_a_file_that_is_deleted_under_an_open_session"
     done = run(
         *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--deselect", impossible),
