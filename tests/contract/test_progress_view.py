@@ -6,7 +6,6 @@ import datetime as dt
 import mltraq_prefect as mltraq
 from tests.contract.test_ownership import change, rows
 
-
 ROUNDED = dt.timedelta(milliseconds=10)
 """SQLite tells the time in milliseconds."""
 
