@@ -218,7 +218,7 @@ class _Groups:
         """Add a failure.
 
         Args:
-            error: Its traceback.
+            error: Its traceback; of a run whose worker has died, what has ended that.
             describe: Returns a description of the run.
             step: The step that is to be tried again.
         """

@@ -187,7 +187,7 @@ class ExecutionOptions:
         else:
             where, way_out = 'with backend="local"', "leave out the backend"
         return (
-            f"{name} is {_shown(value)}, which cannot be honoured {where}: there, one run is "
+            f"{name} is {reprlib.repr(value)}, which cannot be honoured {where}: there, one run is "
             f"executed after the other in this process; {way_out}, or leave out {name}"
         )
 
@@ -202,10 +202,6 @@ def timeout_in_threads() -> str:
 
 def _equal(value: object, other: object) -> bool:
     return type(value) is type(other) and value == other
-
-
-def _shown(value: object) -> str:
-    return reprlib.repr(value)
 
 
 def _as_integer(value: object) -> int | None:
@@ -234,7 +230,7 @@ def _check_kwargs(name: str, value: object) -> Mapping[str, Any]:
         raise refused(name, value, 'a dict, such as {"epochs": 10}')
     for key in value:
         if not isinstance(key, str):
-            raise InvalidInput(f"{name} has the key {_shown(key)}; keys are strings")
+            raise InvalidInput(f"{name} has the key {reprlib.repr(key)}; keys are strings")
         check_name(key, f"{name}: key")
     return value
 

@@ -34,26 +34,32 @@ def check_runner(options: ExecutionOptions) -> None:
     if runs_in_threads(options) and options.timeout_seconds is not None:
         raise InvalidInput(timeout_in_threads())
     runner = given or _flow_runner()
-    if options.stop and runner is not None and not isinstance(runner, ThreadPoolTaskRunner):
-        _check_stop(runner, options)
-    if options.shared and runner is not None and not isinstance(runner, ThreadPoolTaskRunner):
-        raise InvalidInput(
-            f"shared=True needs workers of this machine: a {type(runner).__name__} shares runs out "
-            "itself; leave out the task runner, and start the flow as often as you like, or leave "
-            "out shared"
-        )
-    if options.n_jobs == -1 or runner is None:
+    if runner is None:
         return
-    name = type(runner).__name__
     if not isinstance(runner, ThreadPoolTaskRunner):
+        _check_cluster(runner, options)
+    elif options.n_jobs != -1 and runs_in_threads(options):
+        raise InvalidInput(
+            f"n_jobs is {options.n_jobs}, but steps run in the threads of the "
+            f"{type(runner).__name__}: leave out n_jobs and give the runner max_workers, or use "
+            'backend="processes"'
+        )
+
+
+def _check_cluster(runner: AnyRunner, options: ExecutionOptions) -> None:
+    """Refuse what needs workers of this machine."""
+    name = type(runner).__name__
+    if options.stop:
+        _check_stop(runner, options)
+    if options.shared:
+        raise InvalidInput(
+            f"shared=True needs workers of this machine: a {name} shares runs out itself; leave "
+            "out the task runner, and start the flow as often as you like, or leave out shared"
+        )
+    if options.n_jobs != -1:
         raise InvalidInput(
             f"n_jobs is {options.n_jobs}, but {name} has the workers of its cluster: leave out "
             "n_jobs, or give task_runner=ThreadPoolTaskRunner() for workers on this machine"
-        )
-    if given is not None and runs_in_threads(options):
-        raise InvalidInput(
-            f"n_jobs is {options.n_jobs}, but steps run in the threads of the {name}: leave out "
-            'n_jobs and give the runner max_workers, or use backend="processes"'
         )
 
 

@@ -64,7 +64,7 @@ def test_a_batch_that_fails_wholly_with_one_error_says_so_at_once(session):
     experiment = session.add_experiment("e").add_runs(N=range(4))
     records = executed(experiment, lambda run: 1 / 0, n_jobs=1, runs_per_task=2)
     errors = [record.message for record in records if record.level >= 40]
-    assert errors[0].startswith("All 2 runs of the batch failed with one error, and the execution")
+    assert errors[0].startswith("All 2 runs of the batch failed with one error; with on_error=")
 
 
 def test_what_is_tried_again_is_no_error_yet(session):

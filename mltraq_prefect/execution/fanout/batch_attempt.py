@@ -100,6 +100,6 @@ def _wholly(batch: Batch, group: FailureGroup) -> str:
     if group.count < batch.size or group.count == 1:
         return ""
     return (
-        f"All {group.count:,} runs of the batch failed with one error, and the execution goes on "
-        '(on_error="stop" would end it).\n'
+        f'All {group.count:,} runs of the batch failed with one error; with on_error="stop" no '
+        "runs are started after a failure.\n"
     )

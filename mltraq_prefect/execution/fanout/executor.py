@@ -192,11 +192,16 @@ class BatchExecutor(AbstractContextManager[Any], Protocol):
     ) -> None:
         """Prepare for the steps of the execution.
 
+        On other machines attempts may be given another way to execute their steps.
+
         Args:
             stack: Holds resources until the execution ends.
             steps: The steps, in order.
             attempts: A function for each step that attempts it on a batch.
-            handover: Ends a batch where it was executed; None if that is this process.
+            handover: Begins and ends a batch where it is executed; None if that is this process.
+
+        Raises:
+            InvalidInput: They cannot be executed there.
         """
 
     def submit(

@@ -113,7 +113,10 @@ def fan_out(
 def _sizer(
     executor: BatchExecutor, options: ExecutionOptions, has_own: bool, total: int
 ) -> BatchSizer:
-    """Return the pace of an execution; a cluster gets all batches at once, unless it may stop."""
+    """Return what cuts batches, and says how many are on their way.
+
+    A cluster gets all of them at once, unless the execution may stop at a failure.
+    """
     fixed = None if executor.is_local else ceil(total / TASK_RUNS_PER_STEP)
     if not isinstance(options.runs_per_task, str):
         fixed = options.runs_per_task
@@ -227,12 +230,16 @@ class _Fanout:
         yield BatchAttempt(last, deliver, rows)
 
     def handover(self, call: Call | None) -> Handover | None:
-        """Return what ends a batch where it was executed; None if that is this process."""
+        """Return what begins and ends a batch where it is executed; None if that is here."""
         if self._executor.is_local:
             return None
-        write, more = self._collector.batch_writer(), (self._steps, self._executor.flow_run_id)
-        ways = (None, None) if call is None else (RowSender(call), FileSender(call))
-        return Handover(write, *more, *ways)
+        return Handover(
+            self._collector.batch_writer(),
+            self._steps,
+            self._executor.flow_run_id,
+            None if call is None else RowSender(call),
+            None if call is None else FileSender(call),
+        )
 
     def _deliver(self, batch: Batch) -> None:
         """Take completed runs out of a batch; any thread may call it."""

@@ -1,6 +1,7 @@
 """What workers of a cluster ask of the process of the execution, while their batches are away.
 
-They deliver the rows that runs log. The answer comes when these are taken in, with the decisions
+They send contents of files and ask for stored ones (`remote_files.py`), and deliver the rows that
+runs log. The answer comes when these are taken in, with the decisions
 on their attempts: so a worker that is faster than the database waits, and a batch never comes back
 before its rows. When a batch has ended, they hear which rows it has to give anew.
 """

@@ -138,7 +138,11 @@ class FileSender:
             batch.failures += outcome.failures
 
     def _sent(self, frozen: FrozenRun, here: BatchHere, lost: list[Outcome]) -> FrozenRun | None:
-        """Return a run whose contents were sent; None if it has failed by that."""
+        """Return a run whose contents were sent, or None if that fails.
+
+        One that has failed before has logs alone to send; if these cannot be sent it has those
+        that it began with.
+        """
         is_failed, before = frozen.ledger().state == "failed", here.begun[frozen.id_run]
         try:
             files = {name: self._sent_file(name, own, here) for name, own in frozen.files.items()}
