@@ -64,6 +64,7 @@ def _compare(
     """Compare groups of runs: effect, confidence interval, p-value."""
     from mltraq_prefect import compare
 
+    checked: dict[str, Any] = {"test": test, "nan_policy": nan_policy}  # by compare
     with target.session() as session:
         data: list[Experiment] = [session.load(name) for name in experiment]
         frame = compare(
@@ -72,9 +73,8 @@ def _compare(
             by or None,
             pair_on=pair_on or None,
             baseline=_value(baseline),
-            test=test,  # type: ignore[arg-type]
             confidence=confidence,
-            nan_policy=nan_policy,  # type: ignore[arg-type]
+            **checked,
         )
     table = of_frame(frame)
     return Table(table.columns, table.rows, shown=_SHOWN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 
 def no_attribute(
@@ -26,17 +26,18 @@ def no_attribute(
     return AttributeError(text, name=name, obj=None)
 
 
-def unknown_name(given: Iterable[str], known: Iterable[str]) -> str | None:
+def unknown_name(given: Iterable[Hashable], known: Iterable[Hashable]) -> str | None:
     """Return a message on the first unknown name, or None if all are known.
 
     Args:
         given: Names that a user gave.
-        known: Existing names.
+        known: Existing names; those of columns may be no text.
     """
     known = list(dict.fromkeys(known))
+    texts = [name for name in known if isinstance(name, str)]
     unknown = next((name for name in given if name not in known), None)
     if unknown is None:
         return None
-    close = difflib.get_close_matches(str(unknown), known, n=1)
+    close = difflib.get_close_matches(str(unknown), texts, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{unknown!r}; {hint}known: {', '.join(map(repr, known)) or 'none'}"

@@ -251,6 +251,8 @@ ARRAYS = pd.DataFrame({"model": list("ab"), "said": [np.zeros(3), np.ones(4)], "
         (5, {}, "given a int"),
         ([], {}, "neither frames nor experiments"),
         ([FRAME], {}, "frames have no names"),
+        (FRAME.rename(columns={"fold": 7}), {"pair_on": "7"}, "'7'; known: 'model', 7, 'y'"),
+        (FRAME.set_axis(["model", "y", "y"], axis=1), {}, "two columns 'y'; rename one"),
         ({"a": 5}, {}, "'a' is a int, no frame and no experiment"),
         (FRAME.iloc[np.repeat(0, 300)].assign(model=range(300)), {}, "44,850 comparisons"),
     ],
@@ -281,6 +283,11 @@ def test_a_score_that_is_undefined_and_predictions_of_another_shape_are_refused(
     frame["said"] = [truth.reshape(-1, 1)] * 2
     with pytest.raises(mltraq.InvalidInput, match=r"shape \(20, 1\)"):
         mltraq.compare(frame, "said", "model", target=truth)
+
+
+def test_columns_whose_names_are_no_text():
+    found = mltraq.compare(FRAME.rename(columns={"fold": 7}), "y", "model", pair_on=[7])
+    pd.testing.assert_frame_equal(found, mltraq.compare(FRAME, "y", "model", pair_on="fold"))
 
 
 def test_categories_that_no_row_has_and_tiny_numbers():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +73,10 @@ def _named(data: Any) -> dict[str, Any]:
 
 def _columns(data: Any, names: Sequence[str], owner: str) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
-        _check_known(names, map(str, data.columns), owner)
+        _check_known(names, data.columns, owner)
+        twice = next((name for name in names if list(data.columns).count(name) > 1), None)
+        if twice is not None:
+            raise InvalidInput(f"{owner} has two columns {twice!r}; rename one")
         return data[list(names)].reset_index(drop=True)
     found = _runs(data)
     if found is None:
@@ -107,7 +110,7 @@ def _ledger(run: Run) -> Mapping[str, Any]:
     return {name: getattr(run.ledger, name) for name in LEDGER}
 
 
-def _check_known(names: Iterable[str], known: Iterable[str], owner: str) -> None:
+def _check_known(names: Iterable[Hashable], known: Iterable[Hashable], owner: str) -> None:
     trouble = unknown_name(names, known)
     if trouble is not None:
         raise InvalidInput(f"{owner} has no column {trouble}")
