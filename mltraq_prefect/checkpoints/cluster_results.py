@@ -28,6 +28,11 @@ class ClusterResults(CheckpointedResults):
     _lost: frozenset[str] = frozenset()
     _noted = 0
 
+    @property
+    def elsewhere(self) -> ClusterResults:
+        """What has batches written where they are executed: this, if another process can."""
+        return self
+
     def batch_writer(self) -> BatchWriter | None:
         """Return what writes batches where they are executed; None if no other process can.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mltraq_prefect.execution.file_desk import Desk
 from mltraq_prefect.execution.log_names import log_name
@@ -15,7 +15,7 @@ from mltraq_prefect.model.spool import FileEntry
 
 if TYPE_CHECKING:
     from mltraq_prefect.execution import RunFingerprints, Step
-    from mltraq_prefect.execution.fanout.executed import BatchWriter
+    from mltraq_prefect.execution.fanout.executor import WrittenElsewhere
 
 
 def start(runs: Iterable[Run], steps: Iterable[Step], prints: RunFingerprints) -> None:
@@ -151,19 +151,10 @@ class Results:
                 run.ledger.executed[name].id_execution = self._id_execution
         run.ledger.note_untried(self._names)
 
-    def batch_writer(self) -> BatchWriter | None:
-        """Return what writes batches where they are executed: nothing, here."""
+    @property
+    def elsewhere(self) -> WrittenElsewhere | None:
+        """What has batches written where they are executed: all come back, here."""
         return None
-
-    def facts_of(self, runs: Sequence[Run]) -> Any:  # noqa: ARG002
-        """Return what that has to know of a batch."""
-        return None
-
-    def adopt(self, runs: list[Run], report: Any) -> None:
-        """Take runs that were written where they were executed: there are none."""
-
-    def tell_refusal(self, reason: str) -> None:
-        """Take why a batch was not written where it was executed."""
 
     def name_flow_run(self, flow_run_id: str, runs: Sequence[str]) -> None:
         """Take the flow run of runs, by id, that have ended before there was one."""

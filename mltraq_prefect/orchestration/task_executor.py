@@ -103,8 +103,7 @@ class _Watched:
         self.collect, self.tick = collector.collect, collector.tick
         self.has_ended, self.flush_rows = collector.has_ended, collector.flush_rows
         self.files, self.name_flow_run = collector.files, collector.name_flow_run
-        self.batch_writer, self.facts_of = collector.batch_writer, collector.facts_of
-        self.adopt, self.tell_refusal = collector.adopt, collector.tell_refusal
+        self.elsewhere = collector.elsewhere
 
     def log(self, rows: Sequence[LoggedRows], *, soon: bool = False) -> None:
         self._log(rows, soon=soon)

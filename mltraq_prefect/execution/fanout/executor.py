@@ -25,6 +25,25 @@ ExecuteJob = Callable[[Workers | None, Job, int, Chunk], Iterator[Outcome]]
 """Executes a job with a priority on a chunk, in these workers, or in those of its own process."""
 
 
+class WrittenElsewhere(Protocol):
+    """Has batches written in the processes that execute them, in the thread of the execution."""
+
+    def batch_writer(self) -> BatchWriter | None:
+        """Return what writes batches where they are executed; None if they are to come back.
+
+        It is asked for once, before the first batch, and only if they are executed elsewhere.
+        """
+
+    def facts_of(self, runs: Sequence[Run]) -> Any:
+        """Return what that has to know of a batch; None if it is to come back."""
+
+    def adopt(self, runs: list[Run], report: Any) -> None:
+        """Take runs that were written where they were executed: they have ledger entries alone."""
+
+    def tell_refusal(self, reason: str) -> None:
+        """Take why a batch that comes back could not be written where it was executed."""
+
+
 class Collector(Protocol):
     """Receiver of the results, in the thread of the execution."""
 
@@ -51,20 +70,9 @@ class Collector(Protocol):
     def collect(self, runs: list[Run]) -> None:
         """Take runs that have completed or failed, with their ledger entries."""
 
-    def batch_writer(self) -> BatchWriter | None:
-        """Return what writes batches where they are executed; None if they are to come back.
-
-        It is asked once, before the first batch, and only if they are executed elsewhere.
-        """
-
-    def facts_of(self, runs: Sequence[Run]) -> Any:
-        """Return what that has to know of a batch; None if it is to come back."""
-
-    def adopt(self, runs: list[Run], report: Any) -> None:
-        """Take runs that were written where they were executed: they have ledger entries alone."""
-
-    def tell_refusal(self, reason: str) -> None:
-        """Take why a batch that comes back could not be written where it was executed."""
+    @property
+    def elsewhere(self) -> WrittenElsewhere | None:
+        """What has batches written where they are executed; None if all are to come back."""
 
     def name_flow_run(self, flow_run_id: str, runs: Sequence[str]) -> None:
         """Take the flow run of runs, by id, that have ended before there was one.

@@ -102,8 +102,8 @@ def fan_out(
         handover = fanout.handover(call)
         executor.prepare(stack, steps, [*attempts], handover)
         facts_of = None
-        if handover is not None and handover.write is not None:
-            facts_of = collector.facts_of
+        if collector.elsewhere is not None and handover is not None and handover.write is not None:
+            facts_of = collector.elsewhere.facts_of
         fanout.run(_batches(work.divide(sizer), facts_of, pickled=has_processes))
         if judge is not None:
             judge.warn_of_unknown_keys(partial(executor.logger.warning, "%s"))
@@ -202,6 +202,7 @@ class _Fanout:
         self._limit = FailureLimit(options.failure_limit)
         self._sizer = sizer
         self._collector = collector
+        self._elsewhere = collector.elsewhere
         self._progress = progress
         self._is_draining = False
         self._arrived: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -234,7 +235,7 @@ class _Fanout:
         if self._executor.is_local:
             return None
         return Handover(
-            self._collector.batch_writer(),
+            None if self._elsewhere is None else self._elsewhere.batch_writer(),
             self._steps,
             self._executor.flow_run_id,
             None if call is None else RowSender(call),
@@ -312,12 +313,12 @@ class _Fanout:
         for stage, result in zip(stages, executed.results, strict=True):
             self._end_step(self._steps[stage.position].name, result)
         self._go_on(stages[-1], executed.results[-1].batch)
-        if executed.refusal:
-            self._collector.tell_refusal(executed.refusal)
-        if executed.handed is not None:
+        if self._elsewhere is not None and executed.refusal:
+            self._elsewhere.tell_refusal(executed.refusal)
+        if self._elsewhere is not None and executed.handed is not None:
             runs = consume_runs(executed.handed.runs)
             self._note(runs)
-            self._collector.adopt(runs, executed.handed.report)
+            self._elsewhere.adopt(runs, executed.handed.report)
         for stage, result in zip(stages, executed.results, strict=True):
             self._gather(stage.task_runs, result.batch.ended())
             # Prefect keeps the result of each task until the flow run ends: leave it empty.
