@@ -304,6 +304,8 @@ def beside(run):
     if me == "alone":
         assert poll((folder / "shared").exists, bool)
         run.log(me=me)
+        if run.kwargs.get("is_stopped"):
+            raise mltraq.StopRun
     else:
         (folder / "shared").touch()
         assert poll((folder / "over").exists, bool)
@@ -331,6 +333,27 @@ def test_what_is_executed_beside_a_sweep_is_not_mixed_with_it(shared_url, tmp_pa
         assert [*run.files] == ["alone.txt"]
         assert run.series["me"].tolist() == ["alone"]
         assert session.claims("beside").empty
+
+
+def test_what_was_stopped_beside_a_sweep_with_other_kwargs_is_refused(shared_url, tmp_path):
+    given = {"folder": str(tmp_path)}
+
+    def share():
+        assert poll((tmp_path / "begun").exists, bool)
+        with mltraq.create_session(shared_url) as there:
+            experiment = there.add_experiment("beside").add_runs(N=[1])
+            experiment.execute(beside, given, backend="local", checkpoint=True, shared=True)
+
+    with ThreadPoolExecutor() as threads, mltraq.create_session(shared_url) as session:
+        sharing = threads.submit(share)
+        experiment = session.add_experiment("beside").add_runs(N=[1])
+        stopped = given | {"is_stopped": True}
+        experiment.execute(beside, stopped, backend="local", checkpoint=True)
+        (tmp_path / "over").touch()
+        with pytest.raises(InvalidInput, match="others have executed 1 of its runs with other"):
+            sharing.result()
+        run = session.load("beside").runs.first()
+        assert (run.ledger.state, run.fields.me) == ("stopped", "alone")
 
 
 def test_claims_go_where_their_experiment_and_its_runs_go(tmp_path):
