@@ -82,10 +82,10 @@ def drop_stored(runs: Iterable[Run], stored: Mapping[str, Run]) -> None:
 
 
 def _timed(point: Point, report: ImportReport) -> Point:
-    """Return a point with a time that a row can have; whoever takes nanoseconds gives others."""
+    """Return a point with a time that a row can have: counts of nanoseconds may be none."""
     if point.at in _TIMES:
         return point
-    report.lose("the time of a value of a metric", "it is none; its row has 1970 instead")
+    report.lose("the time of a value of a metric", "no calendar has it; its row has 1970 instead")
     return point._replace(at=0)
 
 
@@ -93,6 +93,6 @@ def _is_key(key: str, report: ImportReport) -> bool:
     try:
         check_key(key)
     except (InvalidInput, InvalidName):
-        report.lose("the series of a metric", "each row has a column of this name, or none may")
+        report.lose("the series of a metric", "no column of a series can have its name")
         return False
     return True

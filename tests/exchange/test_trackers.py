@@ -240,15 +240,18 @@ def test_times_that_are_none(session, mlflow):
         for step, at in enumerate((10**18, 10**15, -(10**14), 10**12)):
             row = ("ns", step / 2, at, run, step, 0)
             connection.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", row)
-        row = ("infinite", 1.0, 0, run, math.inf, 0)
-        connection.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", row)
+        for key, step in (("infinite", math.inf), ("seq", 0), ("seq", 1)):
+            row = (key, 1.0, 0, run, step, 0)
+            connection.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", row)
     connection.close()
     report = import_from("mlflow", str(mlflow), session)
     series = session.load("digits").runs[str(uuid.UUID(run))].series.dropna(subset="ns")
     assert series["ns"].tolist() == [0.0, 0.5, 1.0, 1.5]
     assert series["at"].dt.year.tolist() == [1970, 1970, 1970, 2001]
     none = lost(report)
-    assert none["the time of a value of a metric", "it is none; its row has 1970 instead"] == 3
+    reason = "no calendar has it; its row has 1970 instead"
+    assert none["the time of a value of a metric", reason] == 3
+    assert none["the series of a metric", "no column of a series can have its name"] == 1
     reason = "it is not a number, or its step or time is not an integer"
     assert none["a value of a metric", reason] == 1
 
