@@ -10,7 +10,7 @@ import pytest
 import mltraq_prefect as mltraq
 from mltraq_prefect.reports.html.report import report
 from mltraq_prefect.reports.study.curves import curves
-from mltraq_prefect.reports.study.effects import effects, heat_maps
+from mltraq_prefect.reports.study.effects import effects, heat_maps, parallel
 from mltraq_prefect.reports.study.leaderboard import leaderboards
 from mltraq_prefect.reports.study.study import Choice, Study, shown_value
 from mltraq_prefect.reports.summary import summary
@@ -101,6 +101,18 @@ def test_curves_of_a_chosen_param_are_apart_for_each_data_set(session):
         values = re.findall(r"<title>rate=(\S+), 0: (\S+)", own.svg)
         assert values == [("0.1", f"{level}.1"), ("0.2", f"{level}.2")]
     assert [own.title for own in curves(study_of(experiment))] == ["loss"]
+
+
+def test_figures_of_params_tell_how_many_are_left_out(session):
+    experiment = session.add_experiment("wide")
+    for row in range(6):
+        run = experiment.add_run(**{f"p{place}": row * (place + 1) for place in range(13)})
+        run.fields.loss = float(row)
+    study = study_of(experiment.persist())
+    drawn = effects(study)
+    assert len(drawn) == 12
+    assert drawn[-1].note == "Of 13 params that vary, 12 are shown."
+    assert parallel(study)[0].note == "Of 13 params that vary, 7 are shown."
 
 
 def test_curves_tell_what_is_left_out(session):

@@ -52,7 +52,14 @@ def effects(study: Study) -> list[Drawn]:
     """Return the metric against each param, with a figure for each part of the work."""
     params = [own for own in study.params if own.kind != "time" and not own.is_split]
     ranked = sorted(params, key=lambda own: own.is_replicate)
-    return [drawn for param in ranked[:MOST_EFFECTS] for drawn in _effect(study, param)]
+    found = [drawn for param in ranked[:MOST_EFFECTS] for drawn in _effect(study, param)]
+    if found and (left := _params_left(len(params), MOST_EFFECTS)):
+        found[-1] = found[-1]._replace(note=f"{found[-1].note} {left}".strip())
+    return found
+
+
+def _params_left(count: int, most: int) -> str:
+    return f"Of {count:,} params that vary, {most} are shown." if count > most else ""
 
 
 def board_marks(board: Leaderboard) -> Marks | None:
@@ -284,7 +291,8 @@ def _cells_of(placed: pd.DataFrame, pair: Sequence[Axis]) -> int:
 
 def parallel(study: Study) -> list[Drawn]:
     """Return a line for each run through its params and its metric, coloured by that."""
-    params = [own for own in study.params if not own.is_replicate][: MOST_AXES - 1]
+    every = [own for own in study.params if not own.is_replicate]
+    params = every[: MOST_AXES - 1]
     if study.metric is None or not params:
         return []
     rows = study.sample[study.sample[_name(study)].notna()]
@@ -297,6 +305,7 @@ def parallel(study: Study) -> list[Drawn]:
     note = (
         f"{len(shown):,} of {study.header.runs:,} runs." if len(shown) < study.header.runs else ""
     )
+    note = f"{note} {_params_left(len(every), len(params))}".strip()
     return [Drawn("Runs", parallel_coordinates(axes, values, _name(study)), note)]
 
 
