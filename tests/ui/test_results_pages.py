@@ -36,7 +36,12 @@ from tests.ui.browser import opened
 def database(tmp_path_factory):
     """A database with a study of families, and an experiment whose names and values are hostile."""
     file = tmp_path_factory.mktemp("results") / "study.db"
-    with mltraq.create_session(f"sqlite:///{file}") as session:
+    fill(f"sqlite:///{file}")
+    return file
+
+
+def fill(url):
+    with mltraq.create_session(url) as session:
         for name in ("families", "families again"):
             experiment = add_families(session.add_experiment(name))
             experiment.tags["paper" if "again" in name else "idea & more"] = ""
@@ -51,7 +56,6 @@ def database(tmp_path_factory):
             run.fields.frame.index = pd.Index([0], name=HOSTILE)
             run.fields.matrix = np.ones((30, 3))
         hostile.persist()
-    return file
 
 
 def _client(url):
