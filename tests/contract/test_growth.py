@@ -108,3 +108,26 @@ def test_a_loaded_column_takes_few_bytes_a_run(tmp_path):
         last = [*loaded.runs.values()][-1]
         assert (last.params.n, last.ledger.state) == (55, "completed")
         assert last.ledger.started_at.tzinfo is dt.UTC
+
+
+def test_an_export_takes_no_more_memory_if_there_are_more_runs(tmp_path):
+    url = f"sqlite:///{tmp_path}/one.db"
+    growth.make(url, FEW)
+    peaks = []
+    for copies in (COPIES, 3):  # 6,000 runs, and 24,000
+        growth.grow(url, copies)
+        peaks.append(export_peak(url, tmp_path / "runs.csv"))
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def export_peak(url, path):
+    """Return the most bytes that an export takes at once."""
+    with mltraq.create_session(url) as session:
+        tracemalloc.start()
+        try:
+            session.export(growth.NAME, path, overwrite=True)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert len(path.read_text().splitlines()) > len(session.load(growth.NAME, columns=[]).runs)
+    return peak
