@@ -106,7 +106,8 @@ class Stored(Parts):
         Their series stay in memory too, and their files on this machine until the program ends.
 
         Raises:
-            CorruptData: A value or a file is not what was written; nothing was deleted.
+            CorruptData: A value is not what was written; nothing was deleted.
+            StorageFull: There is no room for the files; nothing was deleted.
             ExperimentNotFound: The database does not have it.
             StoreError: The database cannot be written; it is as it was before.
         """

@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
-from mltraq_prefect.errors import CorruptData
+from mltraq_prefect.errors import CorruptData, StorageFull, StoreError
 from mltraq_prefect.model.files import OwnFiles
 from mltraq_prefect.model.series import OwnRows, Placed
 from mltraq_prefect.model.spool import FileEntry, own_spool
@@ -80,23 +80,26 @@ def take_over(runs: Sequence[Run], copies: Sequence[Run]) -> None:
 def keep_here(runs: Sequence[Run]) -> None:
     """Take series and files of runs, which the database is about to lose, to this process.
 
+    A file that cannot be read stays where it is; whoever asks for it is told why.
+
     Raises:
-        CorruptData: A file in the database is not what was written; names run and file.
         StorageFull: There is no room for the files in the folder for temporary files.
     """
     for run, (_, placed) in zip(runs, all_logged(runs), strict=True):
         run.copy_rows(placed)
     for run, (_, listed) in zip(runs, all_files(runs), strict=True):
-        run.copy_files({name: _on_this_machine(run, name, own) for name, own in listed.items()})
+        run.copy_files({name: _on_this_machine(name, own) for name, own in listed.items()})
 
 
-def _on_this_machine(run: Run, name: str, entry: FileEntry) -> FileEntry:
+def _on_this_machine(name: str, entry: FileEntry) -> FileEntry:
     if entry.spooled:
         return entry
     try:
         return entry._replace(spooled=str(own_spool().local(name, entry)), pieces=None)
-    except CorruptData as error:
-        raise error.within(error.experiment, run.describe()) from None
+    except StorageFull:
+        raise
+    except (CorruptData, StoreError):
+        return entry
 
 
 def all_files(
