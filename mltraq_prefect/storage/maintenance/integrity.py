@@ -163,6 +163,12 @@ def _standings(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
         )
 
 
+_TO_ONE, _TO_SEVERAL = (
+    "step of a run refers to an execution that is",
+    "steps of runs refer to executions that are",
+)
+
+
 def _executions(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
     """Yield what is wrong about executions; kwargs are read as well."""
     known = "SELECT id_execution FROM experiment_executions WHERE id_experiment = ?"
@@ -173,9 +179,8 @@ def _executions(transaction: Transaction, entry: Entry) -> Iterator[Finding]:
     number, first = _number(transaction, sql, (entry.id_experiment,) * 2)
     if number:
         yield Finding(
-            f"{counted(number, 'step of a run refers', 'steps of runs refer')} to an execution "
-            "that is not there: experiment_executions has lost rows, and nothing tells any more "
-            "where the results come from",
+            f"{counted(number, _TO_ONE, _TO_SEVERAL)} not there: experiment_executions has lost "
+            "rows, and nothing tells any more where the results come from",
             first,
         )
     try:
