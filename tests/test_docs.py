@@ -1,6 +1,7 @@
 """README's program runs as it is written, and its promises about names hold."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -24,8 +25,12 @@ def test_the_program_in_the_readme(tmp_path, monkeypatch, capsys):
     exec(compile(program, str(tmp_path / "program.py"), "exec"), {"__name__": "__main__"})
     assert "error" in capsys.readouterr().out
 
-    (command,) = re.findall(r'query "(SELECT n, error FROM e_tosses ORDER BY n)"', README)
-    assert main(["--database", "sqlite:///tosses.db", "query", command]) == 0
+    written = re.findall(r"^mltraq-prefect (.*?)(?: +#.*)?$", README, re.MULTILINE)
+    init, pages, query = (shlex.split(command) for command in written)
+    assert main(init) == 0
+    assert main([*pages, "--help"]) == 0
+    capsys.readouterr()
+    assert main(query) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
     assert [int(row.split()[0]) for row in rows] == [1, 25, 50, 100]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from mltraq_prefect.codecs import decode
 from mltraq_prefect.errors import CorruptData, ExperimentNotFound, FieldNotFound
@@ -37,8 +37,6 @@ from mltraq_prefect.storage.tables.run_steps import Executions
 from mltraq_prefect.storage.values.change_marks import with_exact
 from mltraq_prefect.storage.values.columns import Constant, column
 
-T = TypeVar("T")
-
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
 
 ReadExecutions = Callable[[str, Sequence[int]], Executions]
@@ -66,7 +64,11 @@ def read(
 
     See `Store.read`.
     """
-    entry, extras = _there(transaction, name, experiments_table.find_more(transaction, name))
+    found = experiments_table.find_more(transaction, name)
+    if found is None:
+        raise _not_found(transaction, name)
+    entry, extras = found
+    _refuse_moved(transaction, entry)
     keys = list(entry.layout) if columns is None else _known(columns, entry)
     if pending is None:
         ledger, cells = chosen_runs.select(transaction, entry, _LEDGER, keys, where, ids)
@@ -148,27 +150,25 @@ def stored_entry(transaction: Transaction, name: str) -> Entry:
     Raises:
         ExperimentNotFound: There is none of this name.
     """
-    entry, _ = _there(transaction, name, (experiments_table.find(transaction, name), None))
+    entry = experiments_table.find(transaction, name)
+    if entry is None:
+        raise _not_found(transaction, name)
+    _refuse_moved(transaction, entry)
     return entry
 
 
-def _there(
-    transaction: Transaction, name: str, found: tuple[Entry | None, T] | None
-) -> tuple[Entry, T]:
-    """Return an entry, and what was found with it.
+def _not_found(transaction: Transaction, name: str) -> ExperimentNotFound:
+    """Return the error for an experiment that is not there, with a name that is like its own."""
+    names = transaction.rows(f"SELECT name FROM experiments LIMIT {_COMPARED}")
+    close = difflib.get_close_matches(name, [known for (known,) in names], n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return ExperimentNotFound(f"there is no experiment {name!r} in the database{hint}")
 
-    Raises:
-        ExperimentNotFound: There is no entry of this name.
-    """
-    entry = None if found is None else found[0]
-    if found is None or entry is None:
-        names = transaction.rows(f"SELECT name FROM experiments LIMIT {_COMPARED}")
-        close = difflib.get_close_matches(name, [known for (known,) in names], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ExperimentNotFound(f"there is no experiment {name!r} in the database{hint}")
+
+def _refuse_moved(transaction: Transaction, entry: Entry) -> None:
+    """Let a transaction begin again that has not seen how a table was made."""
     if entry.table == transaction.absent:
         raise DriverError("moved", f"the table {entry.table} was made a moment ago")
-    return entry, found[1]
 
 
 def keys(transaction: Transaction, name: str) -> list[str]:
