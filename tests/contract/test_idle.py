@@ -12,9 +12,9 @@ from mltraq_prefect.errors import StorageUnavailable
 from mltraq_prefect.storage import Store
 from tests import servers
 from tests.contract.records import assert_same_runs, make_record, make_run
-from tests.polling import poll
 
 IDLE_MS = 400
+ATTEMPTS = 4
 
 
 @pytest.fixture
@@ -39,18 +39,15 @@ def hasty():
 
 
 def unhurried(action):
-    """Return what an action returns that a server does not end; once is enough.
+    """Return what an action returns that a server does not end in one of a few attempts.
 
     Others may keep this process waiting within a transaction, but not each time. What makes values
     there is late each time.
     """
-
-    def attempt():
+    for _ in range(ATTEMPTS - 1):
         with contextlib.suppress(StorageUnavailable):
             return action()
-
-    found = poll(attempt, lambda own: own is not None)
-    return action() if found is None else found
+    return action()
 
 
 def seconds_to_read(store, name):
