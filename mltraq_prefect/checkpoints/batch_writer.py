@@ -176,7 +176,7 @@ class SentWriter:
         logged: Collection[tuple[str, str]],
     ) -> Handed:
         content = _Content(self.record.name, Runs(_begun(run) for run in runs))
-        state = StoredState(store, self._record_of(facts), content)
+        state = StoredState(store, self._record_of(facts), lambda: content)
         state.execute_by(ExecutedBy(first_in=self._first_in(facts)))
         results = _WorkerResults(content.runs, self, state, facts.digests)
         results.note_logged(logged)

@@ -108,7 +108,7 @@ class ClusterResults(CheckpointedResults):
         Raises:
             InvalidInput: They have executed other code, or with other kwargs.
         """
-        name = self._state.content.name
+        name = self._state.name
         entries = self._state.store.entries(name, sorted(ids))
         self._state.adopt_executed(entries)
         refuse_otherwise(name, self._runs, entries, self._names, self._prints)
@@ -126,6 +126,6 @@ class ClusterResults(CheckpointedResults):
             _logger.warning(
                 "experiment %r: results of a worker pass through this process, which writes them, "
                 "as the worker cannot: %s",
-                self._state.content.name,
+                self._state.name,
                 reason,
             )

@@ -36,7 +36,7 @@ def persist(
         return written
 
     with state.persisting:
-        state.settle(in_task("persist", state.content.name, body), mode)
+        state.settle(in_task("persist", state.name, body), mode)
 
 
 def announce_written(

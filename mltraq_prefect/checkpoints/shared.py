@@ -63,7 +63,7 @@ class SharedExecution:
         options: ExecutionOptions,
     ) -> None:
         self._state = state
-        self._name = state.content.name
+        self._name = state.name
         self._steps, self._prints = [step.name for step in steps], prints
         self._options = options
         self._lease = options.lease_seconds or LEASE_SECONDS
@@ -311,7 +311,7 @@ def refuse_beside_shared(state: StoredState, steps: Sequence[str]) -> None:
     Raises:
         InvalidInput: There are others; the runs would be executed twice, and perhaps otherwise.
     """
-    name = state.content.name
+    name = state.name
     for listed in state.store.claims(name) if state.store.exists(name) else ():
         both = [step for step in steps if step in listed.claim.terms.fingerprints]
         if listed.is_live and both:

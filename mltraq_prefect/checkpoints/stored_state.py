@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import cast
 
+from mltraq_prefect.checkpoints import known_executions
 from mltraq_prefect.checkpoints.content import Content
 from mltraq_prefect.checkpoints.released_fields import ReleasedFields
 from mltraq_prefect.checkpoints.selection import NotLoaded, refuse_deleted, warn_of_deleted
@@ -28,13 +31,13 @@ class StoredState:
     Args:
         store: The database.
         record: The record that was read, or that of a new experiment.
-        content: The experiment in memory.
+        content: Returns the experiment in memory, which holds this state.
 
     Attributes:
         store: The database.
         id_experiment: UUID as text; that of the stored experiment once there is one.
         revision: How often the experiment had been written when it was read; None if never.
-        content: The experiment in memory.
+        name: Name of the experiment.
         fingerprints: Parts of the fingerprints of its runs, by digest.
         has_series, has_files: Whether the database may have rows and files of its runs.
         original_name: The name of which the ids of its runs are made, if that is another.
@@ -44,7 +47,7 @@ class StoredState:
         unannounced: What was written and not announced yet.
     """
 
-    def __init__(self, store: Store, record: Record, content: Content) -> None:
+    def __init__(self, store: Store, record: Record, content: Callable[[], Content | None]) -> None:
         self.store = store
         self.id_experiment, self.revision = record.id_experiment, record.revision
         self.fingerprints = dict(record.fingerprints)
@@ -53,15 +56,26 @@ class StoredState:
         self.persisting = threading.Lock()
         self.executed_by = ANYBODY
         self.original_name = record.original_name
-        self.content = content
-        self.executions = dict(record.executions)
-        self._snapshot = record.snapshot
+        self.name, self._content = record.name, content
+        self.executions, self._snapshot = dict(record.executions), record.snapshot
         self._not_loaded = NotLoaded(record.missing_fields, record.missing_runs)
         self.unannounced: Written | None = None
         self._kept_fingerprints = self._kept_executions = frozenset[str]()
-        self._released = ReleasedFields(store, content.name, content.runs, self._remember)
 
     # -- what is known ---------------------------------------------------------------------------
+
+    @property
+    def content(self) -> Content:
+        """The experiment in memory.
+
+        Only it refers to this state, so that memory is free as soon as nobody uses it; runs that
+        are used without it do not ask for it.
+        """
+        return cast("Content", self._content())
+
+    @cached_property
+    def _released(self) -> ReleasedFields:
+        return ReleasedFields(self.store, self.name, self.content.runs, self._remember)
 
     @property
     def run_count(self) -> int:
@@ -84,37 +98,33 @@ class StoredState:
     def refuse_gone(self, runs: Sequence[Run], part: Part) -> None:
         """Refuse runs without a part that the database may have had; see `refuse_deleted`."""
         if self.has_series if part == "series" else self.has_files:
-            refuse_deleted(self.store, self.content.name, runs, part)
+            refuse_deleted(self.store, self.name, runs, part)
 
     def refuse_replace(self, what: str) -> None:
         """Refuse to replace what was loaded in part; see `NotLoaded.refuse_replace`."""
-        self._not_loaded.refuse_replace(self.content.name, what)
+        self._not_loaded.refuse_replace(self.name, what)
 
     def warn_of_missed(self, runs: Iterable[Run]) -> None:
         """Tell of fields that runs have asked for in vain, as they were not loaded."""
-        self._not_loaded.warn_of_missed(self.content.name, runs)
+        self._not_loaded.warn_of_missed(self.name, runs)
 
     def check_persist(self, mode: Mode, *, store_pickle: bool) -> None:
         """Refuse to replace what was loaded in part; warn that a merge deletes no runs."""
         if store_pickle:
-            self._not_loaded.refuse_pickle(self.content.name)
+            self._not_loaded.refuse_pickle(self.name)
         if mode == "merge":
-            warn_of_deleted(self.content.name, self.seen, self.content.runs)
+            warn_of_deleted(self.name, self.seen, self.content.runs)
         elif mode == "replace":
             self.refuse_replace('if_exists="replace"')
 
     def all_executions(self) -> list[Facts]:
         """Return what is known of executions here and in the database, the earliest first."""
-        stored = self.store.known_executions(self.id_experiment)
-        found = {facts.id_execution: facts for facts in (*stored, *self.executions.values())}
-        return sorted(found.values(), key=lambda facts: facts.started_at)
+        return known_executions.everything(self.store, self.id_experiment, self.executions)
 
     def execution(self, id_execution: str) -> Execution | None:
         """Return an execution with large kwargs and its code; None if it is not known."""
-        facts = self.executions.get(id_execution)
-        if facts is None:
-            found = self.store.known_executions(self.id_experiment, [id_execution], whole=True)
-            facts = found[0] if found else None
+        known = self.store, self.id_experiment, self.executions
+        facts = known_executions.find(*known, id_execution)
         return None if facts is None else Execution(facts, self.fingerprints)
 
     def record(self, runs: Iterable[Run] | None = None) -> Record:
@@ -124,7 +134,7 @@ class StoredState:
             runs: Some of its runs; all if None.
         """
         return Record(
-            name=self.content.name,
+            name=self.name,
             id_experiment=self.id_experiment,
             fields=self.content.fields,
             runs=list(self.content.runs.values() if runs is None else runs),
@@ -148,10 +158,9 @@ class StoredState:
 
     def read_some(self, ids: Iterable[str]) -> Record | None:
         """Read the same of some runs."""
-        name = self.content.name
-        if not self.store.exists(name):
+        if not self.store.exists(self.name):
             return None
-        return self.store.read(name, columns=[], ids=list(ids))
+        return self.store.read(self.name, columns=[], ids=list(ids))
 
     def adopt_stored(self, stored: Record) -> None:
         """Adopt the id and the revision of a stored experiment."""
@@ -163,7 +172,7 @@ class StoredState:
         if self.revision is None:
             return
         added = [run.id_run for run in self.content.runs.values() if not self.has(run)]
-        self.adopt(self.store.entries(self.content.name, added))
+        self.adopt(self.store.entries(self.name, added))
 
     def adopt(self, entries: Mapping[str, LedgerEntry]) -> None:
         """Adopt ledger entries, by `id_run`; fields that were never in memory stay there."""
@@ -196,15 +205,8 @@ class StoredState:
 
     def load_executions(self) -> None:
         """Read what is known of the executions that runs refer to, to write it anew."""
-        used = {
-            entry.id_execution
-            for run in self.content.runs.values()
-            for entry in (run.ledger, *run.ledger.executions.values())
-            if entry.id_execution is not None
-        }
-        missing = sorted(used - self.executions.keys())
-        for facts in self.store.known_executions(self.id_experiment, missing, whole=True):
-            self.executions[facts.id_execution] = facts
+        known = self.store, self.id_experiment, self.executions
+        known_executions.load(*known, self.content.runs.values())
 
     def _remember(self, stored: Snapshot, id_run: str) -> None:
         snapshot = self._snapshot_of(stored.id_experiment)
@@ -213,7 +215,7 @@ class StoredState:
         snapshot.runs.put(id_run, stored.runs[id_run])
 
     def _snapshot_of(self, id_experiment: str) -> Snapshot:
-        """Return the snapshot; one of an earlier experiment of this name is dropped."""
+        """Return the snapshot; that of an earlier experiment of this name is dropped."""
         if self._snapshot is None or self._snapshot.id_experiment != id_experiment:
             self._snapshot = Snapshot(id_experiment)
         return self._snapshot
@@ -222,7 +224,7 @@ class StoredState:
         """Read what the database holds of runs whose fields were assigned and never read."""
         seen = self.seen
         unseen = [run for run in runs if run.is_of(self._released) and run.id_run not in seen]
-        if unseen and self.store.exists(self.content.name):
+        if unseen and self.store.exists(self.name):
             self._released.refresh(unseen)
 
     # -- writing ---------------------------------------------------------------------------------
@@ -306,7 +308,7 @@ class StoredState:
     def log(self, rows: Sequence[LoggedRows]) -> None:
         """Write rows that runs have logged, while these are executed."""
         if self._series is None:
-            self._series = self.store.series_writer(self.content.name, self.executed_by)
+            self._series = self.store.series_writer(self.name, self.executed_by)
         self._series.write(rows)
         self.has_series = True
 
@@ -314,7 +316,7 @@ class StoredState:
         """Write the flow run of runs that were written without one; any thread may call it."""
         with self.persisting:
             if ids and self.revision is not None:
-                known = self.content.name, self.id_experiment
+                known = self.name, self.id_experiment
                 self.store.name_flow_run(*known, ids, flow_run_id, id_execution)
 
     def execute_by(self, by: ExecutedBy) -> None:
@@ -363,9 +365,8 @@ class StoredState:
 
     def delete_runs(self, condition: Condition) -> list[str]:
         """Delete runs of the stored experiment, as `Store.delete_runs` does; return their ids."""
-        name, stored = self.content.name, self.revision is not None
-        known = self.id_experiment if stored else None
-        gone = self.store.delete_runs(name, condition, id_experiment=known)
+        known = None if self.revision is None else self.id_experiment
+        gone = self.store.delete_runs(self.name, condition, id_experiment=known)
         if self._snapshot is not None:
             for id_run in gone:
                 self._snapshot.forget(id_run)
@@ -377,7 +378,7 @@ class StoredState:
             self.store.rename(name, new, id_experiment=self.id_experiment)
         self.original_name = self.original_name or name
         self._released.rename(new)
-        self._series = None
+        self.name, self._series = new, None
 
     def delete(self) -> None:
         """Delete the experiment from the database; memory keeps its runs.
@@ -387,13 +388,13 @@ class StoredState:
         """
         self._load_released()
         self.load_executions()
-        content = self.content
-        for run in content.runs.values():
+        runs = [*self.content.runs.values()]
+        for run in runs:
             _ = run.ledger.executions
         if self.has_series or self.has_files:
-            keep_here([*content.runs.values()])
-        self.store.delete(content.name)
+            keep_here(runs)
+        self.store.delete(self.name)
         self.revision = self._snapshot = None
         self.has_series = self.has_files = False
         self._kept_executions = self._kept_fingerprints = frozenset()
-        self._released = ReleasedFields(self.store, content.name, content.runs, self._remember)
+        self.__dict__.pop("_released", None)

@@ -66,7 +66,7 @@ class StreamedState(StoredState):
     """
 
     def __init__(self, store: Store, record: Record, window: Window) -> None:
-        super().__init__(store, record, window)
+        super().__init__(store, record, lambda: window)
         self.window = window
 
     @property

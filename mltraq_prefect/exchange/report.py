@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
 from mltraq_prefect.model.advance import Advance, unseen
+from mltraq_prefect.texts import counted
 
 
 class Imported(NamedTuple):
@@ -80,7 +81,10 @@ class ImportReport:
     def lines(self) -> Iterator[str]:
         """Yield the report as lines of text."""
         for own in self.experiments:
-            yield f"{own.name}: {own.found:,} runs found, {own.before:,} before, {own.after:,} now"
+            yield (
+                f"{own.name}: {counted(own.found, 'run')} found, {own.before:,} before, "
+                f"{own.after:,} now"
+            )
         for lost in self.not_carried:
             yield f"not carried over: {lost.number:,} x {lost.what} ({lost.why})"
 

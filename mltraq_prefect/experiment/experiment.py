@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from mltraq_prefect.checkpoints.execution import Execution, Steps
@@ -92,12 +93,9 @@ class Experiment(Stored, Origins):
         self._tags = Tags(record.name, record.annotations.tags)
         self._note = record.annotations.note
         self._runs = runs_of(record.runs)
-        self._state: StoredState = StoredState(store, record, self)
+        self._state: StoredState = StoredState(store, record, weakref.ref(self))
         self.runs.set_origin(self._state)
-        self._execution: Callable[[Steps | None, ExecutionOptions], Execution] = partial(
-            Execution, self, self._state
-        )
-        self._define(record.ids_name)
+        self._ids_name = record.ids_name
         self._failures = KeptFailures(record.name)
 
     if not TYPE_CHECKING:
@@ -170,13 +168,13 @@ class Experiment(Stored, Origins):
         record = self._state.record([])
         streamed = StreamedGrid(grid, record.ids_name, buffers)
         state = StreamedState(self._state.store, record, Window(self, streamed))
-        self._state, self._execution = state, partial(StreamedExecution, state)
-        self._runs = StreamedRuns(lambda: self._name, len(streamed))
-        self._define(record.ids_name)
+        self._state, self._runs = state, StreamedRuns(lambda: self._name, len(streamed))
+        self.__dict__.pop("_definition", None)
 
-    def _define(self, ids_name: str) -> None:
-        is_stored = self._state.has
-        self._definition = Definition(ids_name, lambda: self._name, self.runs, is_stored, buffers)
+    @cached_property
+    def _definition(self) -> Definition:
+        name, is_stored = lambda: self._name, self._state.has
+        return Definition(self._ids_name, name, self.runs, is_stored, buffers)
 
     def check_identities(self) -> None:
         """Refuse new runs that only their position identifies: their ids are not reproducible.
@@ -313,7 +311,12 @@ class Experiment(Stored, Origins):
 
     def _failures_of(self, steps: Steps | None, options: ExecutionOptions) -> RunsFailed | None:
         """Execute steps; return the error about runs that have failed, which `execute` raises."""
-        execution = self._execution(steps, options)
+        state = self._state
+        execution = (
+            StreamedExecution(state, steps, options)
+            if isinstance(state, StreamedState)
+            else Execution(self, state, steps, options)
+        )
         if not self.runs and self._state.revision is None:
             self.add_run()
         if options.checkpoint:

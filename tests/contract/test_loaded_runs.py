@@ -1,8 +1,10 @@
 """Runs that were loaded are made when somebody asks for one; till then they behave alike."""
 
 import copy
+import gc
 import json
 import pickle
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
-from mltraq_prefect import Run, Runs
+from mltraq_prefect import Run, Runs, StoreError
 from mltraq_prefect.storage.values.columns import Texts
 
 USES = {
@@ -107,6 +109,39 @@ def test_threads_get_the_same_runs(session):
         with ThreadPoolExecutor(4) as threads:
             found = [*threads.map(lambda _, own=runs: [*own.values()], range(4))]
         assert len({id(run) for part in found for run in part}) == 6
+
+
+@pytest.mark.parametrize("url", ["sqlite-memory"], indirect=True)
+def test_what_was_loaded_is_freed_as_soon_as_nobody_uses_it(session):
+    stored(session)
+    gc.collect()
+    gc.disable()
+    try:
+        for options in {}, {"where": "x > 0"}, {"columns": []}:
+            loaded = session.load("loaded", **options)
+            gone = weakref.ref(loaded), weakref.ref(loaded.runs)
+            assert len(loaded.runs.df())
+            del loaded
+            assert [found() for found in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("url", ["sqlite-memory"], indirect=True)
+def test_a_run_is_whole_when_its_experiment_is_not_in_memory_any_more(session):
+    def step(run):
+        run.log(loss=float(run.params.x))
+        run.files["x.txt"] = str(run.params.x).encode()
+
+    made = session.add_experiment("tracked").add_runs(x=[1, 2])
+    made.execute(step, backend="local").persist()
+    run, other = session.load("tracked").runs.values()
+    gc.collect()
+    assert run.series["loss"].tolist() == [1.0]
+    assert run.files["x.txt"].path().read_text() == "1"
+    session.load("tracked").delete_runs(where="x = 2")
+    with pytest.raises(StoreError, match=r"experiment 'tracked'.*deleted"):
+        _ = other.series
 
 
 @pytest.mark.parametrize("order", ["id_run", "n"])

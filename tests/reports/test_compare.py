@@ -244,7 +244,7 @@ ARRAYS = pd.DataFrame({"model": list("ab"), "said": [np.zeros(3), np.ones(4)], "
         (FRAME, {"test": "t", "target": "y"}, "compares numbers, without target="),
         (FRAME, {"score": max}, "score= is for predictions"),
         (FRAME, {"pair_on": "model"}, "'model' is given twice"),
-        (FRAME, {"target": "y"}, "2 runs of model=b and 2 of model=a: give pair_on="),
+        (FRAME, {"target": "y"}, "model=b has 2 runs, and model=a 2: give pair_on="),
         (ARRAYS, {"metric": "said", "target": [1, 2, 3]}, "has 4 'said' for 3 samples"),
         (ARRAYS, {"metric": "said", "target": "t"}, "have different values of 't'"),
         (ARRAYS.assign(said=b"?"), {"metric": "said", "target": [1, 2]}, "is stored bytes"),

@@ -29,6 +29,7 @@ from mltraq_prefect.reports.comparison.question import Question
 from mltraq_prefect.reports.comparison.ranks import rank_sum, signed_rank
 from mltraq_prefect.reports.comparison.samples import Matched
 from mltraq_prefect.reports.numbers import Floats
+from mltraq_prefect.texts import counted
 
 _TESTS: dict[tuple[str, bool], tuple[str, Callable[[Floats, Floats, float], Difference]]] = {
     ("t", True): ("paired t", paired_t),
@@ -147,9 +148,9 @@ class PredictedMetric:
         asked = self._question
         if not asked.pair_on and (matched.own.size, matched.other.size) != (1, 1):
             raise InvalidInput(
-                f"there are {matched.own.size:,} runs of {names[0]} and {matched.other.size:,} of "
-                f"{names[1]}: give pair_on= the columns, such as a fold, that say which runs "
-                "predict the same samples"
+                f"{names[0]} has {counted(matched.own.size, 'run')}, and {names[1]} "
+                f"{matched.other.size:,}: give pair_on= the columns, such as a fold, that say "
+                "which runs predict the same samples"
             )
         rows = zip(matched.own, matched.other, strict=True)
         said = joined([self._pair(*pair, names) for pair in rows])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import Any
+from itertools import compress
+from typing import Any, Literal
 
 from mltraq_prefect.storage.reading import selections, stored_values
 from mltraq_prefect.storage.reading.selections import Selection
@@ -15,7 +16,7 @@ from mltraq_prefect.storage.tables import run_cells
 from mltraq_prefect.storage.tables.experiments_table import Entry
 from mltraq_prefect.storage.tables.ledger import kept
 from mltraq_prefect.storage.tables.standings import statements
-from mltraq_prefect.storage.values.columns import Maker, Texts, joined, picked
+from mltraq_prefect.storage.values.columns import Maker, column, joined, picked
 
 Parts = tuple[Callable[[], Ledger], Callable[[], run_cells.Cells]]
 """Make columns of the ledger, and the cells of fields."""
@@ -85,7 +86,7 @@ def at_places(
         keys: Fields.
         places: Positions of the first and last run of each stretch of them.
     """
-    both = _Both(transaction, entry, names, keys)
+    both = _Both(transaction, entry, names, keys, "r")
     sql = (
         f"SELECT {', '.join(both.what)} FROM experiment_runs AS r "
         f"LEFT JOIN {transaction.quote(entry.table)} AS e ON e.id_run = r.id_run "
@@ -97,11 +98,10 @@ def at_places(
     ]
 
     def columns() -> list[Sequence[Any]]:
-        found = joined([part() for part in parts], len(both.makers))
-        stored = found[len(names)]
-        if not isinstance(stored, Texts) and None in stored:
-            pairs = zip(found[both.id_column], stored, strict=True)
-            raise run_cells.missing(entry, [id_run for id_run, own in pairs if own is None])
+        *found, alone = joined([part() for part in parts], len(both.makers))
+        if any(alone):
+            ids = found[both.id_column]
+            raise run_cells.missing(entry, list(compress(ids, alone)))
         return found
 
     return both.parts(columns)
@@ -114,15 +114,14 @@ def _of_condition(
     keys: Sequence[str],
     chosen: Selection,
 ) -> Parts:
-    both = _Both(transaction, entry, names, keys)
+    both = _Both(transaction, entry, names, keys, "e")
     selected = selections.rows(transaction, entry, both.what, both.makers, chosen)
 
     def columns() -> list[Sequence[Any]]:
-        found = selected()
-        listed = found[both.id_column]
-        if isinstance(listed, Texts) or None not in listed:
+        *found, alone = selected()
+        if not any(alone):
             return found
-        there = [index for index, id_run in enumerate(listed) if id_run is not None]
+        there = [index for index, is_alone in enumerate(alone) if not is_alone]
         return picked(found, there)  # somebody has deleted the others in the ledger
 
     return both.parts(columns)
@@ -138,32 +137,47 @@ def _in_ledger(names: tuple[str, ...], dialect: Dialect) -> tuple[list[str], lis
 class _Both:
     """Columns of the ledger ``r``, then those of the table of runs ``e``, of one statement.
 
+    The last column says whether a run is in one of the two tables alone.
+
     Args:
         transaction: Where.
         entry: The experiment.
         names: Columns of the ledger, `id_run` among them.
         keys: Fields.
+        first: The table, ``e`` or ``r``, that is sure to have the runs, and gives their ids.
 
     Attributes:
         what: The columns.
         makers: What makes the cells of each.
-        id_column: The place of the ledger's `id_run`.
+        id_column: The place of the ids.
     """
 
     def __init__(
-        self, transaction: Transaction, entry: Entry, names: Sequence[str], keys: Sequence[str]
+        self,
+        transaction: Transaction,
+        entry: Entry,
+        names: Sequence[str],
+        keys: Sequence[str],
+        first: Literal["e", "r"],
     ) -> None:
         self._names = names
         self._cells = run_cells.RunCells(transaction, entry, keys)
         in_ledger, makers = _in_ledger(tuple(names), transaction.dialect)
-        self.what = [*in_ledger, *(f"e.{name}" for name in self._cells.names)]
-        self.makers = [*makers, *self._cells.makers]
+        other = "r" if first == "e" else "e"
+        self.what = [
+            *in_ledger,
+            *(f"e.{name}" for name in self._cells.names[1:]),
+            f"{other}.id_run IS NULL",
+        ]
+        self.makers = [*makers, *self._cells.makers[1:], column]
         self.id_column = names.index("id_run")
+        self.what[self.id_column] = f"{first}.{self._cells.names[0]}"
 
     def parts(self, columns: Callable[[], list[Sequence[Any]]]) -> Parts:
         """Return what makes both parts of the columns, which are made once."""
         self._columns = columns
-        cells = self._cells.made(lambda: self._made[len(self._names) :])
+        count = len(self._names)
+        cells = self._cells.made(lambda: [self._made[self.id_column], *self._made[count:]])
         return lambda: dict(zip(self._names, self._made, strict=False)), cells
 
     @cached_property

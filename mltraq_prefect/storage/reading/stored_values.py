@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from array import array
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -36,8 +38,9 @@ def in_order(positions: Sequence[int], rows: Sequence[int]) -> Sequence[int]:
     """Return the places of runs, given by their rows of the ledger, in their order."""
     if len(rows) <= FEW:
         (few,) = picked([positions], rows)
-        order = sorted(range(len(few)), key=few.__getitem__)
-        return range(len(order)) if order == [*range(len(order))] else order
+        if all(map(operator.lt, few, islice(few, 1, None))):
+            return range(len(few))
+        return sorted(range(len(few)), key=few.__getitem__)
     own = np.array(positions, dtype=np.int64)
     if not isinstance(rows, range):
         own = own[np.array(rows, dtype=np.int64)]

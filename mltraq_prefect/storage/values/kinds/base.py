@@ -104,7 +104,7 @@ class Kind:
 
     def packed(self, cells: Sequence[Any]) -> array[Any] | None:
         """Return natural cells as an array; None if some are not numbers, or of the kind's type."""
-        if self.code is None:
+        if self.code is None or (cells and cells[0] is None):  # raising takes longer
             return None
         try:
             return array(self.code, cells)
