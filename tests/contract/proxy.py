@@ -22,6 +22,7 @@ class Proxy:
         cut_at: At which of them it cuts the connection: 1 is the first, 0 none.
         late: Whether the server gets this COMMIT, so that only its answer is lost.
         sent: What the clients have sent, a part for each connection.
+        in_order: The same in the order in which it came.
     """
 
     def __init__(self, host, port):
@@ -29,6 +30,7 @@ class Proxy:
         self.cut_at = 0
         self.late = False
         self.sent = []
+        self.in_order = []
         self._event = None
         self._ends = []
         self._server = host, port
@@ -90,6 +92,7 @@ class Proxy:
         self.sent.append(recorded)
         while sent := client.recv(65536):
             recorded += sent
+            self.in_order.append(sent)
             if COMMIT.search(sent):
                 self.commits += 1
                 if self.commits == self.cut_at:

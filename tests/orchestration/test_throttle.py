@@ -39,7 +39,7 @@ def test_progress_is_shown_now_and_then(url, tmp_path, prefect_server):
         os.close(terminal)
         frames = re.findall(r"([\d,]+) of 400 runs completed", read_all(parent))
         assert process.wait(180) == 0
-        requests = ARTIFACT_REQUEST.findall(b"".join(proxy.sent))
+        requests = ARTIFACT_REQUEST.findall(b"".join(proxy.in_order))
     flow_run_id = sweep.flow_run_id()
     seconds = poll(lambda: duration(flow_run_id), bool)
     assert 2 <= len(frames) <= 2 + seconds * FRAMES_PER_SECOND
