@@ -112,6 +112,7 @@ def check_condition(where: object) -> None:
         )
 
 
+@lru_cache(100)
 def check_contained(where: str, dialect: Dialect) -> None:
     """Refuse a condition that would not stay within its parentheses.
 
@@ -354,11 +355,11 @@ def unknown_quoted(where: str, columns: Iterable[str], dialect: Dialect) -> list
         columns: Names of the columns.
         dialect: Where.
     """
-    bare, _ = query.without_literals(where, dialect)
-    if re.search(r"\bSELECT\b", bare, re.IGNORECASE) is not None:
+    bare, quoted = query.without_literals(where, dialect)[0], query.quoted_names(where, dialect)
+    if not quoted or re.search(r"\bSELECT\b", bare, re.IGNORECASE) is not None:
         return []
     names = {name.lower() for name in columns}
-    return [name for name in query.quoted_names(where, dialect) if name.lower() not in names]
+    return [name for name in quoted if name.lower() not in names]
 
 
 def _refuse(

@@ -48,6 +48,9 @@ class Constant(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         return repeat(self.value, self._length)
 
+    def __contains__(self, value: object) -> bool:
+        return bool(self._length) and (value is self.value or value == self.value)
+
     @overload
     def __getitem__(self, index: int) -> Any: ...
     @overload

@@ -99,6 +99,8 @@ class Float(Kind):
         return _NARROWER.get(type_)
 
 
+_NEGATIVE_ZERO = struct.pack("d", -0.0)
+
 _NARROWER: dict[str, Callable[[Any], Any]] = {"int": int, "bool": bool}
 
 
@@ -106,6 +108,8 @@ def irregular(cells: Sequence[Any]) -> list[int]:
     """Return the indexes of NaN, infinities and negative zeros: what compares or stores badly."""
     if isinstance(cells, Constant):
         return [*range(len(cells))] if irregular([cells.value]) else []
+    if isinstance(cells, array) and _are_regular(cells):
+        return []
     if len(cells) <= FEW:  # what is not finite leaves NaN when it is subtracted from itself
         return [
             place
@@ -117,6 +121,15 @@ def irregular(cells: Sequence[Any]) -> list[int]:
     odd = ~np.isfinite(floats) | ((floats == 0.0) & np.signbit(floats))
     indexes: list[int] = np.flatnonzero(odd).tolist() if odd.any() else []
     return [index for index in indexes if cells[index] is not None]
+
+
+def _are_regular(cells: array[float]) -> bool:
+    """Return whether few floats are all regular; False tells nothing."""
+    return (
+        len(cells) <= FEW
+        and all(map(math.isfinite, cells))
+        and _NEGATIVE_ZERO not in cells.tobytes()
+    )
 
 
 def _marked(cells: Sequence[Any], odd: Sequence[int]) -> Sequence[Mark]:
