@@ -16,7 +16,7 @@ from benchmarks import reads
 from benchmarks.report import Line, Table
 from benchmarks.runs import sqlite_url
 from tests import growth
-from tests.servers import postgresql_database
+from tests.servers import counted_postgresql_database
 
 SIZES = (1_000, 100_000, 1_000_000)
 FLAT = 1.5
@@ -24,7 +24,7 @@ FLAT = 1.5
 
 DATABASES: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "SQLite": sqlite_url,
-    "PostgreSQL": postgresql_database,
+    "PostgreSQL": counted_postgresql_database,
 }
 
 
