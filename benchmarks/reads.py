@@ -20,8 +20,6 @@ BUDGET = 2.0
 
 HEADINGS = ("work", "ours", "SELECT", "ours, wall", "SELECT, wall")
 
-_ID = "(SELECT id_experiment FROM experiments WHERE name = ?)"
-
 _COLUMNS = ", ".join(["e.*", *(f"r.{name}" for name in LEDGER if name != "id_experiment")])
 
 
@@ -42,7 +40,7 @@ def lines(url: str) -> list[Line]:
         assert len(where().runs) == len(pending().runs) == CHOSEN
         return [
             _line(f"load(where=) of {CHOSEN}", where, plain.by_id(first, last)),
-            _line(f"load(pending=) of {CHOSEN}", pending, plain.pending()),
+            _line(f"load(pending=) of {CHOSEN}", pending, plain.by_position()),
         ]
 
 
@@ -78,6 +76,7 @@ class _Plain:
             self._connection: Any = psycopg.connect(text)
         else:
             self._connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        self._id = self._rows("SELECT id_experiment FROM experiments")[0][0]
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return all rows, in a transaction of their own."""
@@ -93,20 +92,23 @@ class _Plain:
         return ids[0], ids[-1]
 
     def by_id(self, first: str, last: str) -> Callable[[], list[Any]]:
-        """Return what finds the experiment by its name, and reads runs by their key."""
+        """Return what reads runs by their key."""
         sql = (
             f"SELECT {_COLUMNS} FROM e_grown AS e JOIN experiment_runs AS r "
-            f"ON r.id_experiment = {_ID} AND r.id_run = e.id_run WHERE e.id_run BETWEEN ? AND ?"
+            "ON r.id_experiment = ? AND r.id_run = e.id_run WHERE e.id_run BETWEEN ? AND ?"
         )
-        return lambda: self._rows(sql, (growth.NAME, first, last))
+        return lambda: self._rows(sql, (self._id, first, last))
 
-    def pending(self) -> Callable[[], list[Any]]:
-        """Return what finds the stretches of runs that are pending, and reads these runs."""
-        tables = "experiment_standings AS s CROSS JOIN experiment_runs AS r CROSS JOIN e_grown AS e"
-        sql = (
-            f"SELECT {_COLUMNS} FROM {tables} "  # SQLite takes such tables in their order
-            f"WHERE s.id_experiment = {_ID} AND s.steps NOT LIKE ? "
-            "AND r.id_experiment = s.id_experiment "
-            "AND r.position BETWEEN s.first_position AND s.last_position AND e.id_run = r.id_run"
+    def by_position(self) -> Callable[[], list[Any]]:
+        """Return what reads the runs that are pending, whose positions somebody has told."""
+        where = "WHERE id_experiment = ? AND steps NOT LIKE '%score%'"
+        sql = f"SELECT first_position, last_position FROM experiment_standings {where}"
+        if self._is_server:
+            sql = sql.replace("%", "%%")
+        places = self._rows(sql, (self._id,))
+        rows = (
+            f"SELECT {_COLUMNS} FROM experiment_runs AS r JOIN e_grown AS e "
+            "ON e.id_run = r.id_run WHERE r.id_experiment = ? AND r.position BETWEEN ? AND ?"
         )
-        return lambda: self._rows(sql, (growth.NAME, '%"score"%'))
+        values = [value for place in places for value in (self._id, *place)]
+        return lambda: self._rows(" UNION ALL ".join([rows] * len(places)), values)

@@ -40,7 +40,7 @@ USER = "nobody"
 """Who runs a server if the tests run as root, which servers refuse."""
 
 # Of servers that no test crashes.
-SHARED_POSTGRESQL = {"synchronous_commit": "off"}
+SHARED_POSTGRESQL = {"synchronous_commit": "off", "full_page_writes": "off"}
 SHARED_MARIADB = {
     "innodb_doublewrite": 0,
     "innodb_file_per_table": 0,
