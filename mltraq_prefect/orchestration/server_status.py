@@ -54,6 +54,8 @@ def no_answer(error: httpx.HTTPError) -> str:
         error: What the client has raised.
     """
     reason = first_line(error, type(error).__name__)
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"{named_server()} refuses ({reason}): look into its log"
     if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return (
             f"{named_server()} is there, but has not answered ({reason}): try again when it is "

@@ -22,6 +22,7 @@ from mltraq_prefect.orchestration.blocks import (
     pickle_key_of_block,
     url_of_block,
 )
+from tests.refusing import refusing_server
 
 PASSWORD = "canary/Zq7 wörd"
 FORMS = {PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), quote_plus(PASSWORD)}
@@ -91,6 +92,15 @@ def test_a_server_that_does_not_answer_is_named(prefect_server):
             mltraq.create_session(block="results")
         with pytest.raises(mltraq.StorageUnavailable, match=f"'{PICKLE_KEY_BLOCK}' cannot be read"):
             pickle_key_of_block()
+
+
+def test_a_server_that_refuses_is_not_said_to_be_down(prefect_server):
+    with refusing_server(401) as port:
+        url = f"http://127.0.0.1:{port}/api"
+        said = rf"cannot be read: the Prefect server at {url} refuses \(.*401"
+        settings = temporary_settings({PREFECT_API_URL: url})
+        with settings, pytest.raises(mltraq.StorageUnavailable, match=said):
+            mltraq.create_session(block="results")
 
 
 def test_a_block_of_another_kind(prefect_server):
