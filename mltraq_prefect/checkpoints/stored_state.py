@@ -372,11 +372,11 @@ class StoredState:
                 self._snapshot.forget(id_run)
         return gone
 
-    def rename(self, name: str, new: str) -> None:
+    def rename(self, new: str) -> None:
         """Rename the experiment where it is stored, as `Store.rename` does; runs keep their ids."""
         if self.revision is not None:
-            self.store.rename(name, new, id_experiment=self.id_experiment)
-        self.original_name = self.original_name or name
+            self.store.rename(self.name, new, id_experiment=self.id_experiment)
+        self.original_name = self.original_name or self.name
         self._released.rename(new)
         self.name, self._series = new, None
 

@@ -88,7 +88,6 @@ class Experiment(Stored, Origins):
     """
 
     def __init__(self, store: Store, record: Record) -> None:
-        self._name = record.name
         self._fields = Namespace(record.fields)
         self._tags = Tags(record.name, record.annotations.tags)
         self._note = record.annotations.note
@@ -168,13 +167,13 @@ class Experiment(Stored, Origins):
         record = self._state.record([])
         streamed = StreamedGrid(grid, record.ids_name, buffers)
         state = StreamedState(self._state.store, record, Window(self, streamed))
-        self._state, self._runs = state, StreamedRuns(lambda: self._name, len(streamed))
+        self._state, self._runs = state, StreamedRuns(lambda: self.name, len(streamed))
         self.__dict__.pop("_definition", None)
 
     @cached_property
     def _definition(self) -> Definition:
-        name, is_stored = lambda: self._name, self._state.has
-        return Definition(self._ids_name, name, self.runs, is_stored, buffers)
+        is_stored = self._state.has
+        return Definition(self._ids_name, lambda: self.name, self.runs, is_stored, buffers)
 
     def check_identities(self) -> None:
         """Refuse new runs that only their position identifies: their ids are not reproducible.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 class Origins(Parts):
     """The part of `Experiment` that says where its results come from."""
 
-    _state: StoredState
-
     @property
     def origin(self) -> StoredState:
         """What knows where the results of its runs come from; for the package itself."""
@@ -60,7 +58,7 @@ class Origins(Parts):
         if execution is None:
             number = "no" if not found else f"{len(found):,}"
             raise InvalidInput(
-                f"experiment {self._name!r} has {number} execution whose id begins with "
+                f"experiment {self.name!r} has {number} execution whose id begins with "
                 f"{id_execution!r}; experiment.executions lists them"
             )
         return execution
@@ -95,7 +93,7 @@ class Origins(Parts):
             ]
         if not prints or prints[-1] is None:
             raise InvalidInput(
-                f"experiment {self._name!r}: step {step!r} was not executed"
+                f"experiment {self.name!r}: step {step!r} was not executed"
                 f"{'' if run is None else ' on this run'}; steps that were: "
                 f"{', '.join(self._executed()) or 'none'}"
             )

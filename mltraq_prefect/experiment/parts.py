@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from mltraq_prefect.arguments import refused
+from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.model.namespace import Namespace
 from mltraq_prefect.model.runs import Runs
 from mltraq_prefect.storage import check_annotations
@@ -54,11 +55,24 @@ class Tags(dict[str, str]):
 class Parts:
     """The part of `Experiment` that users may assign."""
 
-    _name: str
+    _state: StoredState
     _fields: Namespace
     _runs: Runs
     _tags: Tags
     _note: str
+
+    @property
+    def name(self) -> str:
+        """Name that identifies the experiment in its database; read-only, see `rename`."""
+        return self._state.name
+
+    @name.setter
+    def name(self, value: object) -> NoReturn:
+        raise AttributeError(
+            f"experiment {self.name!r} is not renamed by an assignment, as its name identifies it "
+            f"in its database; experiment.rename({value!r}) renames it there too, and "
+            f"experiment.copy({value!r}) makes another experiment of it"
+        )
 
     @property
     def fields(self) -> Namespace:
@@ -80,7 +94,7 @@ class Parts:
     def runs(self, runs: Runs) -> None:
         if runs is not self._runs:  # as `|=` assigns
             raise AttributeError(
-                f"experiment {self._name!r}: its runs cannot be assigned; add_run and add_runs add "
+                f"experiment {self.name!r}: its runs cannot be assigned; add_run and add_runs add "
                 "to them, and `del experiment.runs[id_run]` takes one away"
             )
 
@@ -91,7 +105,7 @@ class Parts:
 
     @tags.setter
     def tags(self, tags: Mapping[str, str]) -> None:
-        self._tags = Tags(self._name, check_annotations(tags, "", self._name).tags)
+        self._tags = Tags(self.name, check_annotations(tags, "", self.name).tags)
 
     @property
     def note(self) -> str:
@@ -100,4 +114,4 @@ class Parts:
 
     @note.setter
     def note(self, note: str) -> None:
-        self._note = check_annotations({}, note, self._name).note
+        self._note = check_annotations({}, note, self.name).note

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mltraq_prefect.arguments import check_flags, check_text, names_of, path_of
-from mltraq_prefect.checkpoints.stored_state import StoredState
 from mltraq_prefect.errors import ExperimentNotFound, InvalidInput
 from mltraq_prefect.execution.kept_failures import KeptFailures
 from mltraq_prefect.experiment.parts import Parts
@@ -28,21 +27,7 @@ if TYPE_CHECKING:
 class Stored(Parts):
     """The part of `Experiment` that reads and changes what is stored."""
 
-    _state: StoredState
     _failures: KeptFailures
-
-    @property
-    def name(self) -> str:
-        """Name that identifies the experiment in its database; read-only, see `rename`."""
-        return self._name
-
-    @name.setter
-    def name(self, value: object) -> NoReturn:
-        raise AttributeError(
-            f"experiment {self._name!r} is not renamed by an assignment, as its name identifies it "
-            f"in its database; experiment.rename({value!r}) renames it there too, and "
-            f"experiment.copy({value!r}) makes another experiment of it"
-        )
 
     @property
     def id_experiment(self) -> str:
@@ -52,7 +37,7 @@ class Stored(Parts):
     @id_experiment.setter
     def id_experiment(self, value: object) -> NoReturn:
         raise AttributeError(
-            f"experiment {self._name!r}: id_experiment cannot be set to {value!r}: it identifies "
+            f"experiment {self.name!r}: id_experiment cannot be set to {value!r}: it identifies "
             "the experiment in its database"
         )
 
@@ -72,10 +57,9 @@ class Stored(Parts):
                 the table would not follow, which the message names; nothing was changed.
         """
         check_name(name, "experiment name")
-        self._state.rename(self._name, name)
+        self._state.rename(name)
         self._failures.rename(name)
         self._tags.rename(name)
-        self._name = name
 
     def delete_runs(self, where: str, params: Mapping[str, Any] | None = None) -> int:
         """Delete runs from the database and from this object, with all that belongs to them.

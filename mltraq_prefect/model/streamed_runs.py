@@ -68,18 +68,7 @@ def _refusing(name: str) -> Callable[..., Any]:
 for _name in (
     *("__contains__", "__delitem__", "__eq__", "__getitem__", "__ior__", "__iter__", "__ne__"),
     *("__or__", "__reduce_ex__", "__reversed__", "__ror__", "__setitem__", "add", "clear", "copy"),
-    *(
-        "df",
-        "first",
-        "get",
-        "items",
-        "keys",
-        "next",
-        "pop",
-        "popitem",
-        "setdefault",
-        "update",
-        "values",
-    ),
+    *("df", "first", "get", "items", "keys", "next", "pop", "popitem", "setdefault", "update"),
+    "values",
 ):
     setattr(StreamedRuns, _name, _refusing(_name))

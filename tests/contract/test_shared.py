@@ -312,17 +312,17 @@ def beside(run):
         run.log(me=me)
 
 
+def share_beside(url, given):
+    assert poll((Path(given["folder"]) / "begun").exists, bool)
+    with mltraq.create_session(url) as there:
+        experiment = there.add_experiment("beside").add_runs(N=[1])
+        experiment.execute(beside, given, backend="local", checkpoint=True, shared=True)
+
+
 def test_what_is_executed_beside_a_sweep_is_not_mixed_with_it(shared_url, tmp_path, caplog):
     given = {"folder": str(tmp_path)}
-
-    def share():
-        assert poll((tmp_path / "begun").exists, bool)
-        with mltraq.create_session(shared_url) as there:
-            experiment = there.add_experiment("beside").add_runs(N=[1])
-            experiment.execute(beside, given, backend="local", checkpoint=True, shared=True)
-
     with ThreadPoolExecutor() as threads, mltraq.create_session(shared_url) as session:
-        sharing = threads.submit(share)
+        sharing = threads.submit(share_beside, shared_url, given)
         experiment = session.add_experiment("beside").add_runs(N=[1])
         experiment.execute(beside, given, backend="local", checkpoint=True)
         (tmp_path / "over").touch()
@@ -337,15 +337,8 @@ def test_what_is_executed_beside_a_sweep_is_not_mixed_with_it(shared_url, tmp_pa
 
 def test_what_was_stopped_beside_a_sweep_with_other_kwargs_is_refused(shared_url, tmp_path):
     given = {"folder": str(tmp_path)}
-
-    def share():
-        assert poll((tmp_path / "begun").exists, bool)
-        with mltraq.create_session(shared_url) as there:
-            experiment = there.add_experiment("beside").add_runs(N=[1])
-            experiment.execute(beside, given, backend="local", checkpoint=True, shared=True)
-
     with ThreadPoolExecutor() as threads, mltraq.create_session(shared_url) as session:
-        sharing = threads.submit(share)
+        sharing = threads.submit(share_beside, shared_url, given)
         experiment = session.add_experiment("beside").add_runs(N=[1])
         stopped = given | {"is_stopped": True}
         experiment.execute(beside, stopped, backend="local", checkpoint=True)
