@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from mltraq_prefect.codecs import uncollected
-from mltraq_prefect.errors import ExperimentNotFound
+from mltraq_prefect.errors import ExperimentNotFound, StorageUnavailable
 from mltraq_prefect.storage.formats import schema
 from mltraq_prefect.storage.formats.schema import check_version
 from mltraq_prefect.storage.reading import reader
@@ -94,9 +94,15 @@ class Access:
             select: What selects it.
             missing: The experiment that it is of, if it is of one, which must be there.
         """
-        self._refuse_empty(missing)
+        if not self._is_ready:
+            self._refuse_empty(missing)
         table = None if missing is None else table_name(missing)
-        return self._database.retry(lambda: self._make_once(select, table))
+        try:
+            return self._database.retry(lambda: self._make_once(select, table))
+        except StorageUnavailable:
+            if self._database.is_missing():  # somebody has deleted it
+                self._refuse_empty(missing)
+            raise
 
     def _make_once(self, select: Callable[[Transaction], Callable[[], T]], table: str | None) -> T:
         with self._database.reading(table) as transaction:

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -89,39 +89,31 @@ class Database:
         """Return what tells this database from another one of the same URL; see `Dialect`."""
         return self.dialect.identity(self._parsed)
 
-    @contextmanager
-    def reading(self, table: str | None = None) -> Iterator[Transaction]:
+    def reading(self, table: str | None = None) -> AbstractContextManager[Transaction]:
         """A transaction that sees one state of the database.
 
         Args:
             table: The table of runs that it reads, if it reads one.
         """
-        is_there = True
 
-        def begin(connection: sa.Connection) -> None:
-            nonlocal is_there
-            is_there = self.dialect.begin_reading(connection, table)
-
-        with self._transaction([], begin) as transaction:
+        def begin(transaction: Transaction) -> None:
+            is_there = self.dialect.begin_reading(transaction.connection, table)
             transaction.absent = None if is_there else table
-            yield transaction
 
-    @contextmanager
-    def querying(self) -> Iterator[Transaction]:
+        return self._transaction((), begin)
+
+    def querying(self) -> AbstractContextManager[Transaction]:
         """A transaction for one statement of a user; what the statement changes is undone."""
-        with self._transaction([], self.dialect.begin_query) as transaction:
-            yield transaction
+        return self._transaction((), lambda own: self.dialect.begin_query(own.connection))
 
-    @contextmanager
-    def updating(self) -> Iterator[Transaction]:
+    def updating(self) -> AbstractContextManager[Transaction]:
         """A transaction that changes rows which it locks itself; commits unless it raises."""
-        with self._transaction([], None) as transaction:
-            yield transaction
+        return self._transaction(())
 
     @contextmanager
     def writing(self, *locks: str) -> Iterator[Transaction]:
         """A transaction that no other with one of its locks overlaps; commits unless it raises."""
-        with self._transaction(sorted(locks), None) as transaction:
+        with self._transaction(sorted(locks)) as transaction:
             yield transaction
         if transaction.abandoned:
             self.discard(transaction.abandoned)
@@ -143,50 +135,79 @@ class Database:
 
     @contextmanager
     def _transaction(
-        self,
-        locks: Sequence[str],
-        begin: Callable[[sa.Connection], None] | None,
+        self, locks: Sequence[str], begin: Callable[[Transaction], None] | None = None
     ) -> Iterator[Transaction]:
-        """A transaction that begins in some way to read, or with locks to write."""
-        writes = begin is None
-        self._after_fork()
-        with self._turn, self._translated(is_reading=not writes):
-            self.dialect.before_connect(self._parsed, write=writes)
-            with self._connect() as connection, self._kept(connection):
-                self.was_reached = True
-                self._fix_schema(connection)
-                transaction = Transaction(connection, self.dialect)
-                try:
-                    if begin is None:
-                        yield from self._writing_within(transaction, locks)
-                    else:
-                        yield from self._reading_within(transaction, begin)
-                except self._driver_errors as error:
-                    if self._trouble(error) == "unavailable":
-                        idle = transaction.idle()
-                        connection.invalidate()
-                        self._refuse_idle(idle)
-                    raise
+        """A transaction that begins in some way to read, or with locks to write.
 
-    @contextmanager
-    def _kept(self, connection: sa.Connection) -> Iterator[None]:
-        """Keep a connection after its transaction, unless it should be closed."""
+        It is the frame of every read of a few runs: what it calls is what such a read costs.
+        """
+        self._after_fork()
+        with self._turn:
+            try:
+                if begin is None:
+                    self.dialect.before_connect(self._parsed, write=True)
+                with self._connect() as connection:
+                    yield from self._connected(connection, locks, begin)
+            except MltraqError:
+                raise
+            except OSError as error:
+                own: Trouble = "timeout" if isinstance(error, TimeoutError) else "unavailable"
+                raise DriverError(own, self.scrub(str(error))) from None
+            except self._driver_errors as error:
+                raise self._translated(error, is_reading=begin is not None) from None
+
+    def _connected(
+        self,
+        connection: sa.Connection,
+        locks: Sequence[str],
+        begin: Callable[[Transaction], None] | None,
+    ) -> Iterator[Transaction]:
+        """Yield a transaction; keep its connection then, unless it should be closed."""
         failed = True
+        self.was_reached = True
         try:
-            yield
+            self._fix_schema(connection)
+            transaction = Transaction(connection, self.dialect)
+            try:
+                if begin is None:
+                    yield from self._writing_within(transaction, locks)
+                else:
+                    begin(transaction)
+                    yield transaction  # who closes the connection undoes it
+            except self._driver_errors as error:
+                self._drop_lost(connection, error, transaction.idle())
+                raise
             failed = False
         finally:
-            if not connection.invalidated and not self._keeps(failed=failed):
+            if not connection.invalidated and not self._keeps(connection, failed=failed):
                 connection.detach()
 
-    def _keeps(self, *, failed: bool) -> bool:
-        if not self.dialect.keeps(self._parsed, failed=failed):
+    def _keeps(self, connection: sa.Connection, *, failed: bool) -> bool:
+        state = self.dialect.file_state(self._parsed)
+        was_kept = bool(state) and engines.leave(connection, state)  # nothing was written since
+        if (failed or not was_kept) and not self.dialect.keeps(self._parsed, failed=failed):
             return False
-        if self not in _keeping and self.dialect.file_state(self._parsed):
+        if state and self not in _keeping:
             if len(_keeping) >= MOST_KEPT:
                 return False
             _keeping.add(self)
         return True
+
+    def _drop_lost(self, connection: sa.Connection, error: BaseException, idle: float) -> None:
+        """Drop a connection if it is lost, whatever was said of it: to undo the transaction tells.
+
+        Args:
+            connection: The connection.
+            error: The driver's error.
+            idle: How many seconds the server has waited for a statement.
+        """
+        try:
+            connection.rollback()
+        except self._driver_errors as lost:
+            error = lost
+        if self._trouble(error) == "unavailable":
+            connection.invalidate()
+            self._refuse_idle(idle)
 
     def _refuse_idle(self, idle: float) -> None:
         """Tell a connection that the server has ended for being idle from one that is lost."""
@@ -219,14 +240,6 @@ class Database:
         if self._schema is not None:
             connection.info[SCHEMA] = self._schema
 
-    def _reading_within(
-        self, transaction: Transaction, begin: Callable[[sa.Connection], None]
-    ) -> Iterator[Transaction]:
-        with transaction.connection.begin() as outer:
-            begin(transaction.connection)
-            yield transaction
-            outer.rollback()
-
     def _writing_within(
         self, transaction: Transaction, locks: Sequence[str]
     ) -> Iterator[Transaction]:
@@ -252,21 +265,12 @@ class Database:
     def _driver_errors(self) -> tuple[type[BaseException], ...]:
         return (sa.exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error)
 
-    @contextmanager
-    def _translated(self, *, is_reading: bool) -> Iterator[None]:
-        try:
-            yield
-        except MltraqError:
-            raise
-        except TimeoutError as error:
-            raise DriverError("timeout", self.scrub(str(error))) from None
-        except OSError as error:
-            raise DriverError("unavailable", self.scrub(str(error))) from None
-        except self._driver_errors as error:
-            translated = self._driver_error(getattr(error, "orig", None) or error)
-            if is_reading and translated.trouble in ("read-only", "forbidden"):
-                translated.trouble = "unreadable"
-            raise translated from None
+    def _translated(self, error: BaseException, *, is_reading: bool) -> DriverError:
+        """Return what an error of the driver means."""
+        found = self._driver_error(getattr(error, "orig", None) or error)
+        if is_reading and found.trouble in ("read-only", "forbidden"):
+            found.trouble = "unreadable"
+        return found
 
     def _driver_error(self, error: BaseException) -> DriverError:
         whole = self.dialect.message(error)

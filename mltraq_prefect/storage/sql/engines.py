@@ -82,22 +82,33 @@ def _test_idle(engine: sa.Engine) -> None:
 
 
 def _test_file(engine: sa.Engine, dialect: Dialect, url: sa.URL) -> None:
-    """Let a connection be replaced if its file is not as it was left.
+    """Let a connection be replaced if its file is not as it was left; see `leave`.
 
     Another file may have its place. Who restores a backup writes over the file itself, and what a
     connection knows of its pages would pass for those of the backup.
     """
 
     def note_first(_dialect: object, record: Any, *_arguments: object) -> None:
+        dialect.before_connect(url, write=False)  # who writes has made the file before
         record.info[_OPENED] = dialect.file_state(url)[:1]
-
-    def note(_connection: object, record: Any) -> None:
-        record.info[_LEFT] = record.info.get(_OPENED, ()) + dialect.file_state(url)[1:]
 
     def test(_connection: object, record: Any, _fairy: object) -> None:
         if record.info.get(_LEFT, found := dialect.file_state(url)) != found:
             raise sa.exc.DisconnectionError
 
     sa.event.listen(engine, "do_connect", note_first)
-    sa.event.listen(engine, "checkin", note)
     sa.event.listen(engine, "checkout", test)
+
+
+def leave(connection: sa.Connection, state: tuple[object, ...]) -> bool:
+    """Note in which state a connection leaves its file; return whether it has left it so before.
+
+    Args:
+        connection: The connection, which has written all that it will write.
+        state: The state of the file; see `Dialect.file_state`.
+    """
+    info = connection.info
+    left = info.get(_OPENED, ()) + state[1:]
+    was_left = bool(info.get(_LEFT) == left)
+    info[_LEFT] = left
+    return was_left

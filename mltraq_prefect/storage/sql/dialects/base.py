@@ -159,7 +159,10 @@ class Dialect(Expressions, Users):
         return ""
 
     def before_connect(self, url: sa.URL, *, write: bool) -> None:
-        """Prepare a transaction; raise an `OSError` if there is nothing to connect to."""
+        """Make what a transaction needs that writes; else refuse by an `OSError` what is not there.
+
+        Before a transaction that writes, and before a new connection is made.
+        """
 
     def file_state(self, url: sa.URL) -> tuple[object, ...]:
         """Return which file this is, if it is one, and then what changes when it is written."""
