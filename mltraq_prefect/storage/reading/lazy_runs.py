@@ -19,6 +19,7 @@ from mltraq_prefect.model.series import MISSING, Placed
 from mltraq_prefect.storage.files.file_reader import FilesOfRuns, ReadFiles
 from mltraq_prefect.storage.sql.dialects import Dialect
 from mltraq_prefect.storage.tables.ledger import LEDGER_COLUMNS
+from mltraq_prefect.storage.tables.ledger_columns import LedgerColumn
 from mltraq_prefect.storage.tables.run_steps import Executions
 from mltraq_prefect.storage.values.columns import picked
 
@@ -86,7 +87,6 @@ class StoredRuns:
         self.logged = logged
         self._read_files = files
         self._files: FilesOfRuns = {}
-        self._entries = [(LEDGER_COLUMNS[name], ledger[name]) for name in RUN_COLUMNS]
 
     def make(self, part: str, run: Run) -> Any:
         """Return the params, fields or ledger entry of a run."""
@@ -123,6 +123,10 @@ class StoredRuns:
     @cached_property
     def _params(self) -> Sequence[Mapping[str, Any]]:
         return self._make_params()
+
+    @cached_property
+    def _entries(self) -> list[tuple[LedgerColumn, Sequence[Any]]]:
+        return [(LEDGER_COLUMNS[name], self._ledger[name]) for name in RUN_COLUMNS]
 
     @cached_property
     def _executions(self) -> Executions:

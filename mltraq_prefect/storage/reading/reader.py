@@ -34,7 +34,6 @@ from mltraq_prefect.storage.tables.experiments_table import Entry
 from mltraq_prefect.storage.tables.ledger import LEDGER
 from mltraq_prefect.storage.tables.ledger_columns import parse_steps
 from mltraq_prefect.storage.tables.run_steps import Executions
-from mltraq_prefect.storage.values.change_marks import with_exact
 from mltraq_prefect.storage.values.columns import Constant, column
 
 _LEDGER = tuple(name for name in LEDGER if name != "id_experiment")
@@ -206,9 +205,9 @@ def _runs(
     parts = partial(sources[0], ledger["position"]), *sources[1:]
     ids, cells, indexes = stored_values.matched(entry, ledger, *stored)
     residuals = stored_values.residuals_of(ledger, entry)
-    exact = {key: stored_values.exact_of(entry, key, ids, cells[key], residuals) for key in keys}
-    marks = [_marks(entry, key, cells[key], exact[key]) for key in keys]
-    fields = {key: stored_values.values_of(entry, key, ids, cells[key], exact[key]) for key in keys}
+    found = [stored_values.of_field(entry, key, ids, cells[key], residuals) for key in keys]
+    fields = {key: values for key, (values, _) in zip(keys, found, strict=True)}
+    marks = [own for _, own in found]
     if not residuals:  # the ids are those of the runs, which are kept once
         ledger = {name: own for name, own in ledger.items() if name != "id_run"}
     params = partial(stored_values.params_of, entry, ledger, residuals)
@@ -237,11 +236,6 @@ def _bare(residuals: Sequence[bytes | None]) -> Sequence[bool]:
     if isinstance(residuals, Constant):
         return Constant(residuals.value is None, len(residuals))
     return column([data is None for data in residuals])
-
-
-def _marks(entry: Entry, key: str, cells: Sequence[Any], exact: dict[int, bytes]) -> Sequence[Any]:
-    with run_cells.OfKind(entry, key):
-        return with_exact(entry.layout[key].kind.marks(cells), exact)
 
 
 def read_pickle(transaction: Transaction, name: str) -> tuple[bytes, str]:

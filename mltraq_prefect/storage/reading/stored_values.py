@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 from array import array
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from mltraq_prefect.errors import CorruptData
 from mltraq_prefect.storage.tables import run_cells
 from mltraq_prefect.storage.tables.experiments_table import Entry
 from mltraq_prefect.storage.values.cells import revive
+from mltraq_prefect.storage.values.change_marks import Mark, with_exact
 from mltraq_prefect.storage.values.columns import FEW, Constant, Texts, UnpackedOnce, picked
 from mltraq_prefect.storage.values.params import parse_params
 from mltraq_prefect.storage.values.residuals import Residual, exact_values, parse_residual
@@ -37,8 +36,8 @@ def wanted(ledger: Ledger, ids: Sequence[str] | None) -> Ledger:
 def in_order(positions: Sequence[int], rows: Sequence[int]) -> Sequence[int]:
     """Return the places of runs, given by their rows of the ledger, in their order."""
     if len(rows) <= FEW:
-        (few,) = picked([positions], rows)
-        if all(map(operator.lt, few, islice(few, 1, None))):
+        few = [*positions] if isinstance(rows, range) else [positions[row] for row in rows]
+        if few == sorted(few):
             return range(len(few))
         return sorted(range(len(few)), key=few.__getitem__)
     own = np.array(positions, dtype=np.int64)
@@ -110,6 +109,21 @@ def residuals_of(ledger: Ledger, entry: Entry) -> dict[str, Residual]:
             except CorruptData as error:
                 raise error.within(entry.name, id_run, "residual") from None
     return parsed
+
+
+def of_field(
+    entry: Entry,
+    key: str,
+    ids: Sequence[str],
+    cells: Sequence[Any],
+    residuals: dict[str, Residual],
+) -> tuple[Sequence[Any], Sequence[Mark]]:
+    """Return the values of a field, and marks of what is stored of them."""
+    kind = entry.layout[key].kind
+    with run_cells.OfKind(entry, key):
+        exact = exact_values(key, kind, ids, cells, residuals)
+        marks = with_exact(kind.marks(cells), exact)
+    return values_of(entry, key, ids, cells, exact), marks
 
 
 def exact_of(

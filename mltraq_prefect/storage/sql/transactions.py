@@ -90,7 +90,7 @@ class Transaction:
         self._executed(cursor.execute, self._marked(sql), tuple(parameters))
         found: Sequence[tuple[Any, ...]] = cursor.fetchall()
         cursor.close()
-        return list(found)
+        return found if isinstance(found, list) else list(found)
 
     def select(
         self, sql: str, makers: Sequence[Maker], parameters: Sequence[Any] = ()
@@ -238,5 +238,7 @@ class Transaction:
 
 
 def _chunks(cursor: Any) -> Iterator[Sequence[tuple[Any, ...]]]:
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+    rows = cursor.fetchmany(ROWS_AT_ONCE)
+    while rows:
         yield rows
+        rows = cursor.fetchmany(ROWS_AT_ONCE) if len(rows) == ROWS_AT_ONCE else ()

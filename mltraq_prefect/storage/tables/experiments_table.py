@@ -98,10 +98,9 @@ class Entry:
 _COLUMN_KINDS = {name: kind for name, kind in EXPERIMENTS.items() if name not in OWN_FIELDS}
 _COLUMN_NAMES = ", ".join(_COLUMN_KINDS)
 
-
-_EXTRAS = (
-    "residual",
-    "EXISTS (SELECT 1 FROM experiment_files AS f WHERE f.id_experiment = x.id_experiment)",
+_MORE_NAMES = (
+    f"{_COLUMN_NAMES}, residual, "
+    "EXISTS (SELECT 1 FROM experiment_files AS f WHERE f.id_experiment = x.id_experiment)"
 )
 
 
@@ -119,29 +118,29 @@ class Extras(NamedTuple):
 
 def find(transaction: Transaction, name: str) -> Entry | None:
     """Return the entry of an experiment, or None if there is none."""
-    found = _find(transaction, name, ())
-    return None if found is None else found[0]
+    found = _find(transaction, name, _COLUMN_NAMES)
+    return None if found is None else _own(found[0])
 
 
 def find_more(transaction: Transaction, name: str) -> tuple[Entry, Extras] | None:
-    """Return the entry of an experiment with more of it, or None if there is none."""
-    found = _find(transaction, name, _EXTRAS)
+    """Return the entry of an experiment with more of it, or None if there is none.
+
+    All who read the same entry share it: nobody changes it.
+    """
+    found = _find(transaction, name, _MORE_NAMES)
     if found is None:
         return None
     entry, (residual, has_files) = found
     return entry, Extras(residual, bool(has_files))
 
 
-def _find(
-    transaction: Transaction, name: str, more: Sequence[str]
-) -> tuple[Entry, Sequence[Any]] | None:
-    columns = ", ".join((_COLUMN_NAMES, *more))
+def _find(transaction: Transaction, name: str, columns: str) -> tuple[Entry, Sequence[Any]] | None:
     rows = transaction.rows(
         f"SELECT {columns} FROM experiments AS x WHERE table_name = ?", (table_name(name),)
     )
     if not rows:
         return None
-    entry = _entry(rows[0][: len(_COLUMN_KINDS)])
+    entry = _parsed(rows[0][: len(_COLUMN_KINDS)])
     if entry.name != name:
         raise CorruptData(f"its row in `experiments` has the name {entry.name!r}", experiment=name)
     return _located(transaction, entry), rows[0][len(_COLUMN_KINDS) :]
@@ -168,6 +167,7 @@ def table_of(transaction: Transaction, name: str) -> str:
 def _located(transaction: Transaction, entry: Entry) -> Entry:
     staged = entry.staged()
     if staged and not transaction.has_table(staged[0]):  # all are renamed at once
+        entry = _own(entry)
         entry.table, entry.retired, entry.is_renamed = table_name(entry.name), None, True
         entry.series_table, entry.series_retired = series_name(entry.name), None
     return entry
@@ -176,7 +176,7 @@ def _located(transaction: Transaction, entry: Entry) -> Entry:
 def find_all(transaction: Transaction) -> list[Entry]:
     """Return the entries of all experiments, by name."""
     rows = transaction.rows(f"SELECT {_COLUMN_NAMES} FROM experiments")
-    entries = [_located(transaction, _entry(row)) for row in rows]
+    entries = [_own(_located(transaction, _parsed(row))) for row in rows]
     return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -187,15 +187,14 @@ def relations(transaction: Transaction) -> list[str]:
     return [*TABLES, PROGRESS_VIEW, *own]
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
-    """Return the entry of a row; its parts are the caller's own."""
-    found = _parsed(row)
+def _own(entry: Entry) -> Entry:
+    """Return an entry whose parts are the caller's own."""
     return replace(
-        found,
-        layout=found.layout.copy(),
-        params=found.params.copy(),
-        properties=found.properties.copy(),
-        series=None if found.series is None else found.series.copy(),
+        entry,
+        layout=entry.layout.copy(),
+        params=entry.params.copy(),
+        properties=entry.properties.copy(),
+        series=None if entry.series is None else entry.series.copy(),
     )
 
 

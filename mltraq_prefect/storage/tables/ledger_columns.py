@@ -94,7 +94,7 @@ class TextColumn(LedgerColumn):
     def maker(self, dialect: Dialect) -> Maker:
         """Return what packs them."""
         make = super().maker(dialect)
-        return lambda cells: compact_texts(make(cells))
+        return compact_texts if make is column else lambda cells: compact_texts(make(cells))
 
 
 class _Word(TextColumn):
@@ -301,7 +301,7 @@ def _steps_text(steps: dict[str, str]) -> str:
 
 def _trimmed(texts: Sequence[str]) -> Sequence[str]:
     """Return texts of steps without the blanks that pad them."""
-    return compact_texts(column([text.rstrip(" ") for text in texts]))
+    return compact_texts([text.rstrip(" ") for text in texts])
 
 
 def parse_steps(texts: Iterable[str]) -> dict[str, dict[str, str]]:

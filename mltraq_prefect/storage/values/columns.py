@@ -178,10 +178,10 @@ class Moments(Sequence[Any]):
 
 def compact_moments(cells: Sequence[Any]) -> Sequence[Any]:
     """Return times, or their texts, that take little memory; few or others as they are."""
-    cells = column(cells)
-    if type(cells) is Constant or len(cells) <= FEW:
+    if len(cells) <= FEW:
         return cells
-    return _packed_moments(cells)
+    cells = column(cells)
+    return cells if type(cells) is Constant else _packed_moments(cells)
 
 
 def _packed_moments(cells: Sequence[Any]) -> Sequence[Any]:
@@ -200,9 +200,10 @@ def _has_more(moment: datetime.datetime | None) -> bool:
 
 def compact_texts(cells: Sequence[Any]) -> Sequence[Any]:
     """Return texts that take little memory: equal ones once, or the bytes of all; few as is."""
-    if type(cells) is Constant or len(cells) <= FEW:
+    if len(cells) <= FEW:
         return cells
-    return _packed_texts(cells)
+    cells = column(cells)
+    return cells if type(cells) is Constant else _packed_texts(cells)
 
 
 def _packed_texts(cells: Sequence[Any]) -> Sequence[Any]:
@@ -274,8 +275,9 @@ def _extended(cells: Sequence[Any], more: Sequence[Any]) -> Sequence[Any]:
     """Return cells with some more: packed or constant if all of them are, else as a list."""
     if isinstance(cells, Texts | Moments) and isinstance(more, list | tuple) and len(more) <= FEW:
         more = _like(cells, more)
-    if isinstance(cells, Constant) and isinstance(more, Constant):
-        if type(cells.value) is type(more.value) and cells.value == more.value:
+    if isinstance(cells, Constant):
+        more = column(more)
+        if isinstance(more, Constant) and _are_alike(cells.value, more.value):
             return Constant(cells.value, len(cells) + len(more))
     elif isinstance(cells, array) and isinstance(more, array):
         cells += more
@@ -289,6 +291,10 @@ def _extended(cells: Sequence[Any], more: Sequence[Any]) -> Sequence[Any]:
         cells = list(cells)
     cells += more
     return cells
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
 
 
 def _like(cells: Texts | Moments, more: Sequence[Any]) -> Sequence[Any]:

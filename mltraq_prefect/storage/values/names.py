@@ -70,6 +70,7 @@ def series_of(table: str) -> str:
     return f"s_{table.removeprefix('e_')}"
 
 
+@lru_cache(1_000)
 def _of_table(experiment: str) -> str:
     if _is_portable(experiment, _TABLE):
         return experiment
