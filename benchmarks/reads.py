@@ -9,13 +9,13 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from benchmarks.report import CPU, WALL, Line, fastest, milliseconds
+from benchmarks.report import CPU, WALL, Line, by_turns, milliseconds
 from mltraq_prefect import Session, create_session
 from mltraq_prefect.storage.tables.ledger import LEDGER
 from tests import growth
 
 CHOSEN = 100
-TIMES = 20
+TURNS = 500
 BUDGET = 2.0
 
 HEADINGS = ("work", "ours", "SELECT", "ours, wall", "SELECT, wall")
@@ -52,17 +52,8 @@ def _add_pending(session: Session) -> None:
 
 
 def _line(work: str, ours: Callable[[], Any], plain: Callable[[], Any]) -> Line:
-    calls = _often(ours), _often(plain)
-    spent = [seconds / TIMES for clock in (CPU, WALL) for seconds in fastest(*calls, clock=clock)]
+    spent = [s for clock in (CPU, WALL) for s in by_turns(ours, plain, turns=TURNS, clock=clock)]
     return Line((work, *map(milliseconds, spent)), spent[0] / spent[1], BUDGET, "speed.md")
-
-
-def _often(call: Callable[[], Any]) -> Callable[[], None]:
-    def calls() -> None:
-        for _ in range(TIMES):
-            call()
-
-    return calls
 
 
 class _Plain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,24 @@ def fastest(
             del result
             gc.unfreeze()
     return best
+
+
+def by_turns(
+    *calls: Callable[[], Any], turns: int, clock: Callable[[], float] = CPU
+) -> list[float]:
+    """Return the median seconds of each call, all of which are made again and again in turn.
+
+    So what takes microseconds finds the processor's caches as somebody else has left them, as it
+    does in a program, which does not make the same call twenty times on end.
+    """
+    spent: list[list[float]] = [[] for _ in calls]
+    for _ in range(turns):
+        for own, call in zip(spent, calls, strict=True):
+            start = clock()
+            result = call()
+            own.append(clock() - start)
+            del result
+    return list(map(statistics.median, spent))
 
 
 def repeats_for(runs: int, values: int) -> int:
