@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
+# Python compiles modules when they are imported first; of all that is installed, most never are.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 PREFECT_QUIET := PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=WARNING PREFECT_SERVER_LOGGING_LEVEL=CRITICAL \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false
 # A temporary server on a machine that is busy takes longer than the 20 s that Prefect waits.
