@@ -14,7 +14,15 @@ import sqlalchemy as sa
 
 import mltraq_prefect as mltraq
 from mltraq_prefect import Run, Runs, StoreError
-from mltraq_prefect.storage.values.columns import Texts
+from mltraq_prefect.storage.sql.transactions import ROWS_AT_ONCE
+from mltraq_prefect.storage.values.columns import (
+    FEW,
+    Constant,
+    Texts,
+    compact_moments,
+    compact_texts,
+    gathered,
+)
 
 USES = {
     "iterate": lambda runs: [*runs],
@@ -179,3 +187,12 @@ def test_packed_texts_are_taken_in_any_order():
     assert list(Texts(texts).taken(order)) == [texts[place] for place in order]
     assert list(Texts(texts).taken(order[:3])) == [texts[place] for place in order[:3]]
     assert list(Texts([]).taken(order[:0])) == []
+
+
+@pytest.mark.parametrize("last", [1, FEW, FEW + 1])
+def test_columns_take_little_memory_however_few_rows_come_last(last):
+    rows = [("same", f"id {n}", None) for n in range(ROWS_AT_ONCE + last)]
+    chunks = [rows[:ROWS_AT_ONCE], rows[ROWS_AT_ONCE:]]
+    same, ids, nothing = gathered(chunks, [compact_texts, compact_texts, compact_moments])
+    assert [type(same), type(ids), type(nothing)] == [Constant, Texts, Constant]
+    assert [*zip(same, ids, nothing, strict=True)] == rows
