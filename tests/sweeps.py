@@ -74,9 +74,12 @@ class Sweep:
             return found
 
     def wait_for(self, completed, process):
-        poll(
+        found = poll(
             self.completed, lambda n: n >= completed or process.poll() is not None, seconds=SECONDS
         )
+        if found < completed:
+            said = process.communicate()[1]  # if it is not on the terminal
+            raise AssertionError(f"it ended with {found} runs: {process.returncode}, {said}")
 
     def results(self):
         with mltraq.create_session(self.url) as session:

@@ -71,7 +71,7 @@ def test_the_sweep_stops_clean_when_the_database_stays_away_and_resumes(database
     process = sweep.start(stderr=subprocess.PIPE, text=True)
     sweep.wait_for(50, process)
     helpers = descendants(process.pid)
-    assert helpers
+    assert helpers, process.poll() is None or process.communicate()
     database.stop(crash=True)
     sweep.release()
     _, errors = process.communicate(timeout=SECONDS)
