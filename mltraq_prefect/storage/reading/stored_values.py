@@ -119,10 +119,9 @@ def of_field(
     residuals: dict[str, Residual],
 ) -> tuple[Sequence[Any], Sequence[Mark]]:
     """Return the values of a field, and marks of what is stored of them."""
-    kind = entry.layout[key].kind
+    exact = exact_of(entry, key, ids, cells, residuals)
     with run_cells.OfKind(entry, key):
-        exact = exact_values(key, kind, ids, cells, residuals)
-        marks = with_exact(kind.marks(cells), exact)
+        marks = with_exact(entry.layout[key].kind.marks(cells), exact)
     return values_of(entry, key, ids, cells, exact), marks
 
 
